@@ -1,0 +1,25 @@
+"""vcmaug: labelled synthetic 3D medical volumes from a few real ones, and what they are worth.
+
+Real labelled volumes become *conditions*, a small *control* steers a frozen latent diffusion model
+to draw images that fit them, the drawn pairs become a *cohort* with a manifest, and a *study*
+measures whether training on that cohort helps a segmentation network.
+
+The floors; imports go down only:
+
+    cli                      the verbs, in the order of the flow
+    pipeline                 stages of a recipe; the study's controls and cohorts per (n, seed)
+    report                   one HTML file
+    quality | downstream     does the image fit its label; does the cohort help
+    generate | rivals        plan, shards, workers; image makers without diffusion
+    training | cohort        loops and losses; layout and manifest
+    control                  VCM: a denoiser that holds a denoiser
+    ldm | conditions         the frozen prior; what to ask it for
+    data                     volumes, labels, cases, splits
+    config | provenance | shapes | seeding | compute | progress
+    files
+    errors
+"""
+
+__all__ = ["__version__"]
+
+__version__ = "0.1.0"

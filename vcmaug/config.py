@@ -1,0 +1,116 @@
+"""Recipes: YAML files read into frozen settings, with all faults reported at once.
+
+What it is: the base of all settings, and the reader of recipes with their profiles.
+In the flow: each room defines the settings it needs; `pipeline` composes them into a recipe.
+Sources: pydantic's validation errors, reworded for people who write YAML.
+"""
+
+import difflib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from vcmaug.errors import RecipeError, list_faults
+
+__all__ = ["Settings", "merged", "parse_settings", "read_yaml"]
+
+
+class Settings(BaseModel):
+    """The base of every group of settings: frozen, and unknown names are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+S = TypeVar("S", bound=Settings)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Return the mapping in a YAML file, with `$NAME` and `${NAME}` filled from the environment.
+
+    Raises:
+        RecipeError: The file is missing, is no YAML, holds no mapping, or names an environment
+            variable that is not set.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        content = yaml.safe_load(text)
+    except (FileNotFoundError, IsADirectoryError):
+        raise RecipeError(
+            f"reading recipe {path}: there is no such file. Recipes are YAML files such as "
+            "recipes/hippocampus/recipe.yaml."
+        ) from None
+    except (yaml.YAMLError, UnicodeDecodeError) as fault:
+        raise RecipeError(f"reading recipe {path}: not valid YAML: {fault}") from None
+    if not isinstance(content, dict):
+        raise RecipeError(f"reading recipe {path}: expected a mapping of names to values.")
+    filled: dict[str, Any] = _filled(content)
+    return filled
+
+
+def _filled(content: Any) -> Any:
+    """Return content with environment variables in its strings expanded."""
+    if isinstance(content, dict):
+        return {key: _filled(value) for key, value in content.items()}
+    if isinstance(content, list):
+        return [_filled(value) for value in content]
+    return os.path.expandvars(content) if isinstance(content, str) else content
+
+
+def merged(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Return base with overrides laid over it, mapping by mapping.
+
+    Examples:
+        >>> merged({"a": {"b": 1, "c": 2}}, {"a": {"c": 3}})
+        {'a': {'b': 1, 'c': 3}}
+    """
+    result = dict(base)
+    for key, value in overrides.items():
+        both = isinstance(value, Mapping) and isinstance(result.get(key), Mapping)
+        result[key] = merged(result[key], value) if both else value
+    return result
+
+
+def parse_settings(model: type[S], content: Mapping[str, Any], *, source: str) -> S:
+    """Return settings made from a mapping.
+
+    Args:
+        model: What to make.
+        content: Names and values as they stand in the file.
+        source: The file, for the message.
+
+    Raises:
+        RecipeError: Names every unknown name (with the nearest known one) and every bad value.
+    """
+    try:
+        return model.model_validate(content)
+    except ValidationError as fault:
+        faults = [_reworded(error, model) for error in fault.errors()]
+        raise RecipeError(
+            list_faults(f"reading {source}", faults, advice="Mend the file and run again.")
+        ) from None
+
+
+def _reworded(error: Any, model: type[BaseModel]) -> str:
+    """Return one pydantic error as a sentence with the dotted place in the file."""
+    place = ".".join(str(part) for part in error["loc"]) or "the whole file"
+    if error["type"] == "extra_forbidden":
+        return f"{place}: unknown name{_nearest(error['loc'], model)}"
+    if error["type"] == "missing":
+        return f"{place}: missing, and it has no default"
+    return f"{place}: {error['msg']} (found {error['input']!r})"
+
+
+def _nearest(location: tuple[Any, ...], model: type[BaseModel]) -> str:
+    """Return a suggestion for an unknown name from the names that stand beside it."""
+    fields = model.model_fields
+    for part in location[:-1]:
+        inner = getattr(fields.get(str(part)), "annotation", None)
+        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+            return ""
+        fields = inner.model_fields
+    close = difflib.get_close_matches(str(location[-1]), list(fields), n=1)
+    return f"; did you mean {close[0]!r}?" if close else f"; known names: {', '.join(fields)}"

@@ -1,0 +1,1 @@
+"""Controls: small trainable modules that steer a frozen denoiser towards a condition."""

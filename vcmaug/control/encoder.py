@@ -1,0 +1,58 @@
+"""The condition encoder: a one-hot label map brought down to the latent grid.
+
+What it is: a space-to-depth stem, residual blocks, and strided convolutions; no attention, no time.
+In the flow: run once per sample; its output stands beside z_t and epsilon in every step.
+Sources: Ahn et al. 2025, arXiv 2410.21826 (the encoder in front of the latent U-Net that makes it
+asymmetric); Shi et al. 2016, arXiv 1609.05158 (the stem).
+
+Notes:
+    The paper's figure lets the time embedding enter the encoder. Here it does not, so that the
+    condition is encoded once per sample and not once per step.
+"""
+
+from collections.abc import Sequence
+
+from monai.networks.blocks.segresnet_block import ResBlock
+from monai.networks.utils import pixelunshuffle
+from torch import Tensor, nn
+
+__all__ = ["ConditionEncoder"]
+
+
+class ConditionEncoder(nn.Module):
+    """Label map [B, K, X, Y, Z] to features [B, channels[-1], x, y, z].
+
+    Args:
+        num_structures: K.
+        stem_factor: Edge of the block of voxels folded into channels.
+        channels: Features at the stem's grid and after each halving; the latent factor is
+            stem_factor * 2**(len(channels) - 1).
+        num_res_blocks: Residual blocks per level.
+        norm_num_groups: Groups of the group normalisation.
+    """
+
+    def __init__(
+        self,
+        *,
+        num_structures: int,
+        stem_factor: int,
+        channels: Sequence[int],
+        num_res_blocks: int,
+        norm_num_groups: int,
+    ) -> None:
+        super().__init__()
+        self.stem_factor = stem_factor
+        norm = ("GROUP", {"num_groups": norm_num_groups})
+        act = ("SWISH", {})
+        widths = [num_structures * stem_factor**3, *channels]
+        layers: list[nn.Module] = []
+        for level, (below, width) in enumerate(zip(widths, channels, strict=False)):
+            layers.append(nn.Conv3d(below, width, 3, stride=1 if level == 0 else 2, padding=1))
+            layers += [ResBlock(3, width, norm=norm, act=act) for _ in range(num_res_blocks)]
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, one_hot: Tensor) -> Tensor:
+        """Return features [B, channels[-1], x, y, z] of label maps [B, K, X, Y, Z]."""
+        folded = pixelunshuffle(one_hot, spatial_dims=3, scale_factor=self.stem_factor)
+        features: Tensor = self.layers(folded)
+        return features

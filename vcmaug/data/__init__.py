@@ -1,0 +1,1 @@
+"""Volumes, labels, cases and splits: from files on disk to one grid."""

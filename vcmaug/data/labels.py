@@ -1,0 +1,151 @@
+"""Label schemes: what the integers of a label map mean, and the ways to channels and back.
+
+What it is: names, values and colours of structures; one-hot and index maps; volumes in mm3.
+In the flow: every label map is read, checked, drawn and scored through a scheme.
+Sources: colours from Paul Tol's bright and muted qualitative palettes, safe for colour-blind eyes.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vcmaug.errors import DataError, list_faults
+
+__all__ = [
+    "LabelScheme",
+    "Structure",
+    "from_index_map",
+    "from_one_hot",
+    "index_map",
+    "one_hot",
+    "volumes_mm3",
+]
+
+_PALETTE = (
+    "#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#332288", "#ddcc77",
+    "#117733", "#882255", "#44aa99", "#999933",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Structure:
+    """One structure: its name, its value in label maps, its colour in pictures (#rrggbb)."""
+
+    name: str
+    value: int
+    colour: str
+
+
+@dataclass(frozen=True)
+class LabelScheme:
+    """The structures of a label map, in the order of their channels; 0 is the background."""
+
+    structures: tuple[Structure, ...]
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, int]) -> "LabelScheme":
+        """Return a scheme from name -> value, with colours in order.
+
+        Raises:
+            DataError: There is no structure, or values are not positive and distinct.
+
+        Examples:
+            >>> LabelScheme.from_mapping({"anterior": 1, "posterior": 2}).names
+            ('anterior', 'posterior')
+        """
+        faults = [
+            f"{name}: value {value}, expected a positive integer (0 is the background)"
+            for name, value in values.items()
+            if value <= 0
+        ]
+        if len(set(values.values())) != len(values):
+            faults.append("two structures share one value")
+        if not values:
+            faults.append("there is no structure")
+        if faults:
+            raise DataError(list_faults("reading a label scheme", faults))
+        return cls(
+            tuple(
+                Structure(name, int(value), _PALETTE[place % len(_PALETTE)])
+                for place, (name, value) in enumerate(values.items())
+            )
+        )
+
+    @classmethod
+    def from_json(cls, content: Sequence[Mapping[str, Any]]) -> "LabelScheme":
+        """Return the scheme that `to_json` wrote."""
+        return cls(tuple(Structure(**structure) for structure in content))
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """Return the scheme as JSON-like content."""
+        return [vars(structure).copy() for structure in self.structures]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the structures, in channel order."""
+        return tuple(structure.name for structure in self.structures)
+
+    @property
+    def values(self) -> tuple[int, ...]:
+        """Values of the structures, in channel order."""
+        return tuple(structure.value for structure in self.structures)
+
+    @property
+    def num_structures(self) -> int:
+        """K, the number of condition channels."""
+        return len(self.structures)
+
+    def unknown_values(self, label_map: NDArray[Any]) -> tuple[int, ...]:
+        """Return the values in a label map that are neither background nor in the scheme."""
+        found = {int(value) for value in np.unique(label_map)}
+        return tuple(sorted(found - {0, *self.values}))
+
+
+def index_map(label_map: NDArray[Any], scheme: LabelScheme) -> NDArray[np.uint8]:
+    """Return channel numbers from 1, 0 for the background, uint8 [X, Y, Z].
+
+    Args:
+        label_map: Values of the scheme, integers [X, Y, Z].
+        scheme: At most 255 structures.
+    """
+    result = np.zeros(label_map.shape, dtype=np.uint8)
+    for channel, value in enumerate(scheme.values, start=1):
+        result[label_map == value] = channel
+    return result
+
+
+def from_index_map(indices: NDArray[Any], scheme: LabelScheme) -> NDArray[np.uint16]:
+    """Return the values of the scheme, uint16 [X, Y, Z], of channel numbers from `index_map`."""
+    table = np.array([0, *scheme.values], dtype=np.uint16)
+    return table[indices]
+
+
+def one_hot(label_map: NDArray[Any], scheme: LabelScheme) -> NDArray[np.float32]:
+    """Return one channel per structure, float32 [K, X, Y, Z]; the background has none."""
+    return np.stack([label_map == value for value in scheme.values]).astype(np.float32)
+
+
+def from_one_hot(channels: NDArray[Any], scheme: LabelScheme) -> NDArray[np.uint16]:
+    """Return the label map, uint16 [X, Y, Z], whose channels weigh most.
+
+    Args:
+        channels: Weights in [0, 1], [K, X, Y, Z]; what is left to 1 is the background's.
+        scheme: Meaning of the channels.
+    """
+    background = 1.0 - channels.sum(axis=0, keepdims=True)
+    indices = np.argmax(np.concatenate([background, channels]), axis=0)
+    return from_index_map(indices, scheme)
+
+
+def volumes_mm3(
+    label_map: NDArray[Any], scheme: LabelScheme, spacing_mm: Sequence[float]
+) -> dict[str, float]:
+    """Return the volume of each structure in mm3."""
+    voxel_mm3 = float(np.prod(np.asarray(spacing_mm, dtype=float)))
+    return {
+        structure.name: float(np.count_nonzero(label_map == structure.value)) * voxel_mm3
+        for structure in scheme.structures
+    }

@@ -1,0 +1,135 @@
+"""NIfTI in and out; the only room that knows nibabel.
+
+What it is: two readers that refuse what cannot be used, two writers with the same bytes each time.
+In the flow: first and last step of every volume.
+Sources: the NIfTI-1 standard, through nibabel.
+"""
+
+import gzip
+import zlib
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from nibabel.filebasedimages import ImageFileError
+from numpy.typing import NDArray
+
+from vcmaug.data.volume import Volume
+from vcmaug.errors import DataError
+from vcmaug.files import sha256_of_bytes, write_bytes
+
+__all__ = ["read_image", "read_label_map", "write_image", "write_label_map"]
+
+_SLOPE = 1.0 / 32767.0
+_GZIP_LEVEL = 4
+_SCANNER = 1  # code of sform and qform: scanner anatomical
+
+
+def read_image(path: Path, *, case_id: str) -> Volume:
+    """Return an image as float32.
+
+    Args:
+        path: A `.nii` or `.nii.gz` file, 3D (a last axis of length 1 is dropped).
+        case_id: For the message.
+
+    Raises:
+        DataError: The file is missing, truncated, no NIfTI, not 3D, has an affine that cannot be
+            inverted, holds NaN or infinity, or is the same everywhere.
+    """
+    volume = _read(path, case_id=case_id, dtype=np.float32)
+    if not np.isfinite(volume.array).all():
+        bad = int(np.count_nonzero(~np.isfinite(volume.array)))
+        raise _fault(path, case_id, f"{bad} voxels are NaN or infinite, expected finite numbers")
+    if volume.array.min() == volume.array.max():
+        raise _fault(path, case_id, f"every voxel is {volume.array.flat[0]:g}, expected an image")
+    return volume
+
+
+def read_label_map(path: Path, *, case_id: str) -> Volume:
+    """Return a label map as uint16.
+
+    Args:
+        path: As for `read_image`; stored as integers or as floats with integer values.
+        case_id: For the message.
+
+    Raises:
+        DataError: As for `read_image`, or a value is no whole number from 0 to 65535.
+    """
+    volume = _read(path, case_id=case_id, dtype=None)
+    array = volume.array
+    if not np.isfinite(array).all():
+        raise _fault(path, case_id, "some voxels are NaN or infinite, expected label values")
+    rounded = np.rint(array)
+    if np.abs(array - rounded).max() > 1e-3 or rounded.min() < 0 or rounded.max() > 65535:
+        raise _fault(
+            path,
+            case_id,
+            f"values from {array.min():g} to {array.max():g}, not all whole numbers from 0 to "
+            "65535: this is no label map",
+        )
+    return Volume(rounded.astype(np.uint16), volume.affine)
+
+
+def _read(path: Path, *, case_id: str, dtype: Any) -> Volume:
+    """Return the array and the affine of a file, checked for shape and for an affine."""
+    if not path.exists():
+        raise _fault(path, case_id, "there is no such file")
+    try:
+        image = nib.load(path)
+        array = np.asanyarray(image.dataobj, dtype=dtype)  # type: ignore[attr-defined]
+        affine = np.asarray(image.affine, dtype=np.float64)  # type: ignore[attr-defined]
+    except (ImageFileError, EOFError, OSError, ValueError, zlib.error) as error:
+        raise _fault(path, case_id, f"truncated or no NIfTI file ({error})") from None
+    if array.ndim == 4 and array.shape[3] == 1:
+        array = array[..., 0]
+    if array.ndim != 3:
+        raise _fault(path, case_id, f"{array.ndim}D of shape {array.shape}, expected one 3D volume")
+    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
+        raise _fault(path, case_id, "its affine has determinant zero, expected one that places it")
+    return Volume(array, affine)
+
+
+def _fault(path: Path, case_id: str, found: str) -> DataError:
+    """Return the error for one file."""
+    return DataError(f"case {case_id}, {path}: {found}.")
+
+
+def write_image(path: Path, volume: Volume) -> str:
+    """Write an image atomically and return the SHA-256 of the file.
+
+    Args:
+        path: Ends in `.nii.gz`.
+        volume: Values in [0, 1]; beyond it they are clipped. Stored as int16 with a slope, which
+            loses at most 1.6e-5.
+
+    Raises:
+        DataError: A value is NaN.
+    """
+    if np.isnan(volume.array).any():
+        raise DataError(f"writing {path}: the image holds NaN; nothing was written.")
+    stored = np.rint(np.clip(volume.array, 0.0, 1.0) / _SLOPE).astype(np.int16)
+    return _write(path, stored, affine=volume.affine, slope=_SLOPE)
+
+
+def write_label_map(path: Path, volume: Volume) -> str:
+    """Write a label map atomically as uint8 (uint16 from 256 on); return the file's SHA-256."""
+    small = volume.array.max(initial=0) <= 255
+    stored = volume.array.astype(np.uint8 if small else np.uint16)
+    return _write(path, stored, affine=volume.affine, slope=1.0)
+
+
+def _write(path: Path, stored: NDArray[Any], *, affine: NDArray[np.float64], slope: float) -> str:
+    """Write one array as gzipped NIfTI-1 whose bytes depend on the arguments alone."""
+    image = nib.Nifti1Image(stored, affine)
+    image.set_qform(affine, code=_SCANNER)
+    image.set_sform(affine, code=_SCANNER)
+    header = image.header
+    header.set_xyzt_units("mm")
+    raw = bytearray(image.to_bytes())
+    if slope != 1.0:  # nibabel clears the slope of in-memory images: put it into the header
+        raw[112:116] = np.array([slope], dtype=header.endianness + "f4").tobytes()
+        raw[116:120] = np.zeros(1, dtype=header.endianness + "f4").tobytes()
+    content = gzip.compress(bytes(raw), compresslevel=_GZIP_LEVEL, mtime=0)
+    write_bytes(path, content)
+    return sha256_of_bytes(content)

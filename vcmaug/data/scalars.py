@@ -1,0 +1,112 @@
+"""Scalars: age, sex and volumes, from the case table to the vector a prior reads.
+
+What it is: where a scalar comes from, its range, and the rule for a missing one.
+In the flow: priors are trained on them, conditions bring them along, recomputed from the map.
+Sources: Pinaya et al. 2022, arXiv 2209.07162 (four scalars in [0, 1]).
+
+Notes:
+    A missing scalar is replaced by the median over the prior's training cases that have it, or by
+    the middle of its range if none has; the fill values stand in the prior's card. A scalar farther
+    outside its range than half the range's width is refused: it is a wrong unit or a wrong column.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+
+from vcmaug.config import Settings
+from vcmaug.errors import DataError
+
+__all__ = ["ScalarSpec", "median_fill", "raw_value", "scalar_vector"]
+
+
+class ScalarSpec(Settings):
+    """One scalar: its name, its range, and where it comes from."""
+
+    name: str
+    low: float = Field(description="becomes 0")
+    high: float = Field(description="becomes 1")
+    unit: str = ""
+    column: str | None = Field(None, description="column of the case table")
+    structures: tuple[str, ...] = Field((), description="sum of their volumes in mm3")
+    codes: dict[str, float] = Field({}, description="numbers for words, e.g. {F: 0, M: 1}")
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "ScalarSpec":
+        """Refuse a scalar with no source or two, or with an empty range."""
+        if (self.column is None) == (not self.structures):
+            raise ValueError(f"scalar {self.name!r} needs either column or structures")
+        if self.high <= self.low:
+            raise ValueError(f"scalar {self.name!r}: high must be above low")
+        return self
+
+
+def raw_value(spec: ScalarSpec, row: Mapping[str, Any]) -> float | None:
+    """Return the scalar of one row of a case or condition table in its own unit, None if missing.
+
+    Raises:
+        DataError: The column holds a word that has no code.
+    """
+    if spec.structures:
+        parts = [_number(row.get(f"volume_{name}_mm3")) for name in spec.structures]
+        return None if None in parts else float(sum(part for part in parts if part is not None))
+    value = row.get(str(spec.column))
+    if isinstance(value, str) and value in spec.codes:
+        return spec.codes[value]
+    try:
+        return _number(value)
+    except ValueError:
+        known = ", ".join(spec.codes) or "numbers"
+        raise DataError(
+            f"scalar {spec.name!r}, column {spec.column!r}: found {value!r}, expected {known}."
+        ) from None
+
+
+def _number(value: Any) -> float | None:
+    """Return a number, or None for an empty cell."""
+    if value is None or value == "" or str(value).lower() in {"nan", "n/a", "<na>"}:
+        return None
+    number = float(value)
+    return None if math.isnan(number) else number
+
+
+def median_fill(specs: Sequence[ScalarSpec], rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Return what replaces each missing scalar: its median over rows, or the middle of its range."""
+    fill = {}
+    for spec in specs:
+        found = [value for row in rows if (value := raw_value(spec, row)) is not None]
+        fill[spec.name] = float(np.median(found)) if found else (spec.low + spec.high) / 2
+    return fill
+
+
+def scalar_vector(
+    specs: Sequence[ScalarSpec],
+    values: Mapping[str, float | None],
+    *,
+    fill: Mapping[str, float],
+) -> NDArray[np.float32]:
+    """Return (value - low) / (high - low) for each scalar, float32 [S]; not clipped.
+
+    Args:
+        specs: In the order of the prior.
+        values: Raw values by name; None or absent means missing.
+        fill: What replaces a missing one, in its own unit.
+
+    Raises:
+        DataError: A value lies farther outside its range than half the range's width.
+    """
+    result = []
+    for spec in specs:
+        value = values.get(spec.name)
+        scaled = ((fill[spec.name] if value is None else value) - spec.low) / (spec.high - spec.low)
+        if not -0.5 <= scaled <= 1.5:
+            raise DataError(
+                f"scalar {spec.name!r}: found {value:g} {spec.unit}, expected about {spec.low:g} to "
+                f"{spec.high:g}. Check the unit and the column."
+            )
+        result.append(scaled)
+    return np.array(result, dtype=np.float32)

@@ -1,0 +1,119 @@
+"""Splits by subject, fixed by a seed, kept in a file.
+
+What it is: train, validation and test subjects, and nested labelled subsets of the first.
+In the flow: made or read right after `prepare`; everything above asks here who may be seen.
+Sources: none.
+"""
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from pydantic import Field
+
+from vcmaug.config import Settings
+from vcmaug.errors import DataError, FaultyDataSet
+from vcmaug.files import read_json, write_json
+from vcmaug.seeding import stable_seed
+
+__all__ = [
+    "SplitSettings",
+    "Splits",
+    "labelled_subset",
+    "make_splits",
+    "read_splits",
+    "write_splits",
+]
+
+
+class SplitSettings(Settings):
+    """How many subjects go where; the rest is for training."""
+
+    num_test: int = Field(ge=1)
+    num_validation: int = Field(0, ge=0)
+    seed: int = 0
+    file: str | None = Field(None, description="a fixed split file beside the recipe")
+
+
+@dataclass(frozen=True)
+class Splits:
+    """Subject ids by role; no subject has two."""
+
+    train: tuple[str, ...]
+    validation: tuple[str, ...]
+    test: tuple[str, ...]
+    seed: int
+
+
+def make_splits(subjects: Iterable[str], settings: SplitSettings) -> Splits:
+    """Return splits that depend on the set of subjects and the seed, not on their order.
+
+    Raises:
+        DataError: No subject would be left for training.
+    """
+    order = sorted(set(subjects), key=lambda subject: stable_seed(settings.seed, "split", subject))
+    first, second = settings.num_test, settings.num_test + settings.num_validation
+    if second >= len(order):
+        raise DataError(
+            f"splitting {len(order)} subjects: {settings.num_test} for the test and "
+            f"{settings.num_validation} for validation leave none for training. Ask for fewer."
+        )
+    return Splits(
+        train=tuple(sorted(order[second:])),
+        validation=tuple(sorted(order[first:second])),
+        test=tuple(sorted(order[:first])),
+        seed=settings.seed,
+    )
+
+
+def write_splits(path: Path, splits: Splits) -> None:
+    """Write splits as JSON."""
+    write_json(path, asdict(splits))
+
+
+def read_splits(path: Path, subjects: Iterable[str]) -> Splits:
+    """Return the splits of a file, cut to the subjects that are there.
+
+    Args:
+        path: JSON with train, validation, test and seed, as `write_splits` leaves it.
+        subjects: Of the case table. Each must have a role; the file may name more.
+
+    Raises:
+        FaultyDataSet: A subject has two roles or none, or a role is empty; all at once.
+    """
+    content = read_json(path)
+    roles = ("train", "validation", "test")
+    faults = [f"no list {role!r}" for role in roles if not isinstance(content.get(role), list)]
+    if faults:
+        raise FaultyDataSet(f"reading splits {path}", faults)
+    named = {role: {str(subject) for subject in content[role]} for role in roles}
+    known = set(subjects)
+    for first, second in (("train", "validation"), ("train", "test"), ("validation", "test")):
+        both = sorted(named[first] & named[second])
+        faults += [f"subject {subject}: in {first} and in {second}" for subject in both]
+    without = sorted(known - set().union(*named.values()))
+    faults += [f"subject {subject}: in no split" for subject in without]
+    faults += [
+        f"no subject of {role!r} is among the {len(known)} prepared ones"
+        for role in ("train", "test")
+        if not named[role] & known
+    ]
+    if faults:
+        raise FaultyDataSet(f"reading splits {path}", faults, advice="Mend the file.")
+    kept = {role: tuple(sorted(named[role] & known)) for role in roles}
+    return Splits(seed=int(content.get("seed", 0)), **kept)
+
+
+def labelled_subset(splits: Splits, *, num_labelled: int, seed: int) -> tuple[str, ...]:
+    """Return training subjects whose labels may be used; for one seed smaller subsets are nested.
+
+    Raises:
+        DataError: More are asked for than there are.
+    """
+    if not 1 <= num_labelled <= len(splits.train):
+        raise DataError(
+            f"choosing {num_labelled} labelled subjects: there are {len(splits.train)} training "
+            "subjects. Ask for a number between 1 and that."
+        )
+    order = sorted(splits.train, key=lambda subject: stable_seed(seed, "labelled", subject))
+    return tuple(sorted(order[:num_labelled]))

@@ -1,0 +1,166 @@
+"""Files that are whole or not there: atomic writes, hashes, JSON, and locks.
+
+What it is: the only way the other rooms write a file that must survive a crash.
+In the flow: below everything; it knows nothing of volumes or networks.
+Sources: POSIX rename(2) and fsync(2); flock(2) locks end with the process that holds them.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from vcmaug.errors import WorkFolderError
+
+__all__ = [
+    "append_lines",
+    "locked",
+    "read_json",
+    "read_json_lines",
+    "sha256_of_bytes",
+    "sha256_of_file",
+    "stable_json",
+    "write_bytes",
+    "write_json",
+    "write_text",
+]
+
+_CHUNK_BYTES = 1 << 20
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file atomically: a temporary name in the same folder, fsync, rename.
+
+    Args:
+        path: Where the file appears; its folder is made if it is not there.
+        content: All of it.
+
+    Raises:
+        WorkFolderError: The disk is full or the folder cannot be written; no part of the file
+            is left.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    except OSError as fault:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise WorkFolderError(
+            f"writing {path}: {fault.strerror or fault}. Nothing was left half-written; free some "
+            "space or choose another --out, then run the same command again."
+        ) from fault
+
+
+def write_text(path: Path, content: str) -> None:
+    """Write UTF-8 text atomically; see `write_bytes`."""
+    write_bytes(path, content.encode("utf-8"))
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON atomically, indented, with a final newline; see `write_bytes`."""
+    write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Return the content of a JSON file.
+
+    Raises:
+        WorkFolderError: The file is missing or is no JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise WorkFolderError(f"reading {path}: there is no such file.") from None
+    except (UnicodeDecodeError, json.JSONDecodeError) as fault:
+        raise WorkFolderError(f"reading {path}: not valid JSON ({fault}).") from fault
+
+
+def stable_json(content: Any) -> str:
+    """Return JSON with sorted keys and no spaces, the same for equal content.
+
+    Examples:
+        >>> stable_json({"b": 1, "a": [1.5, None]})
+        '{"a":[1.5,null],"b":1}'
+    """
+    return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def append_lines(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Append rows as JSON lines and fsync; a crash can cut the last line only."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _drop_cut_line(path)
+    text = "".join(stable_json(row) + "\n" for row in rows)
+    with path.open("ab") as stream:
+        stream.write(text.encode("utf-8"))
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def _drop_cut_line(path: Path) -> None:
+    """Cut a last line that has no newline: what a killed writer leaves."""
+    if not path.exists() or path.stat().st_size == 0:
+        return
+    content = path.read_bytes()
+    if not content.endswith(b"\n"):
+        write_bytes(path, content[: content.rfind(b"\n") + 1])
+
+
+def read_json_lines(path: Path) -> list[dict[str, Any]]:
+    """Return the rows of a JSON-lines file; a cut last line is left out."""
+    if not path.exists():
+        return []
+    lines = path.read_bytes().split(b"\n")[:-1]  # after the last newline: empty or a cut line
+    return [json.loads(line) for line in lines if line.strip()]
+
+
+def sha256_of_bytes(content: bytes) -> str:
+    """Return the SHA-256 of some bytes, in hexadecimal."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def sha256_of_file(path: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal, read in chunks of 1 MiB."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while chunk := stream.read(_CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+@contextmanager
+def locked(folder: Path, *, purpose: str) -> Iterator[None]:
+    """Hold a folder for one process; the lock ends with the process, also when it is killed.
+
+    Args:
+        folder: Held through the file `.lock` in it.
+        purpose: Said to whoever is refused.
+
+    Raises:
+        WorkFolderError: Another process holds the folder.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / ".lock"
+    with path.open("a+", encoding="utf-8") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            stream.seek(0)
+            holder = stream.read().strip() or "another process"
+            raise WorkFolderError(
+                f"{purpose} in {folder}: the folder is in use by {holder}. Wait until that run has "
+                "ended, or choose another --out."
+            ) from None
+        stream.seek(0)
+        stream.truncate()
+        stream.write(f"process {os.getpid()} ({purpose})")
+        stream.flush()
+        yield

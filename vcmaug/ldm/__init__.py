@@ -1,0 +1,1 @@
+"""The frozen prior: schedule, denoiser, autoencoder, and the files they are kept in."""

@@ -1,0 +1,134 @@
+"""The one face that samplers see: (z_t, t, context) -> epsilon.
+
+What it is: the protocol, the frozen U-Net behind it, and an exact denoiser for Gaussian data.
+In the flow: a control holds a denoiser and is one (`control/base.py`); a sampler never asks which.
+Sources: Pinaya et al. 2022, arXiv 2209.07162 (scalars as constant channels and by
+cross-attention); the posterior mean of a Gaussian is closed-form algebra.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from monai.networks.nets import DiffusionModelUNet
+from torch import Tensor, nn
+
+from vcmaug.ldm.schedule import Schedule
+
+__all__ = ["Context", "Denoiser", "FrozenDenoiser", "GaussianDenoiser", "ScalarUNet"]
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a draw is asked for, besides its noise.
+
+    Attributes:
+        scalars: Normalised scalars [B, S], or None for a prior without any.
+        encoded: The condition as its control encoded it, [B, channels, x, y, z], once per sample;
+            None without a condition.
+    """
+
+    scalars: Tensor | None = None
+    encoded: Tensor | None = None
+
+
+class Denoiser(Protocol):
+    """Anything that predicts the noise in z_t."""
+
+    def __call__(self, z_t: Tensor, t: Tensor, context: Context) -> Tensor:
+        """Return epsilon_hat [B, L, x, y, z] for z_t of that shape and t, long [B]."""
+        ...
+
+
+class ScalarUNet(nn.Module):
+    """A MONAI `DiffusionModelUNet` that takes scalars twice, as in BrainLDM.
+
+    Args:
+        latent_channels: L.
+        num_scalars: S; zero makes a U-Net without any conditioning.
+        channels: Feature channels per level.
+        attention_levels: Which levels attend.
+        num_res_blocks: Residual blocks per level.
+        num_head_channels: Channels of one attention head.
+        norm_num_groups: Groups of the group normalisation; divides every entry of `channels`.
+    """
+
+    def __init__(
+        self,
+        *,
+        latent_channels: int,
+        num_scalars: int,
+        channels: Sequence[int],
+        attention_levels: Sequence[bool],
+        num_res_blocks: int,
+        num_head_channels: int,
+        norm_num_groups: int,
+    ) -> None:
+        super().__init__()
+        self.unet = DiffusionModelUNet(
+            spatial_dims=3,
+            in_channels=latent_channels + num_scalars,
+            out_channels=latent_channels,
+            num_res_blocks=num_res_blocks,
+            channels=tuple(channels),
+            attention_levels=tuple(attention_levels),
+            norm_num_groups=norm_num_groups,
+            resblock_updown=True,
+            num_head_channels=num_head_channels,
+            with_conditioning=num_scalars > 0,
+            cross_attention_dim=num_scalars or None,
+        )
+
+    def forward(self, z_t: Tensor, t: Tensor, scalars: Tensor | None) -> Tensor:
+        """Return epsilon_hat [B, L, x, y, z] for z_t, timesteps [B] and scalars [B, S] or None."""
+        if scalars is None:
+            plain: Tensor = self.unet(z_t, t)
+            return plain
+        maps = scalars[:, :, None, None, None].expand(-1, -1, *z_t.shape[2:])  # [B, S, x, y, z]
+        steered: Tensor = self.unet(torch.cat([z_t, maps], dim=1), t, context=scalars[:, None, :])
+        return steered
+
+
+class FrozenDenoiser:
+    """A U-Net that is never trained again; no module, so that no holder registers its weights.
+
+    Args:
+        unet: Put in evaluation mode, its gradients switched off.
+    """
+
+    def __init__(self, unet: ScalarUNet) -> None:
+        self.unet = unet.eval().requires_grad_(False)
+
+    @torch.no_grad()
+    def __call__(self, z_t: Tensor, t: Tensor, context: Context) -> Tensor:
+        """Return epsilon_hat [B, L, x, y, z]; the condition in the context is not looked at."""
+        epsilon: Tensor = self.unet(z_t, t, context.scalars)
+        return epsilon
+
+
+class GaussianDenoiser:
+    """The exact epsilon_hat for latents drawn from N(mean, variance), per element.
+
+    Args:
+        mean: Of z_0; a number or a tensor that broadcasts to [B, L, x, y, z].
+        variance: Of z_0, likewise; positive.
+        schedule: Of z_t.
+
+    Notes:
+        E[epsilon | z_t] = sqrt(1 - a) (z_t - sqrt(a) mean) / (a variance + 1 - a), a = alpha_bar_t.
+    """
+
+    def __init__(
+        self, mean: Tensor | float, variance: Tensor | float, *, schedule: Schedule
+    ) -> None:
+        self.mean = mean
+        self.variance = variance
+        self.schedule = schedule
+
+    def __call__(self, z_t: Tensor, t: Tensor, context: Context) -> Tensor:
+        """Return the posterior mean of epsilon, [B, L, x, y, z]; the context is not looked at."""
+        del context
+        signal, noise = self.schedule.scales(t, like=z_t)
+        spread = signal**2 * self.variance + noise**2
+        return noise * (z_t - signal * self.mean) / spread

@@ -1,0 +1,146 @@
+"""A prior: autoencoder, frozen denoiser and card, loaded from or written to one folder.
+
+What it is: all that the upper floors need of a latent diffusion model.
+In the flow: written by `training`, held by controls, read by generation's workers.
+Sources: Rombach et al. 2022, arXiv 2112.10752.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vcmaug.data.scalars import scalar_vector
+from vcmaug.errors import ModelError
+from vcmaug.files import write_json
+from vcmaug.ldm.autoencoder import StemmedAutoencoder
+from vcmaug.ldm.denoiser import FrozenDenoiser, ScalarUNet
+from vcmaug.ldm.schedule import Schedule
+from vcmaug.ldm.spec import PriorSpec
+from vcmaug.ldm.weights import fill_module, hash_of_weights, read_card, read_weights, write_weights
+
+__all__ = ["Prior", "load_prior", "weights_of", "write_prior"]
+
+
+@dataclass(frozen=True)
+class Prior:
+    """A frozen latent diffusion model.
+
+    Attributes:
+        spec: Shapes and meanings.
+        autoencoder: Frozen.
+        denoiser: The frozen noise prediction.
+        schedule: Of the noise.
+        latent_scale: z = posterior mean * latent_scale.
+        card: What is known of it: subjects, licence, figures, `weights_sha256`, `scalar_fill`.
+    """
+
+    spec: PriorSpec
+    autoencoder: StemmedAutoencoder
+    denoiser: FrozenDenoiser
+    schedule: Schedule
+    latent_scale: float
+    card: Mapping[str, Any]
+
+    @torch.no_grad()
+    def encode(self, images: Tensor) -> Tensor:
+        """Return latents [B, L, x, y, z], the scaled posterior mean, of images in [0, 1]."""
+        mean, _ = self.autoencoder.encode(images)
+        return mean * self.latent_scale
+
+    @torch.no_grad()
+    def decode(self, z: Tensor) -> Tensor:
+        """Return images [B, C, X, Y, Z], clipped to [0, 1], from latents [B, L, x, y, z]."""
+        return self.autoencoder.decode(z / self.latent_scale).clamp(0.0, 1.0)
+
+    def scalar_vector(self, values: Mapping[str, float | None]) -> Tensor | None:
+        """Return normalised scalars [S] of raw values, or None for a prior without scalars.
+
+        Args:
+            values: Raw value by name; a missing one is filled as `data.scalars` states.
+        """
+        if not self.spec.scalars:
+            return None
+        fill = self.card["scalar_fill"]
+        return torch.from_numpy(scalar_vector(self.spec.scalars, values, fill=fill))
+
+
+def weights_of(autoencoder: StemmedAutoencoder, unet: ScalarUNet) -> dict[str, Tensor]:
+    """Return both networks' tensors under the prefixes `autoencoder.` and `unet.`."""
+    weights = {f"autoencoder.{name}": t for name, t in autoencoder.state_dict().items()}
+    return weights | {f"unet.{name}": tensor for name, tensor in unet.state_dict().items()}
+
+
+def write_prior(
+    folder: Path,
+    *,
+    spec: PriorSpec,
+    autoencoder: StemmedAutoencoder,
+    unet: ScalarUNet,
+    latent_scale: float,
+    card: Mapping[str, Any],
+    half: bool = False,
+) -> None:
+    """Write `prior.safetensors`, then `card.json`.
+
+    Args:
+        folder: Where.
+        spec: Repeated in the card.
+        autoencoder: With its weights.
+        unet: With its weights (of the moving average).
+        latent_scale: See `Prior`.
+        card: Must hold `subjects` and `scalar_fill`; the rest is for readers.
+        half: Store in half precision; the hash is that of the rounded weights.
+    """
+    weights = weights_of(autoencoder, unet)
+    if half:
+        weights = {
+            name: tensor.half().float() if tensor.is_floating_point() else tensor
+            for name, tensor in weights.items()
+        }
+    write_weights(folder / "prior.safetensors", weights, half=half)
+    facts = {
+        "kind": "prior",
+        "name": spec.name,
+        "spec": spec.model_dump(mode="json"),
+        "latent_scale": latent_scale,
+        "weights_sha256": hash_of_weights(weights),
+        "num_parameters": {
+            "autoencoder": sum(p.numel() for p in autoencoder.parameters()),
+            "unet": sum(p.numel() for p in unet.parameters()),
+        },
+    }
+    write_json(folder / "card.json", facts | dict(card))
+
+
+def load_prior(folder: Path, *, device: str = "cpu") -> Prior:
+    """Return the prior in a folder, frozen and in evaluation mode.
+
+    Raises:
+        ModelError: Something is missing, damaged, or not what the card says.
+    """
+    card = read_card(folder, kind="prior")
+    spec = PriorSpec.model_validate(card["spec"])
+    path = folder / "prior.safetensors"
+    weights = read_weights(path)
+    if hash_of_weights(weights) != card["weights_sha256"]:
+        raise ModelError(f"loading prior {folder}: the weights' hash is not the one on the card.")
+    autoencoder, unet = spec.build_autoencoder(), spec.build_unet()
+    fill_module(autoencoder, _part(weights, "autoencoder."), source=path)
+    fill_module(unet, _part(weights, "unet."), source=path)
+    return Prior(
+        spec=spec,
+        autoencoder=autoencoder.to(device).eval().requires_grad_(False),
+        denoiser=FrozenDenoiser(unet.to(device)),
+        schedule=Schedule(spec.schedule),
+        latent_scale=float(card["latent_scale"]),
+        card=card,
+    )
+
+
+def _part(weights: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Return the tensors under a prefix, without it."""
+    return {name.removeprefix(prefix): t for name, t in weights.items() if name.startswith(prefix)}

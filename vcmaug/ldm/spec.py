@@ -1,0 +1,94 @@
+"""What a prior is made of: grid, networks, schedule, scalars. Settings only, no weights.
+
+What it is: the part of a prior that a person writes in a recipe and a card repeats.
+In the flow: read from a recipe, or from the card beside a prior's weights.
+Sources: Pinaya et al. 2022, arXiv 2209.07162, for the shape of the whole.
+"""
+
+from pydantic import Field, model_validator
+
+from vcmaug.config import Settings
+from vcmaug.data.geometry import Grid
+from vcmaug.data.scalars import ScalarSpec
+from vcmaug.ldm.autoencoder import StemmedAutoencoder
+from vcmaug.ldm.denoiser import ScalarUNet
+from vcmaug.ldm.schedule import ScheduleSettings
+from vcmaug.shapes import Shape3, as_shape3, latent_shape
+
+__all__ = ["AutoencoderSettings", "DiffusionSettings", "PriorSpec"]
+
+
+class AutoencoderSettings(Settings):
+    """The networks of the autoencoder; the latent factor is stem_factor * 2**(levels - 1)."""
+
+    stem_factor: int = Field(2, ge=1, description="edge of the block folded into channels")
+    channels: tuple[int, ...] = (32, 64)
+    latent_channels: int = Field(4, ge=1)
+    num_res_blocks: int = Field(1, ge=1)
+    norm_num_groups: int = Field(16, ge=1)
+
+
+class DiffusionSettings(Settings):
+    """The diffusion U-Net on latents."""
+
+    channels: tuple[int, ...] = (96, 192)
+    attention_levels: tuple[bool, ...] = (False, True)
+    num_res_blocks: int = Field(2, ge=1)
+    num_head_channels: int = Field(32, ge=1)
+    norm_num_groups: int = Field(16, ge=1)
+
+
+class PriorSpec(Settings):
+    """Everything that fixes the shape and the meaning of a prior."""
+
+    name: str
+    grid: Grid
+    image_channels: int = Field(1, ge=1)
+    autoencoder: AutoencoderSettings = AutoencoderSettings()
+    diffusion: DiffusionSettings = DiffusionSettings()
+    schedule: ScheduleSettings = ScheduleSettings()
+    scalars: tuple[ScalarSpec, ...] = ()
+    latent_scale: float | None = Field(
+        None, gt=0, description="z is multiplied by it; None: 1 / deviation, measured once"
+    )
+
+    @model_validator(mode="after")
+    def _shapes_fit(self) -> "PriorSpec":
+        """Refuse a grid that the networks cannot halve often enough."""
+        deepest = self.latent_factor * 2 ** (len(self.diffusion.channels) - 1)
+        if any(size % deepest for size in self.grid.shape):
+            raise ValueError(
+                f"grid.shape {tuple(self.grid.shape)} must be multiples of {deepest}: latent "
+                f"factor {self.latent_factor}, halved {len(self.diffusion.channels) - 1} times"
+            )
+        if len(self.diffusion.channels) != len(self.diffusion.attention_levels):
+            raise ValueError("diffusion.channels and diffusion.attention_levels differ in length")
+        return self
+
+    @property
+    def latent_factor(self) -> int:
+        """Voxels per latent cell along one axis."""
+        return self.autoencoder.stem_factor * 2 ** (len(self.autoencoder.channels) - 1)
+
+    @property
+    def latent_shape(self) -> tuple[int, int, int, int]:
+        """Shape of one latent, [L, x, y, z]."""
+        grid_shape: Shape3 = as_shape3(self.grid.shape)
+        return (
+            self.autoencoder.latent_channels,
+            *latent_shape(grid_shape, self.latent_factor),
+        )
+
+    def build_autoencoder(self) -> StemmedAutoencoder:
+        """Return a new autoencoder with fresh weights."""
+        return StemmedAutoencoder(
+            image_channels=self.image_channels, **self.autoencoder.model_dump()
+        )
+
+    def build_unet(self) -> ScalarUNet:
+        """Return a new diffusion U-Net with fresh weights."""
+        return ScalarUNet(
+            latent_channels=self.autoencoder.latent_channels,
+            num_scalars=len(self.scalars),
+            **self.diffusion.model_dump(),
+        )

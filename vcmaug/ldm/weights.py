@@ -1,0 +1,122 @@
+"""Weights on disk: safetensors with a card beside them, every key checked.
+
+What it is: writing and reading state dicts, and the hash by which a network is known.
+In the flow: priors and controls are saved and loaded through here, nothing is unpickled.
+Sources: the safetensors format.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor, nn
+
+from vcmaug.errors import ModelError, list_faults
+from vcmaug.files import read_json, write_bytes
+
+__all__ = ["fill_module", "hash_of_weights", "read_card", "read_weights", "write_weights"]
+
+
+def hash_of_weights(weights: Mapping[str, Tensor]) -> str:
+    """Return the SHA-256 over names, shapes, types and bytes of tensors, in order of names."""
+    digest = hashlib.sha256()
+    for name in sorted(weights):
+        tensor = weights[name].detach().cpu().contiguous()
+        digest.update(f"{name}|{tuple(tensor.shape)}|{tensor.dtype}|".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def write_weights(path: Path, weights: Mapping[str, Tensor], *, half: bool = False) -> None:
+    """Write tensors atomically as safetensors.
+
+    Args:
+        path: Ends in `.safetensors`.
+        weights: A state dict.
+        half: Store floating-point tensors in half precision.
+    """
+    kept = {
+        name: (tensor.half() if half and tensor.is_floating_point() else tensor)
+        .detach()
+        .cpu()
+        .contiguous()
+        for name, tensor in weights.items()
+    }
+    write_bytes(path, save(kept))
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Return the tensors of a safetensors file, floating point as float32.
+
+    Raises:
+        ModelError: The file is missing or damaged.
+    """
+    try:
+        stored = load_file(path)
+    except FileNotFoundError:
+        raise ModelError(
+            f"reading weights {path}: there is no such file. Train first, or name the folder of a "
+            "finished prior or control."
+        ) from None
+    except SafetensorError as fault:
+        raise ModelError(
+            f"reading weights {path}: the file is damaged ({fault}). Copy or train it again."
+        ) from None
+    return {
+        name: tensor.float() if tensor.is_floating_point() else tensor
+        for name, tensor in stored.items()
+    }
+
+
+def fill_module(module: nn.Module, weights: Mapping[str, Tensor], *, source: Path) -> None:
+    """Load weights into a module; every key must be used and none may be missing.
+
+    Raises:
+        ModelError: Names the keys that are unknown, missing or of another shape.
+    """
+    own = module.state_dict()
+    faults = [f"{name}: missing in the file" for name in own if name not in weights]
+    faults += [f"{name}: unknown to the network" for name in weights if name not in own]
+    faults += [
+        f"{name}: shape {tuple(weights[name].shape)}, expected {tuple(own[name].shape)}"
+        for name in own
+        if name in weights and weights[name].shape != own[name].shape
+    ]
+    if faults:
+        raise ModelError(
+            list_faults(
+                f"loading {source}",
+                faults,
+                advice="The card and the weights do not belong together.",
+                most=8,
+            )
+        )
+    module.load_state_dict(dict(weights))
+
+
+def read_card(folder: Path, *, kind: str) -> dict[str, Any]:
+    """Return the card of a prior or a control.
+
+    Args:
+        folder: Holds `card.json`, which is written last.
+        kind: "prior" or "control"; the card must be of that kind.
+
+    Raises:
+        ModelError: There is no card, or it is of another kind.
+    """
+    path = folder / "card.json"
+    if not path.exists():
+        raise ModelError(
+            f"loading {kind} {folder}: no card.json there. A {kind} is complete once its card is "
+            f"written; run `vcmaug train-{kind}` first."
+        )
+    card: dict[str, Any] = read_json(path)
+    if card.get("kind") != kind:
+        raise ModelError(
+            f"loading {kind} {folder}: the card says {card.get('kind')!r}, expected {kind!r}."
+        )
+    return card

@@ -1,0 +1,27 @@
+"""How long work says how far it is, without knowing who listens.
+
+What it is: one record and one type; the command line turns it into a bar or into plain lines.
+In the flow: every long function takes `report: Report = silent`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+__all__ = ["Progress", "Report", "silent"]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far one piece of work is: `done` of `total` steps, and a short note (a loss, a rate)."""
+
+    what: str
+    done: int
+    total: int
+    note: str = ""
+
+
+Report = Callable[[Progress], None]
+
+
+def silent(progress: Progress) -> None:
+    """Report nothing."""

@@ -1,0 +1,1 @@
+"""Training of priors and controls: one resumable loop, three objectives."""

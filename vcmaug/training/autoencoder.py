@@ -1,0 +1,122 @@
+"""Training of the autoencoder on images alone.
+
+What it is: one objective, and what is measured of the result.
+In the flow: the first half of `train-prior`; labels are not needed.
+Sources: Rombach et al. 2022, arXiv 2112.10752, without its adversarial and perceptual terms.
+"""
+
+from pathlib import Path
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from vcmaug.ldm.autoencoder import StemmedAutoencoder
+from vcmaug.ldm.spec import PriorSpec
+from vcmaug.progress import Report, silent
+from vcmaug.seeding import torch_generator
+from vcmaug.training.batches import draw_batch, flipped
+from vcmaug.training.loop import Trained, TrainingSettings, train
+from vcmaug.training.losses import autoencoder_loss
+
+__all__ = ["AutoencoderTraining", "encode_all", "reconstruction_figures", "train_autoencoder"]
+
+
+class AutoencoderTraining(TrainingSettings):
+    """How to train the autoencoder."""
+
+    learning_rate: float = Field(1e-3, gt=0)
+    kl_weight: float = Field(1e-4, ge=0)
+    gradient_weight: float = Field(0.5, ge=0)
+    flip: bool = Field(True, description="mirror half of the images left to right")
+
+
+def train_autoencoder(
+    images: Tensor,
+    *,
+    spec: PriorSpec,
+    settings: AutoencoderTraining,
+    seed: int,
+    checkpoint: Path,
+    identity: object,
+    report: Report = silent,
+) -> tuple[StemmedAutoencoder, Trained]:
+    """Return an autoencoder trained on images, and the record of it.
+
+    Args:
+        images: [N, C, X, Y, Z] in [0, 1].
+        spec: Shapes of the networks.
+        settings: Length, speed, weights of the losses.
+        seed: Of initial weights, batches and posterior noise.
+        checkpoint: See `loop.train`.
+        identity: See `loop.train`.
+        report: Told after every step.
+    """
+    torch.manual_seed(torch_generator(seed, "autoencoder").initial_seed())
+    autoencoder = spec.build_autoencoder()
+    latent = spec.latent_shape
+
+    def objective(module: nn.Module, step: int) -> tuple[Tensor, dict[str, float]]:
+        chosen = draw_batch(len(images), batch_size=settings.batch_size, seed=seed, step=step)
+        batch = images[chosen]  # [B, C, X, Y, Z]
+        generator = torch_generator(seed, "autoencoder", step)
+        if settings.flip and torch.rand((), generator=generator) < 0.5:
+            batch = flipped(batch)
+        noise = torch.randn((len(batch), *latent), generator=generator)
+        device = next(module.parameters()).device
+        batch = batch.to(device)
+        reconstruction, mean, deviation = module(batch, noise.to(device))
+        return autoencoder_loss(
+            reconstruction,
+            batch,
+            mean=mean,
+            deviation=deviation,
+            kl_weight=settings.kl_weight,
+            gradient_weight=settings.gradient_weight,
+        )
+
+    trained = train(
+        autoencoder,
+        objective,
+        settings=settings,
+        checkpoint=checkpoint,
+        identity=identity,
+        what="autoencoder",
+        report=report,
+    )
+    autoencoder.load_state_dict(trained.weights)
+    return autoencoder.eval().requires_grad_(False), trained
+
+
+@torch.no_grad()
+def encode_all(autoencoder: StemmedAutoencoder, images: Tensor, *, batch_size: int = 8) -> Tensor:
+    """Return the posterior means [N, L, x, y, z] of images [N, C, X, Y, Z], on the CPU."""
+    device = next(autoencoder.parameters()).device
+    means = [autoencoder.encode(part.to(device))[0].cpu() for part in images.split(batch_size)]
+    return torch.cat(means)
+
+
+@torch.no_grad()
+def reconstruction_figures(autoencoder: StemmedAutoencoder, images: Tensor) -> dict[str, float]:
+    """Return PSNR (dB) and the ratio of gradient energy, reconstructed over real.
+
+    Args:
+        autoencoder: Trained.
+        images: [N, C, X, Y, Z] in [0, 1]; best ones that it was not trained on.
+    """
+    device = next(autoencoder.parameters()).device
+    errors, energy, real_energy = [], [], []
+    for part in images.split(8):
+        decoded = autoencoder.decode(autoencoder.encode(part.to(device))[0]).clamp(0, 1).cpu()
+        errors.append(((decoded - part) ** 2).mean(dim=(1, 2, 3, 4)))
+        energy.append(_gradient_energy(decoded))
+        real_energy.append(_gradient_energy(part))
+    psnr = -10.0 * torch.log10(torch.cat(errors)).mean()
+    ratio = torch.cat(energy).sum() / torch.cat(real_energy).sum()
+    return {"psnr_db": float(psnr), "gradient_energy_ratio": float(ratio)}
+
+
+def _gradient_energy(images: Tensor) -> Tensor:
+    """Return the mean squared forward difference per image, [N]."""
+    parts = [torch.diff(images, dim=axis).pow(2).mean(dim=(1, 2, 3, 4)) for axis in (2, 3, 4)]
+    return torch.stack(parts).sum(dim=0)

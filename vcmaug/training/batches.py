@@ -1,0 +1,90 @@
+"""Cases as tensors in memory, and batches drawn from (seed, step).
+
+What it is: images [N, C, X, Y, Z], label maps as channel indices [N, X, Y, Z], and the draw.
+In the flow: read once from prepared cases; every objective draws from here.
+Sources: none.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vcmaug.data.cases import Case
+from vcmaug.data.labels import LabelScheme, index_map
+from vcmaug.data.nifti import read_image, read_label_map
+from vcmaug.data.scalars import raw_value, scalar_vector
+from vcmaug.errors import DataError
+from vcmaug.ldm.spec import PriorSpec
+from vcmaug.seeding import torch_generator
+
+__all__ = ["draw_batch", "flipped", "one_hot_batch", "read_images", "read_index_maps", "scalars_of"]
+
+
+def read_images(cases: Sequence[Case]) -> Tensor:
+    """Return the images of prepared cases, float32 [N, 1, X, Y, Z] in [0, 1]."""
+    arrays = [read_image(case.image, case_id=case.case_id).array for case in cases]
+    return torch.from_numpy(np.stack(arrays)[:, None].astype(np.float32))
+
+
+def read_index_maps(cases: Sequence[Case], scheme: LabelScheme) -> Tensor:
+    """Return the label maps of prepared cases as channel indices, uint8 [N, X, Y, Z]; 0 is none.
+
+    Raises:
+        DataError: A case has no label map.
+    """
+    maps = []
+    for case in cases:
+        if case.label is None:
+            raise DataError(
+                f"reading label maps: case {case.case_id} has none, and a control is trained on "
+                "labelled cases only."
+            )
+        label_map = read_label_map(case.label, case_id=case.case_id).array
+        maps.append(index_map(label_map, scheme))
+    return torch.from_numpy(np.stack(maps))
+
+
+def scalars_of(
+    cases: Sequence[Case], spec: PriorSpec, *, fill: Mapping[str, float]
+) -> Tensor | None:
+    """Return normalised scalars [N, S] of cases, or None for a prior without scalars.
+
+    Args:
+        cases: In the order of the rows.
+        spec: Names the scalars.
+        fill: What replaces a missing one, in its own unit.
+    """
+    if not spec.scalars:
+        return None
+    rows = []
+    for case in cases:
+        values = {scalar.name: raw_value(scalar, case.row) for scalar in spec.scalars}
+        rows.append(torch.from_numpy(scalar_vector(spec.scalars, values, fill=fill)))
+    return torch.stack(rows)
+
+
+def one_hot_batch(index_maps: Tensor, num_structures: int) -> Tensor:
+    """Return label maps [B, K, X, Y, Z] float32 of channel indices [B, X, Y, Z]."""
+    wanted = torch.arange(1, num_structures + 1, device=index_maps.device, dtype=index_maps.dtype)
+    return (index_maps[:, None] == wanted[None, :, None, None, None]).float()
+
+
+def draw_batch(num_items: int, *, batch_size: int, seed: int, step: int) -> Tensor:
+    """Return the item indices of a batch, long [batch_size], from (seed, step) alone.
+
+    Items are dealt as from a shuffled deck: each appears once before any appears again.
+    """
+    first = step * batch_size
+    indices = []
+    for position in range(first, first + batch_size):
+        deck, place = divmod(position, num_items)
+        order = torch.randperm(num_items, generator=torch_generator(seed, "deck", deck))
+        indices.append(int(order[place]))
+    return torch.tensor(indices)
+
+
+def flipped(volumes: Tensor) -> Tensor:
+    """Return volumes mirrored along X, the left-right axis; X is the third axis from the end."""
+    return torch.flip(volumes, dims=(-3,))

@@ -1,0 +1,210 @@
+"""One training loop for everything: resumable, seeded by step, with a moving average.
+
+What it is: optimiser, warm-up and cosine, checkpoints, log; what is learnt is the objective's.
+In the flow: called for the autoencoder, the diffusion U-Net and the control.
+Sources: Loshchilov and Hutter 2019, arXiv 1711.05101 (AdamW).
+
+Notes:
+    Every random draw of step k comes from (seed, k) alone, so that a run that was stopped and
+    resumed sees the batches, timesteps and noise that an undisturbed one sees.
+"""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from accelerate import Accelerator
+from pydantic import Field
+from torch import Tensor, nn
+
+from vcmaug.config import Settings
+from vcmaug.errors import ModelError
+from vcmaug.files import write_bytes
+from vcmaug.progress import Progress, Report, silent
+from vcmaug.provenance import fingerprint
+from vcmaug.training.ema import MovingAverage
+
+__all__ = ["Objective", "Trained", "TrainingSettings", "train"]
+
+Objective = Callable[[nn.Module, int], tuple[Tensor, dict[str, float]]]
+"""(module, step) -> loss and named parts; draws its batch from (seed, step)."""
+
+
+class TrainingSettings(Settings):
+    """How long and how fast to learn."""
+
+    updates: int = Field(1000, ge=1)
+    batch_size: int = Field(4, ge=1)
+    learning_rate: float = Field(1e-4, gt=0)
+    warmup_updates: int = Field(50, ge=0)
+    final_share: float = Field(0.05, ge=0, le=1, description="last learning rate over the highest")
+    weight_decay: float = Field(0.01, ge=0)
+    clip_norm: float = Field(1.0, gt=0)
+    ema_decay: float = Field(0.999, ge=0, lt=1)
+    checkpoint_every: int = Field(200, ge=1)
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32", description="bfloat16 halves the time where the processor has it"
+    )
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training leaves.
+
+    Attributes:
+        weights: The moving average, by name.
+        log: One row per report: step, loss, and the objective's parts, averaged since the last.
+        seconds: Time spent in updates, over all resumed runs.
+    """
+
+    weights: dict[str, Tensor]
+    log: list[dict[str, float]]
+    seconds: float
+
+
+def learning_rate_at(step: int, settings: TrainingSettings) -> float:
+    """Return the learning rate of a step: linear warm-up, then a cosine to its final share."""
+    if step < settings.warmup_updates:
+        return settings.learning_rate * (step + 1) / settings.warmup_updates
+    span = max(1, settings.updates - settings.warmup_updates)
+    cosine = 0.5 * (1.0 + math.cos(math.pi * (step - settings.warmup_updates) / span))
+    share = settings.final_share + (1.0 - settings.final_share) * cosine
+    return settings.learning_rate * share
+
+
+def train(
+    module: nn.Module,
+    objective: Objective,
+    *,
+    settings: TrainingSettings,
+    checkpoint: Path,
+    identity: Any,
+    what: str,
+    report: Report = silent,
+) -> Trained:
+    """Return the trained moving average of a module's weights.
+
+    Args:
+        module: Trained in place.
+        objective: See `Objective`.
+        settings: Length and speed.
+        checkpoint: Where to resume from and to save to; left behind at the end.
+        identity: JSON-like; a checkpoint of another identity is refused.
+        what: Name for progress and messages.
+        report: Told after every step.
+
+    Raises:
+        ModelError: The loss is no longer finite, or the checkpoint is of another run.
+    """
+    run = _Run(module, settings=settings, identity=fingerprint(identity))
+    run.resume(checkpoint, what=what)
+    module.train()
+    for step in range(run.step, settings.updates):
+        began = time.perf_counter()
+        loss, parts = objective(run.prepared, step)
+        if not math.isfinite(loss.item()):
+            raise ModelError(
+                f"{what}: the loss is {loss.item()} at update {step}. Lower the learning rate "
+                f"({settings.learning_rate:g}); the last good state is in {checkpoint}."
+            )
+        run.update(loss, step=step)
+        run.note({"loss": loss.item(), **parts}, step=step, seconds=time.perf_counter() - began)
+        if (step + 1) % settings.checkpoint_every == 0:
+            run.save(checkpoint)
+        report(Progress(what, step + 1, settings.updates, f"loss {run.smooth_loss:.4f}"))
+    if run.step > run.saved_step:
+        run.save(checkpoint)
+    return Trained(weights=run.average.weights, log=run.log, seconds=run.seconds)
+
+
+class _Run:
+    """The state of one training that a checkpoint must hold."""
+
+    def __init__(self, module: nn.Module, *, settings: TrainingSettings, identity: str) -> None:
+        self.settings = settings
+        self.identity = identity
+        self.module = module
+        self.average = MovingAverage(module, decay=settings.ema_decay)
+        self.optimiser = torch.optim.AdamW(
+            module.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+        )
+        self.accelerator = Accelerator(
+            cpu=not torch.cuda.is_available(),
+            mixed_precision="bf16" if settings.precision == "bfloat16" else "no",
+        )
+        self.prepared, self.prepared_optimiser = self.accelerator.prepare(module, self.optimiser)
+        self.step = 0
+        self.saved_step = -1
+        self.seconds = 0.0
+        self.smooth_loss = math.nan
+        self.log: list[dict[str, float]] = []
+        self._sums: dict[str, float] = {}
+
+    def update(self, loss: Tensor, *, step: int) -> None:
+        """Take one step of the optimiser and of the average."""
+        for group in self.optimiser.param_groups:
+            group["lr"] = learning_rate_at(step, self.settings)
+        self.accelerator.backward(loss)
+        self.accelerator.clip_grad_norm_(self.prepared.parameters(), self.settings.clip_norm)
+        self.prepared_optimiser.step()
+        self.prepared_optimiser.zero_grad()
+        self.average.update(self.module)
+        self.step = step + 1
+
+    def note(self, parts: dict[str, float], *, step: int, seconds: float) -> None:
+        """Add one step to the log, which keeps about a hundred rows."""
+        self.seconds += seconds
+        first = math.isnan(self.smooth_loss)
+        self.smooth_loss = (
+            parts["loss"] if first else 0.98 * self.smooth_loss + 0.02 * parts["loss"]
+        )
+        for name, value in parts.items():
+            self._sums[name] = self._sums.get(name, 0.0) + value
+        every = max(1, self.settings.updates // 100)
+        if (step + 1) % every == 0:
+            means = {name: total / every for name, total in self._sums.items()}
+            self.log.append({"step": step + 1, **means})
+            self._sums = {}
+
+    def save(self, path: Path) -> None:
+        """Write the checkpoint atomically."""
+        stream = BytesIO()
+        torch.save(
+            {
+                "identity": self.identity,
+                "step": self.step,
+                "seconds": self.seconds,
+                "smooth_loss": self.smooth_loss,
+                "log": self.log,
+                "sums": self._sums,
+                "module": self.module.state_dict(),
+                "average": self.average.weights,
+                "optimiser": self.optimiser.state_dict(),
+            },
+            stream,
+        )
+        write_bytes(path, stream.getvalue())
+        self.saved_step = self.step
+
+    def resume(self, path: Path, *, what: str) -> None:
+        """Go on from a checkpoint, if there is one."""
+        if not path.exists():
+            return
+        state = torch.load(path, weights_only=True, map_location="cpu")
+        if state["identity"] != self.identity:
+            raise ModelError(
+                f"{what}: {path} was left by a run with other settings or data. Remove it to "
+                "train anew, or restore the settings to go on."
+            )
+        self.module.load_state_dict(state["module"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.average.load(state["average"], num_updates=state["step"])
+        self.step = self.saved_step = int(state["step"])
+        self.seconds = float(state["seconds"])
+        self.smooth_loss = float(state["smooth_loss"])
+        self.log, self._sums = state["log"], state["sums"]

@@ -1,0 +1,220 @@
+"""Training of a prior: the autoencoder, its latents, then the diffusion U-Net on them.
+
+What it is: `train_prior`, which leaves a folder that `ldm.prior.load_prior` reads.
+In the flow: reads prepared cases (labels not needed), never one of a test subject.
+Sources: Rombach et al. 2022, arXiv 2112.10752; Ho et al. 2020, arXiv 2006.11239.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional
+
+from vcmaug.config import Settings
+from vcmaug.data.cases import Case
+from vcmaug.data.scalars import median_fill
+from vcmaug.errors import ModelError
+from vcmaug.ldm.autoencoder import StemmedAutoencoder
+from vcmaug.ldm.denoiser import ScalarUNet
+from vcmaug.ldm.prior import write_prior
+from vcmaug.ldm.schedule import Schedule
+from vcmaug.ldm.spec import PriorSpec
+from vcmaug.ldm.weights import read_weights, write_weights
+from vcmaug.progress import Report, silent
+from vcmaug.provenance import fingerprint, machine, versions
+from vcmaug.seeding import torch_generator
+from vcmaug.training.autoencoder import (
+    AutoencoderTraining,
+    encode_all,
+    reconstruction_figures,
+    train_autoencoder,
+)
+from vcmaug.training.batches import draw_batch, flipped, read_images, scalars_of
+from vcmaug.training.loop import Trained, TrainingSettings, train
+
+__all__ = ["DiffusionTraining", "PriorTraining", "train_prior"]
+
+
+class DiffusionTraining(TrainingSettings):
+    """How to train the diffusion U-Net."""
+
+    batch_size: int = Field(8, ge=1)
+    learning_rate: float = Field(3e-4, gt=0)
+    flip: bool = Field(True, description="mirrored images are encoded too")
+
+
+class PriorTraining(Settings):
+    """How to train a prior."""
+
+    autoencoder: AutoencoderTraining = AutoencoderTraining()
+    diffusion: DiffusionTraining = DiffusionTraining()
+    half: bool = Field(False, description="store the weights in half precision")
+
+
+@dataclass(frozen=True)
+class _Latents:
+    """Encoded cases: z [N, L, x, y, z], mirrored ones after the plain, and scalars [N, S]."""
+
+    z: Tensor
+    scalars: Tensor | None
+
+
+def train_prior(
+    cases: Sequence[Case],
+    *,
+    held_out: Sequence[Case],
+    spec: PriorSpec,
+    settings: PriorTraining,
+    seed: int,
+    folder: Path,
+    about: Mapping[str, Any],
+    report: Report = silent,
+) -> None:
+    """Train a prior and leave it in a folder.
+
+    Args:
+        cases: Training cases; the caller has kept test subjects out.
+        held_out: Validation cases, on which figures are measured; may be empty.
+        spec: What to build.
+        settings: How to train it.
+        seed: Of everything random.
+        folder: Gets `prior.safetensors`, `card.json`, and `.checkpoints/`.
+        about: Written into the card: data, licence, command.
+        report: Told after every update.
+
+    Raises:
+        ModelError: There is no case, or the images do not lie on the spec's grid.
+    """
+    if not cases:
+        raise ModelError("training a prior: no training case. Look at the split file.")
+    images = read_images(cases)
+    if tuple(images.shape[2:]) != tuple(spec.grid.shape):
+        raise ModelError(
+            f"training prior {spec.name!r}: the prepared images have shape "
+            f"{tuple(images.shape[2:])}, the prior's grid is {tuple(spec.grid.shape)}. Run "
+            "`vcmaug prepare` with the recipe's grid."
+        )
+    identity = {
+        "spec": spec.model_dump(mode="json"),
+        "cases": [case.case_id for case in cases],
+        "seed": seed,
+    }
+    checkpoints = folder / ".checkpoints"
+    autoencoder, first = train_autoencoder(
+        images,
+        spec=spec,
+        settings=settings.autoencoder,
+        seed=seed,
+        checkpoint=checkpoints / "autoencoder.pt",
+        identity=identity | {"settings": settings.autoencoder.model_dump(mode="json")},
+        report=report,
+    )
+    fill = median_fill(spec.scalars, [case.row for case in cases])
+    means = _cached_latents(
+        autoencoder, images, flip=settings.diffusion.flip, folder=folder, identity=identity
+    )
+    latent_scale = spec.latent_scale or float(1.0 / means.std())
+    latents = _Latents(means * latent_scale, scalars_of(cases, spec, fill=fill))
+    unet, second = _train_unet(
+        latents,
+        spec=spec,
+        settings=settings.diffusion,
+        seed=seed,
+        checkpoint=checkpoints / "diffusion.pt",
+        identity=identity | {"settings": settings.model_dump(mode="json")},
+        report=report,
+    )
+    figures = _figures(autoencoder, held_out or cases, first=first, second=second)
+    write_prior(
+        folder,
+        spec=spec,
+        autoencoder=autoencoder,
+        unet=unet,
+        latent_scale=latent_scale,
+        half=settings.half,
+        card={
+            "subjects": sorted({case.subject_id for case in cases}),
+            "scalar_fill": fill,
+            "training": settings.model_dump(mode="json"),
+            "seed": seed,
+            "figures": figures | {"figures_on_held_out_cases": bool(held_out)},
+            "log": {"autoencoder": first.log, "diffusion": second.log},
+            "versions": versions(),
+            "machine": machine(),
+            **about,
+        },
+    )
+
+
+def _cached_latents(
+    autoencoder: StemmedAutoencoder, images: Tensor, *, flip: bool, folder: Path, identity: object
+) -> Tensor:
+    """Return posterior means [N or 2N, L, x, y, z], encoded once and kept beside the checkpoints."""
+    digest = fingerprint([identity, flip, float(sum(p.sum() for p in autoencoder.parameters()))])
+    path = folder / ".checkpoints" / f"latents-{digest}.safetensors"
+    if path.exists():
+        return read_weights(path)["means"]
+    means = encode_all(autoencoder, images)
+    if flip:
+        means = torch.cat([means, encode_all(autoencoder, flipped(images))])
+    write_weights(path, {"means": means})
+    return means
+
+
+def _train_unet(
+    latents: _Latents,
+    *,
+    spec: PriorSpec,
+    settings: DiffusionTraining,
+    seed: int,
+    checkpoint: Path,
+    identity: object,
+    report: Report,
+) -> tuple[ScalarUNet, Trained]:
+    """Return the diffusion U-Net trained to predict epsilon, and the record of it."""
+    torch.manual_seed(torch_generator(seed, "diffusion").initial_seed())
+    unet = spec.build_unet()
+    schedule = Schedule(spec.schedule)
+
+    def objective(module: nn.Module, step: int) -> tuple[Tensor, dict[str, float]]:
+        device = next(module.parameters()).device
+        chosen = draw_batch(len(latents.z), batch_size=settings.batch_size, seed=seed, step=step)
+        generator = torch_generator(seed, "diffusion", step)
+        z_0 = latents.z[chosen]  # [B, L, x, y, z]
+        t = torch.randint(schedule.num_timesteps, (len(z_0),), generator=generator)
+        epsilon = torch.randn(z_0.shape, generator=generator)
+        z_t = schedule.add_noise(z_0, epsilon, t).to(device)
+        scalars = None
+        if latents.scalars is not None:  # mirrored latents share their case's scalars
+            scalars = latents.scalars[chosen % len(latents.scalars)].to(device)
+        prediction = module(z_t, t.to(device), scalars)
+        return functional.mse_loss(prediction, epsilon.to(device)), {}
+
+    trained = train(
+        unet,
+        objective,
+        settings=settings,
+        checkpoint=checkpoint,
+        identity=identity,
+        what="diffusion U-Net",
+        report=report,
+    )
+    unet.load_state_dict(trained.weights)
+    return unet, trained
+
+
+def _figures(
+    autoencoder: StemmedAutoencoder, cases: Sequence[Case], *, first: Trained, second: Trained
+) -> dict[str, float]:
+    """Return what is measured of a new prior."""
+    figures = reconstruction_figures(autoencoder, read_images(cases))
+    return figures | {
+        "diffusion_loss": second.log[-1]["loss"] if second.log else float("nan"),
+        "autoencoder_seconds": first.seconds,
+        "diffusion_seconds": second.seconds,
+    }
