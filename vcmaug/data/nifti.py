@@ -57,7 +57,7 @@ def read_label_map(path: Path, *, case_id: str) -> Volume:
         DataError: As for `read_image`, or a value is no whole number from 0 to 65535.
     """
     volume = _read(path, case_id=case_id, dtype=None)
-    array = volume.array
+    array = volume.array.astype(np.float32)
     if not np.isfinite(array).all():
         raise _fault(path, case_id, "some voxels are NaN or infinite, expected label values")
     rounded = np.rint(array)

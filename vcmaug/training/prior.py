@@ -99,10 +99,10 @@ def train_prior(
             f"{tuple(images.shape[2:])}, the prior's grid is {tuple(spec.grid.shape)}. Run "
             "`vcmaug prepare` with the recipe's grid."
         )
-    identity = {
-        "spec": spec.model_dump(mode="json"),
-        "cases": [case.case_id for case in cases],
-        "seed": seed,
+    seen = {"cases": [case.case_id for case in cases], "seed": seed}
+    first_identity = seen | {
+        "spec": spec.model_dump(mode="json", include={"grid", "image_channels", "autoencoder"}),
+        "settings": settings.autoencoder.model_dump(mode="json"),
     }
     checkpoints = folder / ".checkpoints"
     autoencoder, first = train_autoencoder(
@@ -111,12 +111,12 @@ def train_prior(
         settings=settings.autoencoder,
         seed=seed,
         checkpoint=checkpoints / "autoencoder.pt",
-        identity=identity | {"settings": settings.autoencoder.model_dump(mode="json")},
+        identity=first_identity,
         report=report,
     )
     fill = median_fill(spec.scalars, [case.row for case in cases])
     means = _cached_latents(
-        autoencoder, images, flip=settings.diffusion.flip, folder=folder, identity=identity
+        autoencoder, images, flip=settings.diffusion.flip, folder=folder, identity=first_identity
     )
     latent_scale = spec.latent_scale or float(1.0 / means.std())
     latents = _Latents(means * latent_scale, scalars_of(cases, spec, fill=fill))
@@ -126,7 +126,7 @@ def train_prior(
         settings=settings.diffusion,
         seed=seed,
         checkpoint=checkpoints / "diffusion.pt",
-        identity=identity | {"settings": settings.model_dump(mode="json")},
+        identity=[first_identity, spec.model_dump(mode="json"), settings.model_dump(mode="json")],
         report=report,
     )
     figures = _figures(autoencoder, held_out or cases, first=first, second=second)

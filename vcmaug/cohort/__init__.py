@@ -1,0 +1,1 @@
+"""Cohorts: synthetic cases in a folder, with a manifest that says where each came from."""

@@ -1,0 +1,55 @@
+"""Where the files of a cohort lie.
+
+What it is: names only.
+In the flow: generation writes here, the study and the report read here.
+Sources: none.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["CohortLayout"]
+
+
+@dataclass(frozen=True)
+class CohortLayout:
+    """The paths of a cohort in its folder."""
+
+    folder: Path
+
+    @property
+    def plan(self) -> Path:
+        """What was asked for, written first."""
+        return self.folder / "plan.json"
+
+    @property
+    def manifest(self) -> Path:
+        """One row per request, merged last; the truth."""
+        return self.folder / "manifest.parquet"
+
+    @property
+    def manifest_csv(self) -> Path:
+        """The manifest for people."""
+        return self.folder / "manifest.csv"
+
+    @property
+    def card(self) -> Path:
+        """What the cohort came from; written after the manifest."""
+        return self.folder / "cohort.json"
+
+    @property
+    def parts(self) -> Path:
+        """Folder of the manifest's parts, one per shard."""
+        return self.folder / "parts"
+
+    def part(self, shard: int) -> Path:
+        """Return the part of the manifest that one shard writes."""
+        return self.parts / f"shard-{shard:05d}.jsonl"
+
+    def image(self, request_id: str) -> Path:
+        """Return the path of a generated image."""
+        return self.folder / "images" / f"{request_id}.nii.gz"
+
+    def label(self, request_id: str) -> Path:
+        """Return the path of its label map."""
+        return self.folder / "labels" / f"{request_id}.nii.gz"

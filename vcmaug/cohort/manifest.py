@@ -1,0 +1,129 @@
+"""The manifest: one row per request, with everything it came from.
+
+What it is: the row, the parts that shards append to, and their merge.
+In the flow: written by generation, read by quality, study and report.
+Sources: none.
+"""
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from vcmaug.cohort.layout import CohortLayout
+from vcmaug.errors import CohortError
+from vcmaug.files import read_json, read_json_lines, write_bytes, write_text
+
+__all__ = [
+    "RUN_COLUMNS",
+    "ManifestRow",
+    "merge_parts",
+    "read_cohort_card",
+    "read_manifest",
+    "rows_of_parts",
+]
+
+RUN_COLUMNS = ("device", "seconds", "versions")
+"""Columns that describe the run; the others are equal whoever drew the cohort, and where."""
+
+
+@dataclass(frozen=True)
+class ManifestRow:
+    """One request and what came of it; columns with a JSON text say so."""
+
+    request_id: str
+    index: int
+    status: str  # "done" or "failed"
+    reason: str
+    case_id: str
+    subject_id: str
+    image: str
+    label: str
+    image_sha256: str
+    label_sha256: str
+    condition_id: str
+    condition_sha256: str
+    source_case_ids: str  # JSON
+    source_subject_ids: str  # JSON
+    builder: str
+    parameters: str  # JSON
+    seed: str
+    scalars: str  # JSON
+    sampler: str
+    timesteps: str  # JSON
+    strength: float
+    interval: str  # JSON
+    prior_sha256: str
+    control_sha256: str
+    micro_batch: int
+    shard: int
+    device: str
+    seconds: float
+    versions: str  # JSON
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the row as JSON-like content."""
+        return asdict(self)
+
+
+def rows_of_parts(layout: CohortLayout) -> dict[str, dict[str, Any]]:
+    """Return all rows that shards have written, by request; of two rows the later one counts."""
+    rows: dict[str, dict[str, Any]] = {}
+    for path in sorted(layout.parts.glob("shard-*.jsonl")):
+        for row in read_json_lines(path):
+            rows[row["request_id"]] = row
+    return rows
+
+
+def merge_parts(layout: CohortLayout, request_ids: Iterable[str]) -> pd.DataFrame:
+    """Write and return the manifest: Parquet first, then CSV.
+
+    Args:
+        layout: Of the cohort.
+        request_ids: All that the plan asks for.
+
+    Raises:
+        CohortError: Rows are missing.
+    """
+    rows = rows_of_parts(layout)
+    wanted = list(request_ids)
+    missing = [request_id for request_id in wanted if request_id not in rows]
+    if missing:
+        raise CohortError(
+            f"merging the manifest of {layout.folder}: {len(missing)} of {len(wanted)} requests "
+            f"have no row yet, {missing[0]} first. Run the same `vcmaug generate` again."
+        )
+    table = pd.DataFrame([rows[request_id] for request_id in wanted])
+    write_bytes(layout.manifest, table.to_parquet(index=False))
+    write_text(layout.manifest_csv, table.to_csv(index=False))
+    return table
+
+
+def read_manifest(folder: Path) -> pd.DataFrame:
+    """Return the manifest of a finished cohort.
+
+    Raises:
+        CohortError: The cohort is not finished.
+    """
+    path = CohortLayout(folder).manifest
+    if not path.exists():
+        raise CohortError(
+            f"reading cohort {folder}: there is no manifest.parquet, so it is not finished. Run "
+            "the same `vcmaug generate` again; it draws what is missing."
+        )
+    return pd.read_parquet(path)
+
+
+def read_cohort_card(folder: Path) -> dict[str, Any]:
+    """Return cohort.json: scheme, and the subjects seen by prior, control and conditions.
+
+    Raises:
+        CohortError: The cohort is not finished.
+    """
+    path = CohortLayout(folder).card
+    if not path.exists():
+        raise CohortError(f"reading cohort {folder}: there is no cohort.json; it is not finished.")
+    card: dict[str, Any] = read_json(path)
+    return card

@@ -1,0 +1,206 @@
+"""`build-conditions`: n conditions of a few sources, in a folder with a table.
+
+What it is: the registry of builders, and a resumable run of one of them.
+In the flow: leaves maps/<id>.nii.gz and, last, conditions.parquet and .csv.
+Sources: none.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+
+from vcmaug.compute import Compute, run_all
+from vcmaug.conditions.base import Builder, Condition, SourceMap
+from vcmaug.conditions.perturb import Perturb, PerturbSettings
+from vcmaug.config import Settings
+from vcmaug.data.cases import Case
+from vcmaug.data.labels import LabelScheme
+from vcmaug.data.nifti import read_label_map, write_label_map
+from vcmaug.errors import DataError, LeakError, WorkFolderError
+from vcmaug.files import read_json, sha256_of_file, write_bytes, write_json, write_text
+from vcmaug.progress import Progress, Report, silent
+from vcmaug.provenance import fingerprint
+from vcmaug.seeding import stable_seed
+
+__all__ = ["ConditionSettings", "build_conditions", "builder_of", "read_conditions"]
+
+_CHUNK = 16
+
+
+class ConditionSettings(Settings):
+    """Which builder makes the conditions, and its settings."""
+
+    builder: Literal["perturb"] = "perturb"
+    perturb: PerturbSettings = PerturbSettings()
+
+
+@dataclass(frozen=True)
+class _Chunk:
+    """A few conditions for one worker: everything it needs, by value or by path."""
+
+    first: int
+    last: int
+    seed: int
+    folder: Path
+    settings: ConditionSettings
+    scheme: LabelScheme
+    sources: tuple[Case, ...]
+
+    def __str__(self) -> str:
+        """Return a phrase for messages."""
+        return f"conditions {self.first} to {self.last - 1}"
+
+
+def builder_of(settings: ConditionSettings, scheme: LabelScheme) -> Builder:
+    """Return the builder that settings name."""
+    return Perturb(settings.perturb, scheme)
+
+
+def build_conditions(
+    settings: ConditionSettings,
+    sources: Sequence[Case],
+    *,
+    folder: Path,
+    scheme: LabelScheme,
+    n: int,
+    seed: int,
+    forbidden: Sequence[str],
+    compute: Compute,
+    report: Report = silent,
+) -> pd.DataFrame:
+    """Build n conditions and return their table; condition k is made of source k modulo sources.
+
+    Args:
+        settings: Which builder.
+        sources: Labelled training cases.
+        folder: Gets maps/ and the tables; what is there and whole is kept.
+        scheme: Of the label maps.
+        n: How many.
+        seed: With the index it decides everything about a condition.
+        forbidden: Subjects of test and validation.
+        compute: Where to run.
+        report: Told as they are made.
+
+    Raises:
+        LeakError: A forbidden subject is among the sources.
+        DataError: There is no source, or one has no label map.
+    """
+    _refuse(sources, forbidden)
+    used = tuple(replace(case, row=dict(case.row)) for case in sources)
+    identity = _identity(settings, used, scheme=scheme, seed=seed)
+    _claim(folder, identity)
+    chunks = [
+        _Chunk(first, min(n, first + _CHUNK), seed, folder, settings, scheme, used)
+        for first in range(0, n, _CHUNK)
+    ]
+    rows: dict[str, dict[str, Any]] = {}
+
+    def collect(chunk: _Chunk, made: list[dict[str, Any]]) -> None:
+        del chunk
+        rows.update({row["condition_id"]: row for row in made})
+        report(Progress("building conditions", len(rows), n))
+
+    run_all(_build_chunk, chunks, compute=compute, threads=1, on_done=collect)
+    table = pd.DataFrame([rows[name] for name in sorted(rows)])
+    write_bytes(folder / "conditions.parquet", table.to_parquet(index=False))
+    write_text(folder / "conditions.csv", table.to_csv(index=False))
+    return table
+
+
+def _refuse(sources: Sequence[Case], forbidden: Sequence[str]) -> None:
+    """Refuse sources of test or validation subjects, and sources without labels."""
+    if not sources:
+        raise DataError("building conditions: there is no labelled case to build from.")
+    leaked = sorted({case.subject_id for case in sources} & set(forbidden))
+    if leaked:
+        raise LeakError(
+            f"building conditions: subject {', '.join(leaked)} belongs to test or validation. Use "
+            "training subjects only."
+        )
+    bare = [case.case_id for case in sources if case.label is None]
+    if bare:
+        raise DataError(f"building conditions: case {', '.join(bare)} has no label map.")
+
+
+def _identity(
+    settings: ConditionSettings, sources: Sequence[Case], *, scheme: LabelScheme, seed: int
+) -> dict[str, Any]:
+    """Return what all conditions of a folder share."""
+    return {
+        "settings": settings.model_dump(mode="json"),
+        "sources": [case.case_id for case in sources],
+        "labels": fingerprint([sha256_of_file(case.label) for case in sources if case.label]),
+        "scheme": scheme.to_json(),
+        "seed": seed,
+    }
+
+
+def _claim(folder: Path, identity: dict[str, Any]) -> None:
+    """Write the folder's identity, or refuse a folder of other conditions."""
+    path = folder / "identity.json"
+    if path.exists() and read_json(path) != identity:
+        raise WorkFolderError(
+            f"building conditions in {folder}: the folder holds conditions of other sources, "
+            "settings or seed. Remove it or choose another --out."
+        )
+    write_json(path, identity)
+
+
+def _build_chunk(chunk: _Chunk) -> list[dict[str, Any]]:
+    """Build or find the conditions of one chunk; return their rows."""
+    builder = builder_of(chunk.settings, chunk.scheme)
+    return [_build_one(chunk, index, builder) for index in range(chunk.first, chunk.last)]
+
+
+def _build_one(chunk: _Chunk, index: int, builder: Builder) -> dict[str, Any]:
+    """Return the row of one condition, from its file of record if map and record agree."""
+    condition_id = f"c{index:06d}"
+    record_path = chunk.folder / "records" / f"{condition_id}.json"
+    map_path = chunk.folder / "maps" / f"{condition_id}.nii.gz"
+    if record_path.exists() and map_path.exists():
+        row: dict[str, Any] = read_json(record_path)
+        if row["sha256"] == sha256_of_file(map_path):
+            return row
+    case = chunk.sources[index % len(chunk.sources)]
+    assert case.label is not None  # refused before
+    label_map = read_label_map(case.label, case_id=case.case_id)
+    source = SourceMap(case.case_id, case.subject_id, label_map, case.row)
+    seed = stable_seed(chunk.seed, condition_id, "condition")
+    condition = builder.build(source, condition_id=condition_id, seed=seed)
+    row = _row(condition, sha256=write_label_map(map_path, condition.label_map))
+    write_json(record_path, row)
+    return row
+
+
+def _row(condition: Condition, *, sha256: str) -> dict[str, Any]:
+    """Return a condition as a row of its table."""
+    return {
+        "condition_id": condition.condition_id,
+        "map": f"maps/{condition.condition_id}.nii.gz",
+        "sha256": sha256,
+        "source_case_ids": json.dumps(condition.source_case_ids),
+        "source_subject_ids": json.dumps(condition.source_subject_ids),
+        "builder": condition.builder,
+        "parameters": json.dumps(condition.parameters),
+        "seed": str(condition.seed),
+        **{f"check_{name}": value for name, value in condition.checks.items()},
+        **condition.row,
+    }
+
+
+def read_conditions(folder: Path) -> pd.DataFrame:
+    """Return the table of conditions in a folder.
+
+    Raises:
+        WorkFolderError: There is none.
+    """
+    path = folder / "conditions.parquet"
+    if not path.exists():
+        raise WorkFolderError(
+            f"reading conditions: {path} is not there. Run `vcmaug build-conditions` first."
+        )
+    return pd.read_parquet(path)

@@ -1,0 +1,1 @@
+"""Generation: a plan of requests, fixed micro-batches, shards, and the workers that draw them."""

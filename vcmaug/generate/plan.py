@@ -1,0 +1,142 @@
+"""The plan of a cohort: which requests, in which micro-batches, in which shards, drawn how.
+
+What it is: settings, the plan, and the pure functions that partition it.
+In the flow: written before anything is drawn; a rerun reads it and must agree with it.
+Sources: none.
+
+Notes:
+    Arithmetic differs in its last bits between batch sizes and between thread counts. Both belong
+    to the plan, so that any number of workers, in any order, leaves the same bytes.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from vcmaug.cohort.layout import CohortLayout
+from vcmaug.config import Settings
+from vcmaug.errors import WorkFolderError, list_faults
+from vcmaug.files import read_json, write_json
+from vcmaug.generate.samplers import SamplerSettings
+
+__all__ = [
+    "GenerateSettings",
+    "Plan",
+    "Request",
+    "claim_plan",
+    "micro_batches_of_shard",
+    "num_shards",
+    "read_plan",
+    "requests_of_micro_batch",
+]
+
+
+class GenerateSettings(Settings):
+    """How to draw a cohort."""
+
+    sampler: SamplerSettings = SamplerSettings()
+    strength: float = Field(1.0, ge=0, description="scales gamma and beta")
+    interval: tuple[float, float] = Field(
+        (0.0, 1.0), description="share of the schedule in which the control acts"
+    )
+    micro_batch_size: int = Field(4, ge=1)
+    micro_batches_per_shard: int = Field(2, ge=1)
+    threads_per_worker: int = Field(1, ge=1)
+
+
+@dataclass(frozen=True)
+class Request:
+    """One case to draw; its id is its identity."""
+
+    request_id: str
+    index: int
+    condition: int
+
+
+class Plan(Settings):
+    """All that decides what a cohort holds."""
+
+    seed: int
+    n: int = Field(ge=1)
+    num_conditions: int = Field(ge=1)
+    settings: GenerateSettings
+    timesteps: tuple[int, ...]
+    prior_sha256: str
+    control_sha256: str
+    conditions_sha256: str
+    prior_folder: str
+    control_folder: str
+    conditions_folder: str
+
+    def request(self, index: int) -> Request:
+        """Return a request: number k asks for condition k modulo their number."""
+        return Request(f"r{index:06d}", index, index % self.num_conditions)
+
+    @property
+    def request_ids(self) -> list[str]:
+        """Ids of all requests, in order."""
+        return [self.request(index).request_id for index in range(self.n)]
+
+    @property
+    def num_micro_batches(self) -> int:
+        """Micro-batches in all; the last may be smaller."""
+        return -(-self.n // self.settings.micro_batch_size)
+
+
+def requests_of_micro_batch(plan: Plan, micro_batch: int) -> list[Request]:
+    """Return the requests of a micro-batch: a fixed run of indices."""
+    first = micro_batch * plan.settings.micro_batch_size
+    last = min(plan.n, first + plan.settings.micro_batch_size)
+    return [plan.request(index) for index in range(first, last)]
+
+
+def num_shards(plan: Plan) -> int:
+    """Return how many shards a plan has."""
+    return -(-plan.num_micro_batches // plan.settings.micro_batches_per_shard)
+
+
+def micro_batches_of_shard(plan: Plan, shard: int) -> range:
+    """Return the micro-batches of a shard: a fixed run of them."""
+    first = shard * plan.settings.micro_batches_per_shard
+    last = min(plan.num_micro_batches, first + plan.settings.micro_batches_per_shard)
+    return range(first, last)
+
+
+def read_plan(folder: Path) -> Plan:
+    """Return the plan of a cohort."""
+    return Plan.model_validate(read_json(CohortLayout(folder).plan))
+
+
+def claim_plan(folder: Path, plan: Plan) -> None:
+    """Write the plan, or find it written already.
+
+    Raises:
+        WorkFolderError: The folder holds another plan; the message says what differs.
+    """
+    path = CohortLayout(folder).plan
+    if path.exists():
+        differences = _differences(read_json(path), plan.model_dump(mode="json"))
+        if differences:
+            raise WorkFolderError(
+                list_faults(
+                    f"generating in {folder}: the folder holds a cohort of another plan",
+                    differences,
+                    advice="Repeat the first command to go on with it, or choose another --out.",
+                )
+            )
+    write_json(path, plan.model_dump(mode="json"))
+
+
+def _differences(before: dict[str, Any], now: dict[str, Any], place: str = "") -> list[str]:
+    """Return what differs between two plans; where folders lie and how shards are cut may."""
+    free = {"prior_folder", "control_folder", "conditions_folder", "micro_batches_per_shard"}
+    faults = []
+    for name in sorted((set(before) | set(now)) - free):
+        first, second = before.get(name), now.get(name)
+        if isinstance(first, dict) and isinstance(second, dict):
+            faults += _differences(first, second, f"{place}{name}.")
+        elif first != second:
+            faults.append(f"{place}{name}: {first!r} there, {second!r} now")
+    return faults
