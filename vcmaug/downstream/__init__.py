@@ -1,0 +1,1 @@
+"""The study: segmentation networks with and without a cohort, on subjects nobody touched."""

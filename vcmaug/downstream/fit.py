@@ -1,0 +1,184 @@
+"""Training of a segmentation network: so many updates, no more and no fewer, in every arm.
+
+What it is: the loop, and the record of what it cost.
+In the flow: called by the study once per arm, n and seed, and for the independent reader.
+Sources: Milletari et al. 2016, arXiv 1606.04797 (Dice loss), with cross-entropy as in nnU-Net.
+"""
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from monai.losses import DiceCELoss
+from numpy.typing import NDArray
+from pydantic import Field
+from torch import Tensor
+
+from vcmaug.config import Settings
+from vcmaug.data.cases import Case
+from vcmaug.data.labels import LabelScheme, from_index_map
+from vcmaug.downstream.augment import AugmentSettings
+from vcmaug.downstream.data import Bank, LabelledVolumes, build_bank, read_case_volumes
+from vcmaug.downstream.segmenter import Segmenter, SegmenterSettings
+from vcmaug.progress import Progress, Report, silent
+from vcmaug.seeding import stable_seed
+
+__all__ = ["FitRecord", "FitSettings", "Reader", "fit", "predict", "train_reader"]
+
+
+class FitSettings(Settings):
+    """How long and how fast to learn; the same in every arm."""
+
+    updates: int = Field(400, ge=1)
+    batch_size: int = Field(4, ge=1)
+    learning_rate: float = Field(2e-3, gt=0)
+    weight_decay: float = Field(1e-4, ge=0)
+    synthetic_share: float = Field(
+        0.5, ge=0, le=1, description="of each batch, in an arm with a cohort"
+    )
+    real_only_final: float = Field(
+        0.25, ge=0, le=1, description="last share of the updates, on real cases alone in every arm"
+    )
+
+
+@dataclass(frozen=True)
+class FitRecord:
+    """What a training cost: updates, seconds in all, seconds of augmentation, last loss."""
+
+    updates: int
+    seconds: float
+    augmentation_seconds: float
+    loss: float
+
+
+def fit(
+    real: LabelledVolumes,
+    synthetic: LabelledVolumes | None,
+    *,
+    num_structures: int,
+    segmenter: SegmenterSettings,
+    augment: AugmentSettings,
+    settings: FitSettings,
+    seed: int,
+    what: str = "segmenter",
+    report: Report = silent,
+) -> tuple[Segmenter, FitRecord]:
+    """Return a trained network and what it cost.
+
+    Args:
+        real: Labelled real cases.
+        synthetic: A cohort, or None.
+        num_structures: K.
+        segmenter: Shape of the network.
+        augment: The same in every arm.
+        settings: Length and speed.
+        seed: Of initial weights, augmentation and batches.
+        what: Name for progress.
+        report: Told after every update.
+    """
+    began = time.perf_counter()
+    banks = [build_bank(real, augment, versions=augment.versions, seed=seed)]
+    if synthetic is not None:  # many cases: two versions of each are variety enough
+        banks.append(build_bank(synthetic, augment, versions=2, seed=seed))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(stable_seed(seed, "segmenter"))
+        network = Segmenter(segmenter, num_structures=num_structures)
+    optimiser = torch.optim.AdamW(
+        network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+    )
+    loss_of = DiceCELoss(to_onehot_y=True, softmax=True, include_background=False)
+    smooth = math.nan
+    network.train()
+    for step in range(settings.updates):
+        for group in optimiser.param_groups:
+            group["lr"] = settings.learning_rate * _decay(step, settings.updates)
+        images, labels = _batch(banks, settings, seed=seed, step=step)
+        loss = loss_of(network(images), labels[:, None])
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        smooth = loss.item() if math.isnan(smooth) else 0.95 * smooth + 0.05 * loss.item()
+        report(Progress(what, step + 1, settings.updates, f"loss {smooth:.3f}"))
+    record = FitRecord(
+        updates=settings.updates,
+        seconds=time.perf_counter() - began,
+        augmentation_seconds=sum(bank.seconds for bank in banks),
+        loss=smooth,
+    )
+    return network.eval(), record
+
+
+def _decay(step: int, updates: int) -> float:
+    """Return the share of the learning rate: a short warm-up, then nnU-Net's polynomial."""
+    return min(1.0, (step + 1) / 20) * float((1.0 - step / updates) ** 0.9)
+
+
+def _batch(
+    banks: Sequence[Bank], settings: FitSettings, *, seed: int, step: int
+) -> tuple[Tensor, Tensor]:
+    """Return images [B, 1, X, Y, Z] and labels [B, X, Y, Z] of one update."""
+    mixed = len(banks) > 1 and step < (1.0 - settings.real_only_final) * settings.updates
+    num_synthetic = round(settings.synthetic_share * settings.batch_size) if mixed else 0
+    images, labels = banks[0].draw(
+        settings.batch_size - num_synthetic, seed=seed, step=step, purpose="real batch"
+    )
+    if num_synthetic == 0:
+        return images, labels
+    more, more_labels = banks[1].draw(
+        num_synthetic, seed=seed, step=step, purpose="synthetic batch"
+    )
+    return torch.cat([images, more]), torch.cat([labels, more_labels])
+
+
+@torch.no_grad()
+def predict(network: Segmenter, images: Tensor, *, batch_size: int = 4) -> NDArray[np.uint8]:
+    """Return channel indices, uint8 [N, X, Y, Z], of images [N, 1, X, Y, Z]."""
+    parts = [network(part).argmax(dim=1).to(torch.uint8) for part in images.split(batch_size)]
+    indices: NDArray[np.uint8] = torch.cat(parts).numpy()
+    return indices
+
+
+class Reader:
+    """A trained segmenter as a plain function of arrays; others hold it without knowing it.
+
+    Args:
+        network: Trained.
+        scheme: Meaning of its channels.
+    """
+
+    def __init__(self, network: Segmenter, scheme: LabelScheme) -> None:
+        self.network = network
+        self.scheme = scheme
+
+    def __call__(self, images: NDArray[np.float32]) -> NDArray[np.uint16]:
+        """Return label maps [N, X, Y, Z] of images [N, X, Y, Z] in [0, 1]."""
+        indices = predict(self.network, torch.from_numpy(images)[:, None])
+        return from_index_map(indices, self.scheme)
+
+
+def train_reader(
+    cases: Sequence[Case],
+    *,
+    scheme: LabelScheme,
+    segmenter: SegmenterSettings,
+    augment: AugmentSettings,
+    settings: FitSettings,
+    seed: int,
+    report: Report = silent,
+) -> Reader:
+    """Return a segmenter trained on real cases alone; the caller chooses which."""
+    network, _ = fit(
+        read_case_volumes(cases, scheme),
+        None,
+        num_structures=scheme.num_structures,
+        segmenter=segmenter,
+        augment=augment,
+        settings=settings,
+        seed=seed,
+        what="independent reader",
+        report=report,
+    )
+    return Reader(network, scheme)
