@@ -12,13 +12,15 @@ Notes:
 import logging
 import os
 import subprocess
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
-from vcmaug.errors import ComputeError, list_faults
+import dask
+from distributed import Client, LocalCluster, Nanny, Scheduler, SpecCluster, as_completed
+
+from vcmaug.errors import ComputeError, VcmaugError, list_faults
 
 __all__ = ["Compute", "resolve_compute", "run_all"]
 
@@ -26,6 +28,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _START_SECONDS = 120
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 @dataclass(frozen=True)
@@ -44,8 +47,8 @@ class Compute:
 
     @property
     def device(self) -> str:
-        """The torch device on which a worker computes."""
-        return "cuda" if self.kind == "gpus" else "cpu"
+        """The torch device on which a worker computes; "auto" on a cluster: its GPU if any."""
+        return {"gpus": "cuda", "scheduler": "auto"}.get(self.kind, "cpu")
 
     def __str__(self) -> str:
         """Return a phrase for people."""
@@ -53,7 +56,16 @@ class Compute:
             return "in this process"
         if self.kind == "scheduler":
             return f"on the Dask cluster at {self.address}"
-        return f"in {self.num} local {'GPU ' if self.kind == 'gpus' else ''}worker processes"
+        process = "worker process" if self.num == 1 else "worker processes"
+        return f"in {self.num} local {'GPU ' if self.kind == 'gpus' else ''}{process}"
+
+
+@dataclass(frozen=True)
+class _Outcome(Generic[Result]):
+    """What became of one item: a result, or the words of an error that a user can mend."""
+
+    result: Result | None
+    fault: str = ""
 
 
 def resolve_compute(
@@ -67,43 +79,51 @@ def resolve_compute(
         scheduler: Address of a Dask scheduler that runs already.
 
     Raises:
-        ComputeError: Two wishes at once, or more GPUs than there are.
+        ComputeError: Two wishes at once, a negative number, or more GPUs than there are.
     """
     wishes = [
         name for name, v in (("gpus", gpus), ("workers", workers), ("scheduler", scheduler)) if v
     ]
     if len(wishes) > 1:
         raise ComputeError(f"choosing where to run: --{' and --'.join(wishes)} exclude each other.")
+    if min(gpus or 0, workers or 0) < 0:
+        raise ComputeError("choosing where to run: a number of workers cannot be negative.")
     if scheduler:
         return Compute("scheduler", num=0, address=scheduler)
     if gpus:
-        there = len(_visible_gpus())
-        if there < gpus:
-            raise ComputeError(
-                f"choosing where to run: --gpus {gpus} was asked for and this machine has {there} "
-                f"GPUs. Use --workers N for N processes on the CPU (this machine has "
-                f"{os.cpu_count()} cores), or --gpus {there}."
-                if there
-                else f"choosing where to run: --gpus {gpus} was asked for and this machine has no "
-                f"GPU. Use --workers N for N processes on the CPU; this machine has "
-                f"{os.cpu_count()} cores."
-            )
+        _refuse_missing_gpus(gpus)
         return Compute("gpus", num=gpus)
     if workers:
         return Compute("workers", num=workers)
     return Compute("in-process")
 
 
+def _refuse_missing_gpus(wanted: int) -> None:
+    """Refuse more GPUs than there are, and say what else can be done."""
+    there = len(_visible_gpus())
+    if there >= wanted:
+        return
+    found = f"{there} GPU{'s' if there > 1 else ''}" if there else "no GPU"
+    fewer = f" Or use --gpus {there}." if there else ""
+    raise ComputeError(
+        f"choosing where to run: --gpus {wanted} was asked for and this machine has {found}. Use "
+        f"--workers N for N processes on the CPU (it has {os.cpu_count()} cores).{fewer}"
+    )
+
+
 def _visible_gpus() -> list[str]:
     """Return the GPUs that a worker may be given, asked of the driver so that no torch is loaded."""
     chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
     if chosen is not None:
-        return [gpu for gpu in chosen.split(",") if gpu.strip() and gpu.strip() != "-1"]
+        return [gpu.strip() for gpu in chosen.split(",") if gpu.strip() not in {"", "-1"}]
     try:
-        listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=20)
+        listed = subprocess.run(
+            ["nvidia-smi", "-L"], capture_output=True, text=True, timeout=20, check=False
+        )
     except (OSError, subprocess.TimeoutExpired):
         return []
-    return [str(k) for k, line in enumerate(listed.stdout.splitlines()) if line.startswith("GPU")]
+    gpus = [line for line in listed.stdout.splitlines() if line.startswith("GPU")]
+    return [str(number) for number in range(len(gpus))]
 
 
 def run_all(
@@ -119,21 +139,24 @@ def run_all(
 
     Args:
         function: Importable by name on a worker.
-        items: Small and picklable.
+        items: Small and picklable; their `str` names them in messages.
         compute: Where.
         threads: Threads of one worker process.
         on_done: Called here with each item and its result, in the order in which they end.
-        retries: How often Dask runs an item again whose worker died or that raised.
+        retries: How often an item runs again that raised, or whose worker died. A `VcmaugError`
+            is for a user to mend and is not tried again.
 
     Raises:
-        ComputeError: Names every item that failed, after all others have ended.
+        ComputeError: Names every item that failed, after all others have ended; or the workers
+            could not be started or reached.
     """
-    faults: list[str] = []
+    if not items:
+        return
     if compute.kind == "in-process":
-        _run_here(function, items, on_done=on_done, faults=faults)
+        faults = _run_here(function, items, on_done=on_done, retries=retries)
     else:
-        with _client(compute, threads=threads, num_items=len(items)) as client:
-            _run_there(client, function, items, on_done=on_done, faults=faults, retries=retries)
+        with _client(compute, threads=threads, num_items=len(items), retries=retries) as client:
+            faults = _run_there(client, function, items, on_done=on_done, retries=retries)
     if faults:
         raise ComputeError(
             list_faults(
@@ -149,16 +172,43 @@ def _run_here(
     items: Sequence[Item],
     *,
     on_done: Callable[[Item, Result], None],
+    retries: int,
+) -> list[str]:
+    """Run items one after the other in this process; return what failed."""
+    faults: list[str] = []
+    for item in items:
+        for tries_left in reversed(range(retries + 1)):
+            try:
+                outcome = _guarded(function, item)
+            except Exception as error:  # noqa: BLE001  as on workers, one item stops no other
+                if tries_left == 0:
+                    faults.append(f"{item}: {type(error).__name__}: {error}")
+            else:
+                _settle(item, outcome, on_done=on_done, faults=faults)
+                break
+    return faults
+
+
+def _guarded(function: Callable[[Item], Result], item: Item) -> _Outcome[Result]:
+    """Return the outcome of one item; errors that trying again may cure pass through."""
+    try:
+        return _Outcome(function(item))
+    except VcmaugError as fault:
+        return _Outcome(None, str(fault) or type(fault).__name__)
+
+
+def _settle(
+    item: Item,
+    outcome: _Outcome[Any],
+    *,
+    on_done: Callable[[Item, Any], None],
     faults: list[str],
 ) -> None:
-    """Run items one after the other in this process."""
-    for item in items:
-        try:
-            result = function(item)
-        except Exception as fault:
-            faults.append(f"{item}: {type(fault).__name__}: {fault}")
-        else:
-            on_done(item, result)
+    """Pass a result on, or note a fault."""
+    if outcome.fault:
+        faults.append(f"{item}: {outcome.fault}")
+    else:
+        on_done(item, outcome.result)
 
 
 def _run_there(
@@ -167,81 +217,125 @@ def _run_there(
     items: Sequence[Item],
     *,
     on_done: Callable[[Item, Result], None],
-    faults: list[str],
     retries: int,
-) -> None:
-    """Run items on a Dask client."""
-    from distributed import as_completed  # heavy: only where there is a cluster
-
-    futures = {client.submit(function, item, retries=retries, pure=False): item for item in items}
-    for future in as_completed(futures):
-        item = futures[future]
+) -> list[str]:
+    """Run items on a Dask client; return what failed."""
+    faults: list[str] = []
+    futures = {
+        client.submit(_guarded, function, item, retries=retries, pure=False): item for item in items
+    }
+    for future in as_completed(list(futures)):  # type: ignore[no-untyped-call]
+        item = futures.pop(future)
         if future.status == "finished":
-            on_done(item, future.result())
+            _settle(item, future.result(), on_done=on_done, faults=faults)
         else:
-            fault = future.exception()
-            faults.append(f"{item}: {type(fault).__name__}: {fault}")
+            error = future.exception()
+            faults.append(f"{item}: {type(error).__name__}: {error}")
+    return faults
 
 
 @contextmanager
-def _client(compute: Compute, *, threads: int, num_items: int) -> Iterator[Any]:
+def _client(compute: Compute, *, threads: int, num_items: int, retries: int) -> Iterator[Client]:
     """Yield a Dask client on the wanted workers, and close what was opened."""
-    import dask
-    from distributed import Client, LocalCluster, SpecCluster
-
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)
-    dask.config.set({"distributed.scheduler.allowed-failures": 3})
     if compute.kind == "scheduler":
-        try:
-            client = Client(compute.address, timeout=_START_SECONDS)
-        except (OSError, TimeoutError, ValueError) as fault:
-            raise ComputeError(
-                f"reaching the Dask scheduler at {compute.address}: {fault}. Check the address."
-            ) from None
-        with client:
+        with _remote_client(compute.address) as client:
             yield client
         return
-    if compute.kind == "gpus":
-        cluster: Any = SpecCluster(
-            workers=_gpu_workers(compute.num, threads=threads), scheduler=_local_scheduler()
-        )
-    else:
-        cluster = LocalCluster(
-            n_workers=min(compute.num, max(1, num_items)),
-            threads_per_worker=1,
-            processes=True,
-            dashboard_address=None,
-            env=_thread_environment(threads),
-            silence_logs=logging.CRITICAL,
-        )
-    with cluster, Client(cluster, timeout=_START_SECONDS) as client:
+    with _quiet(), _environment(threads), dask.config.set(_configuration(retries)):
+        if compute.kind == "gpus":
+            cluster: Any = SpecCluster(  # type: ignore[no-untyped-call]
+                workers=_gpu_workers(compute.num), scheduler=_SCHEDULER
+            )
+        else:
+            cluster = LocalCluster(  # type: ignore[no-untyped-call]
+                n_workers=min(compute.num, num_items),
+                threads_per_worker=1,
+                processes=True,
+                memory_limit=None,
+                dashboard_address=None,
+                silence_logs=False,
+            )
+        with cluster, Client(cluster, timeout=_START_SECONDS) as client:  # type: ignore[no-untyped-call]
+            yield client
+
+
+@contextmanager
+def _remote_client(address: str) -> Iterator[Client]:
+    """Yield a client of a cluster that exists and has a worker."""
+    try:
+        client = Client(address, timeout=_START_SECONDS)  # type: ignore[no-untyped-call]
+    except (OSError, TimeoutError, ValueError) as fault:
+        raise ComputeError(
+            f"reaching the Dask scheduler at {address}: {fault}. Check the address, such as "
+            "tcp://host:8786, and that the scheduler runs."
+        ) from None
+    with client:
+        try:
+            client.wait_for_workers(1, timeout=_START_SECONDS)
+        except TimeoutError:
+            raise ComputeError(
+                f"running on the Dask cluster at {address}: it has no worker after "
+                f"{_START_SECONDS} s. Start workers with vcmaug installed and the same folders."
+            ) from None
         yield client
 
 
-def _thread_environment(threads: int) -> dict[str, str]:
-    """Return the variables that bind a worker's libraries to a number of threads."""
-    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-    return dict.fromkeys(names, str(threads)) | {"PYTHONPATH": os.pathsep.join(sys.path)}
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence Dask's own log: a worker that died is reported by `run_all`, once."""
+    logger = logging.getLogger("distributed")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
-def _gpu_workers(num: int, *, threads: int) -> dict[int, dict[str, Any]]:
+@contextmanager
+def _environment(threads: int) -> Iterator[None]:
+    """Set thread counts in this process's environment, for the processes that it starts.
+
+    They must stand there before a worker's Python starts, since libraries read them as they are
+    loaded. Dask adds variables of its own; all are taken back.
+    """
+    before = dict(os.environ)
+    os.environ.update(dict.fromkeys(_THREAD_VARIABLES, str(threads)))
+    try:
+        yield
+    finally:
+        for name in set(os.environ) - set(before):
+            del os.environ[name]
+        os.environ.update(before)
+
+
+def _configuration(retries: int) -> dict[str, Any]:
+    """Return Dask's settings for local workers.
+
+    One item at a time per worker, so that an item whose neighbour kills the worker is not counted
+    among the culprits.
+    """
+    return {
+        "distributed.scheduler.allowed-failures": retries,
+        "distributed.scheduler.worker-saturation": 1.0,
+    }
+
+
+_SCHEDULER = {"cls": Scheduler, "options": {"host": "127.0.0.1", "port": 0, "dashboard": False}}
+
+
+def _gpu_workers(num: int) -> dict[int, dict[str, Any]]:
     """Return one worker's specification per GPU, each seeing its own GPU only."""
-    from distributed import Nanny
-
     return {
         place: {
             "cls": Nanny,
             "options": {
                 "nthreads": 1,
-                "env": _thread_environment(threads) | {"CUDA_VISIBLE_DEVICES": gpu},
+                "memory_limit": None,
+                "host": "127.0.0.1",
+                "dashboard_address": None,
+                "env": {"CUDA_VISIBLE_DEVICES": gpu},
             },
         }
         for place, gpu in enumerate(_visible_gpus()[:num])
     }
-
-
-def _local_scheduler() -> dict[str, Any]:
-    """Return the specification of a scheduler for this machine alone."""
-    from distributed import Scheduler
-
-    return {"cls": Scheduler, "options": {"host": "127.0.0.1", "dashboard": False}}

@@ -7,6 +7,7 @@ Sources: pydantic's validation errors, reworded for people who write YAML.
 
 import difflib
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -47,17 +48,27 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise RecipeError(f"reading recipe {path}: not valid YAML: {fault}") from None
     if not isinstance(content, dict):
         raise RecipeError(f"reading recipe {path}: expected a mapping of names to values.")
-    filled: dict[str, Any] = _filled(content)
+    missing: set[str] = set()
+    filled: dict[str, Any] = _filled(content, missing)
+    if missing:
+        raise RecipeError(
+            f"reading recipe {path}: the environment variable {', '.join(sorted(missing))} is not "
+            f"set. Set it to the folder that holds the data, e.g. export {min(missing)}=FOLDER."
+        )
     return filled
 
 
-def _filled(content: Any) -> Any:
-    """Return content with environment variables in its strings expanded."""
+def _filled(content: Any, missing: set[str]) -> Any:
+    """Return content with environment variables in its strings expanded; collect unset ones."""
     if isinstance(content, dict):
-        return {key: _filled(value) for key, value in content.items()}
+        return {key: _filled(value, missing) for key, value in content.items()}
     if isinstance(content, list):
-        return [_filled(value) for value in content]
-    return os.path.expandvars(content) if isinstance(content, str) else content
+        return [_filled(value, missing) for value in content]
+    if not isinstance(content, str):
+        return content
+    names = re.findall(r"\$\{?([A-Za-z_][A-Za-z0-9_]*)", content)
+    missing.update(name for name in names if name not in os.environ)
+    return os.path.expandvars(content)
 
 
 def merged(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:

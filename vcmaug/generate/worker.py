@@ -95,13 +95,22 @@ def draw_shard(task: ShardTask) -> int:
     """
     folder = Path(task.folder)
     plan, layout = read_plan(folder), CohortLayout(folder)
+    threads_before = torch.get_num_threads()
     torch.set_num_threads(plan.settings.threads_per_worker)
+    try:
+        return _draw_missing(plan, layout, task)
+    finally:  # in process, others go on with their own number of threads
+        torch.set_num_threads(threads_before)
+
+
+def _draw_missing(plan: Plan, layout: CohortLayout, task: ShardTask) -> int:
+    """Draw the micro-batches of a shard that lack a row or a file; return its number of rows."""
     part = layout.part(task.shard)
     there = {row["request_id"]: row for row in read_json_lines(part)}
     num_rows = 0
     for micro_batch in micro_batches_of_shard(plan, task.shard):
         requests = requests_of(plan, micro_batch)
-        missing = [r for r in requests if not _is_whole(there.get(r.request_id), folder)]
+        missing = [r for r in requests if not _is_whole(there.get(r.request_id), layout.folder)]
         if missing:
             rows = _draw_micro_batch(plan, requests, layout=layout, task=task, number=micro_batch)
             append_lines(part, [row.to_json() for row in rows if row.request_id in _ids(missing)])

@@ -1,0 +1,220 @@
+"""Tiny real things for tests: a prior, a control, conditions, a cohort; and work for workers.
+
+Everything here is importable by name, also in the worker processes that tests start.
+"""
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from vcmaug.compute import Compute, resolve_compute
+from vcmaug.conditions.build import ConditionSettings, build_conditions
+from vcmaug.conditions.perturb import PerturbSettings
+from vcmaug.control.build import build_network, write_control
+from vcmaug.control.vcm import VCMSettings
+from vcmaug.data.cases import Case
+from vcmaug.data.geometry import Grid
+from vcmaug.data.labels import LabelScheme
+from vcmaug.data.nifti import write_label_map
+from vcmaug.data.scalars import ScalarSpec
+from vcmaug.data.volume import Volume
+from vcmaug.errors import DataError
+from vcmaug.generate.plan import GenerateSettings, Plan
+from vcmaug.generate.run import generate, make_plan
+from vcmaug.generate.samplers import SamplerSettings
+from vcmaug.ldm.prior import load_prior, write_prior
+from vcmaug.ldm.spec import AutoencoderSettings, DiffusionSettings, PriorSpec
+
+GRID = Grid(shape=(16, 16, 16), spacing_mm=(2.0, 2.0, 2.0))
+SCHEME = LabelScheme.from_mapping({"shell": 1, "core": 2})
+AFFINE = np.diag([2.0, 2.0, 2.0, 1.0])
+IN_PROCESS = Compute("in-process")
+
+
+def make_tiny_prior(folder: Path, *, seed: int = 0) -> Path:
+    """Write a prior of random weights on a grid of 16x16x16; return its folder."""
+    spec = PriorSpec(
+        name="tiny",
+        grid=GRID,
+        autoencoder=AutoencoderSettings(
+            stem_factor=2, channels=(4, 8), latent_channels=2, norm_num_groups=4
+        ),
+        diffusion=DiffusionSettings(
+            channels=(8, 16), num_res_blocks=1, num_head_channels=8, norm_num_groups=4
+        ),
+        scalars=(
+            ScalarSpec(name="age", low=20, high=80, column="age"),
+            ScalarSpec(name="core_volume", low=0, high=16000, structures=("core",)),
+        ),
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        autoencoder, unet = spec.build_autoencoder(), spec.build_unet()
+        for part in (autoencoder, unet):  # MONAI starts some layers at zero
+            _randomise(part)
+    torch.nn.init.constant_(autoencoder.kl.decoder.blocks[-1].conv.bias, 0.5)  # inside [0, 1]
+    card = {"subjects": ["p1", "p2"], "scalar_fill": {"age": 50.0, "core_volume": 2000.0}}
+    write_prior(
+        folder, spec=spec, autoencoder=autoencoder, unet=unet, latent_scale=1.0, card=card
+    )
+    return folder
+
+
+def make_tiny_control(folder: Path, prior_folder: Path, *, seed: int = 1) -> Path:
+    """Write a control with randomised heads on a tiny prior; return its folder."""
+    prior = load_prior(prior_folder)
+    settings = VCMSettings(
+        encoder_channels=(4, 8),
+        channels=(8, 16),
+        num_res_blocks=1,
+        num_head_channels=8,
+        hidden_channels=8,
+        norm_num_groups=4,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        network = build_network(settings, spec=prior.spec, num_structures=SCHEME.num_structures)
+        _randomise(network)
+    card = {"subjects": ["s0", "s1"]}
+    write_control(
+        folder, network=network, settings=settings, prior=prior, scheme=SCHEME, card=card
+    )
+    return folder
+
+
+def _randomise(module: torch.nn.Module) -> None:
+    """Move every weight that is constant away from its constant."""
+    for weight in module.parameters():
+        if weight.numel() > 1 and float(weight.detach().std()) == 0.0:
+            torch.nn.init.normal_(weight, mean=float(weight.detach().mean()), std=0.1)
+
+
+def label_map_of(*, radius: float, core: float = 2.5) -> Volume:
+    """Return a ball of `shell` with a ball of `core` in it; radii in voxels."""
+    places = np.indices(GRID.shape) - 7.5
+    distance = np.sqrt((places**2).sum(axis=0))
+    array = np.where(distance < radius, 1, 0)
+    return Volume(np.where(distance < core, 2, array).astype(np.uint16), AFFINE)
+
+
+def make_tiny_cases(folder: Path, *, num: int = 2) -> tuple[Case, ...]:
+    """Write label maps of `num` subjects and return their cases."""
+    cases = []
+    for number in range(num):
+        path = folder / f"s{number}.nii.gz"
+        write_label_map(path, label_map_of(radius=5.0 + 0.5 * number))
+        row = {"age": 30.0 + number, "sex": "F", "site": "A"}
+        cases.append(Case(f"k{number}", f"s{number}", image=path, label=path, row=row))
+    return tuple(cases)
+
+
+def make_tiny_conditions(folder: Path, *, n: int = 3, compute: Compute = IN_PROCESS) -> Path:
+    """Build n conditions of two tiny subjects; return their folder."""
+    build_conditions(
+        ConditionSettings(perturb=PerturbSettings(max_displacement_mm=2.0, smoothness_mm=6.0)),
+        make_tiny_cases(folder / "sources"),
+        folder=folder,
+        scheme=SCHEME,
+        n=n,
+        seed=5,
+        forbidden=(),
+        compute=compute,
+    )
+    return folder
+
+
+def make_tiny_world(root: Path, *, num_conditions: int = 3) -> Path:
+    """Write root/prior, root/control and root/conditions; return root."""
+    make_tiny_prior(root / "prior")
+    make_tiny_control(root / "control", root / "prior")
+    make_tiny_conditions(root / "conditions", n=num_conditions)
+    return root
+
+
+def tiny_plan(
+    root: Path,
+    *,
+    n: int = 6,
+    steps: int = 3,
+    micro_batch_size: int = 2,
+    micro_batches_per_shard: int = 1,
+    seed: int = 7,
+) -> Plan:
+    """Return the plan of a cohort of a tiny world."""
+    return make_plan(
+        GenerateSettings(
+            sampler=SamplerSettings(steps=steps),
+            micro_batch_size=micro_batch_size,
+            micro_batches_per_shard=micro_batches_per_shard,
+        ),
+        prior_folder=root / "prior",
+        control_folder=root / "control",
+        conditions_folder=root / "conditions",
+        n=n,
+        seed=seed,
+    )
+
+
+def hashes_of(cohort: Path) -> dict[str, bytes]:
+    """Return the bytes of every image and label of a cohort, by name."""
+    paths = sorted([*cohort.glob("images/*"), *cohort.glob("labels/*")])
+    return {str(path.relative_to(cohort)): path.read_bytes() for path in paths}
+
+
+def generate_in_workers(root: str, out: str, workers: int, n: int, steps: int) -> None:
+    """Run a generation in a process of its own, which a test kills."""
+    plan = tiny_plan(Path(root), n=n, steps=steps)
+    generate(plan, out=Path(out), compute=resolve_compute(workers=workers))
+
+
+# Work for `run_all`: each takes (folder, number) and leaves a trace in the folder.
+
+
+def square(item: tuple[str, int]) -> int:
+    """Return the square, and write down which process did it."""
+    folder, number = item
+    (Path(folder) / f"{number}-{os.getpid()}").touch()
+    return number**2
+
+
+def square_but_die_once(item: tuple[str, int]) -> int:
+    """Kill the own process at number 2, the first time."""
+    folder, number = item
+    trace = Path(folder) / "died"
+    if number == 2 and not trace.exists():
+        trace.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return square(item)
+
+
+def square_but_die(item: tuple[str, int]) -> int:
+    """Kill the own process at number 2, always."""
+    if item[1] == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return square(item)
+
+
+def square_but_refuse(item: tuple[str, int]) -> int:
+    """Raise an error for users at number 1 and a bug at number 2; count the tries."""
+    folder, number = item
+    with (Path(folder) / f"tries-{number}").open("a", encoding="utf-8") as stream:
+        stream.write("x")
+    if number == 1:
+        raise DataError("number 1 is refused.")
+    if number == 2:
+        raise ValueError("number 2 is a bug")
+    return square(item)
+
+
+def surroundings(item: int) -> dict[str, str]:
+    """Return the thread count and whether heavy libraries came before any work."""
+    del item
+    return {
+        "threads": os.environ["OMP_NUM_THREADS"],
+        "torch_threads": str(torch.get_num_threads()),
+        "python": sys.executable,
+    }

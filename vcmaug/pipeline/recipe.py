@@ -1,0 +1,131 @@
+"""A recipe: everything a study needs, in one YAML file with profiles.
+
+What it is: the settings of all rooms composed, and the reader that finds every fault at once.
+In the flow: each verb but `evaluate`, `report` and `info` is given one.
+Sources: none.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, model_validator
+
+from vcmaug.conditions.build import ConditionSettings
+from vcmaug.config import Settings, merged, parse_settings, read_yaml
+from vcmaug.control.vcm import VCMSettings
+from vcmaug.data.prepare import DataSettings
+from vcmaug.data.splits import SplitSettings
+from vcmaug.downstream.fit import FitSettings
+from vcmaug.downstream.study import StudySettings
+from vcmaug.errors import RecipeError
+from vcmaug.generate.plan import GenerateSettings
+from vcmaug.ldm.spec import PriorSpec
+from vcmaug.training.control import ControlTraining
+from vcmaug.training.prior import PriorTraining
+
+__all__ = ["Recipe", "read_recipe"]
+
+POPULATION = "population"
+"""As `data.source`: the embedded population, made in the work folder."""
+
+
+class PopulationSettings(Settings):
+    """The embedded population, for a demonstration without data."""
+
+    num_subjects: int = Field(ge=3)
+    seed: int = 0
+
+
+class PriorRecipe(Settings):
+    """The prior: one of the zoo, or one to train."""
+
+    zoo: str | None = Field(None, description="name of a prior in the zoo")
+    spec: PriorSpec | None = None
+    training: PriorTraining = PriorTraining()
+    licence: str = Field("", description="SPDX expression for weights trained on this data")
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "PriorRecipe":
+        """Refuse neither and both."""
+        if (self.zoo is None) == (self.spec is None):
+            raise ValueError("give either zoo (a prior that is there) or spec (one to train)")
+        return self
+
+
+class ControlRecipe(Settings):
+    """The control of each replicate."""
+
+    network: VCMSettings = VCMSettings()
+    training: ControlTraining = ControlTraining()
+    start_from: str | None = Field(None, description="a control of the zoo, on the same prior")
+    licence: str = ""
+
+
+class ConditionRecipe(ConditionSettings):
+    """The conditions of each replicate."""
+
+    n: int = Field(32, ge=1, description="how many")
+
+
+class GenerateRecipe(GenerateSettings):
+    """The cohort of each replicate."""
+
+    n: int = Field(32, ge=1, description="how many cases")
+
+
+class Recipe(Settings):
+    """A whole study."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
+    title: str = ""
+    caveat: str = Field("", description="stands at the top of the report")
+    data_note: str = Field("", description="source and licence of the data, for cards and report")
+    seed: int = 0
+    population: PopulationSettings | None = None
+    data: DataSettings
+    splits: SplitSettings
+    prior: PriorRecipe
+    control: ControlRecipe = ControlRecipe()
+    conditions: ConditionRecipe = ConditionRecipe()
+    generate: GenerateRecipe = GenerateRecipe()
+    reader: FitSettings = FitSettings()
+    study: StudySettings = StudySettings()
+
+    @model_validator(mode="after")
+    def _population_is_there(self) -> "Recipe":
+        """Refuse a population that is named and not described."""
+        if (self.data.source == POPULATION) != (self.population is not None):
+            raise ValueError(f"data.source: {POPULATION} and the section population go together")
+        return self
+
+
+def read_recipe(path: Path, *, profile: str | None = None) -> Recipe:
+    """Return a recipe with one of its profiles laid over it; relative paths start at the file.
+
+    Args:
+        path: The YAML file.
+        profile: A name under `profiles`, or None for the recipe as it is.
+
+    Raises:
+        RecipeError: Names every fault of the file.
+    """
+    content = read_yaml(path)
+    profiles = content.pop("profiles", None) or {}
+    if profile is not None:
+        if profile not in profiles:
+            raise RecipeError(
+                f"reading recipe {path}: no profile {profile!r}; it has "
+                f"{', '.join(profiles) or 'none'}."
+            )
+        content = merged(content, profiles[profile])
+    _resolve(content, path.resolve().parent)
+    return parse_settings(Recipe, content, source=f"recipe {path}")
+
+
+def _resolve(content: dict[str, Any], folder: Path) -> None:
+    """Make the paths of a recipe absolute, in place."""
+    for section, name in (("data", "source"), ("data", "label_values_file"), ("splits", "file")):
+        part = content.get(section)
+        value = part.get(name) if isinstance(part, dict) else None
+        if isinstance(part, dict) and isinstance(value, str) and value != POPULATION:
+            part[name] = str(folder / value)

@@ -1,0 +1,64 @@
+"""`run`: all stages of a recipe in their order, and what each of them did.
+
+What it is: the chain, and the study's controls and cohorts per (n, seed).
+In the flow: the one command that goes the whole way.
+Sources: none.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from vcmaug.compute import Compute
+from vcmaug.downstream.arms import uses_cohort
+from vcmaug.pipeline.stages import (
+    conditions_stage,
+    control_stage,
+    evaluate_stage,
+    generate_stage,
+    prepare_stage,
+    prior_stage,
+    study_stage,
+)
+from vcmaug.pipeline.work import Work
+from vcmaug.progress import Report, silent
+from vcmaug.report.document import write_report
+
+__all__ = ["run_recipe", "stages_of"]
+
+Say = Callable[[str, bool], None]
+"""(stage, whether it ran) -> None."""
+
+
+def stages_of(work: Work) -> list[str]:
+    """Return what a run of the recipe goes through, in words."""
+    replicates = [f"{r.name}: control, conditions, cohort, evaluation" for r in work.replicates]
+    study = work.recipe.study
+    trainings = len(study.arms) * len(study.num_labelled) * len(study.seeds)
+    prior = f"prior from the zoo: {work.recipe.prior.zoo}" if work.recipe.prior.zoo else "prior"
+    return ["cases", prior, *replicates, f"study: {trainings} trainings", "report"]
+
+
+def run_recipe(work: Work, *, compute: Compute, say: Say, report: Report = silent) -> Path:
+    """Run all stages of a recipe and return the path of its report.
+
+    Args:
+        work: The work folder.
+        compute: Where conditions and cohorts are made.
+        say: Told after every stage.
+        report: Told within the long ones.
+    """
+    say("cases", prepare_stage(work, report=report))
+    if any(uses_cohort(arm) for arm in work.recipe.study.arms):
+        say("prior", prior_stage(work, report=report))
+        for replicate in work.replicates:
+            say(f"{replicate.name} control", control_stage(work, replicate, report=report))
+            made = conditions_stage(work, replicate, compute=compute, report=report)
+            say(f"{replicate.name} conditions", made)
+            drawn = generate_stage(work, replicate, compute=compute, report=report)
+            say(f"{replicate.name} cohort", drawn)
+            say(f"{replicate.name} evaluation", evaluate_stage(work, replicate, report=report))
+    study_stage(work, report=report)
+    say("study", True)
+    path = write_report(work.folder)
+    say("report", True)
+    return path

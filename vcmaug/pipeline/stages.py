@@ -1,0 +1,284 @@
+"""The stages of a recipe, one function each; every one knows its inputs and skips itself.
+
+What it is: prepare, prior, control, conditions, cohort, evaluation, study.
+In the flow: each verb runs one of them, `run` runs them all.
+Sources: none.
+"""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from vcmaug.compute import Compute
+from vcmaug.conditions.build import build_conditions
+from vcmaug.data.cases import Case, cases_of
+from vcmaug.data.prepare import Prepared, prepare, read_prepared
+from vcmaug.data.splits import Splits, labelled_subset, make_splits, read_splits, write_splits
+from vcmaug.data.template import make_population
+from vcmaug.downstream.study import StudyInputs, run_study
+from vcmaug.errors import WorkFolderError
+from vcmaug.files import sha256_of_file
+from vcmaug.generate.plan import GenerateSettings
+from vcmaug.generate.run import generate, make_plan
+from vcmaug.ldm.prior import load_prior
+from vcmaug.ldm.weights import read_card
+from vcmaug.pipeline.reader import independent_reader
+from vcmaug.pipeline.recipe import POPULATION
+from vcmaug.pipeline.work import Replicate, Work, stage, tree_hash
+from vcmaug.progress import Report, silent
+from vcmaug.quality.run import evaluate_cohort
+from vcmaug.training.control import train_control
+from vcmaug.training.prior import train_prior
+from vcmaug.zoo import zoo_folder
+
+__all__ = [
+    "conditions_stage",
+    "control_stage",
+    "evaluate_stage",
+    "generate_stage",
+    "prepare_stage",
+    "prior_stage",
+    "splits_of",
+    "study_stage",
+]
+
+
+def prepare_stage(work: Work, *, report: Report = silent) -> bool:
+    """Prepare the cases of a recipe; return whether anything was done."""
+    recipe = work.recipe
+    settings = recipe.data
+
+    def action() -> None:
+        source = settings.source
+        if recipe.population is not None:
+            population = make_population(
+                work.folder / POPULATION,
+                num_subjects=recipe.population.num_subjects,
+                seed=recipe.population.seed,
+                grid=settings.grid,
+                report=report,
+            )
+            source = str(population)
+        prepare(settings.model_copy(update={"source": source}), work.cases, report=report)
+
+    population = recipe.population.model_dump() if recipe.population else None
+    inputs = [settings.model_dump(mode="json"), population, _listing(Path(settings.source))]
+    ran = stage(work, "prepare", inputs=inputs, outputs=work.cases, action=action)
+    splits_of(work, read_prepared(work.cases))
+    return ran
+
+
+def _listing(source: Path) -> list[tuple[str, int, int]]:
+    """Return names, sizes and times of a source's files, by which a change is noticed."""
+    files = sorted(source.rglob("*")) if source.is_dir() else [source]
+    stats = [(path, path.stat()) for path in files if path.is_file()]
+    return [(str(path.name), stat.st_size, stat.st_mtime_ns) for path, stat in stats]
+
+
+def splits_of(work: Work, prepared: Prepared) -> Splits:
+    """Return the splits of a work folder, made or copied from the recipe's file at first."""
+    subjects = [case.subject_id for case in prepared.cases]
+    settings = work.recipe.splits
+    if settings.file is not None:
+        splits = read_splits(Path(settings.file), subjects)
+    else:
+        splits = make_splits(subjects, settings)
+    write_splits(work.splits, splits)
+    return splits
+
+
+def prior_stage(work: Work, *, seed: int | None = None, report: Report = silent) -> bool:
+    """Train the recipe's prior, or bring it from the zoo; return whether anything was done."""
+    recipe = work.recipe.prior
+    chosen_seed = work.recipe.seed if seed is None else seed
+    if recipe.zoo is not None:
+        source = zoo_folder(recipe.zoo)
+        card = sha256_of_file(source / "card.json")
+
+        def bring() -> None:
+            work.prior.mkdir(parents=True, exist_ok=True)
+            for name in ("prior.safetensors", "card.json"):
+                shutil.copyfile(source / name, work.prior / name)
+
+        return stage(work, "prior", inputs=[recipe.zoo, card], outputs=work.prior, action=bring)
+    prepared = read_prepared(work.cases)
+    splits = splits_of(work, prepared)
+    spec = recipe.spec
+    assert spec is not None  # the recipe has either zoo or spec
+
+    def action() -> None:
+        train_prior(
+            cases_of(prepared.cases, splits.train),
+            held_out=cases_of(prepared.cases, splits.validation),
+            spec=spec,
+            settings=recipe.training,
+            seed=chosen_seed,
+            folder=work.prior,
+            about=_about(work, recipe.licence),
+            report=report,
+        )
+
+    inputs = [
+        recipe.model_dump(mode="json"),
+        chosen_seed,
+        tree_hash(work.cases),
+        sha256_of_file(work.splits),
+    ]
+    return stage(work, "prior", inputs=inputs, outputs=work.prior, action=action)
+
+
+def _about(work: Work, licence: str) -> dict[str, Any]:
+    """Return what a card says of its origin."""
+    return {"recipe": work.recipe.name, "data": work.recipe.data_note, "licence": licence}
+
+
+def _labelled(work: Work, replicate: Replicate) -> tuple[Prepared, Splits, tuple[Case, ...]]:
+    """Return prepared cases, splits, and the n labelled cases of a replicate."""
+    prepared = read_prepared(work.cases)
+    splits = splits_of(work, prepared)
+    subjects = labelled_subset(splits, num_labelled=replicate.num_labelled, seed=replicate.seed)
+    return prepared, splits, cases_of(prepared.cases, subjects)
+
+
+def control_stage(work: Work, replicate: Replicate, *, report: Report = silent) -> bool:
+    """Train the control of a replicate on exactly its n cases; return whether it was done."""
+    prepared, splits, cases = _labelled(work, replicate)
+    recipe = work.recipe.control
+    start_from = zoo_folder(recipe.start_from) if recipe.start_from else None
+
+    def action() -> None:
+        train_control(
+            cases,
+            prior=load_prior(work.prior),
+            scheme=prepared.scheme,
+            network=recipe.network,
+            settings=recipe.training,
+            seed=replicate.seed,
+            folder=replicate.control,
+            forbidden=splits.test + splits.validation,
+            about=_about(work, recipe.licence),
+            start_from=start_from,
+            report=report,
+        )
+
+    inputs = [
+        recipe.model_dump(mode="json"),
+        read_card(start_from, kind="control")["weights_sha256"] if start_from else None,
+        read_card(work.prior, kind="prior")["weights_sha256"],
+        [[case.case_id, sha256_of_file(case.image)] for case in cases],
+        [sha256_of_file(case.label) for case in cases if case.label],
+        replicate.seed,
+    ]
+    name = f"control-{replicate.name}"
+    return stage(work, name, inputs=inputs, outputs=replicate.control, action=action)
+
+
+def conditions_stage(
+    work: Work,
+    replicate: Replicate,
+    *,
+    n: int | None = None,
+    compute: Compute,
+    report: Report = silent,
+) -> bool:
+    """Build the conditions of a replicate from its n cases; return whether it was done."""
+    prepared, splits, cases = _labelled(work, replicate)
+    settings = work.recipe.conditions
+    count = n or settings.n
+
+    def action() -> None:
+        build_conditions(
+            settings,
+            cases,
+            folder=replicate.conditions,
+            scheme=prepared.scheme,
+            n=count,
+            seed=replicate.seed,
+            forbidden=splits.test + splits.validation,
+            compute=compute,
+            report=report,
+        )
+
+    inputs = [
+        settings.model_dump(mode="json"),
+        count,
+        [sha256_of_file(case.label) for case in cases if case.label],
+        replicate.seed,
+    ]
+    name = f"conditions-{replicate.name}"
+    return stage(work, name, inputs=inputs, outputs=replicate.conditions, action=action)
+
+
+def generate_stage(
+    work: Work,
+    replicate: Replicate,
+    *,
+    n: int | None = None,
+    compute: Compute,
+    report: Report = silent,
+) -> bool:
+    """Draw the cohort of a replicate; return whether it was done."""
+    recipe = work.recipe.generate
+    plan = make_plan(
+        GenerateSettings(**recipe.model_dump(exclude={"n"})),
+        prior_folder=work.prior,
+        control_folder=replicate.control,
+        conditions_folder=replicate.conditions,
+        n=n or recipe.n,
+        seed=replicate.seed,
+    )
+
+    def action() -> None:
+        generate(plan, out=replicate.cohort, compute=compute, report=report)
+
+    free = {"prior_folder", "control_folder", "conditions_folder"}
+    inputs = plan.model_dump(mode="json", exclude=free)
+    name = f"cohort-{replicate.name}"
+    return stage(work, name, inputs=inputs, outputs=replicate.cohort, action=action)
+
+
+def evaluate_stage(work: Work, replicate: Replicate, *, report: Report = silent) -> bool:
+    """Evaluate the cohort of a replicate; return whether it was done."""
+    prepared = read_prepared(work.cases)
+    splits = splits_of(work, prepared)
+    manifest = replicate.cohort / "manifest.parquet"
+    if not manifest.exists():
+        raise WorkFolderError(
+            f"evaluating {replicate.cohort}: there is no manifest.parquet. Run `vcmaug generate` "
+            "first."
+        )
+
+    def action() -> None:
+        reader, about = independent_reader(work, prepared, splits, report=report)
+        evaluate_cohort(
+            replicate.cohort,
+            real=cases_of(prepared.cases, splits.validation),
+            reader=reader,
+            about_reader=about,
+            out=replicate.quality,
+            report=report,
+        )
+
+    recipe = work.recipe
+    inputs = [
+        recipe.reader.model_dump(mode="json"),
+        recipe.study.segmenter.model_dump(mode="json"),
+        recipe.study.augment.model_dump(mode="json"),
+        sha256_of_file(manifest),
+        tree_hash(work.cases),
+        sha256_of_file(work.splits),
+    ]
+    name = f"quality-{replicate.name}"
+    return stage(work, name, inputs=inputs, outputs=replicate.quality, action=action)
+
+
+def study_stage(work: Work, *, report: Report = silent) -> dict[str, Any]:
+    """Run what is missing of the study and return its summary; finished runs are kept."""
+    prepared = read_prepared(work.cases)
+    inputs = StudyInputs(
+        cases=prepared.cases,
+        splits=splits_of(work, prepared),
+        scheme=prepared.scheme,
+        cohort_of=lambda num_labelled, seed: work.replicate(num_labelled, seed).cohort,
+    )
+    return run_study(work.recipe.study, inputs, out=work.study, report=report)
