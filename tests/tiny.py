@@ -1,11 +1,5 @@
-"""Tiny real things for tests: a prior, a control, conditions, a cohort; and work for workers.
+"""Tiny real things for tests: a prior of random weights, a control, conditions, a cohort."""
 
-Everything here is importable by name, also in the worker processes that tests start.
-"""
-
-import os
-import signal
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -58,9 +52,7 @@ def make_tiny_prior(folder: Path, *, seed: int = 0) -> Path:
             _randomise(part)
     torch.nn.init.constant_(autoencoder.kl.decoder.blocks[-1].conv.bias, 0.5)  # inside [0, 1]
     card = {"subjects": ["p1", "p2"], "scalar_fill": {"age": 50.0, "core_volume": 2000.0}}
-    write_prior(
-        folder, spec=spec, autoencoder=autoencoder, unet=unet, latent_scale=1.0, card=card
-    )
+    write_prior(folder, spec=spec, autoencoder=autoencoder, unet=unet, latent_scale=1.0, card=card)
     return folder
 
 
@@ -80,9 +72,7 @@ def make_tiny_control(folder: Path, prior_folder: Path, *, seed: int = 1) -> Pat
         network = build_network(settings, spec=prior.spec, num_structures=SCHEME.num_structures)
         _randomise(network)
     card = {"subjects": ["s0", "s1"]}
-    write_control(
-        folder, network=network, settings=settings, prior=prior, scheme=SCHEME, card=card
-    )
+    write_control(folder, network=network, settings=settings, prior=prior, scheme=SCHEME, card=card)
     return folder
 
 
@@ -101,22 +91,28 @@ def label_map_of(*, radius: float, core: float = 2.5) -> Volume:
     return Volume(np.where(distance < core, 2, array).astype(np.uint16), AFFINE)
 
 
-def make_tiny_cases(folder: Path, *, num: int = 2) -> tuple[Case, ...]:
-    """Write label maps of `num` subjects and return their cases."""
+def make_tiny_cases(folder: Path, *, cores: tuple[float, ...] = (2.5, 2.5)) -> tuple[Case, ...]:
+    """Write a label map per subject, its core of such a radius in voxels; return their cases."""
     cases = []
-    for number in range(num):
+    for number, core in enumerate(cores):
         path = folder / f"s{number}.nii.gz"
-        write_label_map(path, label_map_of(radius=5.0 + 0.5 * number))
+        write_label_map(path, label_map_of(radius=5.0 + 0.5 * number, core=core))
         row = {"age": 30.0 + number, "sex": "F", "site": "A"}
         cases.append(Case(f"k{number}", f"s{number}", image=path, label=path, row=row))
     return tuple(cases)
 
 
-def make_tiny_conditions(folder: Path, *, n: int = 3, compute: Compute = IN_PROCESS) -> Path:
-    """Build n conditions of two tiny subjects; return their folder."""
+def make_tiny_conditions(
+    folder: Path,
+    *,
+    n: int = 3,
+    cores: tuple[float, ...] = (2.5, 2.5),
+    compute: Compute = IN_PROCESS,
+) -> Path:
+    """Build n conditions of tiny subjects; return their folder."""
     build_conditions(
         ConditionSettings(perturb=PerturbSettings(max_displacement_mm=2.0, smoothness_mm=6.0)),
-        make_tiny_cases(folder / "sources"),
+        make_tiny_cases(folder / "sources", cores=cores),
         folder=folder,
         scheme=SCHEME,
         n=n,
@@ -159,7 +155,7 @@ def tiny_plan(
     )
 
 
-def hashes_of(cohort: Path) -> dict[str, bytes]:
+def bytes_of(cohort: Path) -> dict[str, bytes]:
     """Return the bytes of every image and label of a cohort, by name."""
     paths = sorted([*cohort.glob("images/*"), *cohort.glob("labels/*")])
     return {str(path.relative_to(cohort)): path.read_bytes() for path in paths}
@@ -169,52 +165,3 @@ def generate_in_workers(root: str, out: str, workers: int, n: int, steps: int) -
     """Run a generation in a process of its own, which a test kills."""
     plan = tiny_plan(Path(root), n=n, steps=steps)
     generate(plan, out=Path(out), compute=resolve_compute(workers=workers))
-
-
-# Work for `run_all`: each takes (folder, number) and leaves a trace in the folder.
-
-
-def square(item: tuple[str, int]) -> int:
-    """Return the square, and write down which process did it."""
-    folder, number = item
-    (Path(folder) / f"{number}-{os.getpid()}").touch()
-    return number**2
-
-
-def square_but_die_once(item: tuple[str, int]) -> int:
-    """Kill the own process at number 2, the first time."""
-    folder, number = item
-    trace = Path(folder) / "died"
-    if number == 2 and not trace.exists():
-        trace.touch()
-        os.kill(os.getpid(), signal.SIGKILL)
-    return square(item)
-
-
-def square_but_die(item: tuple[str, int]) -> int:
-    """Kill the own process at number 2, always."""
-    if item[1] == 2:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return square(item)
-
-
-def square_but_refuse(item: tuple[str, int]) -> int:
-    """Raise an error for users at number 1 and a bug at number 2; count the tries."""
-    folder, number = item
-    with (Path(folder) / f"tries-{number}").open("a", encoding="utf-8") as stream:
-        stream.write("x")
-    if number == 1:
-        raise DataError("number 1 is refused.")
-    if number == 2:
-        raise ValueError("number 2 is a bug")
-    return square(item)
-
-
-def surroundings(item: int) -> dict[str, str]:
-    """Return the thread count and whether heavy libraries came before any work."""
-    del item
-    return {
-        "threads": os.environ["OMP_NUM_THREADS"],
-        "torch_threads": str(torch.get_num_threads()),
-        "python": sys.executable,
-    }

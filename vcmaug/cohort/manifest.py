@@ -6,7 +6,7 @@ Sources: none.
 """
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ __all__ = [
     "rows_of_parts",
 ]
 
-RUN_COLUMNS = ("device", "seconds", "versions")
+RUN_COLUMNS = ("shard", "device", "seconds", "attempt", "versions")
 """Columns that describe the run; the others are equal whoever drew the cohort, and where."""
 
 
@@ -61,6 +61,7 @@ class ManifestRow:
     shard: int
     device: str
     seconds: float
+    attempt: int  # 1, and one more for each time its files were lost or its draw had failed
     versions: str  # JSON
 
     def to_json(self) -> dict[str, Any]:
@@ -78,7 +79,7 @@ def rows_of_parts(layout: CohortLayout) -> dict[str, dict[str, Any]]:
 
 
 def merge_parts(layout: CohortLayout, request_ids: Iterable[str]) -> pd.DataFrame:
-    """Write and return the manifest: Parquet first, then CSV.
+    """Write and return the manifest: Parquet first, then CSV; the order of parts plays no role.
 
     Args:
         layout: Of the cohort.
@@ -95,7 +96,8 @@ def merge_parts(layout: CohortLayout, request_ids: Iterable[str]) -> pd.DataFram
             f"merging the manifest of {layout.folder}: {len(missing)} of {len(wanted)} requests "
             f"have no row yet, {missing[0]} first. Run the same `vcmaug generate` again."
         )
-    table = pd.DataFrame([rows[request_id] for request_id in wanted])
+    columns = [field.name for field in fields(ManifestRow)]
+    table = pd.DataFrame([rows[request_id] for request_id in wanted], columns=columns)
     write_bytes(layout.manifest, table.to_parquet(index=False))
     write_text(layout.manifest_csv, table.to_csv(index=False))
     return table

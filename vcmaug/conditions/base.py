@@ -5,7 +5,7 @@ In the flow: labelled cases become source maps, a builder makes conditions of th
 Sources: none.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -65,8 +65,21 @@ class Builder(Protocol):
         ...
 
 
-def recomputed(row: Mapping[str, Any], label_map: Volume, scheme: LabelScheme) -> dict[str, Any]:
-    """Return the source's age and sex with the volumes of a new map, in mm3."""
-    kept = {name: row[name] for name in ("age", "sex") if name in row}
+def recomputed(
+    row: Mapping[str, Any],
+    label_map: Volume,
+    *,
+    scheme: LabelScheme,
+    inherit: Sequence[str] = ("age", "sex"),
+) -> dict[str, Any]:
+    """Return a condition's columns for scalars: some of the source's, and volumes in mm3.
+
+    Args:
+        row: Of the source.
+        label_map: The new map, whose volumes count.
+        scheme: Of the map.
+        inherit: Columns taken over from the source, where it has them.
+    """
+    kept = {name: row[name] for name in inherit if name in row}
     volumes = volumes_mm3(label_map.array, scheme, label_map.spacing_mm)
     return kept | {f"volume_{name}_mm3": volume for name, volume in volumes.items()}

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
+from pydantic import Field
 
 from vcmaug.compute import Compute, run_all
 from vcmaug.conditions.base import Builder, Condition, SourceMap
@@ -21,7 +22,14 @@ from vcmaug.data.cases import Case
 from vcmaug.data.labels import LabelScheme
 from vcmaug.data.nifti import read_label_map, write_label_map
 from vcmaug.errors import DataError, LeakError, WorkFolderError
-from vcmaug.files import read_json, sha256_of_file, write_bytes, write_json, write_text
+from vcmaug.files import (
+    locked,
+    read_json,
+    sha256_of_file,
+    write_bytes,
+    write_json,
+    write_text,
+)
 from vcmaug.progress import Progress, Report, silent
 from vcmaug.provenance import fingerprint
 from vcmaug.seeding import stable_seed
@@ -36,6 +44,9 @@ class ConditionSettings(Settings):
 
     builder: Literal["perturb"] = "perturb"
     perturb: PerturbSettings = PerturbSettings()
+    inherit: tuple[str, ...] = Field(
+        ("age", "sex"), description="columns of the case table that a condition takes over"
+    )
 
 
 @dataclass(frozen=True)
@@ -57,7 +68,7 @@ class _Chunk:
 
 def builder_of(settings: ConditionSettings, scheme: LabelScheme) -> Builder:
     """Return the builder that settings name."""
-    return Perturb(settings.perturb, scheme)
+    return Perturb(settings.perturb, scheme, settings.inherit)
 
 
 def build_conditions(
@@ -87,16 +98,12 @@ def build_conditions(
 
     Raises:
         LeakError: A forbidden subject is among the sources.
-        DataError: There is no source, or one has no label map.
+        DataError: There is no source, one has no label map, or n is below 1.
+        WorkFolderError: The folder is in use or holds other conditions.
+        ComputeError: Some could not be built; the others are kept.
     """
-    _refuse(sources, forbidden)
-    used = tuple(replace(case, row=dict(case.row)) for case in sources)
-    identity = _identity(settings, used, scheme=scheme, seed=seed)
-    _claim(folder, identity)
-    chunks = [
-        _Chunk(first, min(n, first + _CHUNK), seed, folder, settings, scheme, used)
-        for first in range(0, n, _CHUNK)
-    ]
+    _refuse(sources, forbidden, n=n)
+    used = tuple(_for_workers(case) for case in sources)
     rows: dict[str, dict[str, Any]] = {}
 
     def collect(chunk: _Chunk, made: list[dict[str, Any]]) -> None:
@@ -104,15 +111,29 @@ def build_conditions(
         rows.update({row["condition_id"]: row for row in made})
         report(Progress("building conditions", len(rows), n))
 
-    run_all(_build_chunk, chunks, compute=compute, threads=1, on_done=collect)
-    table = pd.DataFrame([rows[name] for name in sorted(rows)])
-    write_bytes(folder / "conditions.parquet", table.to_parquet(index=False))
-    write_text(folder / "conditions.csv", table.to_csv(index=False))
+    with locked(folder, purpose="building conditions"):
+        _claim(folder, _identity(settings, used, scheme=scheme, seed=seed))
+        chunks = [
+            _Chunk(first, min(n, first + _CHUNK), seed, folder.resolve(), settings, scheme, used)
+            for first in range(0, n, _CHUNK)
+        ]
+        run_all(_build_chunk, chunks, compute=compute, threads=1, on_done=collect)
+        table = pd.DataFrame([rows[name] for name in sorted(rows)])
+        write_bytes(folder / "conditions.parquet", table.to_parquet(index=False))
+        write_text(folder / "conditions.csv", table.to_csv(index=False))
     return table
 
 
-def _refuse(sources: Sequence[Case], forbidden: Sequence[str]) -> None:
+def _for_workers(case: Case) -> Case:
+    """Return a case that means the same in any process: an absolute path, a plain row."""
+    label = case.label.resolve() if case.label else None
+    return replace(case, label=label, row=dict(case.row))
+
+
+def _refuse(sources: Sequence[Case], forbidden: Sequence[str], *, n: int) -> None:
     """Refuse sources of test or validation subjects, and sources without labels."""
+    if n < 1:
+        raise DataError(f"building conditions: {n} were asked for, expected at least 1.")
     if not sources:
         raise DataError("building conditions: there is no labelled case to build from.")
     leaked = sorted({case.subject_id for case in sources} & set(forbidden))
@@ -131,7 +152,7 @@ def _identity(
 ) -> dict[str, Any]:
     """Return what all conditions of a folder share."""
     return {
-        "settings": settings.model_dump(mode="json"),
+        "settings": settings.model_dump(mode="json", include=set(ConditionSettings.model_fields)),
         "sources": [case.case_id for case in sources],
         "labels": fingerprint([sha256_of_file(case.label) for case in sources if case.label]),
         "scheme": scheme.to_json(),

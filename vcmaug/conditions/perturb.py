@@ -56,10 +56,12 @@ class Perturb:
     Attributes:
         settings: How far and how smoothly.
         scheme: Of the label maps.
+        inherit: Columns of the case table that a condition takes over from its source.
     """
 
     settings: PerturbSettings
     scheme: LabelScheme
+    inherit: tuple[str, ...] = ("age", "sex")
     name: str = "perturb"
 
     def build(self, source: SourceMap, *, condition_id: str, seed: int) -> Condition:
@@ -76,7 +78,7 @@ class Perturb:
                 return Condition(
                     condition_id=condition_id,
                     label_map=label_map,
-                    row=recomputed(source.row, label_map, self.scheme),
+                    row=recomputed(source.row, label_map, scheme=self.scheme, inherit=self.inherit),
                     source_case_ids=(source.case_id,),
                     source_subject_ids=(source.subject_id,),
                     builder=self.name,

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from vcmaug.cohort.layout import CohortLayout
 from vcmaug.config import Settings
@@ -34,16 +34,24 @@ __all__ = [
 
 
 class GenerateSettings(Settings):
-    """How to draw a cohort."""
+    """How to draw a cohort; all but `micro_batches_per_shard` decides about its bytes."""
 
     sampler: SamplerSettings = SamplerSettings()
     strength: float = Field(1.0, ge=0, description="scales gamma and beta")
     interval: tuple[float, float] = Field(
         (0.0, 1.0), description="share of the schedule in which the control acts"
     )
-    micro_batch_size: int = Field(4, ge=1)
-    micro_batches_per_shard: int = Field(2, ge=1)
+    micro_batch_size: int = Field(4, ge=1, description="requests drawn together")
+    micro_batches_per_shard: int = Field(2, ge=1, description="what one worker takes at a time")
     threads_per_worker: int = Field(1, ge=1)
+
+    @field_validator("interval")
+    @classmethod
+    def _is_interval(cls, value: tuple[float, float]) -> tuple[float, float]:
+        """Refuse what is no part of [0, 1]."""
+        if not 0.0 <= value[0] < value[1] <= 1.0:
+            raise ValueError("expected two numbers with 0 <= first < second <= 1")
+        return value
 
 
 @dataclass(frozen=True)
@@ -109,15 +117,19 @@ def read_plan(folder: Path) -> Plan:
     return Plan.model_validate(read_json(CohortLayout(folder).plan))
 
 
-def claim_plan(folder: Path, plan: Plan) -> None:
-    """Write the plan, or find it written already.
+def claim_plan(folder: Path, plan: Plan) -> Plan:
+    """Write the plan, or find it written already; return the plan to go on with.
+
+    A folder keeps the shards that it began with, since its rows lie in their parts; where prior,
+    control and conditions lie is taken from the new plan.
 
     Raises:
         WorkFolderError: The folder holds another plan; the message says what differs.
     """
     path = CohortLayout(folder).plan
     if path.exists():
-        differences = _differences(read_json(path), plan.model_dump(mode="json"))
+        before = read_json(path)
+        differences = _differences(before, plan.model_dump(mode="json"))
         if differences:
             raise WorkFolderError(
                 list_faults(
@@ -126,7 +138,10 @@ def claim_plan(folder: Path, plan: Plan) -> None:
                     advice="Repeat the first command to go on with it, or choose another --out.",
                 )
             )
+        shards = {"micro_batches_per_shard": before["settings"]["micro_batches_per_shard"]}
+        plan = plan.model_copy(update={"settings": plan.settings.model_copy(update=shards)})
     write_json(path, plan.model_dump(mode="json"))
+    return plan
 
 
 def _differences(before: dict[str, Any], now: dict[str, Any], place: str = "") -> list[str]:

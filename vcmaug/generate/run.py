@@ -6,7 +6,7 @@ Sources: none.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,17 @@ from vcmaug.cohort.layout import CohortLayout
 from vcmaug.cohort.manifest import merge_parts
 from vcmaug.compute import Compute, run_all
 from vcmaug.conditions.build import read_conditions
-from vcmaug.errors import CohortError, ModelError
-from vcmaug.files import locked, sha256_of_file, write_json
-from vcmaug.generate.plan import GenerateSettings, Plan, claim_plan, num_shards
+from vcmaug.data.nifti import read_label_map
+from vcmaug.errors import CohortError, ModelError, list_faults
+from vcmaug.files import locked, read_json, sha256_of_file, write_json
+from vcmaug.generate.plan import (
+    GenerateSettings,
+    Plan,
+    claim_plan,
+    micro_batches_of_shard,
+    num_shards,
+    requests_of_micro_batch,
+)
 from vcmaug.generate.samplers import timesteps_of
 from vcmaug.generate.worker import ShardTask, draw_shard
 from vcmaug.ldm.spec import PriorSpec
@@ -50,11 +58,11 @@ def make_plan(
 
     Raises:
         ModelError: The control belongs to another prior.
+        CohortError: Nothing is asked for, or prior, control and conditions do not fit together; all
+            that is wrong is listed.
     """
-    prior, control = (
-        read_card(prior_folder, kind="prior"),
-        read_card(control_folder, kind="control"),
-    )
+    prior = read_card(prior_folder, kind="prior")
+    control = read_card(control_folder, kind="control")
     if control["prior_sha256"] != prior["weights_sha256"]:
         raise ModelError(
             f"planning a cohort: control {control_folder} was trained on another prior than "
@@ -62,6 +70,9 @@ def make_plan(
         )
     conditions = read_conditions(conditions_folder)
     spec = PriorSpec.model_validate(prior["spec"])
+    faults = _misfits(spec, control, conditions=conditions, folder=conditions_folder, n=n)
+    if faults:
+        raise CohortError(list_faults(f"planning a cohort of {conditions_folder}", faults))
     return Plan(
         seed=seed,
         n=n,
@@ -77,8 +88,46 @@ def make_plan(
     )
 
 
+def _misfits(
+    spec: PriorSpec,
+    control: Mapping[str, Any],
+    *,
+    conditions: pd.DataFrame,
+    folder: Path,
+    n: int,
+) -> list[str]:
+    """Return what keeps a cohort from being drawn, as far as seconds can tell."""
+    faults = []
+    if n < 1:
+        faults.append(f"{n} cases were asked for, expected at least 1")
+    if conditions.empty:
+        return [*faults, "the table of conditions is empty, expected at least one"]
+    if spec.image_channels != 1:
+        faults.append(f"the prior draws {spec.image_channels} image channels; a cohort holds one")
+    scheme = read_json(folder / "identity.json")["scheme"]
+    asked, known = _values(scheme), _values(control["scheme"])
+    if asked != known:
+        faults.append(f"the conditions' scheme is {asked}, the control's {known}")
+    absent = [name for name in conditions["map"] if not (folder / name).exists()]
+    if absent:
+        faults.append(f"{len(absent)} maps are not there, {absent[0]} first")
+    else:
+        shape = read_label_map(folder / conditions["map"].iloc[0], case_id="the first map").shape
+        if shape != tuple(spec.grid.shape):
+            faults.append(f"the maps have shape {shape}, the prior draws {tuple(spec.grid.shape)}")
+    return faults
+
+
+def _values(scheme: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """Return name -> value of a scheme as JSON."""
+    return {str(structure["name"]): int(structure["value"]) for structure in scheme}
+
+
 def generate(plan: Plan, *, out: Path, compute: Compute, report: Report = silent) -> pd.DataFrame:
     """Draw a cohort, or what is missing of it, and return its manifest.
+
+    Files come first, then the rows of their micro-batch in a part; after the last shard the parts
+    are merged into manifest.parquet, then manifest.csv, then cohort.json.
 
     Args:
         plan: What to draw.
@@ -93,17 +142,17 @@ def generate(plan: Plan, *, out: Path, compute: Compute, report: Report = silent
     """
     layout = CohortLayout(out)
     with locked(out, purpose="generating"):
-        claim_plan(out, plan)
-        tasks = [ShardTask(str(out), shard, compute.device) for shard in range(num_shards(plan))]
-        drawn = [0]
+        plan = claim_plan(out, plan)
+        num_drawn = 0
 
         def collect(task: ShardTask, num_rows: int) -> None:
-            drawn[0] += num_rows
-            report(Progress("generating", drawn[0], plan.n, str(task)))
+            nonlocal num_drawn
+            num_drawn += num_rows
+            report(Progress("generating", num_drawn, plan.n, str(task)))
 
         run_all(
             draw_shard,
-            tasks,
+            _tasks(plan, out=out, device=compute.device),
             compute=compute,
             threads=plan.settings.threads_per_worker,
             on_done=collect,
@@ -116,6 +165,17 @@ def generate(plan: Plan, *, out: Path, compute: Compute, report: Report = silent
             "at the control's training log."
         )
     return manifest
+
+
+def _tasks(plan: Plan, *, out: Path, device: str) -> list[ShardTask]:
+    """Return one task per shard."""
+    tasks = []
+    for shard in range(num_shards(plan)):
+        batches = micro_batches_of_shard(plan, shard)
+        first = requests_of_micro_batch(plan, batches[0])[0].request_id
+        last = requests_of_micro_batch(plan, batches[-1])[-1].request_id
+        tasks.append(ShardTask(str(out.resolve()), shard, device, f"requests {first} to {last}"))
+    return tasks
 
 
 def _card(plan: Plan, manifest: pd.DataFrame) -> Mapping[str, Any]:

@@ -19,6 +19,7 @@ from pydantic import Field
 from torch import Tensor
 
 from vcmaug.config import Settings
+from vcmaug.errors import CohortError
 from vcmaug.ldm.denoiser import Context, Denoiser
 from vcmaug.ldm.schedule import Schedule
 
@@ -37,7 +38,7 @@ def timesteps_of(settings: SamplerSettings, *, num_timesteps: int) -> tuple[int,
     """Return the timesteps of a draw, falling; trailing starts at T - 1, leading ends at 0.
 
     Raises:
-        ValueError: There are more steps than timesteps.
+        CohortError: There are more steps than timesteps.
 
     Examples:
         >>> timesteps_of(SamplerSettings(steps=4), num_timesteps=1000)
@@ -46,7 +47,10 @@ def timesteps_of(settings: SamplerSettings, *, num_timesteps: int) -> tuple[int,
         (750, 500, 250, 0)
     """
     if settings.steps > num_timesteps:
-        raise ValueError(f"{settings.steps} steps, but the schedule has {num_timesteps}")
+        raise CohortError(
+            f"planning a cohort: {settings.steps} sampler steps were asked for and the prior's "
+            f"schedule has {num_timesteps} timesteps. Lower sampler.steps."
+        )
     width = num_timesteps / settings.steps
     if settings.spacing == "trailing":
         return tuple(round(num_timesteps - k * width) - 1 for k in range(settings.steps))

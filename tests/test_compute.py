@@ -1,0 +1,148 @@
+"""Where work runs: the wish, the run in process, and real worker processes."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+import work_items
+
+from vcmaug.compute import Compute, resolve_compute, run_all
+from vcmaug.errors import ComputeError
+
+
+def squares(function, folder: Path, *, compute: Compute, num: int = 5, retries: int = 2):
+    """Run a function over numbers and return number -> result."""
+    found = {}
+    items = [(str(folder), number) for number in range(num)]
+    run_all(
+        function,
+        items,
+        compute=compute,
+        threads=1,
+        on_done=lambda item, result: found.update({item[1]: result}),
+        retries=retries,
+    )
+    return found
+
+
+def test_without_a_wish_work_runs_in_process():
+    assert resolve_compute() == Compute("in-process")
+    assert resolve_compute(workers=0) == Compute("in-process")
+    assert resolve_compute(workers=3) == Compute("workers", num=3)
+    assert resolve_compute(scheduler="tcp://h:1").device == "auto"
+
+
+def test_two_wishes_are_refused():
+    with pytest.raises(ComputeError, match="--gpus and --workers exclude each other"):
+        resolve_compute(gpus=1, workers=2)
+    with pytest.raises(ComputeError, match="cannot be negative"):
+        resolve_compute(workers=-1)
+
+
+def test_gpus_that_are_not_there_name_the_way_out(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    with pytest.raises(ComputeError, match=r"--gpus 4 .* has no GPU\. Use --workers N"):
+        resolve_compute(gpus=4)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,3")
+    with pytest.raises(ComputeError, match=r"has 2 GPUs\. .* Or use --gpus 2"):
+        resolve_compute(gpus=4)
+    assert resolve_compute(gpus=2).device == "cuda"
+
+
+def test_in_process_everything_but_the_failed_is_done(tmp_path):
+    found = {}
+    items = [(str(tmp_path), number) for number in range(4)]
+    with pytest.raises(ComputeError, match="2 faults") as caught:
+        run_all(
+            work_items.square_but_refuse,
+            items,
+            compute=Compute("in-process"),
+            threads=1,
+            on_done=lambda item, result: found.update({item[1]: result}),
+            retries=2,
+        )
+    assert found == {0: 0, 3: 9}
+    assert "number 1 is refused." in str(caught.value)
+    assert "ValueError: number 2 is a bug" in str(caught.value)
+    assert (tmp_path / "tries-1").read_text() == "x"  # for a user to mend: not tried again
+    assert (tmp_path / "tries-2").read_text() == "xxx"  # once and two retries
+
+
+def test_in_process_starts_no_process(tmp_path):
+    before = psutil.Process().children()
+    assert squares(work_items.square, tmp_path, compute=Compute("in-process"))[4] == 16
+    assert psutil.Process().children() == before
+
+
+def test_workers_do_all_and_leave_nothing_behind(tmp_path):
+    before = dict(os.environ)
+    found = squares(work_items.square, tmp_path, compute=Compute("workers", num=2), num=20)
+    assert found == {number: number**2 for number in range(20)}
+    processes = {path.name.split("-")[1] for path in tmp_path.iterdir()}
+    assert str(os.getpid()) not in processes
+    assert dict(os.environ) == before
+    names = [" ".join(child.cmdline()) for child in psutil.Process().children(recursive=True)]
+    assert not [name for name in names if "spawn_main" in name]
+
+
+def test_thread_count_reaches_the_environment_of_a_worker(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    seen = []
+    run_all(
+        work_items.threads_variable,
+        [("", 0)],
+        compute=Compute("workers", num=1),
+        threads=3,
+        on_done=lambda item, result: seen.append(result),
+    )
+    assert seen == ["3"]
+
+
+def test_an_item_whose_worker_was_killed_runs_again(tmp_path):
+    compute = Compute("workers", num=1)
+    found = squares(work_items.square_but_die_once, tmp_path, compute=compute)
+    assert found == {number: number**2 for number in range(5)}
+
+
+def test_an_item_that_kills_every_worker_is_given_up_alone(tmp_path):
+    compute = Compute("workers", num=1)
+    with pytest.raises(ComputeError, match=r"1 fault\n.*2\): KilledWorker"):
+        squares(work_items.square_but_die, tmp_path, compute=compute, retries=1)
+    done = {path.name.split("-")[0] for path in tmp_path.iterdir()}
+    assert done == {"0", "1", "3", "4"}
+
+
+def test_a_scheduler_that_is_not_there_is_named(monkeypatch):
+    monkeypatch.setattr("vcmaug.compute._START_SECONDS", 1)
+    with pytest.raises(ComputeError, match="reaching the Dask scheduler at tcp://127.0.0.1:9"):
+        squares(
+            work_items.square, Path(), compute=Compute("scheduler", address="tcp://127.0.0.1:9")
+        )
+
+
+def test_workers_die_with_their_parent(tmp_path):
+    code = f"import work_items; work_items.square_in_workers({str(tmp_path)!r}, 2)"
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    parent = subprocess.Popen([sys.executable, "-c", code], env=environment)
+    try:
+        _wait_until(lambda: len(list(tmp_path.iterdir())) > 2)
+        family = psutil.Process(parent.pid).children(recursive=True)
+        assert len([p for p in family if "spawn_main" in " ".join(p.cmdline())]) == 2
+    finally:
+        os.kill(parent.pid, signal.SIGKILL)
+        parent.wait()
+    _, alive = psutil.wait_procs(family, timeout=20)
+    assert alive == []
+
+
+def _wait_until(condition, *, seconds: float = 60.0) -> None:
+    """Wait for a condition, and fail when it does not come."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.01)

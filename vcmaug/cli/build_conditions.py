@@ -1,0 +1,51 @@
+"""`vcmaug build-conditions`: label maps and scalars to ask for."""
+
+from typing import Annotated
+
+import typer
+
+from vcmaug.cli.console import progress, say
+from vcmaug.cli.options import (
+    DryRun,
+    NumLabelled,
+    Out,
+    Profile,
+    RecipePath,
+    Seed,
+    Workers,
+    chosen_compute,
+    open_work,
+    replicate_of,
+    show_plan,
+)
+
+__all__ = ["build_conditions_command"]
+
+
+def build_conditions_command(
+    recipe: RecipePath,
+    n: Annotated[int | None, typer.Option("--n", min=1, help="How many conditions.")] = None,
+    num_labelled: NumLabelled = None,
+    workers: Workers = None,
+    profile: Profile = None,
+    out: Out = None,
+    seed: Seed = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Build n conditions from the labelled cases of one (n-labelled, seed).
+
+    Example: vcmaug build-conditions recipes/hippocampus/recipe.yaml --n 1000
+    """
+    from vcmaug.pipeline.stages import conditions_stage
+
+    compute = chosen_compute(gpus=None, workers=workers, scheduler=None)
+    work = open_work(recipe, profile=profile, out=out, dry_run=dry_run)
+    replicate = replicate_of(work, num_labelled=num_labelled, seed=seed)
+    count = n or work.recipe.conditions.n
+    if dry_run:
+        options = work.recipe.conditions.model_dump(mode="json")
+        show_plan(f"build {count} conditions in {replicate.conditions} {compute}", **options)
+        return
+    with progress() as report:
+        ran = conditions_stage(work, replicate, n=n, compute=compute, report=report)
+    say(f"{count} conditions {'are' if ran else 'were already'} in {replicate.conditions}.")

@@ -1,0 +1,104 @@
+"""What a person sees: progress, plain lines where there is no terminal, one panel per error.
+
+What it is: a `Report` that draws bars or prints lines, and the way errors end a command.
+In the flow: around every verb.
+Sources: none.
+"""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.panel import Panel
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.progress import Progress as Bars
+from rich.text import Text
+
+from vcmaug.errors import VcmaugError
+from vcmaug.progress import Progress, Report
+
+__all__ = ["OUT", "failed", "progress", "say"]
+
+OUT = Console(highlight=False, soft_wrap=True)
+_ERR = Console(stderr=True, highlight=False)
+_LINE_SECONDS = 15.0
+
+
+def say(text: str) -> None:
+    """Print one line."""
+    OUT.print(Text(text))
+
+
+def failed(fault: VcmaugError) -> None:
+    """Show an error as one panel on standard error."""
+    if _ERR.is_terminal:
+        _ERR.print(Panel(Text(str(fault)), title="vcmaug cannot go on", border_style="red"))
+    else:
+        sys.stderr.write(f"vcmaug cannot go on: {fault}\n")
+
+
+@contextmanager
+def progress() -> Iterator[Report]:
+    """Yield a report that draws bars with the time left, or prints a line now and then."""
+    if not OUT.is_terminal:
+        yield _PlainLines().report
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Bars(*columns, console=OUT) as bars:
+        yield _Bars(bars).report
+
+
+class _Bars:
+    """One bar per piece of work, kept in the order in which they come."""
+
+    def __init__(self, bars: Bars) -> None:
+        self._bars = bars
+        self._tasks: dict[str, tuple[int, int]] = {}  # what -> bar, last number done
+
+    def report(self, state: Progress) -> None:
+        """Move the bar of a piece of work; one that starts again gets a new bar."""
+        known = self._tasks.get(state.what)
+        if known is None or state.done < known[1]:
+            bar = int(self._bars.add_task(state.what, total=state.total, note=""))
+        else:
+            bar = known[0]
+        self._tasks[state.what] = (bar, state.done)
+        self._bars.update(bar, completed=state.done, total=state.total, note=state.note)  # type: ignore[arg-type]
+
+
+class _PlainLines:
+    """A line when a piece of work starts, every some seconds, and when it ends."""
+
+    def __init__(self) -> None:
+        self._began: dict[str, float] = {}
+        self._last: dict[str, float] = {}
+
+    def report(self, state: Progress) -> None:
+        """Print a line if it is time."""
+        now = time.monotonic()
+        if state.what not in self._began or state.done <= 1:
+            self._began[state.what] = self._last[state.what] = now
+        ended = state.done >= state.total
+        if not ended and now - self._last[state.what] < _LINE_SECONDS:
+            return
+        self._last[state.what] = now
+        spent = now - self._began[state.what]
+        left = spent / max(1, state.done) * (state.total - state.done)
+        when = f"took {spent:.0f} s" if ended else f"about {left:.0f} s left"
+        note = f", {state.note}" if state.note else ""
+        print(f"{state.what}: {state.done} of {state.total}, {when}{note}", flush=True)

@@ -1,0 +1,46 @@
+"""`vcmaug downstream-eval`: real-only against real + synthetic."""
+
+from vcmaug.cli.console import progress, say
+from vcmaug.cli.options import DryRun, Out, Profile, RecipePath, Seed, open_work, show_plan
+
+__all__ = ["downstream_eval_command"]
+
+
+def downstream_eval_command(
+    recipe: RecipePath,
+    profile: Profile = None,
+    out: Out = None,
+    seed: Seed = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Train segmentation networks with and without the cohorts, and score them on test subjects.
+
+    The cohort of every (n, seed) must be there; a cohort that has seen a test subject is refused.
+
+    Example: vcmaug downstream-eval recipes/hippocampus/recipe.yaml --profile smoke
+    """
+    from vcmaug.pipeline.stages import study_stage
+    from vcmaug.pipeline.work import Work
+
+    work = open_work(recipe, profile=profile, out=out, dry_run=dry_run)
+    if seed is not None:
+        study = work.recipe.study.model_copy(update={"seeds": (seed,)})
+        work = Work(work.folder, work.recipe.model_copy(update={"study": study}))
+    if dry_run:
+        show_plan(f"run the study in {work.study}", **work.recipe.study.model_dump(mode="json"))
+        return
+    with progress() as report:
+        summary = study_stage(work, report=report)
+    for row in summary["means"]:
+        if row["metric"] == "dice":
+            say(_line(f"{row['arm']}, n = {row['num_labelled']}: Dice", row))
+    for row in summary["differences"]:
+        if row["metric"] == "dice":
+            say(_line(f"{row['arm']} - {row['against']}, n = {row['num_labelled']}:", row, "+"))
+    say(f"The study is in {work.study}.")
+
+
+def _line(name: str, row: dict[str, float], sign: str = "") -> str:
+    """Return a mean with its interval as a line."""
+    values = [format(row[key], f"{sign}.4f") for key in ("mean", "low", "high")]
+    return f"{name} {values[0]} [{values[1]}, {values[2]}]"

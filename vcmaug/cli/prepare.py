@@ -1,0 +1,131 @@
+"""`vcmaug prepare`: somebody's images and label maps, onto one grid."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vcmaug.cli.console import progress, say
+from vcmaug.cli.options import DryRun, Profile, open_work, show_plan
+from vcmaug.errors import RecipeError
+
+__all__ = ["prepare_command"]
+
+_EXAMPLE = (
+    "Example: vcmaug prepare my_data --out work/mine/cases --structures anterior=1,posterior=2 "
+    "--grid 32x48x32 --spacing 1x1x1"
+)
+
+
+def prepare_command(
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="SRC",
+            help="Folder, CSV/TSV, nnU-Net raw, MONAI datalist, BIDS root, or a recipe (.yaml).",
+        ),
+    ],
+    out: Annotated[Path, typer.Option("--out", help="Folder of prepared cases, WORK/cases.")],
+    structures: Annotated[
+        str, typer.Option("--structures", help="Names and values, e.g. anterior=1,posterior=2.")
+    ] = "",
+    grid: Annotated[str, typer.Option("--grid", help="Voxels, e.g. 32x48x32.")] = "",
+    spacing: Annotated[str, typer.Option("--spacing", help="Voxel size in mm.")] = "1x1x1",
+    orientation: Annotated[str, typer.Option("--orientation")] = "RAS",
+    padding: Annotated[str, typer.Option("--padding", help="zero, edge or reflect.")] = "zero",
+    layout: Annotated[
+        str, typer.Option("--format", help="auto, folder, table, nnunet, datalist or bids.")
+    ] = "auto",
+    images: Annotated[str, typer.Option("--images")] = "images/{case}.nii.gz",
+    labels: Annotated[str, typer.Option("--labels")] = "labels/{case}.nii.gz",
+    unlabelled: Annotated[
+        bool, typer.Option("--allow-unlabelled", help="Images without a label map are kept.")
+    ] = False,
+    profile: Profile = None,
+    num_test: Annotated[
+        int, typer.Option("--num-test", help="Test subjects to set apart; 0: leave it to a recipe.")
+    ] = 0,
+    seed: Annotated[int, typer.Option("--seed", help="Of the split.")] = 0,
+    dry_run: DryRun = False,
+) -> None:
+    """Read images and label maps, list every fault at once, and bring them onto one grid.
+
+    Example: vcmaug prepare my_data --out work/mine/cases --structures anterior=1,posterior=2
+    --grid 32x48x32
+    """
+    if source.suffix in {".yaml", ".yml"}:
+        _from_recipe(source, out=out, profile=profile, dry_run=dry_run)
+        return
+    from vcmaug.config import parse_settings
+    from vcmaug.data.prepare import DataSettings, find_cases, prepare
+    from vcmaug.data.splits import SplitSettings, make_splits, write_splits
+
+    settings = parse_settings(
+        DataSettings,
+        {
+            "source": str(source),
+            "format": layout,
+            "images": images,
+            "labels": labels,
+            "scheme": _structures(structures),
+            "grid": {
+                "shape": _numbers(grid, "--grid"),
+                "spacing_mm": _numbers(spacing, "--spacing"),
+                "orientation": orientation,
+                "padding": padding,
+            },
+            "require_labels": not unlabelled,
+        },
+        source="the options of prepare",
+    )
+    if dry_run:
+        found = len(find_cases(settings, []))
+        show_plan(f"prepare {found} cases into {out}", **settings.model_dump(mode="json"))
+        return
+    with progress() as report:
+        table = prepare(settings, out, report=report)
+    if num_test:
+        split_settings = SplitSettings(num_test=num_test, seed=seed)
+        splits = make_splits(table["subject_id"], split_settings)
+        write_splits(out.parent / "splits.json", splits)
+    say(f"{len(table)} cases of {table['subject_id'].nunique()} subjects are in {out}.")
+
+
+def _from_recipe(source: Path, *, out: Path, profile: str | None, dry_run: bool) -> None:
+    """Prepare the cases of a recipe; `out` is the folder of cases inside its work folder."""
+    from vcmaug.pipeline.stages import prepare_stage
+
+    if out.name != "cases":
+        raise RecipeError(
+            f"preparing recipe {source}: --out {out} must end in 'cases', e.g. work/NAME/cases: "
+            "the folder above it is the recipe's work folder."
+        )
+    work = open_work(source, profile=profile, out=out.parent, dry_run=dry_run)
+    if dry_run:
+        show_plan(f"prepare cases into {out}", **work.recipe.data.model_dump(mode="json"))
+        return
+    with progress() as report:
+        prepare_stage(work, report=report)
+    say(f"The cases are in {out}.")
+
+
+def _structures(text: str) -> dict[str, int]:
+    """Return name -> value of a text such as anterior=1,posterior=2."""
+    try:
+        pairs = [part.split("=") for part in text.split(",") if part.strip()]
+        return {name.strip(): int(value) for name, value in pairs}
+    except ValueError:
+        raise RecipeError(
+            f"reading --structures {text!r}: expected NAME=VALUE,... {_EXAMPLE}"
+        ) from None
+
+
+def _numbers(text: str, option: str) -> list[float]:
+    """Return three numbers of a text such as 32x48x32."""
+    try:
+        first, second, third = (float(part) for part in text.lower().split("x"))
+    except ValueError:
+        raise RecipeError(
+            f"reading {option} {text!r}: expected three numbers. {_EXAMPLE}"
+        ) from None
+    return [first, second, third]

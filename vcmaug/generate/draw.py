@@ -1,0 +1,179 @@
+"""One micro-batch: from what its requests ask for to its images, in memory.
+
+What it is: the model of a plan, a request with its condition, and the draw itself.
+In the flow: called by the worker, which does the writing.
+Sources: none beyond the prior's, the control's and the sampler's own.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vcmaug.conditions.build import read_conditions
+from vcmaug.control.base import Control
+from vcmaug.control.build import load_control
+from vcmaug.data.labels import LabelScheme, one_hot
+from vcmaug.data.nifti import read_label_map
+from vcmaug.data.scalars import raw_value
+from vcmaug.data.volume import Volume
+from vcmaug.errors import CohortError, list_faults
+from vcmaug.files import sha256_of_bytes, sha256_of_file
+from vcmaug.generate.noise import noise_of
+from vcmaug.generate.plan import Plan, Request
+from vcmaug.generate.samplers import sample
+from vcmaug.ldm.denoiser import Context
+from vcmaug.ldm.prior import Prior, load_prior
+
+__all__ = ["Asked", "Model", "draw_images", "load_model", "read_asked"]
+
+
+@dataclass(frozen=True)
+class Model:
+    """What a worker keeps between shards."""
+
+    prior: Prior
+    control: Control
+    scheme: LabelScheme
+    conditions: pd.DataFrame
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One request with what it asks for.
+
+    Attributes:
+        request: Which.
+        row: Of its condition.
+        label_map: The condition's map, on the prior's grid.
+        label_file: The map's file, byte by byte; it becomes the label of the case.
+        scalars: Raw values by name; None is missing.
+    """
+
+    request: Request
+    row: Mapping[str, Any]
+    label_map: Volume
+    label_file: bytes
+    scalars: Mapping[str, float | None]
+
+
+def load_model(plan: Plan, *, device: str) -> Model:
+    """Return the model of a plan from disk.
+
+    Raises:
+        CohortError: Prior, control or conditions are no longer those of the plan.
+    """
+    prior = load_prior(Path(plan.prior_folder), device=device)
+    control = load_control(Path(plan.control_folder), prior=prior, device=device)
+    conditions = Path(plan.conditions_folder)
+    table = conditions / "conditions.parquet"
+    found = {
+        plan.prior_folder: (prior.card["weights_sha256"], plan.prior_sha256),
+        plan.control_folder: (control.card["weights_sha256"], plan.control_sha256),
+        str(table): (
+            sha256_of_file(table) if table.exists() else "no file",
+            plan.conditions_sha256,
+        ),
+    }
+    faults = [
+        f"{place}: found {is_now[:12]}, the plan was made with {planned[:12]}"
+        for place, (is_now, planned) in found.items()
+        if is_now != planned
+    ]
+    if faults:
+        raise CohortError(
+            list_faults(
+                "loading what a plan needs", faults, advice="Restore it, or choose another --out."
+            )
+        )
+    scheme = LabelScheme.from_json(control.card["scheme"])
+    return Model(prior, control, scheme, read_conditions(conditions))
+
+
+def read_asked(request: Request, *, plan: Plan, model: Model) -> Asked:
+    """Return a request with its condition's map and scalars.
+
+    Raises:
+        CohortError: The map is missing, changed after the conditions were built, or does not fit
+            the prior's grid or the control's scheme.
+    """
+    row = {str(k): v for k, v in model.conditions.iloc[request.condition].to_dict().items()}
+    path = Path(plan.conditions_folder) / str(row["map"])
+    label_file = path.read_bytes() if path.exists() else b""
+    if sha256_of_bytes(label_file) != row["sha256"]:
+        found = "a file with another hash than its table says" if label_file else "no such file"
+        raise CohortError(
+            f"request {request.request_id}, {path}: {found}. Run `vcmaug build-conditions` again."
+        )
+    label_map = read_label_map(path, case_id=str(row["condition_id"]))
+    faults = _misfits(label_map, model)
+    if faults:
+        raise CohortError(list_faults(f"request {request.request_id}, {path}", faults))
+    scalars = {spec.name: raw_value(spec, row) for spec in model.prior.spec.scalars}
+    return Asked(request, row, label_map, label_file, scalars)
+
+
+def _misfits(label_map: Volume, model: Model) -> list[str]:
+    """Return why prior and control cannot draw for a map."""
+    grid, faults = model.prior.spec.grid, []
+    if label_map.shape != tuple(grid.shape):
+        faults.append(f"the map has shape {label_map.shape}, the prior draws {tuple(grid.shape)}")
+    if not np.allclose(label_map.spacing_mm, grid.spacing_mm, atol=1e-3):
+        faults.append(
+            f"its voxels are {label_map.spacing_mm} mm, the prior's {tuple(grid.spacing_mm)} mm"
+        )
+    unknown = model.scheme.unknown_values(label_map.array)
+    if unknown:
+        known = dict(zip(model.scheme.names, model.scheme.values, strict=True))
+        faults.append(f"label values {unknown} are not in the control's scheme {known}")
+    return faults
+
+
+def draw_images(
+    asked: Sequence[Asked], *, plan: Plan, model: Model, device: str
+) -> NDArray[np.float32]:
+    """Return the images, float32 [B, X, Y, Z] in [0, 1] or NaN, of one micro-batch.
+
+    Args:
+        asked: All requests of the micro-batch, in order: the batch size is part of the result.
+        plan: Timesteps, strength, seed.
+        model: On `device`.
+        device: A torch device.
+    """
+    prior, control = model.prior, model.control
+    maps = np.stack(
+        [one_hot(one.label_map.array, model.scheme) for one in asked]
+    )  # [B, K, X, Y, Z]
+    shape = prior.spec.latent_shape
+    noise = torch.stack(
+        [noise_of(one.request.request_id, cohort_seed=plan.seed, shape=shape) for one in asked]
+    )  # [B, L, x, y, z]
+    context = Context(
+        scalars=_scalars(asked, prior, device=device),
+        encoded=control.encode(torch.from_numpy(maps).to(device)),
+    )
+    z_0 = sample(
+        control.steer(
+            prior.denoiser, strength=plan.settings.strength, interval=plan.settings.interval
+        ),
+        noise.to(device),
+        context,
+        schedule=prior.schedule,
+        timesteps=plan.timesteps,
+        name=plan.settings.sampler.name,
+    )
+    images: NDArray[np.float32] = prior.decode(z_0)[:, 0].float().cpu().numpy()  # [B, X, Y, Z]
+    return images
+
+
+def _scalars(asked: Sequence[Asked], prior: Prior, *, device: str) -> Tensor | None:
+    """Return normalised scalars [B, S], or None for a prior without any."""
+    vectors = [prior.scalar_vector(one.scalars) for one in asked]
+    found = [vector for vector in vectors if vector is not None]
+    return torch.stack(found).to(device) if found else None

@@ -1,0 +1,147 @@
+"""Pictures of the report: montages with label contours, and the study as a plot.
+
+What it is: the only room that knows matplotlib.
+In the flow: volumes and rows in, base64 PNG or inline SVG out.
+Sources: none.
+"""
+
+import base64
+import re
+from collections.abc import Sequence
+from io import BytesIO, StringIO
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from vcmaug.data.labels import LabelScheme
+from vcmaug.data.nifti import read_image, read_label_map
+from vcmaug.data.volume import Volume
+
+__all__ = ["learning_curve", "montage"]
+
+mpl.use("Agg")
+
+ARM_COLOURS = {"real": "#4477aa", "real+synthetic": "#ee6677"}
+_PLANES = (0, 1, 2)  # sagittal, coronal, axial in RAS
+_INK = "#010203"  # stands for the page's own text colour in inline SVG
+
+
+def montage(files: Sequence[tuple[str, Path, Path]], scheme: LabelScheme) -> str:
+    """Return a PNG, base64, of cases in three planes with the contours of their label maps.
+
+    Args:
+        files: (caption, image, label map) per case; slices pass through the labels' centre.
+        scheme: Gives the colours.
+    """
+    figure = Figure(figsize=(1.75 * len(files), 5.4), dpi=110, facecolor="black")
+    axes = np.atleast_2d(figure.subplots(len(_PLANES), len(files), squeeze=False))
+    for column, (caption, image_path, label_path) in enumerate(files):
+        image = read_image(image_path, case_id=caption)
+        label = read_label_map(label_path, case_id=caption)
+        centre = _centre(label.array)
+        for row, plane in enumerate(_PLANES):
+            _draw_slice(axes[row, column], image, label.array, scheme, plane, centre[plane])
+        axes[0, column].set_title(caption, color="white", fontsize=7)
+    figure.subplots_adjust(left=0.01, right=0.99, bottom=0.01, top=0.94, wspace=0.04, hspace=0.04)
+    stream = BytesIO()
+    figure.savefig(stream, format="png", facecolor="black")
+    return base64.b64encode(stream.getvalue()).decode("ascii")
+
+
+def _centre(label_map: NDArray[np.uint16]) -> list[int]:
+    """Return the voxel at the centre of all labels, or of the grid without any."""
+    places = np.argwhere(label_map > 0)
+    middle = places.mean(axis=0) if len(places) else np.asarray(label_map.shape) / 2
+    return [int(round(value)) for value in middle]
+
+
+def _draw_slice(
+    axes: Axes,
+    image: Volume,
+    label_map: NDArray[np.uint16],
+    scheme: LabelScheme,
+    plane: int,
+    index: int,
+) -> None:
+    """Draw one slice and the outlines of the structures in it."""
+    flat = np.take(image.array, index, axis=plane).T
+    labels = np.take(label_map, index, axis=plane).T
+    axes.imshow(flat, origin="lower", cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    for structure in scheme.structures:
+        inside = labels == structure.value
+        if inside.any() and not inside.all():
+            axes.contour(
+                inside.astype(float), levels=[0.5], colors=[structure.colour], linewidths=0.8
+            )
+    axes.set_axis_off()
+
+
+def learning_curve(summary: dict[str, Any]) -> str:
+    """Return inline SVG: mean Dice per arm over n with intervals, and the paired differences.
+
+    Args:
+        summary: As the study wrote it.
+    """
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "vcmaug", "font.size": 9}):
+        figure = Figure(figsize=(7.4, 3.0))
+        left, right = figure.subplots(1, 2)
+        _draw_means(left, summary)
+        _draw_differences(right, summary)
+        for axes in (left, right):
+            _quiet(axes, summary["num_labelled"])
+        figure.tight_layout()
+        stream = StringIO()
+        figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None})
+    svg = stream.getvalue()
+    svg = svg[svg.index("<svg") :].replace(_INK, "currentColor")
+    return re.sub(
+        r'(<svg[^>]*?) width="[^"]*"', r"\1", re.sub(r' height="[^"]*"', "", svg, count=1)
+    )
+
+
+def _draw_means(axes: Axes, summary: dict[str, Any]) -> None:
+    """Draw mean Dice per arm over n."""
+    rows = [row for row in summary["means"] if row["metric"] == "dice"]
+    arms = list(dict.fromkeys(row["arm"] for row in rows))
+    for place, arm in enumerate(arms):
+        points = sorted(
+            (row["num_labelled"], row["mean"], row["low"], row["high"])
+            for row in rows
+            if row["arm"] == arm
+        )
+        x, y, low, high = np.array(points, dtype=float).T
+        shift = x * (1 + 0.02 * (place - (len(arms) - 1) / 2))  # arms side by side
+        colour = ARM_COLOURS.get(arm, _INK)
+        axes.errorbar(shift, y, [y - low, high - y], color=colour, marker="o", ms=4, label=arm)
+    axes.set_ylabel("mean Dice, test subjects")
+    axes.legend(frameon=False, labelcolor=_INK)
+
+
+def _draw_differences(axes: Axes, summary: dict[str, Any]) -> None:
+    """Draw paired differences of Dice over n."""
+    rows = [row for row in summary["differences"] if row["metric"] == "dice"]
+    axes.axhline(0.0, color=_INK, linewidth=0.8)
+    for row in rows:
+        error = [[row["mean"] - row["low"]], [row["high"] - row["mean"]]]
+        colour = ARM_COLOURS.get(row["arm"], _INK)
+        axes.errorbar([row["num_labelled"]], [row["mean"]], error, color=colour, marker="o", ms=4)
+    axes.set_ylabel("difference from real only")
+
+
+def _quiet(axes: Axes, num_labelled: Sequence[int]) -> None:
+    """Set the page's own colour, a log axis of n, and no frame."""
+    axes.set_xscale("log")
+    axes.set_xticks(list(num_labelled), [str(n) for n in num_labelled])
+    axes.minorticks_off()
+    axes.set_xlabel("labelled cases", color=_INK)
+    axes.yaxis.label.set_color(_INK)
+    axes.tick_params(colors=_INK)
+    axes.margins(x=0.2)
+    for side, spine in axes.spines.items():
+        spine.set_visible(side in {"left", "bottom"})
+        spine.set_color(_INK)
