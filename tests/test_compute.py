@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 import work_items
+from distributed import LocalCluster
 
 from vcmaug.compute import Compute, resolve_compute, run_all
 from vcmaug.errors import ComputeError
@@ -73,6 +74,19 @@ def test_in_process_everything_but_the_failed_is_done(tmp_path):
     assert (tmp_path / "tries-2").read_text() == "xxx"  # once and two retries
 
 
+def test_one_cause_is_told_once(tmp_path):
+    items = [(str(tmp_path), 1)] * 5
+    with pytest.raises(ComputeError, match="of which 5 failed: 1 fault") as caught:
+        run_all(
+            work_items.square_but_refuse,
+            items,
+            compute=Compute("in-process"),
+            threads=1,
+            on_done=lambda item, result: None,
+        )
+    assert "and 2 more: number 1 is refused." in str(caught.value)
+
+
 def test_in_process_starts_no_process(tmp_path):
     before = psutil.Process().children()
     assert squares(work_items.square, tmp_path, compute=Compute("in-process"))[4] == 16
@@ -123,6 +137,12 @@ def test_a_scheduler_that_is_not_there_is_named(monkeypatch):
         squares(
             work_items.square, Path(), compute=Compute("scheduler", address="tcp://127.0.0.1:9")
         )
+
+
+def test_a_cluster_that_exists_is_used(tmp_path):
+    with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster:
+        compute = resolve_compute(scheduler=cluster.scheduler_address)
+        assert squares(work_items.square, tmp_path, compute=compute)[3] == 9
 
 
 def test_workers_die_with_their_parent(tmp_path):

@@ -16,7 +16,6 @@ from vcmaug.data.labels import LabelScheme
 from vcmaug.data.nifti import write_label_map
 from vcmaug.data.scalars import ScalarSpec
 from vcmaug.data.volume import Volume
-from vcmaug.errors import DataError
 from vcmaug.generate.plan import GenerateSettings, Plan
 from vcmaug.generate.run import generate, make_plan
 from vcmaug.generate.samplers import SamplerSettings

@@ -27,6 +27,8 @@ __all__ = ["Compute", "resolve_compute", "run_all"]
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+_Fault = tuple[str, str]  # an item in words, and what went wrong with it
+
 _START_SECONDS = 120
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
@@ -160,11 +162,22 @@ def run_all(
     if faults:
         raise ComputeError(
             list_faults(
-                f"running {len(items)} pieces of work {compute}",
-                faults,
+                f"running {len(items)} pieces of work {compute}, of which {len(faults)} failed",
+                _grouped(faults),
                 advice="What is finished is kept. Run the same command again for the rest.",
             )
         )
+
+
+def _grouped(faults: Sequence[_Fault]) -> list[str]:
+    """Return one sentence per cause; items with the same cause share it."""
+    items_of: dict[str, list[str]] = {}
+    for item, text in faults:
+        items_of.setdefault(text, []).append(item)
+    return [
+        f"{', '.join(items[:3])}{f' and {len(items) - 3} more' if len(items) > 3 else ''}: {text}"
+        for text, items in items_of.items()
+    ]
 
 
 def _run_here(
@@ -173,16 +186,16 @@ def _run_here(
     *,
     on_done: Callable[[Item, Result], None],
     retries: int,
-) -> list[str]:
+) -> list[_Fault]:
     """Run items one after the other in this process; return what failed."""
-    faults: list[str] = []
+    faults: list[_Fault] = []
     for item in items:
         for tries_left in reversed(range(retries + 1)):
             try:
                 outcome = _guarded(function, item)
-            except Exception as error:  # noqa: BLE001  as on workers, one item stops no other
+            except Exception as error:
                 if tries_left == 0:
-                    faults.append(f"{item}: {type(error).__name__}: {error}")
+                    faults.append((str(item), f"{type(error).__name__}: {error}"))
             else:
                 _settle(item, outcome, on_done=on_done, faults=faults)
                 break
@@ -202,11 +215,11 @@ def _settle(
     outcome: _Outcome[Any],
     *,
     on_done: Callable[[Item, Any], None],
-    faults: list[str],
+    faults: list[_Fault],
 ) -> None:
     """Pass a result on, or note a fault."""
     if outcome.fault:
-        faults.append(f"{item}: {outcome.fault}")
+        faults.append((str(item), outcome.fault))
     else:
         on_done(item, outcome.result)
 
@@ -218,9 +231,9 @@ def _run_there(
     *,
     on_done: Callable[[Item, Result], None],
     retries: int,
-) -> list[str]:
+) -> list[_Fault]:
     """Run items on a Dask client; return what failed."""
-    faults: list[str] = []
+    faults: list[_Fault] = []
     futures = {
         client.submit(_guarded, function, item, retries=retries, pure=False): item for item in items
     }
@@ -230,7 +243,7 @@ def _run_there(
             _settle(item, future.result(), on_done=on_done, faults=faults)
         else:
             error = future.exception()
-            faults.append(f"{item}: {type(error).__name__}: {error}")
+            faults.append((str(item), f"{type(error).__name__}: {error}"))
     return faults
 
 

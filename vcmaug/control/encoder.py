@@ -43,7 +43,7 @@ class ConditionEncoder(nn.Module):
         super().__init__()
         self.stem_factor = stem_factor
         norm = ("GROUP", {"num_groups": norm_num_groups})
-        act = ("SWISH", {})
+        act = "SWISH"
         widths = [num_structures * stem_factor**3, *channels]
         layers: list[nn.Module] = []
         for level, (below, width) in enumerate(zip(widths, channels, strict=False)):

@@ -45,7 +45,7 @@ class VCMSettings(Settings):
     @property
     def latent_factor(self) -> int:
         """Voxels per latent cell along one axis, as the encoder makes it."""
-        return self.stem_factor * 2 ** (len(self.encoder_channels) - 1)
+        return self.stem_factor * int(2 ** (len(self.encoder_channels) - 1))
 
 
 def modulate(epsilon: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:

@@ -120,7 +120,8 @@ def index_map(label_map: NDArray[Any], scheme: LabelScheme) -> NDArray[np.uint8]
 def from_index_map(indices: NDArray[Any], scheme: LabelScheme) -> NDArray[np.uint16]:
     """Return the values of the scheme, uint16 [X, Y, Z], of channel numbers from `index_map`."""
     table = np.array([0, *scheme.values], dtype=np.uint16)
-    return table[indices]
+    values: NDArray[np.uint16] = table[indices]
+    return values
 
 
 def one_hot(label_map: NDArray[Any], scheme: LabelScheme) -> NDArray[np.float32]:

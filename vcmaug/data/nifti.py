@@ -77,8 +77,8 @@ def _read(path: Path, *, case_id: str, dtype: Any) -> Volume:
         raise _fault(path, case_id, "there is no such file")
     try:
         image = nib.load(path)
-        array = np.asanyarray(image.dataobj, dtype=dtype)  # type: ignore[attr-defined]
-        affine = np.asarray(image.affine, dtype=np.float64)  # type: ignore[attr-defined]
+        array = np.asanyarray(image.dataobj, dtype=dtype)
+        affine = np.asarray(image.affine, dtype=np.float64)
     except (ImageFileError, EOFError, OSError, ValueError, zlib.error) as error:
         raise _fault(path, case_id, f"truncated or no NIfTI file ({error})") from None
     if array.ndim == 4 and array.shape[3] == 1:

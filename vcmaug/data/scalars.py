@@ -105,8 +105,8 @@ def scalar_vector(
         scaled = ((fill[spec.name] if value is None else value) - spec.low) / (spec.high - spec.low)
         if not -0.5 <= scaled <= 1.5:
             raise DataError(
-                f"scalar {spec.name!r}: found {value:g} {spec.unit}, expected about {spec.low:g} to "
-                f"{spec.high:g}. Check the unit and the column."
+                f"scalar {spec.name!r}: found {value:g} {spec.unit}, expected about {spec.low:g} "
+                f"to {spec.high:g}. Check the unit and the column."
             )
         result.append(scaled)
     return np.array(result, dtype=np.float32)

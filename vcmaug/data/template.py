@@ -9,8 +9,8 @@ Notes:
     Tissue: inside the brain mask each voxel takes the largest of the grey matter map, the white
     matter map, and what is left to 1, which is CSF. Ventricles: the connected components of CSF
     deeper than 16 mm under the surface of the brain mask, of more than 60 voxels of 2 mm, grown
-    back by one voxel into the CSF around them, that lie within 48 mm of the point (0, -20, 10) mm of MNI space, which is
-    between the lateral ventricles.
+    back by one voxel into the CSF around them, that lie within 48 mm of the point (0, -20, 10) mm
+    of MNI space, which is between the lateral ventricles.
 """
 
 from dataclasses import dataclass

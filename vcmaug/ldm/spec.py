@@ -68,7 +68,7 @@ class PriorSpec(Settings):
     @property
     def latent_factor(self) -> int:
         """Voxels per latent cell along one axis."""
-        return self.autoencoder.stem_factor * 2 ** (len(self.autoencoder.channels) - 1)
+        return self.autoencoder.stem_factor * int(2 ** (len(self.autoencoder.channels) - 1))
 
     @property
     def latent_shape(self) -> tuple[int, int, int, int]:

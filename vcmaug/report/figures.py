@@ -57,7 +57,7 @@ def _centre(label_map: NDArray[np.uint16]) -> list[int]:
     """Return the voxel at the centre of all labels, or of the grid without any."""
     places = np.argwhere(label_map > 0)
     middle = places.mean(axis=0) if len(places) else np.asarray(label_map.shape) / 2
-    return [int(round(value)) for value in middle]
+    return [round(float(value)) for value in middle]
 
 
 def _draw_slice(

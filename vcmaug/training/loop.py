@@ -165,9 +165,10 @@ class _Run:
         )
         for name, value in parts.items():
             self._sums[name] = self._sums.get(name, 0.0) + value
-        every = max(1, self.settings.updates // 100)
-        if (step + 1) % every == 0:
-            means = {name: total / every for name, total in self._sums.items()}
+        self._sums["steps"] = self._sums.get("steps", 0.0) + 1.0
+        if (step + 1) % max(1, self.settings.updates // 100) == 0:
+            steps = self._sums.pop("steps")
+            means = {name: total / steps for name, total in self._sums.items()}
             self.log.append({"step": step + 1, **means})
             self._sums = {}
 

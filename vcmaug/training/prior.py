@@ -154,7 +154,7 @@ def train_prior(
 def _cached_latents(
     autoencoder: StemmedAutoencoder, images: Tensor, *, flip: bool, folder: Path, identity: object
 ) -> Tensor:
-    """Return posterior means [N or 2N, L, x, y, z], encoded once and kept beside the checkpoints."""
+    """Return posterior means [N or 2N, L, x, y, z], encoded once, kept beside checkpoints."""
     digest = fingerprint([identity, flip, float(sum(p.sum() for p in autoencoder.parameters()))])
     path = folder / ".checkpoints" / f"latents-{digest}.safetensors"
     if path.exists():

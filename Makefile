@@ -1,0 +1,39 @@
+# make demo, make test, make check, make bench: each is one command on a fresh machine.
+VENV ?= .venv
+PYTHON ?= python3
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt
+
+.PHONY: demo test check bench clean
+
+# torch is pinned first and alone, so that nothing pulls another build of it
+$(VENV)/.demo: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) "$$(grep -i '^torch==' constraints.txt)"
+	$(PIP) -e '.[demo]'
+	touch $@
+
+$(VENV)/.test: pyproject.toml constraints.txt $(VENV)/.demo
+	$(PIP) -e '.[demo,test]'
+	touch $@
+
+demo: $(VENV)/.demo
+	$(BIN)/vcmaug run recipes/demo/recipe.yaml --out work/demo
+	@echo "The report: work/demo/report.html  The cohort: work/demo/replicates/n4-s0/cohort"
+
+test: $(VENV)/.test
+	OMP_NUM_THREADS=2 $(BIN)/python -m pytest -m "not slow and not gpu"
+
+check: $(VENV)/.test
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pydoclint -q vcmaug
+	$(BIN)/codespell
+
+bench: $(VENV)/.test
+	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
+
+clean:
+	rm -rf work .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,164 @@
+"""Samplers against exact denoisers, and against MONAI and diffusers step by step."""
+
+import math
+import warnings
+from itertools import pairwise
+
+import pytest
+import torch
+from diffusers import DPMSolverMultistepScheduler
+from monai.networks.schedulers import DDIMScheduler
+
+from vcmaug.errors import CohortError
+from vcmaug.generate.samplers import SamplerSettings, ddim_step, sample, timesteps_of
+from vcmaug.ldm.denoiser import Context, GaussianDenoiser
+from vcmaug.ldm.schedule import Schedule, ScheduleSettings
+
+SCHEDULE = Schedule(ScheduleSettings())
+SHAPE = (2, 2, 8, 8, 8)
+MEAN, VARIANCE = 0.7, 0.25
+
+
+def noise(seed: int = 0) -> torch.Tensor:
+    """Return standard normal noise of a fixed shape."""
+    return torch.randn(SHAPE, generator=torch.Generator().manual_seed(seed))
+
+
+def drawn(name: str, steps: int, *, denoiser=None) -> torch.Tensor:
+    """Return z_0 of the fixed noise with the exact denoiser."""
+    settings = SamplerSettings(name=name, steps=steps)
+    return sample(
+        denoiser or GaussianDenoiser(MEAN, VARIANCE, schedule=SCHEDULE),
+        noise(),
+        Context(),
+        schedule=SCHEDULE,
+        timesteps=timesteps_of(settings, num_timesteps=1000),
+        name=name,
+    )
+
+
+def exact(t: int | None = None) -> torch.Tensor:
+    """Return what the probability-flow ODE makes of the noise, at t or at the end.
+
+    z_t has mean sqrt(a) m and variance a v + 1 - a; the flow keeps the standardised value.
+    """
+
+    def moments(alpha: float) -> tuple[float, float]:
+        return math.sqrt(alpha) * MEAN, math.sqrt(alpha * VARIANCE + 1 - alpha)
+
+    first_mean, first_deviation = moments(float(SCHEDULE.alphas_cumprod[999]))
+    mean, deviation = moments(1.0 if t is None else float(SCHEDULE.alphas_cumprod[t]))
+    return mean + deviation * (noise() - first_mean) / first_deviation
+
+
+@pytest.mark.parametrize("name", ["ddim", "dpm++2m"])
+def test_draws_converge_to_the_exact_flow(name):
+    errors = [float((drawn(name, steps) - exact()).abs().mean()) for steps in (10, 20, 40, 80)]
+    assert all(later < earlier / 1.5 for earlier, later in pairwise(errors))
+    assert errors[-1] < 0.03
+
+
+@pytest.mark.parametrize(("name", "order"), [("ddim", 1), ("dpm++2m", 2)])
+def test_halving_the_steps_shows_the_order(name, order):
+    """On the way from 999 to 199; the last step to alpha_bar = 1 is of first order by design."""
+    exactly = GaussianDenoiser(MEAN, VARIANCE, schedule=SCHEDULE)
+    errors = []
+    for steps in (25, 50, 100):
+        seen = []
+
+        def recording(z_t, t, context, seen=seen):
+            seen.append(z_t)
+            return exactly(z_t, t, context)
+
+        timesteps = range(999, 198, -800 // steps)
+        sample(recording, noise(), Context(), schedule=SCHEDULE, timesteps=timesteps, name=name)
+        errors.append(float((seen[-1] - exact(199)).abs().mean()))
+    for earlier, later in pairwise(errors):
+        assert math.log2(earlier / later) == pytest.approx(order, abs=0.35)
+
+
+@pytest.mark.parametrize("name", ["ddim", "dpm++2m"])
+def test_draws_reach_mean_and_variance(name):
+    z_0 = drawn(name, 200)
+    count = z_0.numel()
+    assert abs(float(z_0.mean()) - MEAN) < 4 * math.sqrt(VARIANCE / count)
+    assert abs(float(z_0.var()) - VARIANCE) < 4 * VARIANCE * math.sqrt(2 / count) + 0.01
+
+
+def test_multistep_is_nearer_than_ddim_at_equal_steps():
+    errors = {name: float((drawn(name, 20) - exact()).abs().mean()) for name in ("ddim", "dpm++2m")}
+    assert errors["dpm++2m"] < errors["ddim"]
+
+
+def test_a_certain_z_0_is_reached_in_one_step():
+    certain = GaussianDenoiser(MEAN, 1e-12, schedule=SCHEDULE)
+    for name in ("ddim", "dpm++2m"):
+        assert torch.allclose(drawn(name, 1, denoiser=certain), torch.tensor(MEAN), atol=1e-3)
+
+
+def test_ddim_steps_are_monais():
+    settings = SamplerSettings(steps=20, spacing="leading")
+    ours = timesteps_of(settings, num_timesteps=1000)
+    monai = DDIMScheduler(
+        num_train_timesteps=1000,
+        schedule="scaled_linear_beta",
+        beta_start=0.0015,
+        beta_end=0.0205,
+        clip_sample=False,
+        set_alpha_to_one=True,
+    )
+    monai.set_timesteps(20)
+    generator = torch.Generator().manual_seed(3)
+    for t, t_next in zip(ours, (*ours[1:], -1), strict=True):
+        z_t, epsilon = torch.randn((2, *SHAPE), generator=generator)
+        theirs, _ = monai.step(epsilon, t, z_t)
+        z_0 = SCHEDULE.predict_z_0(z_t, epsilon, torch.full((SHAPE[0],), t))
+        alpha_next = float(SCHEDULE.alphas_cumprod[t_next]) if t_next >= 0 else 1.0
+        torch.testing.assert_close(
+            ddim_step(z_0, epsilon, alpha_next=alpha_next), theirs, rtol=1e-4, atol=1e-4
+        )
+
+
+@pytest.mark.parametrize(
+    ("steps", "spacing"), [(10, "trailing"), (25, "trailing"), (20, "leading")]
+)
+def test_multistep_draws_are_diffusers(steps, spacing):
+    settings = SamplerSettings(name="dpm++2m", steps=steps, spacing=spacing)
+    timesteps = timesteps_of(settings, num_timesteps=1000)
+    theirs = DPMSolverMultistepScheduler(
+        beta_start=0.0015,
+        beta_end=0.0205,
+        beta_schedule="scaled_linear",
+        algorithm_type="dpmsolver++",
+        solver_order=2,
+        solver_type="midpoint",
+        final_sigmas_type="zero",
+    )
+    with warnings.catch_warnings():  # diffusers hands tensors to np.array
+        warnings.simplefilter("ignore", DeprecationWarning)
+        theirs.set_timesteps(timesteps=list(timesteps))
+    denoiser = GaussianDenoiser(MEAN, VARIANCE, schedule=SCHEDULE)
+    z_t = noise()
+    for t in theirs.timesteps:
+        epsilon = denoiser(z_t, torch.full((SHAPE[0],), int(t)), Context())
+        z_t = theirs.step(epsilon, t, z_t).prev_sample
+    ours = sample(
+        denoiser, noise(), Context(), schedule=SCHEDULE, timesteps=timesteps, name="dpm++2m"
+    )
+    torch.testing.assert_close(ours, z_t, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("spacing", ["trailing", "leading"])
+@pytest.mark.parametrize("steps", [1, 3, 7, 25, 667, 999, 1000])
+def test_timesteps_fall_without_repeats(steps, spacing):
+    settings = SamplerSettings(steps=steps, spacing=spacing)
+    found = timesteps_of(settings, num_timesteps=1000)
+    assert len(set(found)) == steps
+    assert list(found) == sorted(found, reverse=True)
+    assert found[0] == 999 if spacing == "trailing" else found[-1] == 0
+    assert 0 <= min(found) <= max(found) <= 999
+
+
+def test_more_steps_than_timesteps_are_refused():
+    with pytest.raises(CohortError, match=r"11 sampler steps .* has 10 timesteps"):
+        timesteps_of(SamplerSettings(steps=11), num_timesteps=10)

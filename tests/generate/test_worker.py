@@ -1,0 +1,48 @@
+"""Shards drawn by hand: in any order, small in transit, with the plan's threads."""
+
+import pickle
+
+import tiny
+import torch
+
+from vcmaug.cohort.layout import CohortLayout
+from vcmaug.generate.plan import claim_plan, num_shards
+from vcmaug.generate.run import generate
+from vcmaug.generate.worker import ShardTask, draw_shard
+
+
+def test_any_order_of_shards_leaves_the_same_cohort(world, reference, tmp_path):
+    plan = claim_plan(tmp_path, tiny.tiny_plan(world, n=7))
+    for shard in reversed(range(num_shards(plan))):
+        assert draw_shard(ShardTask(str(tmp_path), shard, "cpu")) == (1 if shard == 3 else 2)
+    assert tiny.bytes_of(tmp_path) == tiny.bytes_of(reference)
+    manifest = generate(plan, out=tmp_path, compute=tiny.IN_PROCESS)
+    assert list(manifest["attempt"]) == [1] * 7
+
+
+def test_rows_follow_their_files(world, tmp_path):
+    plan = claim_plan(tmp_path, tiny.tiny_plan(world))
+    layout = CohortLayout(tmp_path)
+    layout.label("r000001").mkdir(parents=True)  # the second label of the shard cannot be written
+    try:
+        draw_shard(ShardTask(str(tmp_path), 0, "cpu"))
+    except Exception as error:
+        assert "r000001" in str(error)
+    assert layout.image("r000000").exists()
+    assert not layout.part(0).exists()
+    assert plan.n == 6
+
+
+def test_a_task_is_small_and_holds_no_tensor(tmp_path):
+    assert len(pickle.dumps(ShardTask(str(tmp_path), 3, "cpu", "requests a to b"))) < 1000
+
+
+def test_the_thread_count_is_given_back(world, tmp_path):
+    claim_plan(tmp_path, tiny.tiny_plan(world))
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        draw_shard(ShardTask(str(tmp_path), 0, "auto"))
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
