@@ -133,7 +133,7 @@ def test_an_item_that_kills_every_worker_is_given_up_alone(tmp_path):
 
 def test_a_scheduler_that_is_not_there_is_named(monkeypatch):
     monkeypatch.setattr("vcmaug.compute._START_SECONDS", 1)
-    with pytest.raises(ComputeError, match="reaching the Dask scheduler at tcp://127.0.0.1:9"):
+    with pytest.raises(ComputeError, match=r"reaching the Dask scheduler at tcp://127\.0\.0\.1:9"):
         squares(
             work_items.square, Path(), compute=Compute("scheduler", address="tcp://127.0.0.1:9")
         )

@@ -114,7 +114,7 @@ def _refuse_missing_gpus(wanted: int) -> None:
 
 
 def _visible_gpus() -> list[str]:
-    """Return the GPUs that a worker may be given, asked of the driver so that no torch is loaded."""
+    """Return the GPUs that a worker may be given; the driver is asked, no torch is loaded."""
     chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
     if chosen is not None:
         return [gpu.strip() for gpu in chosen.split(",") if gpu.strip() not in {"", "-1"}]
@@ -237,7 +237,7 @@ def _run_there(
     futures = {
         client.submit(_guarded, function, item, retries=retries, pure=False): item for item in items
     }
-    for future in as_completed(list(futures)):  # type: ignore[no-untyped-call]
+    for future in as_completed(list(futures)):
         item = futures.pop(future)
         if future.status == "finished":
             _settle(item, future.result(), on_done=on_done, faults=faults)
@@ -256,11 +256,9 @@ def _client(compute: Compute, *, threads: int, num_items: int, retries: int) -> 
         return
     with _quiet(), _environment(threads), dask.config.set(_configuration(retries)):
         if compute.kind == "gpus":
-            cluster: Any = SpecCluster(  # type: ignore[no-untyped-call]
-                workers=_gpu_workers(compute.num), scheduler=_SCHEDULER
-            )
+            cluster: Any = SpecCluster(workers=_gpu_workers(compute.num), scheduler=_SCHEDULER)
         else:
-            cluster = LocalCluster(  # type: ignore[no-untyped-call]
+            cluster = LocalCluster(
                 n_workers=min(compute.num, num_items),
                 threads_per_worker=1,
                 processes=True,
@@ -268,7 +266,7 @@ def _client(compute: Compute, *, threads: int, num_items: int, retries: int) -> 
                 dashboard_address=None,
                 silence_logs=False,
             )
-        with cluster, Client(cluster, timeout=_START_SECONDS) as client:  # type: ignore[no-untyped-call]
+        with cluster, Client(cluster, timeout=_START_SECONDS) as client:
             yield client
 
 
@@ -276,7 +274,7 @@ def _client(compute: Compute, *, threads: int, num_items: int, retries: int) -> 
 def _remote_client(address: str) -> Iterator[Client]:
     """Yield a client of a cluster that exists and has a worker."""
     try:
-        client = Client(address, timeout=_START_SECONDS)  # type: ignore[no-untyped-call]
+        client = Client(address, timeout=_START_SECONDS)
     except (OSError, TimeoutError, ValueError) as fault:
         raise ComputeError(
             f"reaching the Dask scheduler at {address}: {fault}. Check the address, such as "

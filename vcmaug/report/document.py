@@ -7,14 +7,13 @@ Sources: none.
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from vcmaug.data.labels import LabelScheme
 from vcmaug.files import write_text
-from vcmaug.report.figures import learning_curve, montage
+from vcmaug.report.figures import difference_plot, mean_plot, montage
 from vcmaug.report.tables import Found, ReplicateFound, Table, find, flow_of, headline_of, table_of
 from vcmaug.seeding import stable_seed
 
@@ -60,7 +59,7 @@ def write_report(work: Path, out: Path | None = None, *, seed: int = 0) -> Path:
         legend=[] if found.prepare is None else found.prepare["scheme"],
         montages=_montages(found, seed=seed),
         quality=_quality(found),
-        curve=None if found.summary is None else learning_curve(found.summary),
+        plots=_plots(found),
         study=_study(found),
         manifests=[_manifest(r) for r in found.replicates if r.manifest is not None],
         provenance=_provenance(found),
@@ -130,60 +129,98 @@ def _synthetic(
     ]
 
 
+def _plots(found: Found) -> list[tuple[str, str]]:
+    """Return (caption, SVG) per plot of the study."""
+    if found.summary is None:
+        return []
+    plots = [("Mean Dice on test subjects, 95 % intervals", mean_plot(found.summary))]
+    if found.summary["differences"]:
+        caption = "Paired difference from real only, 95 % intervals"
+        plots.append((caption, difference_plot(found.summary)))
+    return plots
+
+
 def _quality(found: Found) -> list[Table]:
     """Return adherence and distances per replicate, real rows beside synthetic ones."""
-    tables = []
-    for replicate in found.replicates:
-        quality = replicate.quality
-        if quality is None:
-            tables.append(Table(f"{replicate.name}: evaluation missing", (), ()))
-            continue
-        subjects = quality["reader"].get("subjects", 0)
-        tables.append(
-            table_of(
-                f"{replicate.name}: Dice between the asked label map and what an independent "
-                f"segmenter finds in the image (trained on {subjects} other real subjects). The "
-                "real rows are its own skill on held-out real images.",
-                quality["adherence"],
-                {"source": "images", "structure": "structure", "dice": "Dice"},
-            )
-        )
-        tables.append(
-            table_of(
-                f"{replicate.name}: distance from real images (lower is nearer). The first row is "
-                "the floor: one half of the held-out real images against the other.",
-                quality["distances"],
-                {
-                    "row": "sets",
-                    "num_first": "real",
-                    "num_second": "other",
-                    "frechet_distance": "Frechet distance",
-                    "mmd_squared": "MMD squared",
-                    "mmd_p_value": "p (permutation)",
-                },
-            )
-        )
-    return tables
+    return [table for replicate in found.replicates for table in _quality_of(replicate)]
+
+
+def _quality_of(replicate: ReplicateFound) -> list[Table]:
+    """Return adherence and distances of one cohort."""
+    quality = replicate.quality
+    if quality is None:
+        return [Table(f"{replicate.name}: the evaluation is missing.", (), ())]
+    subjects = quality["reader"].get("subjects", 0)
+    adherence = table_of(
+        f"{replicate.name}: Dice (0 to 1, higher is better) between the label map and what an "
+        f"independent segmenter finds in the image; it was trained on {subjects} other real "
+        "subjects. The real rows are its own skill on held-out real images: the ceiling here.",
+        quality["adherence"],
+        {"source": "images", "structure": "structure", "dice": "Dice"},
+    )
+    if quality["missing"]:
+        adherence = Table(f"{replicate.name}: missing: {'; '.join(quality['missing'])}.", (), ())
+    distances = table_of(
+        f"{replicate.name}: distance from real images (0 or more, lower is nearer), sets of equal "
+        "size. The row real vs real is the floor: one half of the held-out real images against the "
+        "other.",
+        quality["distances"],
+        {
+            "row": "sets",
+            "num_first": "real",
+            "num_second": "other",
+            "frechet_distance": "Frechet distance",
+            "mmd_squared": "MMD squared",
+            "mmd_p_value": "p (permutation)",
+        },
+    )
+    return [adherence, distances]
 
 
 def _study(found: Found) -> list[Table]:
     """Return means and differences of the study."""
     if found.summary is None:
         return []
+    metrics = {"dice": "Dice", "hd95_mm": "HD95, mm"}
+    means, differences = (
+        [{**row, "metric": metrics[row["metric"]]} for row in found.summary[part]]
+        for part in ("means", "differences")
+    )
     shared = {"mean": "mean", "low": "2.5 %", "high": "97.5 %", "num_subjects": "subjects"}
-    return [
+    tables = [
         table_of(
-            f"Paired differences from real only; {found.summary['interval']}.",
-            found.summary["differences"],
+            f"Paired differences from real only; {found.summary['interval']}. Dice: higher is "
+            "better; HD95: lower is better.",
+            differences,
             {"metric": "metric", "num_labelled": "n", **shared, "num_seeds": "seeds"},
+            signed=("mean", "low", "high"),
         ),
         table_of(
             f"Means over test subjects, {found.summary['updates']} updates in every arm. "
             f"{found.summary['empty_rule']}",
-            found.summary["means"],
+            means,
             {"metric": "metric", "arm": "arm", "num_labelled": "n", **shared},
         ),
     ]
+    return tables if found.scores is None else [*tables, _by_structure(found.scores)]
+
+
+def _by_structure(scores: pd.DataFrame) -> Table:
+    """Return mean scores per structure."""
+    keys = ["structure", "num_labelled", "arm"]
+    means = scores.groupby(keys, sort=False)[["dice", "hd95_mm"]].mean().reset_index()
+    rows = means.sort_values(["structure", "num_labelled"], kind="stable").to_dict("records")
+    return table_of(
+        "Means per structure",
+        [{str(key): value for key, value in row.items()} for row in rows],
+        {
+            "structure": "structure",
+            "num_labelled": "n",
+            "arm": "arm",
+            "dice": "Dice",
+            "hd95_mm": "HD95, mm",
+        },
+    )
 
 
 def _manifest(replicate: ReplicateFound) -> Table:
@@ -201,47 +238,68 @@ def _manifest(replicate: ReplicateFound) -> Table:
 
 def _provenance(found: Found) -> Table:
     """Return where the data, the models and the numbers come from."""
-    rows: list[dict[str, Any]] = [
-        {"what": "data", "value": found.recipe["recipe"].get("data_note") or "not stated"}
-    ]
+    facts = {"data": found.recipe["recipe"].get("data_note") or "not stated"}
     if found.prior is not None:
         parameters = sum(found.prior["num_parameters"].values())
-        rows += [
-            {"what": "prior", "value": f"{found.prior['name']}, {parameters:,} parameters"},
-            {"what": "prior, sha256", "value": found.prior["weights_sha256"]},
-            {"what": "prior, licence", "value": found.prior.get("licence") or "not stated"},
-            {"what": "prior, data", "value": found.prior.get("data") or "not stated"},
-        ]
+        facts |= {
+            "prior": f"{found.prior['name']}, {parameters:,} parameters",
+            "prior, sha256": found.prior["weights_sha256"],
+            "prior, licence": found.prior.get("licence") or "not stated",
+            "prior, data": found.prior.get("data") or "not stated",
+        }
     for replicate in found.replicates:
-        if replicate.control is not None:
-            seen = len(replicate.control["labelled_subjects"])
-            start = replicate.control.get("started_from")
-            text = f"{replicate.control['num_parameters']:,} parameters, {seen} labelled subjects"
-            text += f", started from {start} of the zoo" if start else ""
-            rows.append({"what": f"{replicate.name}, control", "value": text})
-            hashed = replicate.control["weights_sha256"]
-            rows.append({"what": f"{replicate.name}, control, sha256", "value": hashed})
+        facts |= _facts_of(replicate)
     if found.summary is not None:
-        rows += [{"what": name, "value": v} for name, v in found.summary["versions"].items()]
-        computer = ", ".join(f"{k} {v}" for k, v in found.summary["machine"].items())
-        rows.append({"what": "machine", "value": computer})
-        rows.append({"what": "study, seconds", "value": found.summary["seconds"]})
-        share = found.summary["augmentation_share"]
-        rows.append({"what": "augmentation's share of that", "value": share})
-    return table_of("Provenance", rows, {"what": "what", "value": "value"})
+        summary = found.summary
+        facts |= {
+            "study, seconds": f"{summary['seconds']:.0f}",
+            "study, share of augmentation": f"{100 * summary['augmentation_share']:.0f} %",
+            "machine of the study": ", ".join(f"{k} {v}" for k, v in summary["machine"].items()),
+            "versions": ", ".join(f"{name} {v}" for name, v in summary["versions"].items()),
+        }
+    rows = [{"what": what, "value": value} for what, value in facts.items()]
+    return table_of("Files, hashes, licences, versions", rows, {"what": "what", "value": "value"})
+
+
+def _facts_of(replicate: ReplicateFound) -> dict[str, str]:
+    """Return what is known of a replicate's control and cohort."""
+    facts = {}
+    if replicate.control is not None:
+        control = replicate.control
+        text = f"{control['num_parameters']:,} parameters"
+        text += f", {len(control['labelled_subjects'])} labelled subjects"
+        start = control.get("started_from")
+        text += f", started from {start} of the zoo" if start else ""
+        facts[f"{replicate.name}, control"] = text
+        facts[f"{replicate.name}, control, sha256"] = control["weights_sha256"]
+        facts[f"{replicate.name}, control, licence"] = control.get("licence") or "not stated"
+    if replicate.manifest is not None:
+        devices = " and ".join(sorted(replicate.manifest["device"].astype(str).unique()))
+        spent = replicate.manifest["seconds"].mean()
+        facts[f"{replicate.name}, cohort"] = f"drawn on {devices}, {spent:.2f} s per case"
+    return facts
 
 
 def _limits(found: Found) -> list[str]:
     """Return what the page does not show."""
-    limits = [
-        "Adherence is what one segmenter sees; it shares that network's blind spots.",
-        "The distances use simple descriptors and say nothing about anatomy beyond them.",
-        "No memorisation check is part of this report.",
-    ]
+    caveat = found.recipe["recipe"].get("caveat")
+    limits = [caveat] if caveat else []
     summary = found.summary
     if summary is None:
-        return ["The study is missing.", *limits]
-    if len(summary["seeds"]) == 1:
-        limits.insert(0, "One seed: the interval says nothing about other subsets or trainings.")
-    limits.insert(0, f"The test has {summary['num_test_subjects']} subjects of one data set.")
-    return limits
+        limits.append("The study is missing.")
+    else:
+        limits.append(f"The test has {summary['num_test_subjects']} subjects of one data set.")
+        if len(summary["seeds"]) == 1:
+            limits.append("One seed: the interval says nothing of other subsets or trainings.")
+        limits.append(
+            "Both arms had the same updates, network and augmentation; other choices of these may "
+            "change the difference."
+        )
+    return [
+        *limits,
+        "Adherence is what one segmenter sees; it shares that network's blind spots.",
+        "The distances use simple descriptors and say nothing about anatomy beyond them.",
+        "No memorisation check is part of this report: a synthetic image may resemble a training "
+        "image, so treat a cohort as you would treat the data it came from.",
+        "Nothing here is a clinical evaluation.",
+    ]

@@ -5,7 +5,8 @@ In the flow: files in, facts for `document` out.
 Sources: none.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,16 @@ import pandas as pd
 from vcmaug.errors import WorkFolderError
 from vcmaug.files import read_json
 
-__all__ = ["Found", "ReplicateFound", "Table", "find", "flow_of", "headline_of", "table_of"]
+__all__ = [
+    "Cell",
+    "Found",
+    "ReplicateFound",
+    "Table",
+    "find",
+    "flow_of",
+    "headline_of",
+    "table_of",
+]
 
 
 @dataclass(frozen=True)
@@ -44,15 +54,24 @@ class Found:
     prior: dict[str, Any] | None
     replicates: tuple[ReplicateFound, ...]
     summary: dict[str, Any] | None
+    scores: pd.DataFrame | None
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell as text; numbers are set to the right."""
+
+    text: str
+    is_number: bool = False
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table for the page: a caption, columns, and rows of text."""
+    """A table for the page: a caption, columns, and rows of cells."""
 
     caption: str
     columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
+    rows: tuple[tuple[Cell, ...], ...]
 
 
 def find(work: Path) -> Found:
@@ -77,6 +96,7 @@ def find(work: Path) -> Found:
         prior=_json(work / "prior" / "card.json"),
         replicates=tuple(_replicate(folder) for folder in folders),
         summary=_json(work / "study" / "summary.json"),
+        scores=_parquet(work / "study" / "scores.parquet"),
     )
 
 
@@ -111,24 +131,50 @@ def _parquet(path: Path) -> pd.DataFrame | None:
 
 def flow_of(found: Found) -> list[tuple[str, str, str]]:
     """Return the flow as (step, count, detail), in order; a missing step says so."""
-    splits, replicates = found.splits, found.replicates
-    roles = "splits missing"
-    if splits is not None:
-        roles = ", ".join(f"{len(splits[r])} {r}" for r in ("train", "validation", "test"))
+    replicates = found.replicates
     conditions = [r.conditions for r in replicates if r.conditions is not None]
-    manifests = [r.manifest for r in replicates if r.manifest is not None]
-    drawn = sum(int((m["status"] == "done").sum()) for m in manifests)
     controls = [r.control for r in replicates if r.control is not None]
-    subjects = len(found.prior["subjects"]) if found.prior else 0
+    seen = {len(control["labelled_subjects"]) for control in controls}
     runs = found.summary["runs"] if found.summary else []
+    subjects = "" if found.cases is None else f"of {found.cases['subject_id'].nunique()} subjects"
     return [
-        ("cases", _count(None if found.cases is None else len(found.cases)), roles),
-        ("prior", "1" if found.prior else "missing", f"{subjects} subjects seen, no label"),
-        ("control", _count(len(controls) or None), "one per (n, seed), on exactly n labels"),
+        ("cases", _count(None if found.cases is None else len(found.cases)), subjects),
+        _split_step(found),
+        _prior_step(found),
+        (
+            "control",
+            _count(len(controls) or None),
+            f"on {_listed(seen)} labelled subjects" if seen else "one per (n, seed)",
+        ),
         ("conditions", _count(sum(map(len, conditions)) or None), "from the labelled cases only"),
-        ("cohort", _count(drawn or None), "image and label map on one grid"),
-        ("study", _count(len(runs) or None), "trainings, scored on test subjects"),
+        _cohort_step(found),
+        ("study", _count(len(runs) or None), "trainings, scored on the test subjects"),
     ]
+
+
+def _split_step(found: Found) -> tuple[str, str, str]:
+    """Return how many subjects train, and how many are held out."""
+    if found.splits is None:
+        return "split", "missing", "by subject"
+    held = f"train; {len(found.splits['validation'])} validation, {len(found.splits['test'])} test"
+    return "split", str(len(found.splits["train"])), held
+
+
+def _prior_step(found: Found) -> tuple[str, str, str]:
+    """Return whether there is a prior, and how many subjects it has seen."""
+    if found.prior is None:
+        return "prior", "missing", "frozen diffusion model"
+    return "prior", "1", f"frozen; saw images of {len(found.prior['subjects'])} subjects"
+
+
+def _cohort_step(found: Found) -> tuple[str, str, str]:
+    """Return how many cases are drawn, and how many failed."""
+    manifests = [r.manifest for r in found.replicates if r.manifest is not None]
+    if not manifests:
+        return "cohort", "missing", "synthetic cases"
+    status = pd.concat([manifest["status"] for manifest in manifests])
+    failed = int((status != "done").sum())
+    return "cohort", str(len(status) - failed), f"synthetic cases; {failed or 'none'} failed"
 
 
 def _count(number: int | None) -> str:
@@ -136,39 +182,75 @@ def _count(number: int | None) -> str:
     return "missing" if number is None else str(number)
 
 
-def headline_of(found: Found) -> str:
-    """Return what was asked and what came out, in one or two sentences."""
+def _listed(items: Iterable[Any]) -> str:
+    """Return things in their order, as text.
+
+    Examples:
+        >>> _listed({20, 5, 10})
+        '5, 10 and 20'
+    """
+    *first, last = [str(item) for item in sorted(items)]
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def headline_of(found: Found) -> list[str]:
+    """Return what was asked, and what came out, one sentence per n."""
     if found.summary is None:
-        return "The study is missing: nothing can be said yet about what the cohort is worth."
+        return ["The study is missing: nothing can be said yet about what the cohort is worth."]
     rows = [row for row in found.summary["differences"] if row["metric"] == "dice"]
     if not rows:
-        return "The study has one arm only, so there is no difference to report."
-    row = rows[0]
-    verdict = (
-        "The interval holds zero: no effect is shown."
-        if row["low"] <= 0 <= row["high"]
-        else "The cohort helped here."
-        if row["low"] > 0
-        else "The cohort harmed here."
+        return ["The study has one arm only, so there is no difference to report."]
+    asked = (
+        f"Asked: does training on the few labelled cases and the synthetic cohort segment "
+        f"{_listed(name.replace('_', ' ') for name in found.summary['structures'])} better than "
+        f"training on the labelled cases alone, at the same {found.summary['updates']} updates?"
     )
+    return [asked, *(_outcome(row) for row in rows)]
+
+
+def _outcome(row: dict[str, Any]) -> str:
+    """Return the paired difference at one n as a sentence."""
+    verdict = "the interval holds zero, so no effect is shown"
+    if row["low"] > 0:
+        verdict = "better"
+    elif row["high"] < 0:
+        verdict = "worse"
+    seeds = f"{row['num_seeds']} seed" + ("s" if row["num_seeds"] > 1 else "")
     return (
-        f"With {row['num_labelled']} labelled cases, training on the synthetic cohort as well "
-        f"changed mean Dice on {row['num_subjects']} test subjects by {row['mean']:+.4f} "
-        f"(95 % interval {row['low']:+.4f} to {row['high']:+.4f}, {row['num_seeds']} "
-        f"{'seed' if row['num_seeds'] == 1 else 'seeds'}). {verdict}"
+        f"With {row['num_labelled']} labelled cases mean Dice changed by {row['mean']:+.4f} "
+        f"(95 % interval {row['low']:+.4f} to {row['high']:+.4f}; {row['num_subjects']} test "
+        f"subjects, {seeds}): {verdict}."
     )
 
 
-def table_of(caption: str, rows: Sequence[dict[str, Any]], columns: dict[str, str]) -> Table:
-    """Return rows as a table of text; columns are key -> heading, numbers get four figures."""
-    text = tuple(tuple(_text(row.get(key)) for key in columns) for row in rows)
+def table_of(
+    caption: str,
+    rows: Sequence[dict[str, Any]],
+    columns: dict[str, str],
+    *,
+    signed: Collection[str] = (),
+) -> Table:
+    """Return rows as a table of text.
+
+    Args:
+        caption: Stands above it.
+        rows: One mapping per row; a name that is not there is shown as missing.
+        columns: Name -> heading, in order.
+        signed: Names of columns whose numbers are differences and always carry a sign.
+    """
+    text = tuple(
+        tuple(_cell(row.get(key), signed=key in signed) for key in columns) for row in rows
+    )
     return Table(caption, tuple(columns.values()), text)
 
 
-def _text(value: Any) -> str:
-    """Return a cell as text."""
-    if value is None:
-        return "missing"
+def _cell(value: Any, *, signed: bool) -> Cell:
+    """Return a value as text."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return Cell("missing")
     if isinstance(value, float):
-        return f"{value:.4g}" if abs(value) >= 100 else f"{value:.4f}".rstrip("0").rstrip(".")
-    return str(value)
+        digits = 4 if abs(value) < 10 else 2 if abs(value) < 1000 else 0
+        return Cell(f"{value:{'+' if signed else ''},.{digits}f}", is_number=True)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return Cell(f"{value:,}", is_number=True)
+    return Cell(str(value))

@@ -1,0 +1,114 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from vcmaug.cli.main import app
+
+VERBS = [
+    "prepare",
+    "train-prior",
+    "train-control",
+    "build-conditions",
+    "generate",
+    "evaluate",
+    "downstream-eval",
+    "report",
+    "run",
+    "info",
+]
+
+
+def vcmaug(*words: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "vcmaug.cli.main", *words],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, **(env or {})},
+    )
+
+
+def test_the_verbs_stand_in_the_order_of_the_flow() -> None:
+    shown = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "100"}).output
+    places = [shown.index(f" {verb} ") for verb in VERBS]
+    assert places == sorted(places)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_help_with_an_example(verb: str) -> None:
+    result = CliRunner().invoke(app, [verb, "--help"], env={"COLUMNS": "200"})
+    assert result.exit_code == 0
+    assert f"Example: vcmaug {verb}" in result.output
+    if verb != "info":
+        assert "--dry-run" in result.output
+        assert "--seed" in result.output
+        assert "--out" in result.output
+
+
+def test_gpus_that_are_not_there_name_workers(tmp_path: Path) -> None:
+    result = vcmaug(
+        "generate", "x.yaml", "--gpus", "4", env={"CUDA_VISIBLE_DEVICES": "", "PATH": str(tmp_path)}
+    )
+    assert result.returncode == 2
+    assert "--workers" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_a_missing_recipe_is_one_line_and_exit_code_2() -> None:
+    result = vcmaug("run", "nowhere.yaml")
+    assert result.returncode == 2
+    assert result.stderr.count("\n") == 1
+    assert "no such file" in result.stderr
+
+
+def test_a_dry_run_prints_the_options_and_writes_nothing(tmp_path: Path) -> None:
+    recipe = Path(__file__).parents[2] / "recipes" / "demo" / "recipe.yaml"
+    result = vcmaug("run", str(recipe), "--out", str(tmp_path / "w"), "--dry-run")
+    assert result.returncode == 0, result.stderr
+    options = json.loads(result.stdout[result.stdout.index("\n{") :])
+    assert options["name"] == "demo"
+    assert "would go through cases; prior from the zoo" in result.stdout
+    assert not (tmp_path / "w").exists()
+
+
+def test_prepare_lists_every_fault_and_leaves_nothing(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    (source / "images").mkdir(parents=True)
+    (source / "images" / "a.nii.gz").write_bytes(b"no nifti")
+    (source / "images" / "b.nii.gz").write_bytes(b"\x1f\x8b\x08")
+    result = vcmaug(
+        "prepare", str(source), "--out", str(tmp_path / "w" / "cases"), "--structures", "x=1",
+        "--grid", "8x8x8",
+    )  # fmt: skip
+    assert result.returncode == 2
+    assert "4 faults" in result.stderr
+    for case_id in ("a", "b"):
+        assert f"case {case_id}, " in result.stderr
+    assert not (tmp_path / "w").exists()
+
+
+def test_info_as_json_can_be_read() -> None:
+    facts = json.loads(vcmaug("info", "--json").stdout)
+    assert facts["machine"]["cores"] >= 1
+    assert "torch" in facts["versions"]
+
+
+def test_each_stage_names_the_one_before_it(tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    grid = {"shape": [16, 16, 16]}
+    content = {
+        "name": "x",
+        "data": {"source": str(tmp_path), "scheme": {"a": 1}, "grid": grid},
+        "splits": {"num_test": 1},
+        "prior": {"spec": {"name": "x", "grid": grid}},
+    }
+    recipe.write_text(yaml.safe_dump(content))
+    result = vcmaug("train-prior", str(recipe), "--out", str(tmp_path / "w"))
+    assert result.returncode == 2
+    assert "vcmaug prepare" in result.stderr

@@ -1,0 +1,89 @@
+"""A folder of conditions: the same anywhere, resumable, and closed to test subjects."""
+
+import json
+
+import pandas as pd
+import pytest
+import tiny
+
+from vcmaug.compute import Compute
+from vcmaug.conditions.build import ConditionSettings, build_conditions, read_conditions
+from vcmaug.errors import DataError, LeakError, WorkFolderError
+from vcmaug.files import locked, sha256_of_file
+
+
+def built(folder, *, cases, n=5, seed=1, forbidden=(), compute=tiny.IN_PROCESS):
+    """Build conditions of some cases."""
+    return build_conditions(
+        ConditionSettings(),
+        cases,
+        folder=folder,
+        scheme=tiny.SCHEME,
+        n=n,
+        seed=seed,
+        forbidden=forbidden,
+        compute=compute,
+    )
+
+
+@pytest.fixture
+def cases(tmp_path):
+    """Return two labelled cases."""
+    return tiny.make_tiny_cases(tmp_path / "sources")
+
+
+def test_the_table_says_what_each_condition_is(cases, tmp_path):
+    table = built(tmp_path / "a", cases=cases)
+    assert list(table["condition_id"]) == [f"c{k:06d}" for k in range(5)]
+    sources = [json.loads(text)[0] for text in table["source_case_ids"]]
+    assert sources == ["k0", "k1", "k0", "k1", "k0"]
+    for row in table.to_dict("records"):
+        assert sha256_of_file(tmp_path / "a" / row["map"]) == row["sha256"]
+    assert table["sha256"].is_unique
+    assert (table["check_min_jacobian"] > 0).all()
+    pd.testing.assert_frame_equal(read_conditions(tmp_path / "a"), table, check_dtype=False)
+
+
+def test_workers_build_the_same(cases, tmp_path):
+    here = built(tmp_path / "a", cases=cases, n=20)
+    there = built(tmp_path / "b", cases=cases, n=20, compute=Compute("workers", num=2))
+    pd.testing.assert_frame_equal(here, there)
+
+
+def test_a_condition_depends_on_its_index_alone(cases, tmp_path):
+    few, many = built(tmp_path / "a", cases=cases, n=2), built(tmp_path / "b", cases=cases, n=4)
+    assert list(few["sha256"]) == list(many["sha256"])[:2]
+
+
+def test_a_rerun_keeps_what_is_whole_and_mends_the_rest(cases, tmp_path):
+    before = built(tmp_path / "a", cases=cases)
+    maps = {path.name: path for path in (tmp_path / "a" / "maps").iterdir()}
+    stamps = {name: path.stat().st_mtime_ns for name, path in maps.items()}
+    maps["c000001.nii.gz"].write_bytes(b"damaged")
+    maps["c000003.nii.gz"].unlink()
+    pd.testing.assert_frame_equal(built(tmp_path / "a", cases=cases), before)
+    changed = {n for n, path in maps.items() if path.stat().st_mtime_ns != stamps[n]}
+    assert changed == {"c000001.nii.gz", "c000003.nii.gz"}
+
+
+def test_a_folder_of_other_conditions_is_refused(cases, tmp_path):
+    built(tmp_path / "a", cases=cases)
+    with pytest.raises(WorkFolderError, match="other sources, settings or seed"):
+        built(tmp_path / "a", cases=cases, seed=2)
+    with locked(tmp_path / "a", purpose="testing"), pytest.raises(WorkFolderError, match="in use"):
+        built(tmp_path / "a", cases=cases)
+
+
+def test_a_test_subject_is_refused(cases, tmp_path):
+    with pytest.raises(LeakError, match="subject s1 belongs to test or validation"):
+        built(tmp_path / "a", cases=cases, forbidden=("s1", "s9"))
+    assert not (tmp_path / "a").exists()
+
+
+def test_nothing_to_build_is_refused(cases, tmp_path):
+    with pytest.raises(DataError, match="no labelled case"):
+        built(tmp_path / "a", cases=())
+    with pytest.raises(DataError, match="0 were asked for"):
+        built(tmp_path / "a", cases=cases, n=0)
+    with pytest.raises(WorkFolderError, match="build-conditions"):
+        read_conditions(tmp_path / "nowhere")

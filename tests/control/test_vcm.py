@@ -1,0 +1,121 @@
+from pathlib import Path
+
+import pytest
+import torch
+from tiny import SCHEME, make_tiny_control, make_tiny_prior
+
+from vcmaug.control.build import build_network, load_control
+from vcmaug.control.vcm import VCM, VCMSettings, modulate
+from vcmaug.data.labels import one_hot
+from vcmaug.errors import ModelError
+from vcmaug.ldm.denoiser import Context
+from vcmaug.ldm.prior import Prior, load_prior
+
+SETTINGS = VCMSettings(
+    encoder_channels=(4, 8),
+    channels=(8, 16),
+    num_res_blocks=1,
+    num_head_channels=8,
+    hidden_channels=8,
+    norm_num_groups=4,
+)
+
+
+@pytest.fixture
+def prior(tmp_path: Path) -> Prior:
+    return load_prior(make_tiny_prior(tmp_path / "prior"))
+
+
+def _ask(prior: Prior, control: VCM, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, Context]:
+    generator = torch.Generator().manual_seed(seed)
+    z_t = torch.randn(2, *prior.spec.latent_shape, generator=generator)
+    maps = (torch.rand(2, 2, 16, 16, 16, generator=generator) > 0.5).float()
+    context = Context(scalars=torch.rand(2, 2, generator=generator), encoded=control.encode(maps))
+    return z_t, torch.tensor([700, 700]), context
+
+
+def test_a_new_control_returns_the_frozen_prediction_exactly(prior: Prior) -> None:
+    network = build_network(SETTINGS, spec=prior.spec, num_structures=2)
+    control = VCM(network, {"num_timesteps": 1000})
+    z_t, t, context = _ask(prior, control)
+    steered = control.steer(prior.denoiser)
+    assert torch.equal(steered(z_t, t, context), prior.denoiser(z_t, t, context))
+
+
+def test_a_new_control_learns_from_its_first_update(prior: Prior) -> None:
+    network = build_network(SETTINGS, spec=prior.spec, num_structures=2)
+    generator = torch.Generator().manual_seed(0)
+    z_t = torch.randn(1, *prior.spec.latent_shape, generator=generator)
+    one_hot_map = (torch.rand(1, 2, 16, 16, 16, generator=generator) > 0.5).float()
+    optimiser = torch.optim.SGD(network.parameters(), lr=1.0)
+    for _ in range(2):  # the heads move first, what is below them next
+        optimiser.zero_grad()
+        gamma, beta = network(z_t, z_t, t=torch.tensor([5]), one_hot=one_hot_map)
+        ((modulate(z_t, gamma, beta) - 1.0) ** 2).mean().backward()
+        optimiser.step()
+    moved = [p.grad is not None and float(p.grad.abs().max()) > 0 for p in network.parameters()]
+    assert sum(moved) > 0.9 * len(moved)
+
+
+def test_modulation_is_the_equation() -> None:
+    epsilon, gamma, beta = torch.tensor([2.0]), torch.tensor([0.5]), torch.tensor([-1.0])
+    assert modulate(epsilon, gamma, beta).item() == 2.0 * 1.5 - 1.0
+
+
+def _trained(tmp_path: Path, prior: Prior) -> VCM:
+    folder = make_tiny_control(tmp_path / "control", tmp_path / "prior")
+    control = load_control(folder, prior=prior)
+    assert isinstance(control, VCM)
+    return control
+
+
+def test_strength_scales_what_the_control_adds(tmp_path: Path, prior: Prior) -> None:
+    control = _trained(tmp_path, prior)
+    z_t, t, context = _ask(prior, control)
+    frozen = prior.denoiser(z_t, t, context)
+    added = [control.steer(prior.denoiser, strength=s)(z_t, t, context) - frozen for s in (0, 1, 2)]
+    assert torch.equal(added[0], torch.zeros_like(frozen))
+    assert float(added[1].abs().max()) > 1e-3
+    torch.testing.assert_close(added[2], 2 * added[1], rtol=1e-4, atol=1e-5)
+
+
+def test_the_interval_switches_the_control_off(tmp_path: Path, prior: Prior) -> None:
+    control = _trained(tmp_path, prior)
+    z_t, _, context = _ask(prior, control)
+    steered = control.steer(prior.denoiser, interval=(0.2, 0.6))
+    for timestep, acts in ((100, False), (200, True), (599, True), (600, False)):
+        t = torch.tensor([timestep] * 2)
+        same = torch.equal(steered(z_t, t, context), prior.denoiser(z_t, t, context))
+        assert same is not acts
+
+
+def test_without_a_condition_the_prior_speaks(tmp_path: Path, prior: Prior) -> None:
+    control = _trained(tmp_path, prior)
+    z_t, t, context = _ask(prior, control)
+    alone = Context(scalars=context.scalars)
+    steered = control.steer(prior.denoiser)
+    assert torch.equal(steered(z_t, t, alone), prior.denoiser(z_t, t, alone))
+
+
+def test_the_condition_decides(tmp_path: Path, prior: Prior) -> None:
+    control = _trained(tmp_path, prior)
+    z_t, t, context = _ask(prior, control)
+    empty = Context(context.scalars, control.encode(torch.zeros(2, 2, 16, 16, 16)))
+    steered = control.steer(prior.denoiser)
+    assert not torch.equal(steered(z_t, t, context), steered(z_t, t, empty))
+
+
+def test_an_encoder_that_ends_on_another_grid_is_refused(prior: Prior) -> None:
+    with pytest.raises(ModelError, match="shrinks by 8"):
+        build_network(
+            SETTINGS.model_copy(update={"encoder_channels": (4, 8, 8)}),
+            spec=prior.spec,
+            num_structures=SCHEME.num_structures,
+        )
+
+
+def test_one_hot_channels_follow_the_scheme() -> None:
+    import numpy as np
+
+    channels = one_hot(np.array([[[0, 1, 2]]]), SCHEME)
+    assert channels.tolist() == [[[[0.0, 1.0, 0.0]]], [[[0.0, 0.0, 1.0]]]]

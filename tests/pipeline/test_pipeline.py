@@ -1,0 +1,169 @@
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from vcmaug.cohort.check import check_cohort
+from vcmaug.compute import Compute
+from vcmaug.data.nifti import read_image, read_label_map
+from vcmaug.data.volume import same_grid
+from vcmaug.errors import LeakError, RecipeError, WorkFolderError
+from vcmaug.files import read_json, write_json
+from vcmaug.pipeline.recipe import read_recipe
+from vcmaug.pipeline.run import run_recipe
+from vcmaug.pipeline.stages import study_stage
+from vcmaug.pipeline.work import Work, claim_work
+
+HERE = Compute("in-process")
+
+
+@pytest.fixture(scope="module")
+def finished(recipe_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Work:
+    """A work folder through all stages."""
+    work = _work(recipe_path, tmp_path_factory.mktemp("work") / "tiny")
+    run_recipe(work, compute=HERE, say=lambda name, ran: None)
+    return work
+
+
+def _work(recipe_path: Path, folder: Path, profile: str | None = None) -> Work:
+    return claim_work(folder, read_recipe(recipe_path, profile=profile), profile=profile)
+
+
+def test_the_whole_way_leaves_a_report_and_a_study(finished: Work) -> None:
+    assert (finished.folder / "report.html").read_text().startswith("<!doctype html>")
+    summary = read_json(finished.study / "summary.json")
+    assert {row["arm"] for row in summary["means"]} == {"real", "real+synthetic"}
+    assert [run["num_synthetic"] for run in summary["runs"]] == [0, 5, 0, 5]
+    assert [run["num_real"] for run in summary["runs"]] == [2, 2, 2, 2]
+    scores = pd.read_parquet(finished.study / "scores.parquet")
+    assert len(scores) == 4 * 3 * 2  # runs, test subjects, structures
+
+
+def test_label_honesty_every_label_is_the_map_that_was_asked_for(finished: Work) -> None:
+    replicate = finished.replicates[0]
+    assert check_cohort(replicate.cohort) == []
+    manifest = pd.read_parquet(replicate.cohort / "manifest.parquet")
+    for row in manifest.to_dict("records"):
+        name = str(row["case_id"])
+        label = read_label_map(replicate.cohort / row["label"], case_id=name)
+        image = read_image(replicate.cohort / row["image"], case_id=name)
+        asked_path = replicate.conditions / "maps" / f"{row['condition_id']}.nii.gz"
+        asked = read_label_map(asked_path, case_id=name)
+        assert np.array_equal(label.array, asked.array)
+        assert same_grid(image, label)
+        assert same_grid(asked, label)
+
+
+def test_no_leak_test_subjects_reach_nothing(finished: Work) -> None:
+    splits = read_json(finished.splits)
+    held_out = set(splits["test"]) | set(splits["validation"])
+    assert not held_out & set(read_json(finished.prior / "card.json")["subjects"])
+    for replicate in finished.replicates:
+        card = read_json(replicate.cohort / "cohort.json")
+        assert not held_out & {s for seen in card["subjects"].values() for s in seen}
+        control = read_json(replicate.control / "card.json")
+        assert len(control["labelled_subjects"]) == replicate.num_labelled
+    reader = read_json(finished.reader / "card.json")
+    used = {s for r in finished.replicates for s in _labelled(r.control)}
+    assert not (held_out | used) & {case.split("_")[0] for case in reader["cases"]}
+
+
+def _labelled(control: Path) -> list[str]:
+    return list(read_json(control / "card.json")["labelled_subjects"])
+
+
+def test_a_second_run_keeps_every_stage(finished: Work) -> None:
+    said: dict[str, bool] = {}
+    before = {p: p.stat().st_mtime_ns for p in finished.folder.glob("replicates/*/cohort/*/*")}
+    run_recipe(finished, compute=HERE, say=said.__setitem__)
+    assert [name for name, ran in said.items() if ran] == ["study", "report"]
+    assert before == {p: p.stat().st_mtime_ns for p in before}
+
+
+def test_a_changed_setting_redoes_what_depends_on_it_and_loses_nothing(
+    finished: Work, tmp_path: Path
+) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(finished.folder, folder)
+    recipe = finished.recipe
+    changed = recipe.generate.model_copy(update={"n": 4})
+    study = recipe.study.model_copy(update={"seeds": (0,)})
+    work = Work(folder, recipe.model_copy(update={"generate": changed, "study": study}))
+    said: dict[str, bool] = {}
+    run_recipe(work, compute=HERE, say=said.__setitem__)
+    redone = {name for name, ran in said.items() if ran}
+    assert redone == {"n2-s0 cohort", "n2-s0 evaluation", "study", "report"}
+    assert len(pd.read_parquet(work.replicates[0].cohort / "manifest.parquet")) == 4
+    aside = list((folder / ".stale").glob("cohort-n2-s0-*/manifest.parquet"))
+    assert [len(pd.read_parquet(path)) for path in aside] == [5]
+
+
+@pytest.mark.parametrize("role", ["prior", "control", "conditions"])
+def test_a_cohort_that_has_seen_a_test_subject_is_refused(
+    finished: Work, tmp_path: Path, role: str
+) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(finished.folder, folder)
+    work = Work(folder, finished.recipe)
+    shutil.rmtree(work.study)
+    subject = read_json(work.splits)["test"][0]
+    path = work.replicates[0].cohort / "cohort.json"
+    card = read_json(path)
+    card["subjects"][role].append(subject)
+    write_json(path, card)
+    with pytest.raises(LeakError, match=f"subject {subject} of test or validation .* {role}"):
+        study_stage(work)
+    assert not work.study.exists()
+
+
+def test_a_manifest_row_made_from_a_test_subject_is_refused(finished: Work, tmp_path: Path) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(finished.folder, folder)
+    work = Work(folder, finished.recipe)
+    shutil.rmtree(work.study)
+    path = work.replicates[0].cohort / "manifest.parquet"
+    manifest = pd.read_parquet(path)
+    manifest.loc[0, "source_subject_ids"] = json.dumps([read_json(work.splits)["test"][0]])
+    manifest.to_parquet(path)
+    with pytest.raises(LeakError, match="was seen by the conditions"):
+        study_stage(work)
+
+
+def test_a_folder_of_another_recipe_or_profile_is_refused(
+    finished: Work, recipe_path: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(WorkFolderError, match="belongs to recipe 'tiny', profile 'none'"):
+        _work(recipe_path, finished.folder, profile="smaller")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("x")
+    with pytest.raises(WorkFolderError, match=r"holds thesis\.txt"):
+        _work(recipe_path, tmp_path / "mine")
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
+
+
+def test_all_faults_of_a_recipe_are_reported_at_once(recipe_path: Path, tmp_path: Path) -> None:
+    text = recipe_path.read_text()
+    path = tmp_path / "recipe.yaml"
+    path.write_text(
+        text.replace("num_test:", "num_tests:")
+        .replace("deformed_copies:", "deformd_copies:")
+        .replace("bootstrap_draws: 100", "bootstrap_draws: many")
+    )
+    with pytest.raises(RecipeError) as caught:
+        read_recipe(path)
+    message = str(caught.value)
+    assert "splits.num_tests: unknown name; did you mean 'num_test'?" in message
+    assert (
+        "control.training.deformd_copies: unknown name; did you mean 'deformed_copies'?" in message
+    )
+    assert "study.bootstrap_draws" in message
+
+
+def test_a_profile_is_laid_over_the_recipe(recipe_path: Path) -> None:
+    assert read_recipe(recipe_path, profile="smaller").study.seeds == (0,)
+    assert read_recipe(recipe_path).study.seeds == (0, 1)
+    with pytest.raises(RecipeError, match="no profile 'huge'; it has smaller"):
+        read_recipe(recipe_path, profile="huge")

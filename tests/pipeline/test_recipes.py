@@ -1,0 +1,45 @@
+from pathlib import Path
+
+import pytest
+import yaml
+
+from vcmaug.control.build import build_network
+from vcmaug.errors import RecipeError
+from vcmaug.files import read_json
+from vcmaug.pipeline.recipe import read_recipe
+
+RECIPES = Path(__file__).parents[2] / "recipes"
+NAMED = [
+    (path, profile)
+    for path in sorted(RECIPES.glob("*/recipe.yaml"))
+    for profile in [None, *yaml.safe_load(path.read_text()).get("profiles", {})]
+]
+
+
+@pytest.mark.parametrize(("path", "profile"), NAMED, ids=lambda value: str(value)[-24:])
+def test_every_recipe_and_profile_can_be_built(
+    path: Path, profile: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VCMAUG_DATA", "data")
+    recipe = read_recipe(path, profile=profile)
+    if recipe.prior.spec is not None:
+        assert recipe.prior.spec.grid == recipe.data.grid
+        network = build_network(
+            recipe.control.network, spec=recipe.prior.spec, num_structures=len(recipe.data.scheme)
+        )
+        assert sum(p.numel() for p in network.parameters()) < 6_000_000
+    assert (path.parent / "README.md").exists()
+
+
+def test_an_unset_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("VCMAUG_DATA", raising=False)
+    with pytest.raises(RecipeError, match="VCMAUG_DATA is not set"):
+        read_recipe(RECIPES / "hippocampus" / "recipe.yaml")
+
+
+@pytest.mark.parametrize("name", ["hippocampus", "brain-mini"])
+def test_the_split_files_keep_their_subjects_apart(name: str) -> None:
+    splits = read_json(RECIPES / name / "splits.json")
+    roles = [set(splits[role]) for role in ("train", "validation", "test")]
+    assert sum(map(len, roles)) == len(set().union(*roles))
+    assert min(map(len, roles)) >= 20

@@ -1,0 +1,118 @@
+import itertools
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from vcmaug.errors import ModelError
+from vcmaug.seeding import torch_generator
+from vcmaug.training.batches import draw_batch, one_hot_batch
+from vcmaug.training.ema import MovingAverage
+from vcmaug.training.loop import TrainingSettings, learning_rate_at, train
+from vcmaug.training.losses import control_loss, gradient_loss, kl_loss
+
+SETTINGS = TrainingSettings(
+    updates=12, batch_size=4, learning_rate=0.05, warmup_updates=2, checkpoint_every=5
+)
+
+
+def _network() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Linear(3, 1)
+
+
+def _objective(module: nn.Module, step: int) -> tuple[torch.Tensor, dict[str, float]]:
+    x = torch.randn(4, 3, generator=torch_generator(0, step))
+    loss = ((module(x) - x.sum(dim=1, keepdim=True)) ** 2).mean()
+    return loss, {}
+
+
+def _train(
+    folder: Path, *, stop_at: int | None = None, identity: str = "a"
+) -> dict[str, torch.Tensor]:
+    def objective(module: nn.Module, step: int) -> tuple[torch.Tensor, dict[str, float]]:
+        if step == stop_at:
+            raise KeyboardInterrupt
+        return _objective(module, step)
+
+    return train(
+        _network(),
+        objective,
+        settings=SETTINGS,
+        checkpoint=folder / "x.pt",
+        identity=identity,
+        what="test",
+    ).weights
+
+
+def test_a_resumed_training_ends_where_an_undisturbed_one_does(tmp_path: Path) -> None:
+    whole = _train(tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        _train(tmp_path / "cut", stop_at=8)  # the last checkpoint is from update 5
+    resumed = _train(tmp_path / "cut")
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
+    _train(tmp_path)
+    with pytest.raises(ModelError, match="other settings or data"):
+        _train(tmp_path, identity="b")
+
+
+def test_a_loss_that_is_not_finite_stops_the_training(tmp_path: Path) -> None:
+    def objective(module: nn.Module, step: int) -> tuple[torch.Tensor, dict[str, float]]:
+        loss, _ = _objective(module, step)
+        return loss * (math.nan if step == 3 else 1.0), {}
+
+    with pytest.raises(ModelError, match="loss is nan at update 3"):
+        train(
+            _network(),
+            objective,
+            settings=SETTINGS,
+            checkpoint=tmp_path / "x.pt",
+            identity="a",
+            what="test",
+        )
+
+
+def test_the_learning_rate_warms_up_and_falls() -> None:
+    rates = [learning_rate_at(step, SETTINGS) for step in range(12)]
+    assert rates[0] == pytest.approx(0.025)
+    assert max(rates) == pytest.approx(0.05)
+    assert all(a > b for a, b in itertools.pairwise(rates))
+    assert rates[-1] > 0.05 * SETTINGS.final_share
+
+
+def test_the_average_follows_the_weights_with_its_warm_up() -> None:
+    network = _network()
+    average = MovingAverage(network, decay=0.999)
+    before = average.weights["bias"].clone()
+    with torch.no_grad():
+        network.bias.add_(1.0)
+    average.update(network)  # decay of the first update is 2 / 11
+    torch.testing.assert_close(average.weights["bias"], before + 1.0 - 2 / 11)
+
+
+def test_a_batch_depends_on_seed_and_step_and_deals_every_item_in_turn() -> None:
+    first = draw_batch(6, batch_size=3, seed=1, step=0).tolist()
+    second = draw_batch(6, batch_size=3, seed=1, step=1).tolist()
+    assert sorted(first + second) == list(range(6))
+    assert draw_batch(6, batch_size=3, seed=1, step=1).tolist() == second
+    assert draw_batch(2, batch_size=5, seed=1, step=0).shape == (5,)
+
+
+def test_one_hot_of_channel_indices() -> None:
+    indices = torch.tensor([[[[0, 1, 2]]]], dtype=torch.uint8)
+    assert one_hot_batch(indices, 2)[0, :, 0, 0].tolist() == [[0, 1, 0], [0, 0, 1]]
+
+
+def test_losses_have_their_known_values() -> None:
+    zero, one = torch.zeros(1, 1, 2, 2, 2), torch.ones(1, 1, 2, 2, 2)
+    assert kl_loss(zero, one).item() == pytest.approx(0.0, abs=1e-6)
+    assert kl_loss(one, one).item() == pytest.approx(0.5, abs=1e-6)
+    assert gradient_loss(one, zero).item() == 0.0
+    loss, parts = control_loss(one, zero, gamma=2 * one, beta=-one, l1_weight=0.1)
+    assert loss.item() == pytest.approx(1.0 + 0.1 * 3.0)
+    assert parts == {"mse": pytest.approx(1.0), "penalty": pytest.approx(3.0)}

@@ -1,0 +1,164 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tiny import AFFINE, GRID, SCHEME, label_map_of
+
+from vcmaug.control.build import load_control
+from vcmaug.control.vcm import VCMSettings
+from vcmaug.data.cases import Case
+from vcmaug.data.nifti import write_image, write_label_map
+from vcmaug.data.scalars import ScalarSpec
+from vcmaug.data.volume import Volume
+from vcmaug.errors import LeakError, ModelError
+from vcmaug.ldm.denoiser import Context
+from vcmaug.ldm.prior import load_prior, weights_of
+from vcmaug.ldm.spec import AutoencoderSettings, DiffusionSettings, PriorSpec
+from vcmaug.ldm.weights import hash_of_weights
+from vcmaug.training.autoencoder import AutoencoderTraining
+from vcmaug.training.control import ControlTraining, train_control
+from vcmaug.training.prior import DiffusionTraining, PriorTraining, train_prior
+
+SPEC = PriorSpec(
+    name="tiny",
+    grid=GRID,
+    autoencoder=AutoencoderSettings(channels=(4, 8), latent_channels=2, norm_num_groups=4),
+    diffusion=DiffusionSettings(
+        channels=(8, 16), num_res_blocks=1, num_head_channels=8, norm_num_groups=4
+    ),
+    scalars=(ScalarSpec(name="age", low=20, high=80, column="age"),),
+)
+PRIOR = PriorTraining(
+    autoencoder=AutoencoderTraining(updates=30, batch_size=2, learning_rate=0.01),
+    diffusion=DiffusionTraining(updates=20, batch_size=4),
+    half=True,
+)
+NETWORK = VCMSettings(
+    encoder_channels=(4, 8),
+    channels=(8, 16),
+    num_res_blocks=1,
+    num_head_channels=8,
+    hidden_channels=8,
+    norm_num_groups=4,
+)
+
+
+@pytest.fixture(scope="module")
+def cases(tmp_path_factory: pytest.TempPathFactory) -> tuple[Case, ...]:
+    folder = tmp_path_factory.mktemp("cases")
+    result = []
+    for number in range(4):
+        label = label_map_of(radius=5.0 + 0.5 * number)
+        image = 0.4 * label.array + np.random.default_rng(number).random(label.shape) * 0.1
+        paths = folder / f"i{number}.nii.gz", folder / f"l{number}.nii.gz"
+        write_image(paths[0], Volume(image.astype(np.float32), AFFINE))
+        write_label_map(paths[1], label)
+        row = {"age": [30.0, 50.0, None, 70.0][number]}
+        result.append(Case(f"k{number}", f"s{number}", image=paths[0], label=paths[1], row=row))
+    return tuple(result)
+
+
+@pytest.fixture(scope="module")
+def prior_folder(cases: tuple[Case, ...], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("prior")
+    train_prior(
+        cases, held_out=(), spec=SPEC, settings=PRIOR, seed=0, folder=folder, about={"data": "x"}
+    )
+    return folder
+
+
+def test_a_prior_is_trained_and_says_what_it_saw(prior_folder: Path) -> None:
+    prior = load_prior(prior_folder)
+    assert prior.card["subjects"] == ["s0", "s1", "s2", "s3"]
+    assert prior.card["scalar_fill"] == {"age": 50.0}  # the median of 30, 50 and 70
+    log = prior.card["log"]["autoencoder"]
+    assert log[-1]["l1"] < log[0]["l1"]
+    assert prior.card["figures"]["psnr_db"] > 5
+
+
+def test_latents_have_unit_deviation_after_their_measured_scale(
+    prior_folder: Path, cases: tuple[Case, ...]
+) -> None:
+    from vcmaug.training.batches import flipped, read_images
+
+    images = read_images(cases)
+    prior = load_prior(prior_folder)
+    z = torch.cat([prior.encode(images), prior.encode(flipped(images))])
+    assert float(z.std()) == pytest.approx(1.0, rel=0.02)  # weights are stored in half precision
+
+
+def _train(
+    cases: tuple[Case, ...],
+    prior_folder: Path,
+    folder: Path,
+    *,
+    forbidden: tuple[str, ...] = (),
+    updates: int = 12,
+    start_from: Path | None = None,
+) -> None:
+    train_control(
+        cases,
+        prior=load_prior(prior_folder),
+        scheme=SCHEME,
+        network=NETWORK,
+        settings=ControlTraining(updates=updates, batch_size=4, deformed_copies=1),
+        seed=0,
+        folder=folder,
+        forbidden=forbidden,
+        about={},
+        start_from=start_from,
+    )
+
+
+def test_training_a_control_leaves_the_prior_as_it_was(
+    cases: tuple[Case, ...], prior_folder: Path, tmp_path: Path
+) -> None:
+    before = load_prior(prior_folder)
+    hashed = hash_of_weights(weights_of(before.autoencoder, before.denoiser.unet))
+    _train(cases[:2], prior_folder, tmp_path)
+    after = load_prior(prior_folder)
+    assert hash_of_weights(weights_of(after.autoencoder, after.denoiser.unet)) == hashed
+    control = load_control(tmp_path, prior=after)
+    assert control.card["labelled_subjects"] == ["s0", "s1"]
+    z, t = torch.randn(1, *SPEC.latent_shape), torch.tensor([500])
+    context = Context(torch.tensor([[0.5]]), control.encode(torch.ones(1, 2, 16, 16, 16)))
+    assert not torch.equal(
+        control.steer(after.denoiser)(z, t, context), after.denoiser(z, t, context)
+    )
+
+
+def test_training_a_control_is_reproducible(
+    cases: tuple[Case, ...], prior_folder: Path, tmp_path: Path
+) -> None:
+    for name in ("a", "b"):
+        _train(cases[:2], prior_folder, tmp_path / name, updates=3)
+    first, second = ((tmp_path / name / "control.safetensors").read_bytes() for name in ("a", "b"))
+    assert first == second
+
+
+def test_a_test_subject_is_refused(
+    cases: tuple[Case, ...], prior_folder: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(LeakError, match="subject s1 belongs to test or validation"):
+        _train(cases[:2], prior_folder, tmp_path, forbidden=("s1", "s9"))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_control_started_from_another_has_seen_its_subjects_too(
+    cases: tuple[Case, ...], prior_folder: Path, tmp_path: Path
+) -> None:
+    _train(cases[2:], prior_folder, tmp_path / "first", updates=2)
+    _train(cases[:1], prior_folder, tmp_path / "second", updates=2, start_from=tmp_path / "first")
+    card = load_control(tmp_path / "second", prior=load_prior(prior_folder)).card
+    assert card["subjects"] == ["s0", "s2", "s3"]
+    assert card["labelled_subjects"] == ["s0"]
+    assert card["started_from"] == "first"
+
+
+def test_images_off_the_grid_are_refused(cases: tuple[Case, ...], tmp_path: Path) -> None:
+    other = SPEC.model_copy(update={"grid": GRID.model_copy(update={"shape": (24, 16, 16)})})
+    with pytest.raises(ModelError, match="the prior's grid is"):
+        train_prior(
+            cases, held_out=(), spec=other, settings=PRIOR, seed=0, folder=tmp_path, about={}
+        )
