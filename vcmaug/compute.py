@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from typing import Any, Generic, Literal, TypeVar
 
 import dask
-from distributed import Client, LocalCluster, Nanny, Scheduler, SpecCluster, as_completed
+from distributed import Client, KilledWorker, Nanny, Scheduler, SpecCluster, as_completed
+from distributed.scheduler import NoWorkerError
 
 from vcmaug.errors import ComputeError, VcmaugError, list_faults
 
@@ -238,36 +239,73 @@ def _run_there(
         client.submit(_guarded, function, item, retries=retries, pure=False): item for item in items
     }
     for future in as_completed(list(futures)):
-        item = futures.pop(future)
-        if future.status == "finished":
-            _settle(item, future.result(), on_done=on_done, faults=faults)
-        else:
-            error = future.exception()
-            faults.append((str(item), f"{type(error).__name__}: {error}"))
+        _settle(futures.pop(future), _outcome_of(future), on_done=on_done, faults=faults)
     return faults
+
+
+def _outcome_of(future: Any) -> _Outcome[Any]:
+    """Return what became of an item that ended, in words where it failed."""
+    if future.status in {"cancelled", "lost"}:
+        return _Outcome(None, "the connection to the Dask scheduler was lost")
+    try:
+        outcome: _Outcome[Any] = future.result()
+    except KilledWorker:
+        return _Outcome(None, "its worker process died each time, as when memory runs out")
+    except NoWorkerError:
+        return _Outcome(None, "no worker process is left, and no new one could be started")
+    except Exception as error:
+        return _Outcome(None, f"{type(error).__name__}: {error}")
+    return outcome
 
 
 @contextmanager
 def _client(compute: Compute, *, threads: int, num_items: int, retries: int) -> Iterator[Client]:
     """Yield a Dask client on the wanted workers, and close what was opened."""
     if compute.kind == "scheduler":
-        with _remote_client(compute.address) as client:
+        with _quiet(), _remote_client(compute.address) as client:
             yield client
         return
-    with _quiet(), _environment(threads), dask.config.set(_configuration(retries)):
-        if compute.kind == "gpus":
-            cluster: Any = SpecCluster(workers=_gpu_workers(compute.num), scheduler=_SCHEDULER)
-        else:
-            cluster = LocalCluster(
-                n_workers=min(compute.num, num_items),
-                threads_per_worker=1,
-                processes=True,
-                memory_limit=None,
-                dashboard_address=None,
-                silence_logs=False,
-            )
-        with cluster, Client(cluster, timeout=_START_SECONDS) as client:
-            yield client
+    with (
+        _quiet(),
+        _environment(threads),
+        dask.config.set(_configuration(retries)),
+        _start_workers(compute, num=min(compute.num, num_items)) as cluster,
+        Client(cluster, timeout=_START_SECONDS) as client,
+    ):
+        yield client
+
+
+def _start_workers(compute: Compute, *, num: int) -> Any:
+    """Return a cluster of local processes, each with one task at a time.
+
+    Raises:
+        ComputeError: They could not be started.
+    """
+    gpus: Sequence[str | None] = _visible_gpus() if compute.kind == "gpus" else [None] * num
+    workers = {
+        place: {
+            "cls": Nanny,
+            "options": {
+                "nthreads": 1,
+                "memory_limit": None,
+                "host": "127.0.0.1",
+                "dashboard": False,
+                "dashboard_address": "127.0.0.1:0",
+                "env": {} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu},
+            },
+        }
+        for place, gpu in enumerate(gpus[:num])
+    }
+    # Without an address Dask's HTTP server takes port 8787, and warns where another run has it.
+    here = {"host": "127.0.0.1", "dashboard": False, "dashboard_address": "127.0.0.1:0"}
+    options = {**here, "port": 0}
+    try:
+        return SpecCluster(workers=workers, scheduler={"cls": Scheduler, "options": options})
+    except (OSError, RuntimeError, TimeoutError) as fault:
+        raise ComputeError(
+            f"running work {compute}: they could not be started ({fault}). A script must start "
+            'them below `if __name__ == "__main__":`. If it does, ask for fewer.'
+        ) from None
 
 
 @contextmanager
@@ -293,14 +331,16 @@ def _remote_client(address: str) -> Iterator[Client]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence Dask's own log: a worker that died is reported by `run_all`, once."""
-    logger = logging.getLogger("distributed")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL + 1)
+    """Silence Dask's own log: what failed is reported by `run_all`, once."""
+    loggers = [logging.getLogger(name) for name in ("distributed", "distributed.client")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:  # those to which Dask gives a level
+        logger.setLevel(logging.CRITICAL + 1)
     try:
         yield
     finally:
-        logger.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 @contextmanager
@@ -308,10 +348,12 @@ def _environment(threads: int) -> Iterator[None]:
     """Set thread counts in this process's environment, for the processes that it starts.
 
     They must stand there before a worker's Python starts, since libraries read them as they are
-    loaded. Dask adds variables of its own; all are taken back.
+    loaded; so must the wish that Dask's log be quiet. Dask adds variables of its own; all are
+    taken back.
     """
     before = dict(os.environ)
     os.environ.update(dict.fromkeys(_THREAD_VARIABLES, str(threads)))
+    os.environ["DASK_LOGGING__DISTRIBUTED"] = "critical"
     try:
         yield
     finally:
@@ -324,29 +366,10 @@ def _configuration(retries: int) -> dict[str, Any]:
     """Return Dask's settings for local workers.
 
     One item at a time per worker, so that an item whose neighbour kills the worker is not counted
-    among the culprits.
+    among the culprits. Where no worker is left and none comes back, the items fail; none waits.
     """
     return {
         "distributed.scheduler.allowed-failures": retries,
         "distributed.scheduler.worker-saturation": 1.0,
-    }
-
-
-_SCHEDULER = {"cls": Scheduler, "options": {"host": "127.0.0.1", "port": 0, "dashboard": False}}
-
-
-def _gpu_workers(num: int) -> dict[int, dict[str, Any]]:
-    """Return one worker's specification per GPU, each seeing its own GPU only."""
-    return {
-        place: {
-            "cls": Nanny,
-            "options": {
-                "nthreads": 1,
-                "memory_limit": None,
-                "host": "127.0.0.1",
-                "dashboard_address": None,
-                "env": {"CUDA_VISIBLE_DEVICES": gpu},
-            },
-        }
-        for place, gpu in enumerate(_visible_gpus()[:num])
+        "distributed.scheduler.no-workers-timeout": f"{_START_SECONDS} s",
     }

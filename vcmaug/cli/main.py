@@ -6,6 +6,7 @@ Sources: none.
 """
 
 import sys
+import warnings
 from typing import Annotated
 
 import typer
@@ -63,6 +64,8 @@ def _root(
 
 def main() -> None:
     """Run the command line; an error that a user can mend ends with exit code 2."""
+    # libraries speak to developers of their own renamings; a user of a verb cannot act on them
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"monai\.")
     try:
         app()
     except VcmaugError as fault:

@@ -1,6 +1,6 @@
 """Where the files of a cohort lie.
 
-What it is: names only.
+What it is: names, and the removal of what killed runs leave.
 In the flow: generation writes here, the study and the report read here.
 Sources: none.
 """
@@ -41,6 +41,12 @@ class CohortLayout:
     def parts(self) -> Path:
         """Folder of the manifest's parts, one per shard."""
         return self.folder / "parts"
+
+    def remove_leftovers(self) -> None:
+        """Remove the temporary files of runs that were killed; only for who holds the folder."""
+        for pattern in (".*.tmp", "*/.*.tmp"):
+            for path in self.folder.glob(pattern):
+                path.unlink(missing_ok=True)
 
     def part(self, shard: int) -> Path:
         """Return the part of the manifest that one shard writes."""

@@ -113,6 +113,8 @@ def build_conditions(
 
     with locked(folder, purpose="building conditions"):
         _claim(folder, _identity(settings, used, scheme=scheme, seed=seed))
+        for leftover in folder.glob("*/.*.tmp"):  # of a run that was killed
+            leftover.unlink(missing_ok=True)
         chunks = [
             _Chunk(first, min(n, first + _CHUNK), seed, folder.resolve(), settings, scheme, used)
             for first in range(0, n, _CHUNK)
@@ -150,10 +152,19 @@ def _refuse(sources: Sequence[Case], forbidden: Sequence[str], *, n: int) -> Non
 def _identity(
     settings: ConditionSettings, sources: Sequence[Case], *, scheme: LabelScheme, seed: int
 ) -> dict[str, Any]:
-    """Return what all conditions of a folder share."""
+    """Return what all conditions of a folder share.
+
+    What a condition takes over from its source counts, so that a corrected subject or age in the
+    case table does not leave records of the old one.
+    """
+    taken_over = [
+        [case.subject_id, *(str(case.row.get(name)) for name in settings.inherit)]
+        for case in sources
+    ]
     return {
         "settings": settings.model_dump(mode="json", include=set(ConditionSettings.model_fields)),
         "sources": [case.case_id for case in sources],
+        "taken_over": fingerprint(taken_over),
         "labels": fingerprint([sha256_of_file(case.label) for case in sources if case.label]),
         "scheme": scheme.to_json(),
         "seed": seed,

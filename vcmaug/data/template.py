@@ -136,7 +136,7 @@ def _draw_subject(template: _Template, generator: np.random.Generator) -> tuple[
         smoothness_mm=float(generator.uniform(14.0, 22.0)),
         generator=generator,
     )
-    velocity += _swelling(template.labels, amount_mm=float(generator.uniform(-6.0, 3.0)))
+    velocity += _swelling(template.labels, amount_mm=float(generator.uniform(1.0, 8.0)))
     displacement = integrate(velocity) + _affine(template.image.shape, generator)
     labels = warp_label_map(template.labels.array, displacement, scheme)
     image = warp_image(template.image.array, displacement)
@@ -146,7 +146,7 @@ def _draw_subject(template: _Template, generator: np.random.Generator) -> tuple[
 
 
 def _swelling(labels: Volume, *, amount_mm: float) -> NDArray[np.float32]:
-    """Return a velocity field [3, X, Y, Z] in voxels that widens ventricles (amount below zero).
+    """Return a velocity field [3, X, Y, Z] in voxels that narrows ventricles by about an amount.
 
     The field points along the gradient of the blurred ventricles: a warp looks up its source at
     v + displacement, so looking up nearer to the centre makes the centre larger.
@@ -162,7 +162,7 @@ def _swelling(labels: Volume, *, amount_mm: float) -> NDArray[np.float32]:
 def _affine(shape: tuple[int, ...], generator: np.random.Generator) -> NDArray[np.float32]:
     """Return the displacement [3, X, Y, Z] in voxels of a small rotation and scaling."""
     angles = generator.uniform(-0.08, 0.08, 3)  # radians
-    scales = generator.uniform(1.02, 1.14, 3)  # above 1 shrinks: the template is a large brain
+    scales = generator.uniform(1.04, 1.14, 3)  # above 1 shrinks: the template is a large brain
     rotation = np.eye(3)
     for axis, angle in enumerate(angles):
         first, second = (axis + 1) % 3, (axis + 2) % 3

@@ -143,6 +143,7 @@ def generate(plan: Plan, *, out: Path, compute: Compute, report: Report = silent
     layout = CohortLayout(out)
     with locked(out, purpose="generating"):
         plan = claim_plan(out, plan)
+        layout.remove_leftovers()
         num_drawn = 0
 
         def collect(task: ShardTask, num_rows: int) -> None:

@@ -114,6 +114,11 @@ def _device(wanted: str) -> str:
     return wanted
 
 
+def _device_name(device: str) -> str:
+    """Return a device for the manifest: a GPU with its model, since arithmetic depends on it."""
+    return f"{device} ({torch.cuda.get_device_name(device)})" if device != "cpu" else device
+
+
 @contextmanager
 def _threads(num: int) -> Iterator[None]:
     """Compute with so many threads, and with the same convolutions every time, meanwhile."""
@@ -230,7 +235,7 @@ def _row(drawn: _Drawn, bench: _Bench, **files: str) -> ManifestRow:
         control_sha256=plan.control_sha256,
         micro_batch=drawn.micro_batch,
         shard=bench.shard,
-        device=bench.device,
+        device=_device_name(bench.device),
         seconds=drawn.seconds,
         attempt=drawn.attempt,
         versions=stable_json(versions()),

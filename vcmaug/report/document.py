@@ -6,7 +6,9 @@ Sources: none.
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -141,31 +143,49 @@ def _plots(found: Found) -> list[tuple[str, str]]:
 
 
 def _quality(found: Found) -> list[Table]:
-    """Return adherence and distances per replicate, real rows beside synthetic ones."""
-    return [table for replicate in found.replicates for table in _quality_of(replicate)]
+    """Return adherence and distances of all cohorts, real figures beside synthetic ones."""
+    done = [(r.name, r.quality) for r in found.replicates if r.quality is not None]
+    faults = [f"{r.name}: the evaluation is missing." for r in found.replicates if not r.quality]
+    faults += [f"{name}: missing: {'; '.join(q['missing'])}." for name, q in done if q["missing"]]
+    tables = [_adherence(done), _distances(done)] if done else []
+    return tables + [_only_said(fault) for fault in faults]
 
 
-def _quality_of(replicate: ReplicateFound) -> list[Table]:
-    """Return adherence and distances of one cohort."""
-    quality = replicate.quality
-    if quality is None:
-        return [Table(f"{replicate.name}: the evaluation is missing.", (), ())]
-    subjects = quality["reader"].get("subjects", 0)
-    adherence = table_of(
-        f"{replicate.name}: Dice (0 to 1, higher is better) between the label map and what an "
-        f"independent segmenter finds in the image; it was trained on {subjects} other real "
-        "subjects. The real rows are its own skill on held-out real images: the ceiling here.",
-        quality["adherence"],
-        {"source": "images", "structure": "structure", "dice": "Dice"},
-    )
-    if quality["missing"]:
-        adherence = Table(f"{replicate.name}: missing: {'; '.join(quality['missing'])}.", (), ())
-    distances = table_of(
-        f"{replicate.name}: distance from real images (0 or more, lower is nearer), sets of equal "
-        "size. The row real vs real is the floor: one half of the held-out real images against the "
-        "other.",
-        quality["distances"],
+def _only_said(caption: str) -> Table:
+    """Return a table that has nothing but its caption."""
+    return Table(caption, (), ())
+
+
+def _adherence(done: Sequence[tuple[str, dict[str, Any]]]) -> Table:
+    """Return Dice on synthetic and on real images, per cohort and structure."""
+    rows: dict[tuple[str, str], dict[str, Any]] = {}
+    for name, quality in done:
+        for row in quality["adherence"]:
+            about = {"name": name, "structure": row["structure"]}
+            rows.setdefault((name, row["structure"]), about)[row["source"]] = row["dice"]
+    subjects = max(quality["reader"].get("subjects", 0) for _, quality in done)
+    return table_of(
+        "Adherence: Dice (0 to 1, higher is better) between the label map and what an independent "
+        f"segmenter finds in the image. It was trained on {subjects} other real subjects; the "
+        "column of held-out real images is its own skill.",
+        list(rows.values()),
         {
+            "name": "cohort",
+            "structure": "structure",
+            "synthetic": "synthetic images",
+            "real": "real images",
+        },
+    )
+
+
+def _distances(done: Sequence[tuple[str, dict[str, Any]]]) -> Table:
+    """Return distances from real images, per cohort, with the floor above."""
+    return table_of(
+        "Distance from real images (0 or more, lower is nearer), between sets of equal size. The "
+        "row real vs real is the floor: one half of the held-out real images against the other.",
+        [{"name": name, **row} for name, quality in done for row in quality["distances"]],
+        {
+            "name": "cohort",
             "row": "sets",
             "num_first": "real",
             "num_second": "other",
@@ -174,7 +194,6 @@ def _quality_of(replicate: ReplicateFound) -> list[Table]:
             "mmd_p_value": "p (permutation)",
         },
     )
-    return [adherence, distances]
 
 
 def _study(found: Found) -> list[Table]:

@@ -79,12 +79,14 @@ def _draw_slice(
     """Draw one slice and the outlines of the structures in it."""
     flat = np.take(image.array, index, axis=plane).T
     labels = np.take(label_map, index, axis=plane).T
+    across, up = np.delete(image.spacing_mm, plane)
     axes.imshow(flat, origin="lower", cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    axes.set_aspect(float(up / across))  # a millimetre is as long upwards as across
     for structure in scheme.structures:
         inside = labels == structure.value
         if inside.any() and not inside.all():
             axes.contour(
-                inside.astype(float), levels=[0.5], colors=[structure.colour], linewidths=0.8
+                inside.astype(float), levels=[0.5], colors=[structure.colour], linewidths=1.1
             )
 
 
@@ -143,7 +145,9 @@ def _draw_means(axes: Axes, summary: dict[str, Any]) -> None:
             shift, y, [y - low, high - y], color=colour, marker="o", ms=5, capsize=3, label=arm
         )
     axes.set_ylabel("mean Dice, test subjects")
-    axes.legend(frameon=False, labelcolor=_INK)
+    axes.legend(
+        frameon=False, labelcolor=_INK, loc="lower left", bbox_to_anchor=(0, 1), ncols=len(arms)
+    )
 
 
 def _draw_differences(axes: Axes, summary: dict[str, Any]) -> None:

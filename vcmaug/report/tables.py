@@ -216,8 +216,9 @@ def _outcome(row: dict[str, Any]) -> str:
     elif row["high"] < 0:
         verdict = "worse"
     seeds = f"{row['num_seeds']} seed" + ("s" if row["num_seeds"] > 1 else "")
+    cases = f"{row['num_labelled']} labelled case" + ("s" if row["num_labelled"] > 1 else "")
     return (
-        f"With {row['num_labelled']} labelled cases mean Dice changed by {row['mean']:+.4f} "
+        f"With {cases} mean Dice changed by {row['mean']:+.4f} "
         f"(95 % interval {row['low']:+.4f} to {row['high']:+.4f}; {row['num_subjects']} test "
         f"subjects, {seeds}): {verdict}."
     )

@@ -1,0 +1,75 @@
+import numpy as np
+import pytest
+
+from vcmaug.data.deformation import (
+    draw_velocity,
+    integrate,
+    jacobian_determinant,
+    warp_image,
+    warp_label_map,
+)
+from vcmaug.data.labels import LabelScheme
+from vcmaug.seeding import numpy_generator
+
+SHAPE = (20, 24, 18)
+
+
+def _velocity(longest_mm: float = 4.0, seed: int = 0) -> np.ndarray:
+    return draw_velocity(
+        SHAPE,
+        spacing_mm=(1.0, 2.0, 1.0),
+        max_displacement_mm=longest_mm,
+        smoothness_mm=5.0,
+        generator=numpy_generator(seed),
+    )
+
+
+def test_the_longest_velocity_is_as_long_as_asked() -> None:
+    lengths = np.sqrt((_velocity() ** 2 * np.array([1, 4, 1]).reshape(3, 1, 1, 1)).sum(axis=0))
+    assert lengths.max() == pytest.approx(4.0, rel=1e-4)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_smooth_field_folds_nothing(seed: int) -> None:
+    assert jacobian_determinant(integrate(_velocity(seed=seed))).min() > 0
+
+
+def test_forwards_and_backwards_is_where_one_began() -> None:
+    forwards, backwards = integrate(_velocity(2.0)), integrate(-_velocity(2.0))
+    image = np.random.default_rng(0).random(SHAPE).astype(np.float32)
+    from scipy import ndimage
+
+    smooth = ndimage.gaussian_filter(image, 3.0)
+    back = warp_image(warp_image(smooth, forwards), backwards)
+    inside = (slice(4, -4),) * 3
+    assert np.abs(back - smooth)[inside].max() < 0.15 * (smooth.max() - smooth.min())
+    assert (
+        np.abs(warp_image(smooth, forwards) - smooth)[inside].max()
+        > np.abs(back - smooth)[inside].max()
+    )
+
+
+def test_a_constant_displacement_is_a_shift() -> None:
+    displacement = np.zeros((3, *SHAPE), dtype=np.float32)
+    displacement[0] = 1.0
+    image = np.random.default_rng(0).random(SHAPE).astype(np.float32)
+    np.testing.assert_allclose(
+        warp_image(image, displacement)[:-1], image[1:], rtol=1e-4, atol=1e-5
+    )
+    np.testing.assert_allclose(jacobian_determinant(displacement), 1.0)
+
+
+def test_no_displacement_changes_nothing() -> None:
+    scheme = LabelScheme.from_mapping({"a": 5, "b": 9})
+    label_map = np.random.default_rng(0).choice([0, 5, 9], SHAPE).astype(np.uint16)
+    still = np.zeros((3, *SHAPE), dtype=np.float32)
+    assert np.array_equal(warp_label_map(label_map, still, scheme), label_map)
+
+
+def test_a_warped_label_map_has_no_new_value() -> None:
+    scheme = LabelScheme.from_mapping({"a": 5, "b": 9})
+    label_map = np.zeros(SHAPE, dtype=np.uint16)
+    label_map[4:12, 4:12, 4:12], label_map[8:16, 8:16, 8:12] = 5, 9
+    warped = warp_label_map(label_map, integrate(_velocity()), scheme)
+    assert set(np.unique(warped)) <= {0, 5, 9}
+    assert not np.array_equal(warped, label_map)

@@ -1,0 +1,97 @@
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vcmaug.data.scalars import ScalarSpec, median_fill, raw_value, scalar_vector
+from vcmaug.data.splits import (
+    SplitSettings,
+    labelled_subset,
+    make_splits,
+    read_splits,
+    write_splits,
+)
+from vcmaug.errors import DataError, FaultyDataSet
+from vcmaug.files import write_json
+
+SUBJECTS = [f"s{number}" for number in range(20)]
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 9), st.integers(0, 9), st.integers(0, 100), st.randoms())
+def test_splits_part_all_subjects_whatever_their_order(
+    num_test: int, num_validation: int, seed: int, random: object
+) -> None:
+    wanted = SplitSettings(num_test=num_test, num_validation=num_validation, seed=seed)
+    splits = make_splits(SUBJECTS, wanted)
+    shuffled = list(SUBJECTS) * 2
+    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    assert make_splits(shuffled, wanted) == splits
+    parts = (splits.train, splits.validation, splits.test)
+    assert sorted(s for part in parts for s in part) == sorted(SUBJECTS)
+    assert (len(splits.test), len(splits.validation)) == (num_test, num_validation)
+
+
+def test_labelled_subsets_of_one_seed_are_nested_and_from_training() -> None:
+    splits = make_splits(SUBJECTS, SplitSettings(num_test=5))
+    subsets = [set(labelled_subset(splits, num_labelled=n, seed=3)) for n in (2, 5, 10)]
+    assert subsets[0] < subsets[1] < subsets[2] < set(splits.train)
+    assert set(labelled_subset(splits, num_labelled=5, seed=4)) != subsets[1]
+    with pytest.raises(DataError, match="there are 15 training subjects"):
+        labelled_subset(splits, num_labelled=16, seed=0)
+
+
+def test_splits_come_back_from_their_file_cut_to_who_is_there(tmp_path: Path) -> None:
+    splits = make_splits(SUBJECTS, SplitSettings(num_test=5, num_validation=5))
+    write_splits(tmp_path / "s.json", splits)
+    assert read_splits(tmp_path / "s.json", SUBJECTS) == splits
+    some = [*splits.train[:4], *splits.test[:2]]
+    assert read_splits(tmp_path / "s.json", some).validation == ()
+
+
+def test_all_faults_of_a_split_file_are_named(tmp_path: Path) -> None:
+    content = {"train": ["a", "b"], "validation": ["b"], "test": ["a"], "seed": 0}
+    write_json(tmp_path / "s.json", content)
+    with pytest.raises(FaultyDataSet) as caught:
+        read_splits(tmp_path / "s.json", ["a", "b", "z"])
+    assert set(caught.value.faults) == {
+        "subject b: in train and in validation",
+        "subject a: in train and in test",
+        "subject z: in no split",
+    }
+
+
+def test_too_few_subjects_are_refused() -> None:
+    with pytest.raises(DataError, match="leave none for training"):
+        make_splits(SUBJECTS[:5], SplitSettings(num_test=3, num_validation=2))
+
+
+AGE = ScalarSpec(name="age", low=20, high=80, column="age")
+SEX = ScalarSpec(name="sex", low=0, high=1, column="sex", codes={"F": 0, "M": 1})
+BRAIN = ScalarSpec(name="brain", low=0, high=100, structures=("a", "b"))
+
+
+def test_scalars_come_from_columns_codes_and_volumes() -> None:
+    row = {"age": "50", "sex": "M", "volume_a_mm3": 30.0, "volume_b_mm3": 20.0}
+    values = {spec.name: raw_value(spec, row) for spec in (AGE, SEX, BRAIN)}
+    assert values == {"age": 50.0, "sex": 1.0, "brain": 50.0}
+    assert scalar_vector((AGE, SEX, BRAIN), values, fill={}).tolist() == [0.5, 1.0, 0.5]
+
+
+def test_a_missing_scalar_takes_the_median_or_the_middle_of_the_range() -> None:
+    rows = [{"age": 30}, {"age": float("nan")}, {"age": 40}, {"age": 70}]
+    fill = median_fill((AGE, BRAIN), rows)
+    assert fill == {"age": 40.0, "brain": 50.0}
+    vector = scalar_vector((AGE, BRAIN), {"age": None}, fill=fill)
+    assert vector.tolist() == pytest.approx([1 / 3, 0.5])
+
+
+def test_a_word_without_a_code_is_refused() -> None:
+    with pytest.raises(DataError, match="found 'X', expected F, M"):
+        raw_value(SEX, {"sex": "X"})
+
+
+def test_a_scalar_needs_one_source() -> None:
+    with pytest.raises(ValueError, match="either column or structures"):
+        ScalarSpec(name="x", low=0, high=1)

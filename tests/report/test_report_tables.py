@@ -1,0 +1,78 @@
+"""Tables of the report: numbers as text, and verdicts that follow from intervals alone."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from made_up_work import make_work
+
+from vcmaug.files import read_json, write_json
+from vcmaug.report.tables import find, flow_of, headline_of, table_of
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_work(tmp_path_factory.mktemp("work"), num_labelled=(2,))
+
+
+@pytest.mark.parametrize(
+    ("value", "text", "is_number"),
+    [
+        (0.71234, "0.7123", True),
+        (12.3456, "12.35", True),
+        (123456.7, "123,457", True),
+        (np.float64(0.5), "0.5000", True),
+        (1234, "1,234", True),
+        (True, "True", False),
+        (None, "missing", False),
+        (float("nan"), "missing", False),
+        ("n", "n", False),
+    ],
+)
+def test_cells(value: Any, text: str, is_number: bool) -> None:
+    cell = table_of("", [{"a": value}], {"a": "A"}).rows[0][0]
+    assert (cell.text, cell.is_number) == (text, is_number)
+
+
+def test_differences_carry_a_sign_and_absent_columns_are_missing() -> None:
+    table = table_of("c", [{"a": 0.5}, {"a": -0.5}], {"a": "A", "b": "B"}, signed=("a",))
+    assert [[cell.text for cell in row] for row in table.rows] == [
+        ["+0.5000", "missing"],
+        ["-0.5000", "missing"],
+    ]
+    assert table.columns == ("A", "B")
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"),
+    [
+        (0.001, 0.04, ": better."),
+        (-0.04, -0.001, ": worse."),
+        (-0.01, 0.04, "no effect is shown."),
+        (0.0, 0.04, "no effect is shown."),
+    ],
+)
+def test_the_verdict_follows_from_the_interval(
+    tmp_path: Path, low: float, high: float, verdict: str
+) -> None:
+    folder = make_work(tmp_path, side=8)
+    summary = read_json(folder / "study" / "summary.json")
+    for row in summary["differences"]:
+        row |= {"low": low, "high": high}
+    write_json(folder / "study" / "summary.json", summary)
+    assert headline_of(find(folder))[-1].endswith(verdict)
+
+
+def test_the_flow_counts_what_is_there(work: Path) -> None:
+    flow = {step: (count, detail) for step, count, detail in flow_of(find(work))}
+    assert list(flow) == ["cases", "split", "prior", "control", "conditions", "cohort", "study"]
+    assert flow["cases"] == ("6", "of 6 subjects")
+    assert flow["split"] == ("3", "train; 1 validation, 2 test")
+    assert flow["cohort"] == ("3", "synthetic cases; 1 failed")
+    assert flow["study"][0] == "2"
+
+
+def test_replicates_stand_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    folder = make_work(tmp_path, side=8, num_labelled=(10, 2))
+    assert [replicate.name for replicate in find(folder).replicates] == ["n2-s0", "n10-s0"]
