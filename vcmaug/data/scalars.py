@@ -75,7 +75,7 @@ def _number(value: Any) -> float | None:
 
 
 def median_fill(specs: Sequence[ScalarSpec], rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """Return what replaces each missing scalar: its median over rows, or the middle of its range."""
+    """Return what replaces a missing scalar: its median over rows, else the middle of its range."""
     fill = {}
     for spec in specs:
         found = [value for row in rows if (value := raw_value(spec, row)) is not None]
