@@ -66,7 +66,9 @@ def write_cases(folder: Path, *, side: int) -> None:
         for n, subject in enumerate(subjects)
     ]
     write_text(folder / "cases.csv", pd.DataFrame(rows).to_csv(index=False))
-    write_json(folder / "prepare.json", {"scheme": SCHEME.to_json(), "num_cases": len(rows)})
+    settings = {"grid": {"shape": [side] * 3, "spacing_mm": [2, 2, 2], "orientation": "RAS"}}
+    about = {"settings": settings, "scheme": SCHEME.to_json(), "num_cases": len(rows)}
+    write_json(folder / "prepare.json", about)
 
 
 def write_replicate(folder: Path, num_labelled: int, *, side: int, n: int = 4) -> None:

@@ -117,6 +117,52 @@ def test_thread_count_reaches_the_environment_of_a_worker(monkeypatch):
     assert seen == ["3"]
 
 
+def test_each_gpu_has_one_quiet_worker(tmp_path, monkeypatch, capfd):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,3,5")
+    found = squares(work_items.gpu_of_worker, tmp_path, compute=Compute("gpus", num=2), num=8)
+    assert len(set(found.values())) == 2  # pairs of process and GPU
+    assert {gpu for _, gpu in found.values()} == {"0", "3"}
+    assert capfd.readouterr() == ("", "")
+
+
+def test_when_no_worker_comes_back_nothing_waits(tmp_path, monkeypatch):
+    """The worker is killed after its first item, and no process can be started any more."""
+    monkeypatch.setattr("vcmaug.compute._START_SECONDS", 1)
+    items = [(str(tmp_path), number) for number in range(50)]
+
+    async def fail(nanny):
+        raise RuntimeError("no more processes")
+
+    def kill(item, result):
+        monkeypatch.setattr("distributed.Nanny.instantiate", fail)
+        for child in psutil.Process().children(recursive=True):
+            if "spawn_main" in " ".join(child.cmdline()):
+                child.kill()
+
+    with pytest.raises(ComputeError, match="1 fault\n.*: no worker process is left"):
+        run_all(
+            work_items.square_slowly,
+            items,
+            compute=Compute("workers", num=1),
+            threads=1,
+            on_done=kill,
+        )
+
+
+@pytest.mark.slow
+def test_a_script_without_a_main_guard_is_told_so(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(f"import work_items\nwork_items.square_in_workers({str(tmp_path)!r}, 1)\n")
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    run = subprocess.run(
+        [sys.executable, str(script)], env=environment, capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 1
+    last = run.stderr.splitlines()[-1]
+    assert last.startswith("vcmaug.errors.ComputeError: running work in 1 local worker process")
+    assert '`if __name__ == "__main__":`' in last
+
+
 def test_an_item_whose_worker_was_killed_runs_again(tmp_path):
     compute = Compute("workers", num=1)
     found = squares(work_items.square_but_die_once, tmp_path, compute=compute)
@@ -125,7 +171,7 @@ def test_an_item_whose_worker_was_killed_runs_again(tmp_path):
 
 def test_an_item_that_kills_every_worker_is_given_up_alone(tmp_path):
     compute = Compute("workers", num=1)
-    with pytest.raises(ComputeError, match=r"1 fault\n.*2\): KilledWorker"):
+    with pytest.raises(ComputeError, match=r"1 fault\n.*2\): its worker process died each time"):
         squares(work_items.square_but_die, tmp_path, compute=compute, retries=1)
     done = {path.name.split("-")[0] for path in tmp_path.iterdir()}
     assert done == {"0", "1", "3", "4"}
@@ -143,6 +189,19 @@ def test_a_cluster_that_exists_is_used(tmp_path):
     with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster:
         compute = resolve_compute(scheduler=cluster.scheduler_address)
         assert squares(work_items.square, tmp_path, compute=compute)[3] == 9
+
+
+def test_a_cluster_that_goes_away_is_named(tmp_path):
+    with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster:
+        items = [(str(tmp_path), number) for number in range(50)]
+        with pytest.raises(ComputeError, match="connection to the Dask scheduler was lost"):
+            run_all(
+                work_items.square_slowly,
+                items,
+                compute=resolve_compute(scheduler=cluster.scheduler_address),
+                threads=1,
+                on_done=lambda item, result: cluster.close(),
+            )
 
 
 def test_workers_die_with_their_parent(tmp_path):

@@ -31,6 +31,12 @@ def threads_variable(item: tuple[str, int]) -> str:
     return os.environ["OMP_NUM_THREADS"]
 
 
+def gpu_of_worker(item: tuple[str, int]) -> tuple[int, str]:
+    """Return the process and the GPU that it sees, after a moment in which others get work."""
+    time.sleep(0.2)
+    return os.getpid(), os.environ["CUDA_VISIBLE_DEVICES"]
+
+
 def square_but_die_once(item: tuple[str, int]) -> int:
     """Kill the own process at number 2, the first time."""
     folder, number = item

@@ -238,14 +238,18 @@ def _run_there(
     futures = {
         client.submit(_guarded, function, item, retries=retries, pure=False): item for item in items
     }
-    for future in as_completed(list(futures)):
-        _settle(futures.pop(future), _outcome_of(future), on_done=on_done, faults=faults)
+    ending = as_completed(list(futures))
+    for future in ending:
+        if future.status in {"lost", "pending"}:  # its worker died before the result was fetched
+            ending.add(future)  # Dask runs it again
+        else:
+            _settle(futures.pop(future), _outcome_of(future), on_done=on_done, faults=faults)
     return faults
 
 
 def _outcome_of(future: Any) -> _Outcome[Any]:
     """Return what became of an item that ended, in words where it failed."""
-    if future.status in {"cancelled", "lost"}:
+    if future.status == "cancelled":
         return _Outcome(None, "the connection to the Dask scheduler was lost")
     try:
         outcome: _Outcome[Any] = future.result()

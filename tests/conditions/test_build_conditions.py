@@ -1,6 +1,7 @@
 """A folder of conditions: the same anywhere, resumable, and closed to test subjects."""
 
 import json
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -72,6 +73,24 @@ def test_a_folder_of_other_conditions_is_refused(cases, tmp_path):
         built(tmp_path / "a", cases=cases, seed=2)
     with locked(tmp_path / "a", purpose="testing"), pytest.raises(WorkFolderError, match="in use"):
         built(tmp_path / "a", cases=cases)
+
+
+def test_a_corrected_subject_or_age_is_no_rerun(cases, tmp_path):
+    built(tmp_path / "a", cases=cases)
+    other_subject = replace(cases[0], subject_id="s7")
+    other_age = replace(cases[0], row=dict(cases[0].row) | {"age": 99.0})
+    other_site = replace(cases[0], row=dict(cases[0].row) | {"site": "B"})  # not taken over
+    for case in (other_subject, other_age):
+        with pytest.raises(WorkFolderError, match="other sources"):
+            built(tmp_path / "a", cases=[case, cases[1]])
+    built(tmp_path / "a", cases=[other_site, cases[1]])
+
+
+def test_what_a_killed_run_left_is_removed(cases, tmp_path):
+    built(tmp_path / "a", cases=cases)
+    (tmp_path / "a" / "maps" / ".c000001.nii.gz.7.tmp").write_bytes(b"half")
+    built(tmp_path / "a", cases=cases)
+    assert list((tmp_path / "a").rglob("*.tmp")) == []
 
 
 def test_a_test_subject_is_refused(cases, tmp_path):

@@ -175,6 +175,15 @@ def test_a_shard_that_cannot_write_stops_no_other(world, reference, tmp_path):
         assert after[name] == done[name]
 
 
+def test_a_rerun_removes_what_killed_runs_left(world, reference, tmp_path):
+    out = shutil.copytree(reference, tmp_path / "cohort")
+    for name in ("images/.r000001.nii.gz.7.tmp", "parts/.shard-00000.jsonl.7.tmp", ".plan.7.tmp"):
+        (out / name).write_bytes(b"half")
+    draw(tiny.tiny_plan(world, n=7), out)
+    assert list(out.rglob("*.tmp")) == []
+    assert tiny.bytes_of(out) == tiny.bytes_of(reference)
+
+
 def test_another_plan_in_the_folder_is_refused(world, reference, tmp_path):
     out = shutil.copytree(reference, tmp_path / "cohort")
     with pytest.raises(WorkFolderError, match="n: 7 there, 6 now"):

@@ -83,6 +83,7 @@ def test_the_page_says_what_came_out(whole: Path, tmp_path: Path) -> None:
         "made up by a test",
         "3,000 parameters",
         "What this does not show",
+        "The patient's left is on the left.",
     ):
         assert words in page.words
     assert "missing" not in page.words

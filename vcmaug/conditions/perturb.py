@@ -5,6 +5,7 @@ In the flow: the first builder; sees labelled training cases only.
 Sources: Arsigny et al. 2006, MICCAI (scaling and squaring).
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +26,7 @@ from vcmaug.data.volume import Volume
 from vcmaug.errors import DataError
 from vcmaug.seeding import numpy_generator
 
-__all__ = ["Perturb", "PerturbSettings"]
+__all__ = ["Perturb", "PerturbSettings", "displacement_of", "mirrored_if"]
 
 
 class PerturbSettings(Settings):
@@ -105,19 +106,35 @@ class Perturb:
         self, label_map: Volume, parameters: _Parameters
     ) -> tuple[NDArray[np.uint16], float]:
         """Return the bent map and the least Jacobian determinant."""
-        velocity = draw_velocity(
-            label_map.shape,
-            spacing_mm=label_map.spacing_mm,
-            max_displacement_mm=parameters.amplitude_mm,
-            smoothness_mm=self.settings.smoothness_mm,
-            generator=numpy_generator(parameters.field_seed, "velocity"),
-        )
-        displacement = integrate(velocity)
-        array: NDArray[Any] = label_map.array
-        if parameters.mirrored:
-            array = np.flip(array, axis=0)
+        displacement = displacement_of(vars(parameters), settings=self.settings, like=label_map)
+        array = mirrored_if(label_map.array, vars(parameters))
         bent = warp_label_map(array, displacement, self.scheme)
         return bent, round(float(jacobian_determinant(displacement).min()), 4)
+
+
+def displacement_of(
+    parameters: Mapping[str, Any], *, settings: PerturbSettings, like: Volume
+) -> NDArray[np.float32]:
+    """Return the displacement [3, X, Y, Z] in voxels that a condition's record replays.
+
+    Args:
+        parameters: As recorded in `Condition.parameters`.
+        settings: With which the condition was built.
+        like: A volume on its grid.
+    """
+    velocity = draw_velocity(
+        like.shape,
+        spacing_mm=like.spacing_mm,
+        max_displacement_mm=float(parameters["amplitude_mm"]),
+        smoothness_mm=settings.smoothness_mm,
+        generator=numpy_generator(int(parameters["field_seed"]), "velocity"),
+    )
+    return integrate(velocity)
+
+
+def mirrored_if(array: NDArray[Any], parameters: Mapping[str, Any]) -> NDArray[Any]:
+    """Return an array [X, Y, Z], mirrored left to right if a condition's record says so."""
+    return np.flip(array, axis=0) if parameters["mirrored"] else array
 
 
 def _survive(before: NDArray[Any], after: NDArray[Any]) -> bool:

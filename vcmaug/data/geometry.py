@@ -15,7 +15,7 @@ from scipy import ndimage
 
 from vcmaug.config import Settings
 from vcmaug.data.volume import Volume, orientation_of
-from vcmaug.shapes import Shape3
+from vcmaug.shapes import Shape3, as_shape3
 
 __all__ = ["Grid", "crop_or_pad", "reorient", "resample", "to_grid"]
 
@@ -110,7 +110,7 @@ def _resample_image(
     """Return one image, blurred where it shrinks, interpolated linearly."""
     sigmas = np.maximum(0.0, (factors - 1.0) / 2.0)
     blurred = ndimage.gaussian_filter(array, sigmas, mode="nearest")
-    offset = _first_centre(array.shape, factors, sizes)  # type: ignore[arg-type]
+    offset = _first_centre(as_shape3(array.shape), factors, sizes)
     result: NDArray[np.float32] = ndimage.affine_transform(
         blurred, factors, offset=offset, output_shape=tuple(sizes), order=1, mode="nearest"
     )

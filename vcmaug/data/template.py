@@ -110,7 +110,8 @@ def _tissues(
 ) -> NDArray[np.uint16]:
     """Return the four tissues, uint16 [X, Y, Z], of the template's maps; see the module's notes."""
     rest = np.clip(1.0 - grey - white, 0.0, 1.0)
-    labels = (np.argmax(np.stack([rest, grey, white]), axis=0) + 1).astype(np.uint16)
+    winners = np.argmax(np.stack([rest, grey, white]), axis=0)
+    labels: NDArray[np.uint16] = (winners + 1).astype(np.uint16)
     labels[~mask] = 0
     csf = labels == TISSUE4["csf"]
     depth_mm = ndimage.distance_transform_edt(mask, sampling=np.abs(np.diag(affine)[:3]))
@@ -153,10 +154,12 @@ def _swelling(labels: Volume, *, amount_mm: float) -> NDArray[np.float32]:
     """
     ventricles = (labels.array == TISSUE4["ventricles"]).astype(np.float32)
     sigmas = [8.0 / spacing for spacing in labels.spacing_mm]
-    slope = np.stack(np.gradient(ndimage.gaussian_filter(ventricles, sigmas)))
+    smooth = ndimage.gaussian_filter(ventricles, sigmas)
+    slope = np.stack([np.gradient(smooth, axis=axis) for axis in range(3)])
     longest = float(np.sqrt((slope**2).sum(axis=0)).max()) or 1.0
     spacing = np.asarray(labels.spacing_mm, dtype=np.float32).reshape(3, 1, 1, 1)
-    return (-amount_mm * slope / longest / spacing).astype(np.float32)
+    field: NDArray[np.float32] = (-amount_mm * slope / longest / spacing).astype(np.float32)
+    return field
 
 
 def _affine(shape: tuple[int, ...], generator: np.random.Generator) -> NDArray[np.float32]:
@@ -174,7 +177,8 @@ def _affine(shape: tuple[int, ...], generator: np.random.Generator) -> NDArray[n
     places = np.stack(np.meshgrid(*[np.arange(size) for size in shape], indexing="ij"))
     offsets = places - centre.reshape(3, 1, 1, 1)  # [3, X, Y, Z]
     change = rotation @ np.diag(scales) - np.eye(3)
-    return np.einsum("ij,jxyz->ixyz", change, offsets).astype(np.float32)
+    moved: NDArray[np.float32] = np.einsum("ij,jxyz->ixyz", change, offsets).astype(np.float32)
+    return moved
 
 
 def _acquire(

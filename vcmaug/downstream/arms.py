@@ -16,13 +16,13 @@ from vcmaug.errors import DataError, LeakError, list_faults
 
 __all__ = ["ARMS", "ArmName", "refuse_leaks", "uses_cohort"]
 
-ArmName = Literal["real", "real+synthetic"]
+ArmName = Literal["real", "real+synthetic", "real+warped"]
 ARMS: tuple[ArmName, ...] = ("real", "real+synthetic")
 
 
 def uses_cohort(arm: ArmName) -> bool:
     """Return whether an arm trains on a cohort too."""
-    return arm == "real+synthetic"
+    return arm != "real"
 
 
 def refuse_leaks(

@@ -37,8 +37,8 @@ from vcmaug.seeding import numpy_generator
 
 __all__ = ["StudyInputs", "StudySettings", "run_study"]
 
-CohortOf = Callable[[int, int], Path]
-"""(num_labelled, seed) -> folder of that replicate's cohort."""
+CohortOf = Callable[[ArmName, int, int], Path]
+"""(arm, num_labelled, seed) -> folder of the cohort that the arm trains on."""
 
 
 class StudySettings(Settings):
@@ -112,7 +112,7 @@ def _refuse(run: _Run, inputs: StudyInputs) -> None:
     """Refuse a run whose cohort leaks."""
     if uses_cohort(run.arm):
         refuse_leaks(
-            inputs.cohort_of(run.num_labelled, run.seed),
+            inputs.cohort_of(run.arm, run.num_labelled, run.seed),
             labelled_subjects=_labelled(run, inputs),
             held_out_subjects=inputs.splits.test + inputs.splits.validation,
             scheme=inputs.scheme,
@@ -151,7 +151,7 @@ def _identity(run: _Run, settings: StudySettings, inputs: StudyInputs) -> str:
     ]
     cohort = ""
     if uses_cohort(run.arm):
-        folder = inputs.cohort_of(run.num_labelled, run.seed)
+        folder = inputs.cohort_of(run.arm, run.num_labelled, run.seed)
         cohort = sha256_of_file(folder / "manifest.parquet")
     return fingerprint([asdict(run), shared, files, inputs.scheme.to_json(), cohort])
 
@@ -163,7 +163,7 @@ def _train_and_score(
     real = read_case_volumes(cases_of(inputs.cases, _labelled(run, inputs)), inputs.scheme)
     synthetic = None
     if uses_cohort(run.arm):
-        folder = inputs.cohort_of(run.num_labelled, run.seed)
+        folder = inputs.cohort_of(run.arm, run.num_labelled, run.seed)
         synthetic = read_cohort_volumes(folder, inputs.scheme)
     network, record = fit(
         real,

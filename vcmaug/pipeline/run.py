@@ -17,6 +17,7 @@ from vcmaug.pipeline.stages import (
     generate_stage,
     prepare_stage,
     prior_stage,
+    rival_stage,
     study_stage,
 )
 from vcmaug.pipeline.work import Work
@@ -57,6 +58,8 @@ def run_recipe(work: Work, *, compute: Compute, say: Say, report: Report = silen
             drawn = generate_stage(work, replicate, compute=compute, report=report)
             say(f"{replicate.name} cohort", drawn)
             say(f"{replicate.name} evaluation", evaluate_stage(work, replicate, report=report))
+            if "real+warped" in work.recipe.study.arms:
+                say(f"{replicate.name} rival", rival_stage(work, replicate, report=report))
     study_stage(work, report=report)
     say("study", True)
     path = write_report(work.folder)

@@ -27,6 +27,7 @@ from vcmaug.pipeline.recipe import POPULATION
 from vcmaug.pipeline.work import Replicate, Work, stage, tree_hash
 from vcmaug.progress import Report, silent
 from vcmaug.quality.run import evaluate_cohort
+from vcmaug.rivals.warp import warp_cohort
 from vcmaug.training.control import train_control
 from vcmaug.training.prior import train_prior
 from vcmaug.zoo import zoo_folder
@@ -38,6 +39,7 @@ __all__ = [
     "generate_stage",
     "prepare_stage",
     "prior_stage",
+    "rival_stage",
     "splits_of",
     "study_stage",
 ]
@@ -237,6 +239,33 @@ def generate_stage(
     return stage(work, name, inputs=inputs, outputs=replicate.cohort, action=action)
 
 
+def rival_stage(work: Work, replicate: Replicate, *, report: Report = silent) -> bool:
+    """Make the warped cohort of a replicate for the same conditions; return whether it was."""
+    prepared, _, cases = _labelled(work, replicate)
+    settings = work.recipe.conditions.perturb
+    count = min(work.recipe.generate.n, work.recipe.conditions.n)
+
+    def action() -> None:
+        warp_cohort(
+            replicate.conditions,
+            cases,
+            settings=settings,
+            scheme=prepared.scheme,
+            n=count,
+            out=replicate.warped,
+            report=report,
+        )
+
+    inputs = [
+        settings.model_dump(mode="json"),
+        count,
+        sha256_of_file(replicate.conditions / "conditions.parquet"),
+        [sha256_of_file(case.image) for case in cases],
+    ]
+    name = f"warped-{replicate.name}"
+    return stage(work, name, inputs=inputs, outputs=replicate.warped, action=action)
+
+
 def evaluate_stage(work: Work, replicate: Replicate, *, report: Report = silent) -> bool:
     """Evaluate the cohort of a replicate; return whether it was done."""
     prepared = read_prepared(work.cases)
@@ -279,6 +308,6 @@ def study_stage(work: Work, *, report: Report = silent) -> dict[str, Any]:
         cases=prepared.cases,
         splits=splits_of(work, prepared),
         scheme=prepared.scheme,
-        cohort_of=lambda num_labelled, seed: work.replicate(num_labelled, seed).cohort,
+        cohort_of=lambda arm, n, seed: work.replicate(n, seed).cohort_of(arm),
     )
     return run_study(work.recipe.study, inputs, out=work.study, report=report)

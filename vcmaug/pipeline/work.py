@@ -48,6 +48,15 @@ class Replicate:
         return self.folder / "cohort"
 
     @property
+    def warped(self) -> Path:
+        """Folder of the rival's cohort for the same conditions."""
+        return self.folder / "warped"
+
+    def cohort_of(self, arm: str) -> Path:
+        """Return the folder of the cohort that an arm trains on."""
+        return self.warped if arm == "real+warped" else self.cohort
+
+    @property
     def quality(self) -> Path:
         """Folder of its cohort's evaluation."""
         return self.folder / "quality"

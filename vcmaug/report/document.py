@@ -59,6 +59,7 @@ def write_report(work: Path, out: Path | None = None, *, seed: int = 0) -> Path:
         headline=headline_of(found),
         flow=flow_of(found),
         legend=[] if found.prepare is None else found.prepare["scheme"],
+        sides=_sides(found),
         montages=_montages(found, seed=seed),
         quality=_quality(found),
         plots=_plots(found),
@@ -82,6 +83,13 @@ def _montages(found: Found, *, seed: int) -> list[tuple[str, str | None]]:
         return [(shown[0][0], montage(shown[0][1], scheme)), ("Synthetic cases: missing.", None)]
     shown += _synthetic(first, seed=seed)
     return [(caption, montage(files, scheme) if files else None) for caption, files in shown]
+
+
+def _sides(found: Found) -> str:
+    """Return where the patient's left is in coronal and axial slices."""
+    grid = {} if found.prepare is None else found.prepare.get("settings", {}).get("grid", {})
+    sides = {"R": "The patient's left is on the left.", "L": "The patient's left is on the right."}
+    return sides.get(grid.get("orientation", " ")[0], "")
 
 
 def _real(found: Found, *, seed: int) -> list[tuple[str, Path, Path]]:

@@ -1,0 +1,62 @@
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from tiny import IN_PROCESS, SCHEME, make_tiny_cases
+
+from vcmaug.cohort.check import check_cohort
+from vcmaug.conditions.build import ConditionSettings, build_conditions
+from vcmaug.conditions.perturb import PerturbSettings
+from vcmaug.data.cases import Case
+from vcmaug.data.nifti import read_image, read_label_map, write_image
+from vcmaug.data.volume import Volume
+from vcmaug.errors import CohortError
+from vcmaug.rivals.warp import warp_cohort
+
+SETTINGS = PerturbSettings(max_displacement_mm=2.0, smoothness_mm=6.0, flip_probability=0.5)
+
+
+@pytest.fixture
+def cases(tmp_path: Path) -> tuple[Case, ...]:
+    """Cases whose image is their label map, halved."""
+    result = []
+    for case in make_tiny_cases(tmp_path / "labels"):
+        assert case.label is not None
+        label = read_label_map(case.label, case_id=case.case_id)
+        image = tmp_path / "images" / f"{case.case_id}.nii.gz"
+        write_image(image, Volume(label.array / 2, label.affine))
+        result.append(Case(case.case_id, case.subject_id, image, case.label, row=case.row))
+    build_conditions(
+        ConditionSettings(perturb=SETTINGS),
+        result,
+        folder=tmp_path / "conditions",
+        scheme=SCHEME,
+        n=4,
+        seed=5,
+        forbidden=(),
+        compute=IN_PROCESS,
+    )
+    return tuple(result)
+
+
+def _warp(tmp_path: Path, cases: tuple[Case, ...], n: int = 4) -> pd.DataFrame:
+    return warp_cohort(
+        tmp_path / "conditions", cases, settings=SETTINGS, scheme=SCHEME, n=n, out=tmp_path / "out"
+    )
+
+
+def test_the_image_is_bent_as_its_label_map_was(tmp_path: Path, cases: tuple[Case, ...]) -> None:
+    manifest = _warp(tmp_path, cases)
+    assert check_cohort(tmp_path / "out") == []
+    for row in manifest.to_dict("records"):
+        image = read_image(tmp_path / "out" / row["image"], case_id="x").array
+        label = read_label_map(tmp_path / "out" / row["label"], case_id="x").array
+        agree = np.rint(2 * image) == label  # but for voxels where two structures meet
+        assert agree.mean() > 0.9
+
+
+def test_more_than_there_are_conditions_is_refused(tmp_path: Path, cases: tuple[Case, ...]) -> None:
+    with pytest.raises(CohortError, match="holds 4 conditions of perturb, expected 9"):
+        _warp(tmp_path, cases, n=9)
+    assert not (tmp_path / "out").exists()

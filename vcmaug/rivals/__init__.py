@@ -1,0 +1,1 @@
+"""Rivals: makers of images without diffusion; a condition in, a generated case out."""

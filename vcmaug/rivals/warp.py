@@ -1,0 +1,148 @@
+"""`warp`: the rival that needs no generator; the source's own image under the condition's bend.
+
+What it is: a cohort for the same conditions as the control's, its images warped and not drawn.
+In the flow: an arm of the study; what a drawn cohort brings beyond deformation shows against it.
+Sources: classical elastic augmentation, Simard et al. 2003, ICDAR.
+"""
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from vcmaug.cohort.layout import CohortLayout
+from vcmaug.cohort.manifest import ManifestRow
+from vcmaug.conditions.build import read_conditions
+from vcmaug.conditions.perturb import PerturbSettings, displacement_of, mirrored_if
+from vcmaug.data.cases import Case
+from vcmaug.data.deformation import warp_image
+from vcmaug.data.labels import LabelScheme
+from vcmaug.data.nifti import read_image, read_label_map, write_image, write_label_map
+from vcmaug.data.volume import Volume
+from vcmaug.errors import CohortError
+from vcmaug.files import locked, write_bytes, write_json, write_text
+from vcmaug.progress import Progress, Report, silent
+from vcmaug.provenance import machine, versions
+
+__all__ = ["warp_cohort"]
+
+
+def warp_cohort(
+    conditions: Path,
+    cases: Sequence[Case],
+    *,
+    settings: PerturbSettings,
+    scheme: LabelScheme,
+    n: int,
+    out: Path,
+    report: Report = silent,
+) -> pd.DataFrame:
+    """Write a cohort of warped cases and return its manifest.
+
+    Args:
+        conditions: Folder of conditions that `perturb` built.
+        cases: The labelled cases that they were built from.
+        settings: With which they were built.
+        scheme: Of the label maps.
+        n: How many; a condition gives one image only, so at most as many as there are.
+        out: The cohort's folder.
+        report: Told after every case.
+
+    Raises:
+        CohortError: There are fewer conditions than asked for, or one of another builder.
+    """
+    table = read_conditions(conditions)
+    if len(table) < n or set(table["builder"]) != {"perturb"}:
+        raise CohortError(
+            f"warping {n} cases of {conditions}: it holds {len(table)} conditions of "
+            f"{', '.join(sorted(set(table['builder'])))}, expected {n} or more of perturb."
+        )
+    by_id = {case.case_id: case for case in cases}
+    layout = CohortLayout(out)
+    with locked(out, purpose="warping"):
+        rows = []
+        for index, record in enumerate(table.head(n).to_dict("records")):
+            asked = {str(name): value for name, value in record.items()}
+            source = by_id[json.loads(asked["source_case_ids"])[0]]
+            row = _warp(index, asked, source, conditions, layout=layout, settings=settings)
+            rows.append(row.to_json())
+            report(Progress("warping", index + 1, n))
+        manifest = pd.DataFrame(rows)
+        write_bytes(layout.manifest, manifest.to_parquet(index=False))
+        write_text(layout.manifest_csv, manifest.to_csv(index=False))
+        write_json(layout.card, _card(cases, conditions, scheme=scheme, n=n))
+    return manifest
+
+
+def _warp(
+    index: int,
+    asked: Mapping[str, Any],
+    source: Case,
+    conditions: Path,
+    *,
+    layout: CohortLayout,
+    settings: PerturbSettings,
+) -> ManifestRow:
+    """Write image and label map of one condition and return its row."""
+    began = time.perf_counter()
+    request_id = f"w{index:06d}"
+    label_map = read_label_map(conditions / asked["map"], case_id=asked["condition_id"])
+    parameters = json.loads(asked["parameters"])
+    image = read_image(source.image, case_id=source.case_id)
+    displacement = displacement_of(parameters, settings=settings, like=label_map)
+    bent = warp_image(mirrored_if(image.array, parameters), displacement)
+    paths = layout.image(request_id), layout.label(request_id)
+    return ManifestRow(
+        request_id=request_id,
+        index=index,
+        status="done",
+        reason="",
+        case_id=f"synthetic-{request_id}",
+        subject_id=f"synthetic-{asked['condition_id']}",
+        image=str(paths[0].relative_to(layout.folder)),
+        label=str(paths[1].relative_to(layout.folder)),
+        label_sha256=write_label_map(paths[1], label_map),
+        image_sha256=write_image(paths[0], Volume(bent, label_map.affine)),
+        condition_id=asked["condition_id"],
+        condition_sha256=asked["sha256"],
+        source_case_ids=asked["source_case_ids"],
+        source_subject_ids=asked["source_subject_ids"],
+        builder="perturb",
+        parameters=asked["parameters"],
+        seed=asked["seed"],
+        scalars="{}",
+        sampler="warp",
+        timesteps="[]",
+        strength=0.0,
+        interval="[]",
+        prior_sha256="",
+        control_sha256="",
+        micro_batch=index,
+        shard=0,
+        device="cpu",
+        seconds=round(time.perf_counter() - began, 3),
+        attempt=1,
+        versions=json.dumps(versions()),
+    )
+
+
+def _card(
+    cases: Sequence[Case], conditions: Path, *, scheme: LabelScheme, n: int
+) -> dict[str, Any]:
+    """Return what a warped cohort came from; no prior and no control has seen anybody."""
+    subjects = sorted({case.subject_id for case in cases})
+    return {
+        "kind": "cohort",
+        "n": n,
+        "counts": {"done": n},
+        "scheme": scheme.to_json(),
+        "subjects": {"prior": [], "control": [], "conditions": subjects},
+        "labelled_subjects": subjects,
+        "control_pretrained_on": None,
+        "conditions_folder": str(conditions.resolve()),
+        "versions": versions(),
+        "machine": machine(),
+    }
