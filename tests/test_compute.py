@@ -139,7 +139,7 @@ def test_when_no_worker_comes_back_nothing_waits(tmp_path, monkeypatch):
             if "spawn_main" in " ".join(child.cmdline()):
                 child.kill()
 
-    with pytest.raises(ComputeError, match="1 fault\n.*: no worker process is left"):
+    with pytest.raises(ComputeError, match=r"1 fault\n.*: no worker process is left"):
         run_all(
             work_items.square_slowly,
             items,

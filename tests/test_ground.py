@@ -224,12 +224,12 @@ class Outer(Settings):
 
 
 def test_three_typos_are_reported_at_once_with_the_nearest_names():
-    content = {"name": "x", "trainin": {}, "training": {"learning_rat": 1, "update": 2}}
+    content = {"name": "x", "trainingg": {}, "training": {"learning_rat": 1, "update": 2}}
     with pytest.raises(RecipeError, match="3 faults") as raised:
         parse_settings(Outer, content, source="recipe r.yaml")
     text = str(raised.value)
     assert "reading recipe r.yaml" in text
-    assert "trainin: unknown name; did you mean 'training'?" in text
+    assert "trainingg: unknown name; did you mean 'training'?" in text
     assert "training.learning_rat: unknown name; did you mean 'learning_rate'?" in text
     assert "training.update: unknown name; did you mean 'updates'?" in text
 

@@ -191,4 +191,5 @@ def _acquire(
     shaded = np.clip(image, 0.0, None) ** float(generator.uniform(0.8, 1.25)) * np.exp(bias)
     noise = generator.normal(0.0, float(generator.uniform(0.01, 0.03)), image.shape)
     noisy = np.clip(shaded + noise, 0.0, None) * inside
-    return (noisy / max(float(noisy.max()), 1e-6)).astype(np.float32)
+    scaled: NDArray[np.float32] = (noisy / max(float(noisy.max()), 1e-6)).astype(np.float32)
+    return scaled
