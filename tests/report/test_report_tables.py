@@ -47,8 +47,8 @@ def test_differences_carry_a_sign_and_absent_columns_are_missing() -> None:
 @pytest.mark.parametrize(
     ("low", "high", "verdict"),
     [
-        (0.001, 0.04, ": better."),
-        (-0.04, -0.001, ": worse."),
+        (0.001, 0.04, ": the interval lies above zero."),
+        (-0.04, -0.001, ": the interval lies below zero, so the cohort harmed here."),
         (-0.01, 0.04, "no effect is shown."),
         (0.0, 0.04, "no effect is shown."),
     ],

@@ -219,7 +219,7 @@ def _study(found: Found) -> list[Table]:
             f"Paired differences from real only; {found.summary['interval']}. Dice: higher is "
             "better; HD95: lower is better.",
             differences,
-            {"metric": "metric", "num_labelled": "n", **shared, "num_seeds": "seeds"},
+            {"metric": "metric", "arm": "arm", "num_labelled": "n", **shared, "num_seeds": "seeds"},
             signed=("mean", "low", "high"),
         ),
         table_of(

@@ -27,7 +27,7 @@ __all__ = ["difference_plot", "mean_plot", "montage"]
 
 mpl.use("Agg")
 
-ARM_COLOURS = {"real": "#4477aa", "real+synthetic": "#ee6677"}
+ARM_COLOURS = {"real": "#4477aa", "real+synthetic": "#ee6677", "real+warped": "#228833"}
 _PLANES = (0, 1, 2)  # sagittal, coronal, axial in RAS
 _INK = "#010203"  # stands for the page's own text colour in inline SVG
 
@@ -154,11 +154,19 @@ def _draw_differences(axes: Axes, summary: dict[str, Any]) -> None:
     """Draw paired differences of Dice over n."""
     rows = [row for row in summary["differences"] if row["metric"] == "dice"]
     axes.axhline(0.0, color=_INK, linewidth=0.8, linestyle=(0, (4, 3)))
+    arms = list(dict.fromkeys(row["arm"] for row in rows))
     for row in rows:
         error = [[row["mean"] - row["low"]], [row["high"] - row["mean"]]]
         colour = ARM_COLOURS.get(row["arm"], _INK)
+        shift = 1 + 0.06 * (arms.index(row["arm"]) - (len(arms) - 1) / 2)  # arms side by side
         axes.errorbar(
-            [row["num_labelled"]], [row["mean"]], error, color=colour, marker="o", ms=5, capsize=3
+            [row["num_labelled"] * shift],
+            [row["mean"]],
+            error,
+            color=colour,
+            marker="o",
+            ms=5,
+            capsize=3,
         )
     axes.set_ylabel("difference in Dice")
 

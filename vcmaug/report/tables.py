@@ -194,14 +194,14 @@ def _listed(items: Iterable[Any]) -> str:
 
 
 def headline_of(found: Found) -> list[str]:
-    """Return what was asked, and what came out, one sentence per n."""
+    """Return what was asked, and what came out, one sentence per arm and n."""
     if found.summary is None:
         return ["The study is missing: nothing can be said yet about what the cohort is worth."]
     rows = [row for row in found.summary["differences"] if row["metric"] == "dice"]
     if not rows:
         return ["The study has one arm only, so there is no difference to report."]
     asked = (
-        f"Asked: does training on the few labelled cases and the synthetic cohort segment "
+        "Asked: does training on the few labelled cases and on made ones segment "
         f"{_listed(name.replace('_', ' ') for name in found.summary['structures'])} better than "
         f"training on the labelled cases alone, at the same {found.summary['updates']} updates?"
     )
@@ -212,13 +212,13 @@ def _outcome(row: dict[str, Any]) -> str:
     """Return the paired difference at one n as a sentence."""
     verdict = "the interval holds zero, so no effect is shown"
     if row["low"] > 0:
-        verdict = "better"
+        verdict = "the interval lies above zero"
     elif row["high"] < 0:
-        verdict = "worse"
+        verdict = "the interval lies below zero, so the cohort harmed here"
     seeds = f"{row['num_seeds']} seed" + ("s" if row["num_seeds"] > 1 else "")
     cases = f"{row['num_labelled']} labelled case" + ("s" if row["num_labelled"] > 1 else "")
     return (
-        f"With {cases} mean Dice changed by {row['mean']:+.4f} "
+        f"{row['arm']}, {cases}: mean Dice changed by {row['mean']:+.4f} "
         f"(95 % interval {row['low']:+.4f} to {row['high']:+.4f}; {row['num_subjects']} test "
         f"subjects, {seeds}): {verdict}."
     )
