@@ -127,7 +127,7 @@ def test_each_gpu_has_one_quiet_worker(tmp_path, monkeypatch, capfd):
 
 def test_when_no_worker_comes_back_nothing_waits(tmp_path, monkeypatch):
     """The worker is killed after its first item, and no process can be started any more."""
-    monkeypatch.setattr("vcmaug.compute._START_SECONDS", 1)
+    monkeypatch.setattr("vcmaug.compute._RESTART_SECONDS", 1)
     items = [(str(tmp_path), number) for number in range(50)]
 
     async def fail(nanny):
@@ -147,6 +147,28 @@ def test_when_no_worker_comes_back_nothing_waits(tmp_path, monkeypatch):
             threads=1,
             on_done=kill,
         )
+
+
+def test_when_dask_gives_a_worker_up_new_ones_go_on(tmp_path, monkeypatch):
+    """The worker is killed once, and its nanny does not start it again."""
+    monkeypatch.setattr("vcmaug.compute._RESTART_SECONDS", 1)
+    found = {}
+
+    async def stay_down(nanny, exitcode):
+        await nanny._unregister()
+
+    def kill_once(item, result):
+        if not found:
+            for child in psutil.Process().children(recursive=True):
+                if "spawn_main" in " ".join(child.cmdline()):
+                    child.kill()
+        found[item[1]] = result
+
+    monkeypatch.setattr("distributed.Nanny._on_worker_exit", stay_down)
+    items = [(str(tmp_path), number) for number in range(20)]
+    compute = Compute("workers", num=1)
+    run_all(work_items.square_slowly, items, compute=compute, threads=1, on_done=kill_once)
+    assert found == {number: number**2 for number in range(20)}
 
 
 @pytest.mark.slow

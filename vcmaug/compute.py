@@ -15,7 +15,7 @@ import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import dask
 from distributed import Client, KilledWorker, Nanny, Scheduler, SpecCluster, as_completed
@@ -31,6 +31,8 @@ Result = TypeVar("Result")
 _Fault = tuple[str, str]  # an item in words, and what went wrong with it
 
 _START_SECONDS = 120
+_RESTART_SECONDS = 60  # after which local items whose workers are all gone are given up
+_NO_WORKER = "no worker process is left, and no new one could be started"
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
@@ -64,10 +66,10 @@ class Compute:
 
 
 @dataclass(frozen=True)
-class _Outcome(Generic[Result]):
+class _Outcome:
     """What became of one item: a result, or the words of an error that a user can mend."""
 
-    result: Result | None
+    result: Any
     fault: str = ""
 
 
@@ -158,8 +160,9 @@ def run_all(
     if compute.kind == "in-process":
         faults = _run_here(function, items, on_done=on_done, retries=retries)
     else:
-        with _client(compute, threads=threads, num_items=len(items), retries=retries) as client:
-            faults = _run_there(client, function, items, on_done=on_done, retries=retries)
+        faults = _run_in_rounds(
+            function, items, compute=compute, threads=threads, on_done=on_done, retries=retries
+        )
     if faults:
         raise ComputeError(
             list_faults(
@@ -198,12 +201,15 @@ def _run_here(
                 if tries_left == 0:
                     faults.append((str(item), f"{type(error).__name__}: {error}"))
             else:
-                _settle(item, outcome, on_done=on_done, faults=faults)
+                if outcome.fault:
+                    faults.append((str(item), outcome.fault))
+                else:
+                    on_done(item, outcome.result)
                 break
     return faults
 
 
-def _guarded(function: Callable[[Item], Result], item: Item) -> _Outcome[Result]:
+def _guarded(function: Callable[[Item], Result], item: Item) -> _Outcome:
     """Return the outcome of one item; errors that trying again may cure pass through."""
     try:
         return _Outcome(function(item))
@@ -211,18 +217,34 @@ def _guarded(function: Callable[[Item], Result], item: Item) -> _Outcome[Result]
         return _Outcome(None, str(fault) or type(fault).__name__)
 
 
-def _settle(
-    item: Item,
-    outcome: _Outcome[Any],
+def _run_in_rounds(
+    function: Callable[[Item], Result],
+    items: Sequence[Item],
     *,
-    on_done: Callable[[Item, Any], None],
-    faults: list[_Fault],
-) -> None:
-    """Pass a result on, or note a fault."""
-    if outcome.fault:
-        faults.append((str(item), outcome.fault))
-    else:
-        on_done(item, outcome.result)
+    compute: Compute,
+    threads: int,
+    on_done: Callable[[Item, Result], None],
+    retries: int,
+) -> list[_Fault]:
+    """Run items on workers, on new ones while all were lost and fewer items are left.
+
+    A worker that dies within moments of its start is not started again by Dask.
+    """
+    faults: list[_Fault] = []
+    left = list(items)
+    num_before = len(items) + 1
+    while left and len(left) < num_before:
+        num_before = len(left)
+        try:
+            with _client(compute, threads=threads, num_items=len(left), retries=retries) as client:
+                found = _run_there(client, function, left, on_done=on_done, retries=retries)
+        except ComputeError:
+            if num_before == len(items):
+                raise
+            break
+        faults += [(str(item), text) for item, text in found if text != _NO_WORKER]
+        left = [item for item, text in found if text == _NO_WORKER]
+    return faults + [(str(item), _NO_WORKER) for item in left]
 
 
 def _run_there(
@@ -232,31 +254,31 @@ def _run_there(
     *,
     on_done: Callable[[Item, Result], None],
     retries: int,
-) -> list[_Fault]:
-    """Run items on a Dask client; return what failed."""
-    faults: list[_Fault] = []
+) -> list[tuple[Item, str]]:
+    """Run items on a Dask client; return those that failed, and what went wrong with each."""
+    failed: list[tuple[Item, str]] = []
     futures = {
         client.submit(_guarded, function, item, retries=retries, pure=False): item for item in items
     }
-    ending = as_completed(list(futures))
-    for future in ending:
-        if future.status in {"lost", "pending"}:  # its worker died before the result was fetched
-            ending.add(future)  # Dask runs it again
+    for future in as_completed(list(futures)):
+        item, outcome = futures.pop(future), _outcome_of(future)
+        if outcome.fault:
+            failed.append((item, outcome.fault))
         else:
-            _settle(futures.pop(future), _outcome_of(future), on_done=on_done, faults=faults)
-    return faults
+            on_done(item, outcome.result)
+    return failed
 
 
-def _outcome_of(future: Any) -> _Outcome[Any]:
+def _outcome_of(future: Any) -> _Outcome:
     """Return what became of an item that ended, in words where it failed."""
     if future.status == "cancelled":
         return _Outcome(None, "the connection to the Dask scheduler was lost")
     try:
-        outcome: _Outcome[Any] = future.result()
+        outcome: _Outcome = future.result()
     except KilledWorker:
         return _Outcome(None, "its worker process died each time, as when memory runs out")
     except NoWorkerError:
-        return _Outcome(None, "no worker process is left, and no new one could be started")
+        return _Outcome(None, _NO_WORKER)
     except Exception as error:
         return _Outcome(None, f"{type(error).__name__}: {error}")
     return outcome
@@ -375,5 +397,5 @@ def _configuration(retries: int) -> dict[str, Any]:
     return {
         "distributed.scheduler.allowed-failures": retries,
         "distributed.scheduler.worker-saturation": 1.0,
-        "distributed.scheduler.no-workers-timeout": f"{_START_SECONDS} s",
+        "distributed.scheduler.no-workers-timeout": f"{_RESTART_SECONDS} s",
     }

@@ -75,7 +75,8 @@ def test_the_page_says_what_came_out(whole: Path, tmp_path: Path) -> None:
         "A made-up <run>.",
         "segment anterior and posterior better",
         "real+synthetic, 1 labelled case: mean Dice changed by +0.0200 "
-        "(95 % interval +0.0050 to +0.0400; 2 test subjects, 1 seed): the interval lies above zero.",
+        "(95 % interval +0.0050 to +0.0400; 2 test subjects, 1 seed): "
+        "the interval lies above zero.",
         "6 synthetic cases; 2 failed",
         "on 1 and 2 labelled subjects",
         "n2-s0: 3 done, 1 failed; the first 4 rows",
