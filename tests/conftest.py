@@ -1,6 +1,30 @@
-"""What all tests share: hypothesis without deadlines, since tests do not time anything."""
+"""What all tests share: hypothesis without deadlines, and the real volumes where they are."""
 
+import os
+from pathlib import Path
+
+import pytest
 from hypothesis import settings
 
 settings.register_profile("vcmaug", deadline=None, max_examples=50)
 settings.load_profile("vcmaug")
+
+
+def _real(name: str) -> Path:
+    """Return a folder of real volumes, or skip and say so."""
+    root = os.environ.get("VCMAUG_DATA")
+    if root is None or not (Path(root) / name).is_dir():
+        pytest.skip(f"real volumes: VCMAUG_DATA names no folder that holds {name}")
+    return Path(root) / name
+
+
+@pytest.fixture
+def task04() -> Path:
+    """Hippocampi of the Medical Segmentation Decathlon."""
+    return _real("task04_hippocampus")
+
+
+@pytest.fixture
+def ixi() -> Path:
+    """Brains of IXI with DLMUSE label maps."""
+    return _real("ixi_t1w_2mm")

@@ -47,8 +47,8 @@ def test_a_new_control_learns_from_its_first_update(prior: Prior) -> None:
     generator = torch.Generator().manual_seed(0)
     z_t = torch.randn(1, *prior.spec.latent_shape, generator=generator)
     one_hot_map = (torch.rand(1, 2, 16, 16, 16, generator=generator) > 0.5).float()
-    optimiser = torch.optim.SGD(network.parameters(), lr=1.0)
-    for _ in range(2):  # the heads move first, what is below them next
+    optimiser = torch.optim.SGD(network.parameters(), lr=0.1)
+    for _ in range(5):  # the heads move first, then layer by layer what is below them
         optimiser.zero_grad()
         gamma, beta = network(z_t, z_t, t=torch.tensor([5]), one_hot=one_hot_map)
         ((modulate(z_t, gamma, beta) - 1.0) ** 2).mean().backward()

@@ -58,7 +58,7 @@ def test_a_plain_folder_becomes_cases_on_the_grid(folder: Path, tmp_path: Path) 
 
 
 def test_what_the_grid_cuts_off_is_said(folder: Path, tmp_path: Path) -> None:
-    table = prepare(_settings(folder, grid={"shape": (4, 8, 8)}), tmp_path / "out")
+    table = prepare(_settings(folder, grid={"shape": (3, 8, 8)}), tmp_path / "out")
     assert table["label_share_outside_grid"].min() > 0
 
 

@@ -7,6 +7,7 @@ from vcmaug.downstream.data import LabelledVolumes, build_bank
 from vcmaug.downstream.fit import FitSettings, fit, predict
 from vcmaug.downstream.segmenter import Segmenter, SegmenterSettings
 
+AUGMENT = AugmentSettings(versions=2, elastic_mm=1.0)
 TINY = SegmenterSettings(channels=(8, 16), num_res_units=0)
 
 
@@ -31,7 +32,7 @@ def _fit(synthetic: LabelledVolumes | None = None, **more: object) -> tuple[Segm
         synthetic,
         num_structures=1,
         segmenter=TINY,
-        augment=AugmentSettings(versions=2),
+        augment=AUGMENT,
         settings=FitSettings.model_validate({"updates": 8, "batch_size": 2, **more}),
         seed=0,
     )
@@ -42,11 +43,11 @@ def _weights(network: Segmenter) -> torch.Tensor:
 
 
 def test_the_segmenter_learns_a_bright_box() -> None:
-    network, record = _fit(updates=60, learning_rate=0.01)
+    network, record = _fit(updates=150, learning_rate=0.01)
     test = _volumes(2, first=50)
     found = predict(network, test.images)
     overlap = 2 * np.sum(found * test.labels.numpy()) / (found.sum() + test.labels.numpy().sum())
-    assert overlap > 0.9
+    assert overlap > 0.85
     assert record.augmentation_seconds < record.seconds  # type: ignore[attr-defined]
 
 
@@ -76,7 +77,7 @@ def test_a_version_depends_on_seed_case_and_number_alone() -> None:
         return augmented(
             image,
             labels,
-            settings=AugmentSettings(),
+            settings=AUGMENT,
             spacing_mm=(1, 1, 1),
             name=name,
             version=number,
@@ -90,13 +91,13 @@ def test_a_version_depends_on_seed_case_and_number_alone() -> None:
 
 
 def test_augmentation_invents_no_label() -> None:
-    bank = build_bank(_volumes(), AugmentSettings(), versions=5, seed=0)
+    bank = build_bank(_volumes(), AUGMENT, versions=5, seed=0)
     assert set(bank.labels.unique().tolist()) <= {0, 1}
     assert bank.images.shape == (3, 5, 1, 16, 16, 16)
 
 
 def test_a_batch_comes_from_seed_and_step() -> None:
-    bank = build_bank(_volumes(), AugmentSettings(), versions=3, seed=0)
+    bank = build_bank(_volumes(), AUGMENT, versions=3, seed=0)
     first = bank.draw(4, seed=0, step=7, purpose="x")
     again = bank.draw(4, seed=0, step=7, purpose="x")
     other = bank.draw(4, seed=0, step=8, purpose="x")

@@ -81,7 +81,7 @@ def test_the_learning_rate_warms_up_and_falls() -> None:
     rates = [learning_rate_at(step, SETTINGS) for step in range(12)]
     assert rates[0] == pytest.approx(0.025)
     assert max(rates) == pytest.approx(0.05)
-    assert all(a > b for a, b in itertools.pairwise(rates))
+    assert all(a > b for a, b in itertools.pairwise(rates[2:]))
     assert rates[-1] > 0.05 * SETTINGS.final_share
 
 

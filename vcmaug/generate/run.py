@@ -158,6 +158,7 @@ def generate(plan: Plan, *, out: Path, compute: Compute, report: Report = silent
             threads=plan.settings.threads_per_worker,
             on_done=collect,
         )
+        layout.remove_leftovers()
         manifest = merge_parts(layout, plan.request_ids)
         write_json(layout.card, _card(plan, manifest))
     if not (manifest["status"] == "done").any():
