@@ -95,14 +95,24 @@ def stable_json(content: Any) -> str:
 
 
 def append_lines(path: Path, rows: list[dict[str, Any]]) -> None:
-    """Append rows as JSON lines and fsync; a crash can cut the last line only."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _drop_cut_line(path)
+    """Append rows as JSON lines and fsync; a crash can cut the last line only.
+
+    Raises:
+        WorkFolderError: The disk is full or the file cannot be written.
+    """
     text = "".join(stable_json(row) + "\n" for row in rows)
-    with path.open("ab") as stream:
-        stream.write(text.encode("utf-8"))
-        stream.flush()
-        os.fsync(stream.fileno())
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _drop_cut_line(path)
+        with path.open("ab") as stream:
+            stream.write(text.encode("utf-8"))
+            stream.flush()
+            os.fsync(stream.fileno())
+    except OSError as fault:
+        raise WorkFolderError(
+            f"adding rows to {path}: {fault.strerror or fault}. What was written before is kept; "
+            "free some space, then run the same command again."
+        ) from fault
 
 
 def _drop_cut_line(path: Path) -> None:
