@@ -1,13 +1,19 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
+from vcmaug.data.cases import Case
+from vcmaug.data.labels import LabelScheme
+from vcmaug.data.nifti import write_image, write_label_map
+from vcmaug.data.volume import Volume
 from vcmaug.downstream.augment import AugmentSettings, augmented
-from vcmaug.downstream.data import LabelledVolumes, build_bank
-from vcmaug.downstream.fit import FitSettings, fit, predict
+from vcmaug.downstream.data import Bank, LabelledVolumes
+from vcmaug.downstream.fit import FitSettings, _num_synthetic, fit, predict, train_reader
 from vcmaug.downstream.segmenter import Segmenter, SegmenterSettings
+from vcmaug.errors import ModelError
 
-AUGMENT = AugmentSettings(versions=2, elastic_mm=1.0)
 TINY = SegmenterSettings(channels=(8, 16), num_res_units=0)
 
 
@@ -32,7 +38,7 @@ def _fit(synthetic: LabelledVolumes | None = None, **more: object) -> tuple[Segm
         synthetic,
         num_structures=1,
         segmenter=TINY,
-        augment=AUGMENT,
+        augment=AugmentSettings(versions=2),
         settings=FitSettings.model_validate({"updates": 8, "batch_size": 2, **more}),
         seed=0,
     )
@@ -77,7 +83,7 @@ def test_a_version_depends_on_seed_case_and_number_alone() -> None:
         return augmented(
             image,
             labels,
-            settings=AUGMENT,
+            settings=AugmentSettings(),
             spacing_mm=(1, 1, 1),
             name=name,
             version=number,
@@ -90,22 +96,72 @@ def test_a_version_depends_on_seed_case_and_number_alone() -> None:
         assert not torch.equal(version("a", 1), other)
 
 
+def _draws(seed: int, *, fresh: float = 0.5, steps: int = 6) -> tuple[Bank, list[torch.Tensor]]:
+    bank = Bank(_volumes(), AugmentSettings(fresh=fresh), versions=3, seed=seed)
+    return bank, [bank.draw(4, step=step, purpose="x")[0] for step in range(steps)]
+
+
 def test_augmentation_invents_no_label() -> None:
-    bank = build_bank(_volumes(), AUGMENT, versions=5, seed=0)
+    bank, _ = _draws(0)
     assert set(bank.labels.unique().tolist()) <= {0, 1}
-    assert bank.images.shape == (3, 5, 1, 16, 16, 16)
 
 
-def test_a_batch_comes_from_seed_and_step() -> None:
-    bank = build_bank(_volumes(), AUGMENT, versions=3, seed=0)
-    first = bank.draw(4, seed=0, step=7, purpose="x")
-    again = bank.draw(4, seed=0, step=7, purpose="x")
-    other = bank.draw(4, seed=0, step=8, purpose="x")
-    assert torch.equal(first[0], again[0])
-    assert not torch.equal(first[0], other[0])
+def test_batches_come_from_seed_and_step() -> None:
+    first, again, other = _draws(0)[1], _draws(0)[1], _draws(1)[1]
+    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+    assert not any(torch.equal(a, b) for a, b in zip(first, other, strict=True))
+
+
+def test_the_cost_of_augmentation_follows_the_samples_drawn() -> None:
+    for fresh, expected in ((0.0, 0), (0.25, 6), (0.5, 12)):
+        bank, _ = _draws(0, fresh=fresh)  # 6 batches of 4
+        assert bank.num_fresh == expected
+    _, unchanged = _draws(0, fresh=0.0)
+    raw = _volumes().images
+    assert all(any(torch.equal(x, case) for case in raw) for x in torch.cat(unchanged))
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.3, 0.5, 1.0])
+def test_the_synthetic_share_is_exact_over_many_steps(share: float) -> None:
+    settings = FitSettings(updates=400, batch_size=4, synthetic_share=share, real_only_final=0.25)
+    drawn = [_num_synthetic(settings, step) for step in range(400)]
+    assert sum(drawn[:300]) == round(share * 4 * 300)
+    assert sum(drawn[300:]) == 0
+    assert max(drawn) - min(drawn[:300]) <= 1
+
+
+def test_a_loss_that_leaves_the_numbers_is_refused() -> None:
+    with pytest.raises(ModelError, match="Lower learning_rate"):
+        _fit(learning_rate=1e30, updates=60)
+
+
+def test_a_reader_reads_label_maps_of_the_scheme(tmp_path: Path) -> None:
+    scheme = LabelScheme.from_mapping({"box": 7})
+    volumes = _volumes(2)
+    cases = []
+    for name, image, labels in zip(volumes.names, volumes.images, volumes.labels, strict=True):
+        paths = tmp_path / f"{name}.nii.gz", tmp_path / f"{name}_label.nii.gz"
+        write_image(paths[0], Volume(image[0].numpy(), np.eye(4)))
+        write_label_map(paths[1], Volume(7 * labels.numpy().astype(np.uint16), np.eye(4)))
+        cases.append(Case(name, name, image=paths[0], label=paths[1]))
+    settings = FitSettings(updates=60, batch_size=2, learning_rate=0.01)
+    reader = train_reader(
+        cases, scheme=scheme, segmenter=TINY, augment=AugmentSettings(), settings=settings, seed=0
+    )
+    found = reader(volumes.images[:, 0].numpy()[:, ::-1])  # a view with a negative stride
+    assert set(np.unique(found)) == {0, 7}
+    assert np.mean((found == 7) == (volumes.labels.numpy()[:, ::-1] == 1)) > 0.9
 
 
 @pytest.mark.parametrize("stem_factor", [1, 2])
 def test_logits_have_the_shape_of_the_image(stem_factor: int) -> None:
     network = Segmenter(TINY.model_copy(update={"stem_factor": stem_factor}), num_structures=3)
     assert network(torch.zeros(2, 1, 16, 16, 16)).shape == (2, 4, 16, 16, 16)
+
+
+def test_a_grid_that_the_strides_do_not_divide_is_padded_and_cut_back() -> None:
+    network = Segmenter(SegmenterSettings(channels=(8, 16, 24)), num_structures=2).eval()
+    images = torch.rand(1, 1, 13, 16, 18)
+    padded = torch.nn.functional.pad(images, (0, 6, 0, 0, 0, 3))
+    assert network(images).shape == (1, 3, 13, 16, 18)
+    assert torch.equal(network(images), network(padded)[..., :13, :, :18])

@@ -16,6 +16,18 @@ def test_under_no_effect_the_interval_leaves_out_zero_about_as_often_as_it_says(
     assert 0.02 <= outside / 300 <= 0.10  # nominal 0.05; 0.10 is four deviations away
 
 
+def test_under_no_effect_three_seeds_that_vary_a_little_keep_the_level() -> None:
+    outside = 0
+    for trial in range(150):
+        generator = numpy_generator("no effect, seeds", trial)
+        subjects = generator.normal(0.8, 0.05, (1, 40))
+        first, second = (subjects + generator.normal(0, 0.02, (3, 40)) for _ in range(2))
+        second = second + generator.normal(0, 0.003, (3, 1))  # luck of a training, by seed
+        found = paired_bootstrap(first, second, num_draws=200, generator=generator)
+        outside += not found.low <= 0 <= found.high
+    assert outside / 150 <= 0.10
+
+
 def test_an_effect_larger_than_its_noise_is_found() -> None:
     generator = numpy_generator("effect")
     first = generator.normal(0.8, 0.1, (3, 30))
@@ -24,6 +36,7 @@ def test_an_effect_larger_than_its_noise_is_found() -> None:
     assert found.low > 0
     assert found.mean == pytest.approx(0.02, abs=0.005)
     assert (found.num_seeds, found.num_subjects, found.seeds_resampled) == (3, 30, True)
+    assert found.per_seed == pytest.approx((second - first).mean(axis=1))
 
 
 def test_seeds_that_disagree_widen_the_interval() -> None:

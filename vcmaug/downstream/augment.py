@@ -1,13 +1,13 @@
 """Augmentation of the study: TorchIO transforms, the same in every arm, from a cached bank.
 
-What it is: per case a few augmented versions, made once per training from (seed, case, version).
+What it is: one augmented version of a case, drawn from (seed, case, version) and nothing else.
 In the flow: between cases and batches.
 Sources: Perez-Garcia et al. 2021, arXiv 2003.04696 (TorchIO).
 
 Notes:
     TorchIO draws from torch's global generator; here it is seeded inside a fork, so that a version
     depends on (seed, case, version) alone and nothing outside is disturbed. A bank and not a
-    stream: TorchIO's elastic transform alone costs more than a training step of a small network.
+    stream: TorchIO's elastic transform alone costs about as much as an update of a small network.
 """
 
 from collections.abc import Sequence
@@ -23,10 +23,17 @@ from vcmaug.seeding import stable_seed
 __all__ = ["AugmentSettings", "augmented"]
 
 
-class AugmentSettings(Settings):
-    """How many versions of each case there are, and how strong they are."""
+_CONTROL_POINTS, _SPLINE_ORDER = 6, 3
+"""Of the elastic field; displacements below half a knot's distance cannot fold."""
 
-    versions: int = Field(6, ge=1, description="of each case; the first is the case itself")
+
+class AugmentSettings(Settings):
+    """How many versions of each case are kept, how fast they are renewed, how strong they are."""
+
+    versions: int = Field(6, ge=1, description="of each real case, kept in memory at a time")
+    fresh: float = Field(
+        0.1, ge=0, le=1, description="new versions per sample drawn; each is seen 1/fresh times"
+    )
     scale: float = Field(0.12, ge=0, description="largest relative change of size")
     degrees: float = Field(12.0, ge=0)
     translation_mm: float = Field(3.0, ge=0)
@@ -38,8 +45,9 @@ class AugmentSettings(Settings):
     flip: bool = Field(False, description="mirror left to right; only if no structure has a side")
 
 
-def _transform(settings: AugmentSettings) -> tio.Compose:
-    """Return the random transform that settings describe."""
+def _transform(settings: AugmentSettings, extent_mm: Sequence[float]) -> tio.Compose:
+    """Return the random transform that settings describe, for volumes of such an extent."""
+    knots_mm = [side / (_CONTROL_POINTS - _SPLINE_ORDER) for side in extent_mm]
     parts: list[tio.Transform] = [
         tio.RandomAffine(
             scales=settings.scale,
@@ -49,8 +57,8 @@ def _transform(settings: AugmentSettings) -> tio.Compose:
             p=0.8,
         ),
         tio.RandomElasticDeformation(
-            num_control_points=6,
-            max_displacement=settings.elastic_mm,
+            num_control_points=_CONTROL_POINTS,
+            max_displacement=tuple(min(settings.elastic_mm, 0.45 * knot) for knot in knots_mm),
             p=settings.elastic_probability,
         ),
         tio.RandomBlur(std=(0.0, 0.8), p=0.2),
@@ -87,11 +95,12 @@ def augmented(
     if version == 0:
         return image, labels
     affine = torch.diag(torch.tensor([*spacing_mm, 1.0], dtype=torch.float64)).numpy()
+    extent_mm = [(size - 1) * step for size, step in zip(labels.shape, spacing_mm, strict=True)]
     subject = tio.Subject(
         image=tio.ScalarImage(tensor=image, affine=affine),
         labels=tio.LabelMap(tensor=labels[None], affine=affine),
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stable_seed(seed, name, "version", version))
-        changed = _transform(settings)(subject)
+        changed = _transform(settings, extent_mm)(subject)
     return changed["image"].data.float(), changed["labels"].data[0].to(torch.uint8)

@@ -18,12 +18,12 @@ from vcmaug.cohort.manifest import read_manifest
 from vcmaug.data.cases import Case
 from vcmaug.data.labels import LabelScheme, index_map
 from vcmaug.data.nifti import read_image, read_label_map
-from vcmaug.data.volume import spacing_of
+from vcmaug.data.volume import same_grid, spacing_of
 from vcmaug.downstream.augment import AugmentSettings, augmented
-from vcmaug.errors import DataError
+from vcmaug.errors import CohortError, DataError, FaultyDataSet
 from vcmaug.seeding import torch_generator
 
-__all__ = ["Bank", "LabelledVolumes", "build_bank", "read_case_volumes", "read_cohort_volumes"]
+__all__ = ["Bank", "LabelledVolumes", "cohort_files", "read_case_volumes", "read_cohort_volumes"]
 
 
 @dataclass(frozen=True)
@@ -56,80 +56,121 @@ def read_case_volumes(cases: Sequence[Case], scheme: LabelScheme) -> LabelledVol
     return _read(files, scheme)
 
 
+def cohort_files(folder: Path) -> list[tuple[str, Path, Path]]:
+    """Return (case id, image, label map) of the finished cases of a cohort, in their order."""
+    manifest = read_manifest(folder)
+    done = manifest[manifest["status"] == "done"]
+    done = done.sort_values("index" if "index" in done else "case_id")
+    return [
+        (str(row["case_id"]), folder / str(row["image"]), folder / str(row["label"]))
+        for row in done.to_dict("records")
+    ]
+
+
 def read_cohort_volumes(
-    folder: Path, scheme: LabelScheme, *, most: int | None = None
+    folder: Path, scheme: LabelScheme, *, like: LabelledVolumes
 ) -> LabelledVolumes:
     """Return the finished cases of a cohort in memory, in order of their index.
 
     Args:
         folder: A finished cohort.
         scheme: Must be the cohort's.
-        most: Read so many at most.
+        like: Real cases that it is to be mixed with.
+
+    Raises:
+        CohortError: No case is finished, or the grid is another than the real cases'.
     """
-    manifest = read_manifest(folder)
-    done = manifest[manifest["status"] == "done"].sort_values("index").head(most or len(manifest))
-    files = [
-        (str(row["case_id"]), folder / str(row["image"]), folder / str(row["label"]))
-        for row in done.to_dict("records")
-    ]
-    return _read(files, scheme)
+    files = cohort_files(folder)
+    if not files:
+        raise CohortError(f"reading cohort {folder}: no case is finished. Generate it again.")
+    volumes = _read(files, scheme)
+    found, expected = volumes.images.shape[1:], like.images.shape[1:]
+    if found != expected or not np.allclose(volumes.spacing_mm, like.spacing_mm, rtol=1e-3):
+        raise CohortError(
+            f"reading cohort {folder}: it has shape {tuple(found)} at {volumes.spacing_mm} mm, the "
+            f"real cases {tuple(expected)} at {like.spacing_mm} mm. Use a prior of their grid."
+        )
+    return volumes
 
 
 def _read(files: Sequence[tuple[str, Path, Path]], scheme: LabelScheme) -> LabelledVolumes:
-    """Return images and label maps of files that share one grid."""
+    """Return images and label maps of files that share one grid.
+
+    Raises:
+        FaultyDataSet: Grids differ, or a label map holds values of no structure; all at once.
+    """
     images = [read_image(image, case_id=name) for name, image, _ in files]
-    maps = [index_map(read_label_map(path, case_id=name).array, scheme) for name, _, path in files]
+    maps = [read_label_map(path, case_id=name) for name, _, path in files]
+    shape, spacing_mm = images[0].shape, spacing_of(images[0].affine)
+    faults = []
+    for (name, path, label_path), image, label in zip(files, images, maps, strict=True):
+        if image.shape != shape or not np.allclose(spacing_of(image.affine), spacing_mm, rtol=1e-3):
+            faults.append(f"case {name}, {path}: not the shape and spacing of case {files[0][0]}")
+        if not same_grid(image, label):
+            faults.append(f"case {name}, {label_path}: not on the grid of its image")
+        if unknown := scheme.unknown_values(label.array):
+            faults.append(f"case {name}, {label_path}: values {unknown} are no structure's")
+    if faults:
+        raise FaultyDataSet("reading labelled volumes", faults, advice="Prepare them on one grid.")
     return LabelledVolumes(
         names=tuple(name for name, _, _ in files),
         images=torch.from_numpy(np.stack([image.array for image in images])[:, None]),
-        labels=torch.from_numpy(np.stack(maps)),
-        spacing_mm=spacing_of(images[0].affine),
+        labels=torch.from_numpy(np.stack([index_map(label.array, scheme) for label in maps])),
+        spacing_mm=spacing_mm,
     )
 
 
-@dataclass(frozen=True)
 class Bank:
-    """Augmented versions of cases: images [N, V, 1, X, Y, Z], labels [N, V, X, Y, Z]."""
+    """Versions of cases in memory, renewed a little with every draw.
 
-    images: Tensor
-    labels: Tensor
-    seconds: float
-
-    def draw(self, num: int, *, seed: int, step: int, purpose: str) -> tuple[Tensor, Tensor]:
-        """Return num images [num, 1, X, Y, Z] and labels [num, X, Y, Z] from (seed, step)."""
-        generator = torch_generator(seed, purpose, step)
-        cases = torch.randint(self.images.shape[0], (num,), generator=generator)
-        versions = torch.randint(self.images.shape[1], (num,), generator=generator)
-        return self.images[cases, versions], self.labels[cases, versions].long()
-
-
-def build_bank(
-    volumes: LabelledVolumes, settings: AugmentSettings, *, versions: int, seed: int
-) -> Bank:
-    """Return the bank of some volumes.
+    It starts with the cases themselves. While samples are drawn, `fresh` new versions per sample
+    take the place of the oldest ones, case by case; so their cost is in proportion to the
+    training, and each version is seen about 1 / fresh times whatever the number of cases.
 
     Args:
         volumes: Cases.
-        settings: How strong the augmentation is.
-        versions: Of each case.
+        settings: How strong the augmentation is, and how many versions are new.
+        versions: Kept of each case.
         seed: Of the training.
     """
-    began = time.perf_counter()
-    pairs = [
-        [
-            augmented(
-                image,
-                labels,
-                settings=settings,
-                spacing_mm=volumes.spacing_mm,
-                name=name,
-                version=version,
-                seed=seed,
-            )
-            for version in range(versions)
-        ]
-        for name, image, labels in zip(volumes.names, volumes.images, volumes.labels, strict=True)
-    ]
-    images = torch.stack([torch.stack([image for image, _ in row]) for row in pairs])
-    labels = torch.stack([torch.stack([label for _, label in row]) for row in pairs])
-    return Bank(images, labels, time.perf_counter() - began)
+
+    def __init__(
+        self, volumes: LabelledVolumes, settings: AugmentSettings, *, versions: int, seed: int
+    ) -> None:
+        self.volumes = volumes
+        self.settings = settings
+        self.seed = seed
+        self.images = volumes.images.repeat(versions, 1, 1, 1, 1)  # [V * N, 1, X, Y, Z]
+        self.labels = volumes.labels.repeat(versions, 1, 1, 1)  # [V * N, X, Y, Z]
+        self.num_drawn = 0
+        self.num_fresh = 0
+        self.seconds = 0.0
+
+    def draw(self, num: int, *, step: int, purpose: str) -> tuple[Tensor, Tensor]:
+        """Return num images [num, 1, X, Y, Z] and labels [num, X, Y, Z].
+
+        What is drawn depends on the seed, the step and the number of samples drawn before.
+        """
+        self.num_drawn += num
+        began = time.perf_counter()
+        while self.num_fresh < int(self.settings.fresh * self.num_drawn):
+            self._renew()
+        self.seconds += time.perf_counter() - began
+        generator = torch_generator(self.seed, purpose, step)
+        places = torch.randint(len(self.labels), (num,), generator=generator)
+        return self.images[places], self.labels[places].long()
+
+    def _renew(self) -> None:
+        """Put the next new version in the place of the oldest."""
+        round_number, case = divmod(self.num_fresh, len(self.volumes.names))
+        place = self.num_fresh % len(self.labels)
+        self.images[place], self.labels[place] = augmented(
+            self.volumes.images[case],
+            self.volumes.labels[case],
+            settings=self.settings,
+            spacing_mm=self.volumes.spacing_mm,
+            name=self.volumes.names[case],
+            version=round_number + 1,
+            seed=self.seed,
+        )
+        self.num_fresh += 1

@@ -21,8 +21,9 @@ from vcmaug.config import Settings
 from vcmaug.data.cases import Case
 from vcmaug.data.labels import LabelScheme, from_index_map
 from vcmaug.downstream.augment import AugmentSettings
-from vcmaug.downstream.data import Bank, LabelledVolumes, build_bank, read_case_volumes
+from vcmaug.downstream.data import Bank, LabelledVolumes, read_case_volumes
 from vcmaug.downstream.segmenter import Segmenter, SegmenterSettings
+from vcmaug.errors import ModelError
 from vcmaug.progress import Progress, Report, silent
 from vcmaug.seeding import stable_seed
 
@@ -78,11 +79,15 @@ def fit(
         seed: Of initial weights, augmentation and batches.
         what: Name for progress.
         report: Told after every update.
+
+    Raises:
+        ModelError: The loss is no longer finite.
     """
     began = time.perf_counter()
-    banks = [build_bank(real, augment, versions=augment.versions, seed=seed)]
-    if synthetic is not None:  # many cases: two versions of each are variety enough
-        banks.append(build_bank(synthetic, augment, versions=2, seed=seed))
+    banks = [Bank(real, augment, versions=augment.versions, seed=seed)]
+    if synthetic is not None:  # about as many versions in memory as of the real cases
+        versions = max(1, round(augment.versions * len(real.names) / len(synthetic.names)))
+        banks.append(Bank(synthetic, augment, versions=versions, seed=seed))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stable_seed(seed, "segmenter"))
         network = Segmenter(segmenter, num_structures=num_structures)
@@ -95,8 +100,13 @@ def fit(
     for step in range(settings.updates):
         for group in optimiser.param_groups:
             group["lr"] = settings.learning_rate * _decay(step, settings.updates)
-        images, labels = _batch(banks, settings, seed=seed, step=step)
+        images, labels = _batch(banks, settings, step=step)
         loss = loss_of(network(images), labels[:, None])
+        if not torch.isfinite(loss):
+            raise ModelError(
+                f"training {what}: the loss is {loss.item()} at update {step + 1}. Lower "
+                "learning_rate."
+            )
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -116,21 +126,27 @@ def _decay(step: int, updates: int) -> float:
     return min(1.0, (step + 1) / 20) * float((1.0 - step / updates) ** 0.9)
 
 
-def _batch(
-    banks: Sequence[Bank], settings: FitSettings, *, seed: int, step: int
-) -> tuple[Tensor, Tensor]:
+def _batch(banks: Sequence[Bank], settings: FitSettings, *, step: int) -> tuple[Tensor, Tensor]:
     """Return images [B, 1, X, Y, Z] and labels [B, X, Y, Z] of one update."""
-    mixed = len(banks) > 1 and step < (1.0 - settings.real_only_final) * settings.updates
-    num_synthetic = round(settings.synthetic_share * settings.batch_size) if mixed else 0
-    images, labels = banks[0].draw(
-        settings.batch_size - num_synthetic, seed=seed, step=step, purpose="real batch"
-    )
-    if num_synthetic == 0:
-        return images, labels
-    more, more_labels = banks[1].draw(
-        num_synthetic, seed=seed, step=step, purpose="synthetic batch"
-    )
-    return torch.cat([images, more]), torch.cat([labels, more_labels])
+    num_synthetic = _num_synthetic(settings, step) if len(banks) > 1 else 0
+    parts = [
+        bank.draw(num, step=step, purpose=purpose)
+        for bank, num, purpose in zip(
+            banks,
+            (settings.batch_size - num_synthetic, num_synthetic),
+            ("real batch", "synthetic batch"),
+            strict=False,  # one bank in the real arm
+        )
+    ]
+    return torch.cat([images for images, _ in parts]), torch.cat([labels for _, labels in parts])
+
+
+def _num_synthetic(settings: FitSettings, step: int) -> int:
+    """Return how many of a batch are synthetic; over many steps their share is exact."""
+    if step >= (1.0 - settings.real_only_final) * settings.updates:
+        return 0
+    per_step = settings.synthetic_share * settings.batch_size
+    return math.floor(per_step * (step + 1) + 1e-9) - math.floor(per_step * step + 1e-9)
 
 
 @torch.no_grad()
@@ -155,7 +171,7 @@ class Reader:
 
     def __call__(self, images: NDArray[np.float32]) -> NDArray[np.uint16]:
         """Return label maps [N, X, Y, Z] of images [N, X, Y, Z] in [0, 1]."""
-        indices = predict(self.network, torch.from_numpy(images)[:, None])
+        indices = predict(self.network, torch.tensor(images.copy(), dtype=torch.float32)[:, None])
         return from_index_map(indices, self.scheme)
 
 

@@ -9,6 +9,7 @@ from monai.networks.nets import UNet
 from monai.networks.utils import pixelshuffle, pixelunshuffle
 from pydantic import Field
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from vcmaug.config import Settings
 
@@ -26,6 +27,8 @@ class SegmenterSettings(Settings):
 class Segmenter(nn.Module):
     """Images [B, C, X, Y, Z] to logits [B, K + 1, X, Y, Z]; channel 0 is the background.
 
+    Any grid will do: it is padded with zeros at its end to what the strides divide, and cut back.
+
     Args:
         settings: Shape of the network.
         num_structures: K.
@@ -38,6 +41,7 @@ class Segmenter(nn.Module):
         super().__init__()
         self.stem_factor = settings.stem_factor
         fold = settings.stem_factor**3
+        self.multiple = settings.stem_factor * 2 ** (len(settings.channels) - 1)
         self.net = UNet(
             spatial_dims=3,
             in_channels=image_channels * fold,
@@ -49,8 +53,12 @@ class Segmenter(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits [B, K + 1, X, Y, Z] of images [B, C, X, Y, Z]."""
-        folded = pixelunshuffle(images, spatial_dims=3, scale_factor=self.stem_factor)
+        short = [-size % self.multiple for size in images.shape[2:]]
+        padding = [amount for size in reversed(short) for amount in (0, size)]  # Z, Y, X
+        folded = pixelunshuffle(pad(images, padding), spatial_dims=3, scale_factor=self.stem_factor)
         logits: Tensor = pixelshuffle(
             self.net(folded), spatial_dims=3, scale_factor=self.stem_factor
         )
+        for axis, size in enumerate(images.shape[2:], start=2):
+            logits = logits.narrow(axis, 0, size)
         return logits

@@ -7,6 +7,12 @@ Sources: Efron and Tibshirani 1993, chapters 8 and 13 (paired and percentile boo
 Notes:
     A subject is drawn with all its scores, so that both arms see the same subjects. With one seed
     only subjects are drawn, and the interval then says nothing about other seeds.
+
+    The level holds only as far as seeds are many, or agree. Simulated without any effect, 50
+    subjects, noise of 0.02 per score and arm: the interval left out zero in 6 % (one seed) and 1 %
+    (three) where arms did not vary with the seed; in 15 % and 4 % where they varied by 0.003; in
+    66 % and 18 % (five seeds: 12 %) where they varied by 0.01. So the means of the single seeds
+    are kept beside each interval.
 """
 
 from dataclasses import dataclass
@@ -27,6 +33,7 @@ class Estimate:
     num_subjects: int
     num_seeds: int
     seeds_resampled: bool
+    per_seed: tuple[float, ...]
 
 
 def bootstrap_mean(
@@ -61,6 +68,7 @@ def bootstrap_mean(
         num_subjects=num_subjects,
         num_seeds=num_seeds,
         seeds_resampled=num_seeds > 1,
+        per_seed=tuple(float(mean) for mean in scores.mean(axis=1)),
     )
 
 

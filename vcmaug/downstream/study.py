@@ -23,13 +23,26 @@ from vcmaug.config import Settings
 from vcmaug.data.cases import Case, cases_of
 from vcmaug.data.labels import LabelScheme
 from vcmaug.data.splits import Splits, labelled_subset
-from vcmaug.downstream.arms import ARMS, ArmName, refuse_leaks, uses_cohort
+from vcmaug.downstream.arms import (
+    ARMS,
+    ArmName,
+    labelled_cases,
+    refuse_leaks,
+    refuse_real_leaks,
+    uses_cohort,
+)
 from vcmaug.downstream.augment import AugmentSettings
-from vcmaug.downstream.data import LabelledVolumes, read_case_volumes, read_cohort_volumes
+from vcmaug.downstream.data import (
+    LabelledVolumes,
+    cohort_files,
+    read_case_volumes,
+    read_cohort_volumes,
+)
 from vcmaug.downstream.fit import FitSettings, fit, predict
 from vcmaug.downstream.scoring import EMPTY_RULE, score_map
 from vcmaug.downstream.segmenter import SegmenterSettings
 from vcmaug.downstream.statistics import bootstrap_mean, paired_bootstrap
+from vcmaug.errors import DataError
 from vcmaug.files import read_json, sha256_of_file, write_bytes, write_json, write_text
 from vcmaug.progress import Report, silent
 from vcmaug.provenance import fingerprint, machine, versions
@@ -39,6 +52,10 @@ __all__ = ["StudyInputs", "StudySettings", "run_study"]
 
 CohortOf = Callable[[ArmName, int, int], Path]
 """(arm, num_labelled, seed) -> folder of the cohort that the arm trains on."""
+
+
+_FEWEST_TEST_SUBJECTS = 2
+_MANY_SEEDS = 5
 
 
 class StudySettings(Settings):
@@ -90,6 +107,7 @@ def run_study(
 
     Raises:
         LeakError: A cohort has seen what it may not; nothing is trained then.
+        DataError: Cases cannot be trained on or scored; nothing is trained then.
     """
     runs = [
         _Run(arm, num_labelled, seed)
@@ -97,8 +115,7 @@ def run_study(
         for seed in settings.seeds
         for arm in settings.arms
     ]
-    for run in runs:
-        _refuse(run, inputs)
+    _check(runs, inputs)
     done = [_run_or_read(run, settings, inputs, out=out, report=report) for run in runs]
     scores = pd.DataFrame([row for result in done for row in result["scores"]])
     write_bytes(out / "scores.parquet", scores.to_parquet(index=False))
@@ -108,15 +125,32 @@ def run_study(
     return summary
 
 
-def _refuse(run: _Run, inputs: StudyInputs) -> None:
-    """Refuse a run whose cohort leaks."""
-    if uses_cohort(run.arm):
-        refuse_leaks(
-            inputs.cohort_of(run.arm, run.num_labelled, run.seed),
-            labelled_subjects=_labelled(run, inputs),
-            held_out_subjects=inputs.splits.test + inputs.splits.validation,
-            scheme=inputs.scheme,
+def _check(runs: Sequence[_Run], inputs: StudyInputs) -> None:
+    """Refuse, before anything is trained, what would leak or could not be scored.
+
+    Raises:
+        LeakError: A held-out subject is in reach of a training.
+        DataError: The test has one subject only, or a case has no label map.
+    """
+    splits = inputs.splits
+    if len(set(splits.test)) < _FEWEST_TEST_SUBJECTS:
+        raise DataError(
+            f"running a study: the test has {len(splits.test)} subjects, an interval needs "
+            f"{_FEWEST_TEST_SUBJECTS} or more. Raise splits.num_test."
         )
+    labelled_cases(inputs.cases, splits.test, role="test")
+    for run in runs:
+        subjects = _labelled(run, inputs)
+        refuse_real_leaks(subjects, splits)
+        labelled_cases(inputs.cases, subjects, role="labelled")
+        if uses_cohort(run.arm):
+            refuse_leaks(
+                inputs.cohort_of(run.arm, run.num_labelled, run.seed),
+                labelled_subjects=subjects,
+                splits=splits,
+                cases=inputs.cases,
+                scheme=inputs.scheme,
+            )
 
 
 def _labelled(run: _Run, inputs: StudyInputs) -> tuple[str, ...]:
@@ -143,17 +177,16 @@ def _identity(run: _Run, settings: StudySettings, inputs: StudyInputs) -> str:
     """Return the fingerprint of all that a run depends on."""
     shared = settings.model_dump(mode="json", include={"segmenter", "augment", "fit"})
     subjects = [*_labelled(run, inputs), *inputs.splits.test]
-    files = [
-        sha256_of_file(path)
+    cases = [
+        [case.case_id, case.subject_id, sha256_of_file(case.image), sha256_of_file(case.label)]
         for case in cases_of(inputs.cases, subjects)
-        for path in (case.image, case.label)
-        if path is not None
+        if case.label is not None
     ]
-    cohort = ""
+    cohort = []
     if uses_cohort(run.arm):
-        folder = inputs.cohort_of(run.arm, run.num_labelled, run.seed)
-        cohort = sha256_of_file(folder / "manifest.parquet")
-    return fingerprint([asdict(run), shared, files, inputs.scheme.to_json(), cohort])
+        files = cohort_files(inputs.cohort_of(run.arm, run.num_labelled, run.seed))
+        cohort = [[n, sha256_of_file(image), sha256_of_file(label)] for n, image, label in files]
+    return fingerprint([asdict(run), shared, cases, inputs.scheme.to_json(), cohort])
 
 
 def _train_and_score(
@@ -164,7 +197,7 @@ def _train_and_score(
     synthetic = None
     if uses_cohort(run.arm):
         folder = inputs.cohort_of(run.arm, run.num_labelled, run.seed)
-        synthetic = read_cohort_volumes(folder, inputs.scheme)
+        synthetic = read_cohort_volumes(folder, inputs.scheme, like=real)
     network, record = fit(
         real,
         synthetic,
@@ -246,13 +279,16 @@ def _summary(
         "seeds": list(settings.seeds),
         "runs": [
             {key: run[key] for key in ("arm", "num_labelled", "seed", "num_real", "num_synthetic")}
+            | {"updates_per_second": run["cost"]["updates"] / run["cost"]["seconds"]}
             for run in runs
         ],
         "seconds": seconds,
         "augmentation_share": spent / seconds if seconds else 0.0,
         "empty_rule": EMPTY_RULE,
+        "seeds_resampled": len(settings.seeds) > 1,
         "interval": "95 % percentile bootstrap over subjects"
-        + (" and seeds" if len(settings.seeds) > 1 else "; one seed, so none over seeds"),
+        + (" and seeds" if len(settings.seeds) > 1 else "; one seed, so none over seeds")
+        + ("; few seeds, so rather too narrow" if len(settings.seeds) < _MANY_SEEDS else ""),
         "versions": versions(),
         "machine": machine(),
     }

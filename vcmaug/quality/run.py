@@ -1,6 +1,6 @@
 """`evaluate`: adherence of a cohort's images to their labels, and distance from real images.
 
-What it is: two tables and a summary, each number beside what real images score.
+What it is: a table and a summary, each number beside what real images score.
 In the flow: after generation; the segmenter is passed in, so this room knows no study.
 Sources: none beyond `features` and `distances`.
 
@@ -9,40 +9,40 @@ Notes:
     It also reads held-out real images: what it misses there is its own fault, not the cohort's.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
-from monai.metrics import compute_dice
 from numpy.typing import NDArray
 
 from vcmaug.cohort.manifest import read_cohort_card, read_manifest
 from vcmaug.data.cases import Case
-from vcmaug.data.labels import LabelScheme, one_hot
+from vcmaug.data.labels import LabelScheme
 from vcmaug.data.nifti import read_image, read_label_map
 from vcmaug.errors import CohortError
 from vcmaug.files import write_bytes, write_json, write_text
 from vcmaug.progress import Progress, Report, silent
 from vcmaug.provenance import versions
+from vcmaug.quality.adherence import Read, adherence_rows
 from vcmaug.quality.distances import frechet_distance, mmd_rbf, standardised
 from vcmaug.quality.features import describe
+from vcmaug.quality.memorisation import memorisation_rows
 from vcmaug.seeding import numpy_generator
 
 __all__ = ["METRICS", "evaluate_cohort"]
-
-Read = Callable[[NDArray[np.float32]], NDArray[np.uint16]]
-"""Images [N, X, Y, Z] -> label maps [N, X, Y, Z]."""
 
 METRICS: dict[str, dict[str, Any]] = {
     "adherence_dice": {"better": "higher", "range": [0, 1]},
     "frechet_distance": {"better": "lower", "range": [0, None]},
     "mmd_squared": {"better": "lower", "range": [0, None]},
+    "share_nearer_to_train": {"better": "near 0.5", "range": [0, 1]},
 }
 
 _PERMUTATIONS = 199
+_CUTS = 100
+_FEWEST_HOLD_OUT = 2
 
 
 def evaluate_cohort(
@@ -52,6 +52,7 @@ def evaluate_cohort(
     reader: Read | None,
     about_reader: Mapping[str, Any],
     out: Path,
+    trained_on: Sequence[Case] = (),
     report: Report = silent,
 ) -> dict[str, Any]:
     """Write adherence.parquet, adherence.csv and quality.json, and return the last.
@@ -62,10 +63,13 @@ def evaluate_cohort(
         reader: An independent segmenter, or None, in which case adherence is said to be missing.
         about_reader: What it was trained on.
         out: Folder of the results.
+        trained_on: Real cases whose images prior and control have seen; without them memorisation
+            is said to be missing.
         report: Told as cases are read.
 
     Raises:
-        CohortError: The cohort has fewer than two finished cases.
+        CohortError: The cohort has fewer than two finished cases, or another grid than the real
+            cases, so that distances would mean nothing.
     """
     scheme = LabelScheme.from_json(read_cohort_card(cohort)["scheme"])
     manifest = read_manifest(cohort)
@@ -77,13 +81,30 @@ def evaluate_cohort(
         for row in done.to_dict("records")
     ]
     real_files = [(case.case_id, case.image, case.label) for case in real if case.label]
-    synthetic_images, synthetic_maps = _read(files, report=report)
-    real_images, real_maps = _read(real_files, report=report) if real_files else (None, None)
+    images, maps = _read(files, report=report)
+    real_images, real_maps = _read(real_files, report=report)
+    train_images = _read_images(trained_on)
+    for others in (real_images, train_images):
+        if len(others) and others.shape[1:] != images.shape[1:]:
+            raise CohortError(
+                f"evaluating {cohort}: its images have shape {images.shape[1:]}, the real ones "
+                f"{others.shape[1:]}. Prepare the real cases on the prior's grid."
+            )
     rows: list[dict[str, Any]] = []
     if reader is not None:
-        rows += _adherence(files, synthetic_images, synthetic_maps, reader, scheme, "synthetic")
-        if real_images is not None and real_maps is not None:
-            rows += _adherence(real_files, real_images, real_maps, reader, scheme, "real")
+        for source, named, pictures, asked in (
+            ("synthetic", files, images, maps),
+            ("real", real_files, real_images, real_maps),
+        ):
+            if named:
+                rows += adherence_rows(
+                    [name for name, _, _ in named],
+                    images=pictures,
+                    asked=asked,
+                    reader=reader,
+                    scheme=scheme,
+                    source=source,
+                )
     table = pd.DataFrame(rows, columns=["case_id", "source", "structure", "dice"])
     write_bytes(out / "adherence.parquet", table.to_parquet(index=False))
     write_text(out / "adherence.csv", table.to_csv(index=False))
@@ -93,9 +114,10 @@ def evaluate_cohort(
         "num_real": len(real_files),
         "adherence": _means(table),
         "reader": dict(about_reader),
-        "distances": [] if real_images is None else _distances(synthetic_images, real_images),
+        "distances": _distances(images, real_images),
+        "memorisation": _memorisation(images, train_images, real_images),
         "metrics": METRICS,
-        "missing": [] if reader is not None else ["adherence: no independent reader at hand"],
+        "missing": _missing(reader, len(real_files), len(trained_on)),
         "versions": versions(),
     }
     write_json(out / "quality.json", quality)
@@ -105,38 +127,47 @@ def evaluate_cohort(
 def _read(
     files: Sequence[tuple[str, Path, Path]], *, report: Report
 ) -> tuple[NDArray[np.float32], NDArray[np.uint16]]:
-    """Return images and label maps, each [N, X, Y, Z]."""
-    images, maps = [], []
+    """Return images and label maps, each [N, X, Y, Z]; [0] where there are none."""
+    images: list[NDArray[np.float32]] = []
+    maps: list[NDArray[np.uint16]] = []
     for number, (case_id, image, label) in enumerate(files, start=1):
         images.append(read_image(image, case_id=case_id).array)
         maps.append(read_label_map(label, case_id=case_id).array)
         report(Progress("reading volumes", number, len(files)))
+    if not images:
+        return np.zeros(0, dtype=np.float32), np.zeros(0, dtype=np.uint16)
     return np.stack(images), np.stack(maps)
 
 
-def _adherence(
-    files: Sequence[tuple[str, Path, Path]],
-    images: NDArray[np.float32],
-    asked: NDArray[np.uint16],
-    reader: Read,
-    scheme: LabelScheme,
-    source: str,
+def _read_images(cases: Sequence[Case]) -> NDArray[np.float32]:
+    """Return the images of cases, [N, X, Y, Z]; [0] where there are none."""
+    images = [read_image(case.image, case_id=case.case_id).array for case in cases]
+    return np.stack(images) if images else np.zeros(0, dtype=np.float32)
+
+
+def _missing(reader: Read | None, num_real: int, num_trained_on: int) -> list[str]:
+    """Return what could not be measured, and why."""
+    missing = [] if reader is not None else ["adherence: no independent reader at hand"]
+    if num_real // 2 < _FEWEST_HOLD_OUT:
+        missing.append(f"distances: {num_real} held-out real cases, expected 4 or more")
+    if not num_trained_on or num_real < _FEWEST_HOLD_OUT:
+        missing.append("memorisation: no images of training and hold-out at hand")
+    return missing
+
+
+def _memorisation(
+    synthetic: NDArray[np.float32], train: NDArray[np.float32], real: NDArray[np.float32]
 ) -> list[dict[str, Any]]:
-    """Return Dice between what the reader finds in an image and its label map, per structure."""
-    found = reader(images)
-    rows = []
-    for (case_id, _, _), first, second in zip(files, found, asked, strict=True):
-        dice = compute_dice(
-            torch.from_numpy(one_hot(first, scheme))[None],  # [1, K, X, Y, Z]
-            torch.from_numpy(one_hot(second, scheme))[None],
-            include_background=True,
-            ignore_empty=False,
-        )[0]
-        rows += [
-            {"case_id": case_id, "source": source, "structure": name, "dice": float(value)}
-            for name, value in zip(scheme.names, dice, strict=True)
-        ]
-    return rows
+    """Return the share of synthetic images nearer to training than to hold-out images."""
+    if not len(train) or len(real) < _FEWEST_HOLD_OUT:
+        return []
+    return memorisation_rows(
+        describe(synthetic),
+        train=describe(train),
+        hold_out=describe(real),
+        num_draws=_CUTS,
+        generator=numpy_generator("quality", "memorisation"),
+    )
 
 
 def _means(table: pd.DataFrame) -> list[dict[str, Any]]:
@@ -155,11 +186,12 @@ def _distances(synthetic: NDArray[np.float32], real: NDArray[np.float32]) -> lis
     The sets of one row are of equal size, so that the rows can be compared.
     """
     order = numpy_generator("quality", "halves").permutation(len(real))
-    half = len(real) // 2
-    if half < 2:
+    half = min(len(real) // 2, len(synthetic))
+    if half < _FEWEST_HOLD_OUT:
         return []
     first, second = describe(real[order[:half]]), describe(real[order[half : 2 * half]])
-    drawn = describe(synthetic[:half])
+    chosen = numpy_generator("quality", "drawn").permutation(len(synthetic))[:half]
+    drawn = describe(synthetic[chosen])
     first, second, drawn = standardised(first, second, drawn)
     rows = []
     for name, other in (("real vs real", second), ("synthetic vs real", drawn)):

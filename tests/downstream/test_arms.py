@@ -1,0 +1,113 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from made_up_study import BOX, SPLITS, edit_rows, write_box_cases, write_box_cohort
+
+from vcmaug.data.labels import LabelScheme
+from vcmaug.downstream.arms import refuse_leaks, refuse_real_leaks
+from vcmaug.errors import DataError, LeakError
+
+LABELLED = ("s0", "s1")
+
+
+def _refuse(cohort: Path, *, scheme: LabelScheme = BOX) -> None:
+    cases = write_box_cases(cohort / "cases")
+    refuse_leaks(cohort, labelled_subjects=LABELLED, splits=SPLITS, cases=cases, scheme=scheme)
+
+
+def _subjects(**roles: tuple[str, ...]) -> dict[str, list[str]]:
+    roles = {"prior": SPLITS.train, "control": LABELLED, "conditions": LABELLED} | roles
+    return {role: list(subjects) for role, subjects in roles.items()}
+
+
+def test_a_clean_cohort_passes(tmp_path: Path) -> None:
+    _refuse(write_box_cohort(tmp_path, LABELLED))
+
+
+@pytest.mark.parametrize("role", ["prior", "control", "conditions"])
+@pytest.mark.parametrize("subject", ["s4", "s5"])
+def test_a_held_out_subject_in_any_role_is_named(tmp_path: Path, role: str, subject: str) -> None:
+    subjects = _subjects(**{role: (*LABELLED, subject)})
+    cohort = write_box_cohort(tmp_path, LABELLED, subjects=subjects)
+    with pytest.raises(LeakError, match=rf"{subject} of test or validation .*{role}.*cohort\.json"):
+        _refuse(cohort)
+
+
+@pytest.mark.parametrize(
+    "row", [{"source_subject_ids": '["s6"]'}, {"source_case_ids": '["k6"]'}], ids=["by id", "case"]
+)
+@pytest.mark.parametrize("status", ["done", "failed"])
+def test_one_synthetic_row_from_a_test_subject_is_enough(
+    tmp_path: Path, row: dict[str, str], status: str
+) -> None:
+    cohort = write_box_cohort(tmp_path, LABELLED)
+    edit_rows(cohort, status=status, **row)
+    with pytest.raises(LeakError, match=r"s6 .* source of a synthetic case .manifest\.parquet"):
+        _refuse(cohort)
+
+
+def test_sources_beyond_the_replicate_are_refused(tmp_path: Path) -> None:
+    cohort = write_box_cohort(tmp_path, LABELLED)
+    edit_rows(cohort, source_subject_ids='["s3"]')
+    with pytest.raises(LeakError, match="s3 is a source of conditions"):
+        _refuse(cohort)
+
+
+@pytest.mark.parametrize("trained", [("s0",), ("s0", "s2"), ("s0", "s1", "s2")])
+def test_a_control_of_other_cases_than_the_n_is_refused(
+    tmp_path: Path, trained: tuple[str, ...]
+) -> None:
+    subjects = _subjects(control=trained)
+    cohort = write_box_cohort(
+        tmp_path, LABELLED, subjects=subjects, labelled_subjects=list(trained)
+    )
+    with pytest.raises(LeakError, match="not exactly the 2"):
+        _refuse(cohort)
+
+
+def test_a_pretrained_control_names_its_source_and_shares_no_subject(tmp_path: Path) -> None:
+    elsewhere = _subjects(control=(*LABELLED, "other-1"))
+    _refuse(
+        write_box_cohort(
+            tmp_path / "a", LABELLED, subjects=elsewhere, control_pretrained_on="other data"
+        )
+    )
+    with pytest.raises(LeakError, match="control_pretrained_on"):
+        _refuse(write_box_cohort(tmp_path / "b", LABELLED, subjects=elsewhere))
+    within = _subjects(control=(*LABELLED, "s3"))
+    with pytest.raises(LeakError, match="s3 of this study, not labelled"):
+        _refuse(
+            write_box_cohort(tmp_path / "c", LABELLED, subjects=within, control_pretrained_on="x")
+        )
+
+
+def test_a_cohort_that_does_not_say_what_it_saw_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(LeakError, match="cannot be ruled out"):
+        _refuse(write_box_cohort(tmp_path, LABELLED, subjects={"prior": []}))
+
+
+def test_a_cohort_without_prior_and_control_can_be_used(tmp_path: Path) -> None:
+    subjects = _subjects(prior=(), control=())
+    _refuse(write_box_cohort(tmp_path, LABELLED, subjects=subjects, labelled_subjects=[]))
+
+
+def test_all_leaks_are_named_at_once(tmp_path: Path) -> None:
+    subjects = _subjects(prior=("s5",), control=("s0", "s1", "s4"))
+    with pytest.raises(LeakError) as caught:
+        _refuse(write_box_cohort(tmp_path, LABELLED, subjects=subjects))
+    assert "2 faults" in str(caught.value)
+
+
+def test_another_scheme_is_refused_and_another_colour_is_not(tmp_path: Path) -> None:
+    cohort = write_box_cohort(tmp_path, LABELLED)
+    with pytest.raises(DataError, match="box"):
+        _refuse(cohort, scheme=LabelScheme.from_mapping({"box": 4}))
+    colour = replace(BOX.structures[0], colour="#123456")
+    _refuse(cohort, scheme=LabelScheme((colour,)))
+
+
+def test_a_held_out_subject_among_the_real_cases_is_refused() -> None:
+    refuse_real_leaks(LABELLED, SPLITS)
+    with pytest.raises(LeakError, match="s5 of test"):
+        refuse_real_leaks(("s0", "s5"), SPLITS)

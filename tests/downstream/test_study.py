@@ -1,0 +1,153 @@
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from made_up_study import BOX, SPLITS, edit_rows, write_box_cases, write_box_cohort
+
+from vcmaug.data.splits import Splits, labelled_subset
+from vcmaug.downstream.study import StudyInputs, StudySettings, run_study
+from vcmaug.errors import CohortError, DataError, LeakError
+from vcmaug.files import read_json
+from vcmaug.progress import Progress
+
+SETTINGS = StudySettings.model_validate(
+    {
+        "num_labelled": [2],
+        "seeds": [0],
+        "segmenter": {"channels": [8, 16], "num_res_units": 0},
+        "augment": {"versions": 2},
+        "fit": {"updates": 4, "batch_size": 2},
+        "bootstrap_draws": 100,
+    }
+)
+
+
+def _inputs(folder: Path, *, splits: Splits = SPLITS, side: int = 12) -> StudyInputs:
+    cases = write_box_cases(folder / "cases")
+    for n in (2, 3):
+        for seed in (0, 1):
+            labelled = labelled_subset(SPLITS, num_labelled=n, seed=seed)
+            write_box_cohort(folder / f"n{n}-s{seed}", labelled, side=side)
+    return StudyInputs(cases, splits, BOX, lambda arm, n, seed: folder / f"n{n}-s{seed}")
+
+
+class Updates:
+    """Counts the updates of every training."""
+
+    def __init__(self, *, stop_after: int = 10**9) -> None:
+        self.counts: dict[str, int] = {}
+        self.stop_after = stop_after
+
+    def __call__(self, progress: Progress) -> None:
+        self.counts[progress.what] = self.counts.get(progress.what, 0) + 1
+        if sum(self.counts.values()) >= self.stop_after:
+            raise KeyboardInterrupt
+
+
+def _files(folder: Path) -> dict[str, bytes]:
+    return {p.name: p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def test_a_grid_is_run_scored_and_summarised(tmp_path: Path) -> None:
+    settings = SETTINGS.model_copy(update={"num_labelled": (2, 3), "seeds": (0, 1)})
+    updates = Updates()
+    summary = run_study(settings, _inputs(tmp_path), out=tmp_path / "study", report=updates)
+    assert len(updates.counts) == 8
+    assert set(updates.counts.values()) == {4}  # as many in every arm
+    scores = pd.read_parquet(tmp_path / "study" / "scores.parquet")
+    assert len(scores) == 8 * 2  # runs x test cases, one structure
+    assert set(scores["subject_id"]) == set(SPLITS.test)
+    assert len(summary["means"]) == 2 * 2 * 2  # metrics, n, arms
+    assert len(summary["differences"]) == 2 * 2
+    assert 0 <= summary["augmentation_share"] <= 1
+    assert summary["seeds_resampled"] is True
+    assert "Dice 1" in summary["empty_rule"]
+    assert summary == _plain(read_json(tmp_path / "study" / "summary.json"), summary)
+
+
+def _plain(read: dict[str, Any], summary: dict[str, Any]) -> dict[str, Any]:
+    """Return what was read with tuples where the summary has them."""
+    for part in ("means", "differences"):
+        for row in read[part]:
+            row["per_seed"] = tuple(row["per_seed"])
+    assert read.keys() == summary.keys()
+    return read
+
+
+def test_the_difference_is_that_of_the_score_table(tmp_path: Path) -> None:
+    summary = run_study(SETTINGS, _inputs(tmp_path), out=tmp_path / "study")
+    scores = pd.read_csv(tmp_path / "study" / "scores.csv")
+    means = scores.groupby("arm")["dice"].mean()
+    row = next(row for row in summary["differences"] if row["metric"] == "dice")
+    assert row["mean"] == pytest.approx(means["real+synthetic"] - means["real"])
+    assert row["seeds_resampled"] is summary["seeds_resampled"] is False
+
+
+def test_a_rerun_trains_nothing_and_a_change_trains_what_it_touches(tmp_path: Path) -> None:
+    inputs, out = _inputs(tmp_path), tmp_path / "study"
+    run_study(SETTINGS, inputs, out=out)
+    before, updates = _files(out), Updates()
+    run_study(SETTINGS, inputs, out=out, report=updates)
+    assert not updates.counts
+    assert _files(out) == before
+    image = tmp_path / "n2-s0" / "images" / "r0.nii.gz"
+    image.write_bytes((tmp_path / "n2-s0" / "images" / "r1.nii.gz").read_bytes())
+    run_study(SETTINGS, inputs, out=out, report=updates)
+    assert list(updates.counts) == ["real+synthetic, n = 2, seed 0"]
+
+
+def test_a_killed_study_keeps_whole_runs_only_and_ends_the_same(tmp_path: Path) -> None:
+    inputs = _inputs(tmp_path)
+    run_study(SETTINGS, inputs, out=tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        run_study(SETTINGS, inputs, out=tmp_path / "cut", report=Updates(stop_after=6))
+    assert [path.name for path in (tmp_path / "cut").rglob("*.*")] == ["real-n2-s0.json"]
+    updates = Updates()
+    run_study(SETTINGS, inputs, out=tmp_path / "cut", report=updates)
+    assert list(updates.counts) == ["real+synthetic, n = 2, seed 0"]
+    whole, cut = (pd.read_parquet(tmp_path / name / "scores.parquet") for name in ("whole", "cut"))
+    pd.testing.assert_frame_equal(whole, cut)
+
+
+def test_a_leak_stops_the_study_before_any_training(tmp_path: Path) -> None:
+    settings = SETTINGS.model_copy(update={"num_labelled": (2, 3)})
+    inputs, updates = _inputs(tmp_path), Updates()
+    edit_rows(tmp_path / "n3-s0", source_subject_ids='["s5"]')
+    with pytest.raises(LeakError, match="s5"):
+        run_study(settings, inputs, out=tmp_path / "study", report=updates)
+    assert not updates.counts
+    assert not (tmp_path / "study").exists()
+
+
+def test_a_test_subject_with_two_roles_is_refused_in_the_real_arm(tmp_path: Path) -> None:
+    inputs = _inputs(tmp_path, splits=replace(SPLITS, test=("s1", "s5")))
+    settings = SETTINGS.model_copy(update={"arms": ("real",), "num_labelled": (4,)})
+    with pytest.raises(LeakError, match="s1 of test is among the real training cases"):
+        run_study(settings, inputs, out=tmp_path / "study")
+
+
+def test_what_could_not_be_scored_is_refused_first(tmp_path: Path) -> None:
+    inputs = _inputs(tmp_path)
+    with pytest.raises(DataError, match="an interval needs 2"):
+        run_study(SETTINGS, replace(inputs, splits=replace(SPLITS, test=("s5",))), out=tmp_path)
+    bare = tuple(replace(case, label=None) if case.case_id == "k6" else case
+                 for case in inputs.cases)  # fmt: skip
+    with pytest.raises(DataError, match="case k6: no label map"):
+        run_study(SETTINGS, replace(inputs, cases=bare), out=tmp_path)
+
+
+def test_a_cohort_on_another_grid_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CohortError, match=r"\(1, 14, 14, 14\)"):
+        run_study(SETTINGS, _inputs(tmp_path, side=14), out=tmp_path / "study")
+
+
+def test_arms_start_from_the_same_weights_and_data(tmp_path: Path) -> None:
+    fit = SETTINGS.fit.model_copy(update={"synthetic_share": 0.0})
+    settings = SETTINGS.model_copy(update={"fit": fit})
+    run_study(settings, _inputs(tmp_path), out=tmp_path / "study")
+    scores = pd.read_parquet(tmp_path / "study" / "scores.parquet")
+    first, second = (scores[scores["arm"] == arm]["dice"] for arm in settings.arms)
+    np.testing.assert_array_equal(first, second)
