@@ -92,6 +92,40 @@ def test_a_cohort_without_prior_and_control_can_be_used(tmp_path: Path) -> None:
     _refuse(write_box_cohort(tmp_path, LABELLED, subjects=subjects, labelled_subjects=[]))
 
 
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"source_subject_ids": "[]", "source_case_ids": "[]"},
+        {"source_subject_ids": None, "source_case_ids": "not JSON"},
+        {"source_subject_ids": "[]", "source_case_ids": '["elsewhere-1"]'},
+    ],
+    ids=["empty", "unreadable", "unknown case"],
+)
+def test_a_row_without_a_source_is_refused(tmp_path: Path, row: dict[str, str]) -> None:
+    cohort = write_box_cohort(tmp_path, LABELLED)
+    edit_rows(cohort, **row)
+    with pytest.raises(
+        LeakError, match=r"row 2 .synthetic-2. of the manifest names no source subject"
+    ):
+        _refuse(cohort)
+
+
+def test_a_card_that_keeps_quiet_about_its_control_is_refused(tmp_path: Path) -> None:
+    quiet = write_box_cohort(tmp_path / "a", LABELLED, subjects=_subjects(control=()))
+    _refuse(quiet)  # no row says that a control drew it
+    edit_rows(quiet, control_sha256="ab" * 32)
+    with pytest.raises(LeakError, match=r"manifest\.parquet names a control"):
+        _refuse(quiet)
+    part = write_box_cohort(tmp_path / "b", LABELLED, subjects=_subjects(control=("s0",)))
+    with pytest.raises(LeakError, match="contradicts itself"):
+        _refuse(part)
+
+
+def test_a_card_without_a_scheme_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"has structures \{\}"):
+        _refuse(write_box_cohort(tmp_path, LABELLED, scheme=[]))
+
+
 def test_all_leaks_are_named_at_once(tmp_path: Path) -> None:
     subjects = _subjects(prior=("s5",), control=("s0", "s1", "s4"))
     with pytest.raises(LeakError) as caught:

@@ -74,15 +74,9 @@ def refuse_leaks(
         DataError: The cohort speaks another scheme.
     """
     layout = CohortLayout(cohort)
-    card = read_cohort_card(cohort)
+    card, manifest = read_cohort_card(cohort), read_manifest(cohort)
     _refuse_scheme(card, scheme, layout.card)
-    subjects = card.get("subjects")
-    if not isinstance(subjects, dict) or not all(role in subjects for role in _ROLES):
-        raise LeakError(
-            f"using cohort {cohort} in a study: {layout.card} does not list the subjects seen by "
-            f"{', '.join(_ROLES)} (under `subjects`; an empty list where there is none), so a leak "
-            "cannot be ruled out."
-        )
+    subjects = _seen(card, layout.card)
     labelled = set(labelled_subjects)
     held_out = {*splits.test, *splits.validation}
     faults = [
@@ -90,7 +84,8 @@ def refuse_leaks(
         for role in sorted(subjects)
         for subject in sorted(set(subjects[role]) & held_out)
     ]
-    sources = _sources(read_manifest(cohort), cases)
+    sources, faults_of_rows = _sources(manifest, cases)
+    faults += faults_of_rows
     faults += [
         f"subject {subject} of test or validation was seen by the conditions: it is a source of a "
         f"synthetic case ({layout.manifest.name})"
@@ -102,6 +97,8 @@ def refuse_leaks(
     ]
     study = {*splits.train, *held_out}
     faults += _control_faults(card, labelled=labelled, held_out=held_out, study=study)
+    if not subjects["control"] and _drawn_with_control(manifest):
+        faults.append(f"{layout.manifest.name} names a control, {layout.card.name} nobody it saw")
     if faults:
         raise LeakError(
             list_faults(
@@ -112,9 +109,22 @@ def refuse_leaks(
         )
 
 
+def _seen(card: Mapping[str, Any], path: Path) -> dict[str, list[str]]:
+    """Return the subjects seen, by role; refuse a card that does not say."""
+    subjects = card.get("subjects")
+    if not isinstance(subjects, dict) or not all(role in subjects for role in _ROLES):
+        raise LeakError(
+            f"using a cohort in a study: {path} does not list the subjects seen by "
+            f"{', '.join(_ROLES)} (under `subjects`; an empty list where there is none), so a leak "
+            "cannot be ruled out."
+        )
+    return subjects
+
+
 def _refuse_scheme(card: Mapping[str, Any], scheme: LabelScheme, path: Path) -> None:
     """Refuse a cohort whose structures have other names or values."""
-    found = {str(structure["name"]): int(structure["value"]) for structure in card["scheme"]}
+    structures = card.get("scheme", ())
+    found = {str(structure["name"]): int(structure["value"]) for structure in structures}
     expected = dict(zip(scheme.names, scheme.values, strict=True))
     if found != expected:
         raise DataError(
@@ -123,13 +133,36 @@ def _refuse_scheme(card: Mapping[str, Any], scheme: LabelScheme, path: Path) -> 
         )
 
 
-def _sources(manifest: pd.DataFrame, cases: Sequence[Case]) -> set[str]:
-    """Return the subjects that any row of a manifest comes from, by subject or by case."""
-    listed = {s for text in manifest["source_subject_ids"].unique() for s in json.loads(text)}
-    if "source_case_ids" in manifest:
-        ids = {c for text in manifest["source_case_ids"].unique() for c in json.loads(text)}
-        listed |= {case.subject_id for case in cases if case.case_id in ids}
-    return listed
+def _sources(manifest: pd.DataFrame, cases: Sequence[Case]) -> tuple[set[str], list[str]]:
+    """Return the subjects that rows come from, by subject or case, and a fault per row of none."""
+    subject_of = {case.case_id: case.subject_id for case in cases}
+    listed: set[str] = set()
+    faults = []
+    for number, row in enumerate(manifest.to_dict("records")):
+        named = _ids(row.get("source_subject_ids")) | {
+            subject_of[case_id]
+            for case_id in _ids(row.get("source_case_ids"))
+            if case_id in subject_of
+        }
+        listed |= named
+        if not named:
+            name = f"row {number} ({row.get('case_id')}) of the manifest"
+            faults.append(f"{name} names no source subject, so a leak cannot be ruled out")
+    return listed, faults
+
+
+def _ids(text: Any) -> set[str]:
+    """Return the ids in a JSON list; none where the text is no such list."""
+    try:
+        found = json.loads(text)
+    except (TypeError, ValueError):
+        return set()
+    return {str(name) for name in found} if isinstance(found, list) else set()
+
+
+def _drawn_with_control(manifest: pd.DataFrame) -> bool:
+    """Return whether a row says that a control drew it."""
+    return "control_sha256" in manifest and bool(manifest["control_sha256"].fillna("").any())
 
 
 def _control_faults(
@@ -145,6 +178,11 @@ def _control_faults(
         faults.append(
             f"its control was trained on {len(trained)} subjects that are not exactly the "
             f"{len(labelled)} labelled ones of this replicate"
+        )
+    if seen and not trained <= seen:
+        faults.append(
+            f"its control is said to be trained on {len(trained)} subjects and to have seen "
+            f"{len(trained & seen)} of them; cohort.json contradicts itself"
         )
     beyond = seen - labelled - held_out
     faults += [

@@ -84,10 +84,7 @@ def fit(
         ModelError: The loss is no longer finite.
     """
     began = time.perf_counter()
-    banks = [Bank(real, augment, versions=augment.versions, seed=seed)]
-    if synthetic is not None:  # about as many versions in memory as of the real cases
-        versions = max(1, round(augment.versions * len(real.names) / len(synthetic.names)))
-        banks.append(Bank(synthetic, augment, versions=versions, seed=seed))
+    banks = _banks(real, synthetic, augment, seed=seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stable_seed(seed, "segmenter"))
         network = Segmenter(segmenter, num_structures=num_structures)
@@ -104,8 +101,7 @@ def fit(
         loss = loss_of(network(images), labels[:, None])
         if not torch.isfinite(loss):
             raise ModelError(
-                f"training {what}: the loss is {loss.item()} at update {step + 1}. Lower "
-                "learning_rate."
+                f"training {what}: loss {loss.item()} at update {step + 1}. Lower learning_rate."
             )
         optimiser.zero_grad()
         loss.backward()
@@ -119,6 +115,17 @@ def fit(
         loss=smooth,
     )
     return network.eval(), record
+
+
+def _banks(
+    real: LabelledVolumes, synthetic: LabelledVolumes | None, augment: AugmentSettings, *, seed: int
+) -> list[Bank]:
+    """Return the bank of the real cases, and that of a cohort where there is one."""
+    banks = [Bank(real, augment, versions=augment.versions, seed=seed)]
+    if synthetic is not None:  # about as many versions in memory as of the real cases
+        versions = max(1, round(augment.versions * len(real.names) / len(synthetic.names)))
+        banks.append(Bank(synthetic, augment, versions=versions, seed=seed))
+    return banks
 
 
 def _decay(step: int, updates: int) -> float:

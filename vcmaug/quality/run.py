@@ -10,6 +10,7 @@ Notes:
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -72,62 +73,65 @@ def evaluate_cohort(
             cases, so that distances would mean nothing.
     """
     scheme = LabelScheme.from_json(read_cohort_card(cohort)["scheme"])
-    manifest = read_manifest(cohort)
-    done = manifest[manifest["status"] == "done"]
-    if len(done) < 2:
-        raise CohortError(f"evaluating {cohort}: {len(done)} finished cases, expected two or more.")
-    files = [
-        (str(row["case_id"]), cohort / str(row["image"]), cohort / str(row["label"]))
-        for row in done.to_dict("records")
-    ]
-    real_files = [(case.case_id, case.image, case.label) for case in real if case.label]
-    images, maps = _read(files, report=report)
-    real_images, real_maps = _read(real_files, report=report)
+    drawn = _read(_cohort_files(cohort), report=report)
+    held_out = _read([(c.case_id, c.image, c.label) for c in real if c.label], report=report)
     train_images = _read_images(trained_on)
-    for others in (real_images, train_images):
-        if len(others) and others.shape[1:] != images.shape[1:]:
+    for others in (held_out.images, train_images):
+        if len(others) and others.shape[1:] != drawn.images.shape[1:]:
             raise CohortError(
-                f"evaluating {cohort}: its images have shape {images.shape[1:]}, the real ones "
-                f"{others.shape[1:]}. Prepare the real cases on the prior's grid."
+                f"evaluating {cohort}: its images have shape {drawn.images.shape[1:]}, the real "
+                f"ones {others.shape[1:]}. Prepare the real cases on the prior's grid."
             )
     rows: list[dict[str, Any]] = []
     if reader is not None:
-        for source, named, pictures, asked in (
-            ("synthetic", files, images, maps),
-            ("real", real_files, real_images, real_maps),
-        ):
-            if named:
-                rows += adherence_rows(
-                    [name for name, _, _ in named],
-                    images=pictures,
-                    asked=asked,
-                    reader=reader,
-                    scheme=scheme,
-                    source=source,
-                )
+        rows += _adherence(drawn, reader, scheme, source="synthetic")
+        rows += _adherence(held_out, reader, scheme, source="real")
     table = pd.DataFrame(rows, columns=["case_id", "source", "structure", "dice"])
     write_bytes(out / "adherence.parquet", table.to_parquet(index=False))
     write_text(out / "adherence.csv", table.to_csv(index=False))
     quality = {
         "kind": "quality",
-        "num_synthetic": len(files),
-        "num_real": len(real_files),
+        "num_synthetic": len(drawn.names),
+        "num_real": len(held_out.names),
         "adherence": _means(table),
         "reader": dict(about_reader),
-        "distances": _distances(images, real_images),
-        "memorisation": _memorisation(images, train_images, real_images),
+        "distances": _distances(drawn.images, held_out.images),
+        "memorisation": _memorisation(drawn.images, train_images, held_out.images),
         "metrics": METRICS,
-        "missing": _missing(reader, len(real_files), len(trained_on)),
+        "missing": _missing(reader, len(held_out.names), len(trained_on)),
         "versions": versions(),
     }
     write_json(out / "quality.json", quality)
     return quality
 
 
-def _read(
-    files: Sequence[tuple[str, Path, Path]], *, report: Report
-) -> tuple[NDArray[np.float32], NDArray[np.uint16]]:
-    """Return images and label maps, each [N, X, Y, Z]; [0] where there are none."""
+@dataclass(frozen=True)
+class _Volumes:
+    """Cases in memory: images and label maps [N, X, Y, Z]; [0] where there are none."""
+
+    names: tuple[str, ...]
+    images: NDArray[np.float32]
+    maps: NDArray[np.uint16]
+
+
+def _cohort_files(cohort: Path) -> list[tuple[str, Path, Path]]:
+    """Return (case id, image, label map) of the finished cases of a cohort.
+
+    Raises:
+        CohortError: They are fewer than two.
+    """
+    manifest = read_manifest(cohort)
+    done = manifest[manifest["status"] == "done"]
+    if len(done) < 2:
+        raise CohortError(f"evaluating {cohort}: {len(done)} finished cases, expected two or more.")
+    return [
+        (str(row["case_id"]), cohort / str(row["image"]), cohort / str(row["label"]))
+        for row in done.to_dict("records")
+    ]
+
+
+def _read(files: Sequence[tuple[str, Path, Path]], *, report: Report) -> _Volumes:
+    """Return files in memory."""
     images: list[NDArray[np.float32]] = []
     maps: list[NDArray[np.uint16]] = []
     for number, (case_id, image, label) in enumerate(files, start=1):
@@ -135,8 +139,24 @@ def _read(
         maps.append(read_label_map(label, case_id=case_id).array)
         report(Progress("reading volumes", number, len(files)))
     if not images:
-        return np.zeros(0, dtype=np.float32), np.zeros(0, dtype=np.uint16)
-    return np.stack(images), np.stack(maps)
+        return _Volumes((), np.zeros(0, dtype=np.float32), np.zeros(0, dtype=np.uint16))
+    return _Volumes(tuple(name for name, _, _ in files), np.stack(images), np.stack(maps))
+
+
+def _adherence(
+    volumes: _Volumes, reader: Read, scheme: LabelScheme, *, source: str
+) -> list[dict[str, Any]]:
+    """Return the adherence of volumes; no row where there are none."""
+    if not volumes.names:
+        return []
+    return adherence_rows(
+        volumes.names,
+        images=volumes.images,
+        asked=volumes.maps,
+        reader=reader,
+        scheme=scheme,
+        source=source,
+    )
 
 
 def _read_images(cases: Sequence[Case]) -> NDArray[np.float32]:
