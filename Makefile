@@ -26,14 +26,11 @@ demo: $(VENV)/.demo
 test: $(VENV)/.test
 	$(BIN)/python -m pytest -m "not slow and not gpu"
 
-# a docstring may say less than the signature (its first line says what comes back), but never
-# something else: of pydoclint's findings those count
 check: $(VENV)/.test
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	! $(BIN)/pydoclint -q vcmaug 2>&1 | grep -E "DOC(00|102|104|202|402)|in the docstring but not"
 	$(BIN)/codespell
 
 bench: $(VENV)/.test

@@ -118,6 +118,11 @@ def write_quality(folder: Path, case_ids: list[str]) -> None:
     ]
     shared = {"num_first": 2, "num_second": 2, "mmd_p_value": 0.4}
     quality: dict[str, Any] = {"kind": "quality", "adherence": adherence, "missing": []}
+    memorisation = [
+        {"row": "real hold-out", "num": 2, "num_each": 2, "share_nearer_to_train": 0.5},
+        {"row": "synthetic", "num": 3, "num_each": 3, "share_nearer_to_train": 0.625},
+    ]
+    quality |= {"memorisation": memorisation}
     quality |= {"distances": [row | shared for row in distances], "reader": {"subjects": 3}}
     write_json(folder / "quality.json", quality)
 

@@ -9,6 +9,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from vcmaug.cohort.manifest import read_cohort_card
 from vcmaug.compute import Compute
 from vcmaug.conditions.build import build_conditions
 from vcmaug.data.cases import Case, cases_of
@@ -279,12 +280,14 @@ def evaluate_stage(work: Work, replicate: Replicate, *, report: Report = silent)
 
     def action() -> None:
         reader, about = independent_reader(work, prepared, splits, report=report)
+        subjects = read_cohort_card(replicate.cohort)["subjects"]
         evaluate_cohort(
             replicate.cohort,
             real=cases_of(prepared.cases, splits.validation),
             reader=reader,
             about_reader=about,
             out=replicate.quality,
+            trained_on=cases_of(prepared.cases, {*subjects["prior"], *subjects["control"]}),
             report=report,
         )
 

@@ -155,7 +155,7 @@ def _quality(found: Found) -> list[Table]:
     done = [(r.name, r.quality) for r in found.replicates if r.quality is not None]
     faults = [f"{r.name}: the evaluation is missing." for r in found.replicates if not r.quality]
     faults += [f"{name}: missing: {'; '.join(q['missing'])}." for name, q in done if q["missing"]]
-    tables = [_adherence(done), _distances(done)] if done else []
+    tables = [_adherence(done), _distances(done), _memorisation(done)] if done else []
     return tables + [_only_said(fault) for fault in faults]
 
 
@@ -200,6 +200,23 @@ def _distances(done: Sequence[tuple[str, dict[str, Any]]]) -> Table:
             "frechet_distance": "Frechet distance",
             "mmd_squared": "MMD squared",
             "mmd_p_value": "p (permutation)",
+        },
+    )
+
+
+def _memorisation(done: Sequence[tuple[str, dict[str, Any]]]) -> Table:
+    """Return the share of images nearer to training than to hold-out images, per cohort."""
+    return table_of(
+        "Memorisation: share of images whose nearest real image, by simple descriptors, is one "
+        "that prior or control was trained on (0 to 1; one half if nothing was memorised). The "
+        "row of held-out real images is the floor.",
+        [{"name": name, **row} for name, quality in done for row in quality["memorisation"]],
+        {
+            "name": "cohort",
+            "row": "images",
+            "num": "asked",
+            "num_each": "training and hold-out, each",
+            "share_nearer_to_train": "share nearer to training",
         },
     )
 
@@ -326,7 +343,7 @@ def _limits(found: Found) -> list[str]:
         *limits,
         "Adherence is what one segmenter sees; it shares that network's blind spots.",
         "The distances use simple descriptors and say nothing about anatomy beyond them.",
-        "No memorisation check is part of this report: a synthetic image may resemble a training "
-        "image, so treat a cohort as you would treat the data it came from.",
+        "The memorisation check sees copies only as far as simple descriptors do: treat a cohort "
+        "as you would treat the data it came from.",
         "Nothing here is a clinical evaluation.",
     ]

@@ -2,14 +2,17 @@
 
 What it is: one objective, and what is measured of the result.
 In the flow: the first half of `train-prior`; labels are not needed.
-Sources: Rombach et al. 2022, arXiv 2112.10752, without its adversarial and perceptual terms.
+Sources: Rombach et al. 2022, arXiv 2112.10752, without its perceptual term; Isola et al. 2017,
+arXiv 1611.07004 (a discriminator of patches).
 """
 
 from pathlib import Path
 
 import torch
+from monai.networks.nets import PatchDiscriminator
 from pydantic import Field
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from vcmaug.ldm.autoencoder import StemmedAutoencoder
 from vcmaug.ldm.spec import PriorSpec
@@ -17,7 +20,7 @@ from vcmaug.progress import Report, silent
 from vcmaug.seeding import torch_generator
 from vcmaug.training.batches import draw_batch, flipped
 from vcmaug.training.loop import Trained, TrainingSettings, train
-from vcmaug.training.losses import autoencoder_loss
+from vcmaug.training.losses import adversarial_loss, autoencoder_loss
 
 __all__ = ["AutoencoderTraining", "encode_all", "reconstruction_figures", "train_autoencoder"]
 
@@ -29,6 +32,41 @@ class AutoencoderTraining(TrainingSettings):
     kl_weight: float = Field(1e-4, ge=0)
     gradient_weight: float = Field(0.5, ge=0)
     flip: bool = Field(True, description="mirror half of the images left to right")
+    adversarial_weight: float = Field(
+        0.0, ge=0, description="of a patch discriminator, which brings back texture; 0: none"
+    )
+    adversarial_from: float = Field(
+        0.25, ge=0, le=1, description="share of the updates after which the discriminator acts"
+    )
+
+
+class _WithAdversary(nn.Module):
+    """An autoencoder and its discriminator as one module, trained by one optimiser."""
+
+    def __init__(self, autoencoder: StemmedAutoencoder, *, image_channels: int) -> None:
+        super().__init__()
+        self.autoencoder = autoencoder
+        self.discriminator = PatchDiscriminator(
+            spatial_dims=3,
+            channels=32,
+            in_channels=image_channels,
+            num_layers_d=2,
+            norm="INSTANCE",
+        )
+
+    def forward(
+        self, images: Tensor, noise: Tensor, *, judge: bool
+    ) -> tuple[tuple[Tensor, Tensor, Tensor], dict[str, Tensor]]:
+        """Return what the autoencoder returns, and the logits of `adversarial_loss` by name."""
+        made = self.autoencoder(images, noise)
+        if not judge:
+            return made, {}
+        fixed = {name: weight.detach() for name, weight in self.discriminator.named_parameters()}
+        return made, {
+            "real": self.discriminator(images)[-1],
+            "fake": self.discriminator(made[0].detach())[-1],
+            "fooled": functional_call(self.discriminator, fixed, (made[0],))[-1],
+        }
 
 
 def train_autoencoder(
@@ -53,8 +91,9 @@ def train_autoencoder(
         report: Told after every step.
     """
     torch.manual_seed(torch_generator(seed, "autoencoder").initial_seed())
-    autoencoder = spec.build_autoencoder()
+    pair = _WithAdversary(spec.build_autoencoder(), image_channels=spec.image_channels)
     latent = spec.latent_shape
+    start = settings.adversarial_from * settings.updates
 
     def objective(module: nn.Module, step: int) -> tuple[Tensor, dict[str, float]]:
         chosen = draw_batch(len(images), batch_size=settings.batch_size, seed=seed, step=step)
@@ -65,8 +104,9 @@ def train_autoencoder(
         noise = torch.randn((len(batch), *latent), generator=generator)
         device = next(module.parameters()).device
         batch = batch.to(device)
-        reconstruction, mean, deviation = module(batch, noise.to(device))
-        return autoencoder_loss(
+        judge = settings.adversarial_weight > 0 and step >= start
+        (reconstruction, mean, deviation), logits = module(batch, noise.to(device), judge=judge)
+        loss, parts = autoencoder_loss(
             reconstruction,
             batch,
             mean=mean,
@@ -74,9 +114,13 @@ def train_autoencoder(
             kl_weight=settings.kl_weight,
             gradient_weight=settings.gradient_weight,
         )
+        if not judge:
+            return loss, parts
+        against, more = adversarial_loss(**logits, weight=settings.adversarial_weight)
+        return loss + against, parts | more
 
     trained = train(
-        autoencoder,
+        pair,
         objective,
         settings=settings,
         checkpoint=checkpoint,
@@ -84,8 +128,8 @@ def train_autoencoder(
         what="autoencoder",
         report=report,
     )
-    autoencoder.load_state_dict(trained.weights)
-    return autoencoder.eval().requires_grad_(False), trained
+    pair.load_state_dict(trained.weights)
+    return pair.autoencoder.eval().requires_grad_(False), trained
 
 
 @torch.no_grad()
