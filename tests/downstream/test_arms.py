@@ -145,3 +145,45 @@ def test_a_held_out_subject_among_the_real_cases_is_refused() -> None:
     refuse_real_leaks(LABELLED, SPLITS)
     with pytest.raises(LeakError, match="s5 of test"):
         refuse_real_leaks(("s0", "s5"), SPLITS)
+
+
+def _pool(tmp_path: Path, pseudo: tuple[str, ...], *, teacher: tuple[str, ...] = LABELLED) -> Path:
+    """Write a cohort whose control and conditions also saw pseudo-labelled subjects."""
+    seen = (*LABELLED, *pseudo)
+    cohort = write_box_cohort(
+        tmp_path,
+        LABELLED,
+        subjects=_subjects(control=seen, conditions=seen),
+        pseudo_labelled_subjects=list(pseudo),
+        teacher_subjects=list(teacher),
+    )
+    edit_rows(cohort, source_subject_ids=f'["{pseudo[0]}"]')
+    return cohort
+
+
+def _refuse_pool(cohort: Path, *, pool: bool = True) -> None:
+    cases = write_box_cases(cohort / "cases")
+    refuse_leaks(
+        cohort, labelled_subjects=LABELLED, splits=SPLITS, cases=cases, scheme=BOX, pool=pool
+    )
+
+
+def test_an_arm_with_a_pool_may_use_training_subjects_by_pseudo_labels(tmp_path: Path) -> None:
+    _refuse_pool(_pool(tmp_path, ("s2", "s3")))
+
+
+def test_an_arm_without_a_pool_may_not(tmp_path: Path) -> None:
+    with pytest.raises(LeakError, match="uses 2 pseudo-labelled subjects, and this arm has no"):
+        _refuse_pool(_pool(tmp_path, ("s2", "s3")), pool=False)
+
+
+@pytest.mark.parametrize("subject", ["s4", "s5"])
+def test_a_held_out_subject_is_no_pool(tmp_path: Path, subject: str) -> None:
+    with pytest.raises(LeakError, match=f"{subject} of test or validation") as caught:
+        _refuse_pool(_pool(tmp_path, (subject,)))
+    assert f"pseudo-labelled subject {subject} is no unlabelled training" in str(caught.value)
+
+
+def test_pseudo_labels_of_a_teacher_that_saw_more_labels_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(LeakError, match="not those of a segmenter of the labelled subjects"):
+        _refuse_pool(_pool(tmp_path, ("s2",), teacher=(*LABELLED, "s2")))

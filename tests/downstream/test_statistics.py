@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from vcmaug.downstream.statistics import bootstrap_mean, paired_bootstrap
+from vcmaug.downstream.statistics import Share, bootstrap_mean, paired_bootstrap, share_of_gap
 from vcmaug.seeding import numpy_generator
 
 
@@ -64,3 +64,29 @@ def test_arms_that_cannot_be_paired_are_refused() -> None:
     gap = np.array([[0.1, np.nan]])
     with pytest.raises(ValueError, match="no gaps"):
         bootstrap_mean(gap, num_draws=10, generator=numpy_generator(0))
+
+
+def _gap(floor: float, arm: float, ceiling: float, *, noise: float) -> Share:
+    generator = np.random.default_rng(0)
+    base = generator.normal(0.0, 0.05, size=(3, 40))
+    tables = [value + base + generator.normal(0, noise, (3, 40)) for value in (floor, arm, ceiling)]
+    return share_of_gap(*tables, num_draws=400, generator=np.random.default_rng(1))
+
+
+def test_the_share_of_the_gap_is_that_of_the_means_and_pairing_takes_away_subjects() -> None:
+    share = _gap(0.80, 0.83, 0.86, noise=0.002)
+    assert share.share == pytest.approx(0.5, abs=0.02)
+    assert share.low is not None
+    assert share.high is not None
+    assert 0.45 < share.low < 0.5 < share.high < 0.55
+
+
+def test_a_gap_that_may_be_zero_gives_no_interval() -> None:
+    share = _gap(0.80, 0.80, 0.801, noise=0.05)
+    assert share.low is share.high is None
+
+
+def test_no_gap_at_all_gives_no_share() -> None:
+    table = np.full((1, 4), 0.5)
+    none = share_of_gap(table, table, table, num_draws=10, generator=np.random.default_rng(0))
+    assert none == Share(None, None, None)

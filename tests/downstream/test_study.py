@@ -8,7 +8,8 @@ import pytest
 from made_up_study import BOX, SPLITS, edit_rows, write_box_cases, write_box_cohort
 
 from vcmaug.data.splits import Splits, labelled_subset
-from vcmaug.downstream.study import StudyInputs, StudySettings, run_study
+from vcmaug.downstream.segmenter import Segmenter
+from vcmaug.downstream.study import StudyInputs, StudySettings, run_arm, run_study
 from vcmaug.errors import CohortError, DataError, LeakError
 from vcmaug.files import read_json
 from vcmaug.progress import Progress
@@ -151,3 +152,52 @@ def test_arms_start_from_the_same_weights_and_data(tmp_path: Path) -> None:
     scores = pd.read_parquet(tmp_path / "study" / "scores.parquet")
     first, second = (scores[scores["arm"] == arm]["dice"] for arm in settings.arms)
     np.testing.assert_array_equal(first, second)
+
+
+def test_the_ceiling_is_trained_once_per_seed_and_gives_the_label_gap(tmp_path: Path) -> None:
+    arms = ("real", "real+synthetic", "all-real")
+    settings = SETTINGS.model_copy(update={"num_labelled": (2, 3), "arms": arms})
+    updates = Updates()
+    summary = run_study(settings, _inputs(tmp_path), out=tmp_path / "study", report=updates)
+    assert [name for name in updates.counts if "all-real" in name] == ["all-real, n = 4, seed 0"]
+    scores = pd.read_parquet(tmp_path / "study" / "scores.parquet").groupby(["arm", "num_labelled"])
+    dice = scores["dice"].mean()
+    gap = next(
+        row
+        for row in summary["gap_closed"]
+        if (row["metric"], row["num_labelled"], row["arm"]) == ("dice", 3, "real+synthetic")
+    )
+    wanted = (dice["real+synthetic", 3] - dice["real", 3]) / (dice["all-real", 4] - dice["real", 3])
+    assert gap["share"] == pytest.approx(wanted)
+    ceilings = [row for row in summary["differences"] if row["arm"] == "all-real"]
+    assert {(row["num_labelled"], row["against"]) for row in ceilings} == {(2, "real"), (3, "real")}
+
+
+def test_choices_are_scored_on_validation_and_leave_the_test_closed(tmp_path: Path) -> None:
+    splits = replace(SPLITS, validation=("s4", "s6"), test=("s5",))
+    inputs = _inputs(tmp_path, splits=splits)
+    inputs.cases[5].image.unlink()  # the test subject's
+    settings = SETTINGS.model_copy(update={"scored_on": "validation"})
+    summary = run_study(settings, inputs, out=tmp_path / "study")
+    scores = pd.read_parquet(tmp_path / "study" / "scores.parquet")
+    assert set(scores["subject_id"]) == {"s4", "s6"}
+    assert summary["scored_on"] == "validation"
+
+
+def test_the_network_of_real_is_kept_and_made_again_if_it_is_lost(tmp_path: Path) -> None:
+    kept: list[Path] = []
+
+    def keep(network: Segmenter, path: Path) -> None:
+        kept.append(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"weights")
+
+    inputs, out = replace(_inputs(tmp_path), keep=keep), tmp_path / "study"
+    settings, known = SETTINGS, {"num_labelled": 2, "seed": 0, "out": out}
+    file = run_arm("real", settings=settings, inputs=inputs, **known)
+    assert kept == [file.with_suffix(".safetensors")]
+    run_study(settings, inputs, out=out)
+    assert len(kept) == 1  # kept, and only the arm `real`
+    kept[0].unlink()
+    run_study(settings, inputs, out=out)
+    assert len(kept) == 2

@@ -8,6 +8,33 @@ from tiny import AFFINE, label_map_of
 from vcmaug.data.nifti import write_image, write_label_map
 from vcmaug.data.volume import Volume
 
+POOL = {
+    "prior": {
+        "spec": {"autoencoder": {"shortcut": True}},
+        "training": {"texture": True, "diffusion": {"deformed_copies": 1}},
+    },
+    "conditions": {"n": 6, "builders": ["perturb", "shape_model"]},
+    "study": {
+        "num_labelled": [3],
+        "seeds": [0],
+        "arms": [
+            "real",
+            "real+synthetic",
+            "real+synthetic+pool",
+            "real+warped",
+            "self-training",
+            "all-real",
+        ],
+    },
+    "gates": {
+        "num_labelled": 4,
+        "num_samples": 8,
+        "sampler": {"steps": 3},
+        "realism": {"channels": [4], "updates": 2},
+    },
+}
+"""Every arm, both builders, the shortcut, the texture, and the gates."""
+
 
 def write_source(folder: Path, *, num: int = 12) -> Path:
     """Write a plain folder of labelled balls of several sizes."""
@@ -68,7 +95,7 @@ def tiny_recipe(source: Path) -> dict[str, object]:
             "fit": {"updates": 4, "batch_size": 2},
             "bootstrap_draws": 100,
         },
-        "profiles": {"smaller": {"study": {"seeds": [0]}}},
+        "profiles": {"smaller": {"study": {"seeds": [0]}}, "pool": POOL},
     }
 
 

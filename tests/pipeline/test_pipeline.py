@@ -165,5 +165,5 @@ def test_all_faults_of_a_recipe_are_reported_at_once(recipe_path: Path, tmp_path
 def test_a_profile_is_laid_over_the_recipe(recipe_path: Path) -> None:
     assert read_recipe(recipe_path, profile="smaller").study.seeds == (0,)
     assert read_recipe(recipe_path).study.seeds == (0, 1)
-    with pytest.raises(RecipeError, match="no profile 'huge'; it has smaller"):
+    with pytest.raises(RecipeError, match="no profile 'huge'; it has pool, smaller"):
         read_recipe(recipe_path, profile="huge")

@@ -57,6 +57,6 @@ def test_the_image_is_bent_as_its_label_map_was(tmp_path: Path, cases: tuple[Cas
 
 
 def test_more_than_there_are_conditions_is_refused(tmp_path: Path, cases: tuple[Case, ...]) -> None:
-    with pytest.raises(CohortError, match="holds 4 conditions of perturb, expected 9"):
+    with pytest.raises(CohortError, match="holds 4 conditions of the builder perturb, expected 9"):
         _warp(tmp_path, cases, n=9)
     assert not (tmp_path / "out").exists()

@@ -9,6 +9,7 @@ from vcmaug.cli.options import (
     DryRun,
     NumLabelled,
     Out,
+    Pool,
     Profile,
     RecipePath,
     Seed,
@@ -26,6 +27,7 @@ def build_conditions_command(
     recipe: RecipePath,
     n: Annotated[int | None, typer.Option("--n", min=1, help="How many conditions.")] = None,
     num_labelled: NumLabelled = None,
+    pool: Pool = False,
     workers: Workers = None,
     profile: Profile = None,
     out: Out = None,
@@ -40,7 +42,7 @@ def build_conditions_command(
 
     compute = chosen_compute(gpus=None, workers=workers, scheduler=None)
     work = open_work(recipe, profile=profile, out=out, dry_run=dry_run)
-    replicate = replicate_of(work, num_labelled=num_labelled, seed=seed)
+    replicate = replicate_of(work, num_labelled=num_labelled, seed=seed, pool=pool)
     count = n or work.recipe.conditions.n
     if dry_run:
         options = work.recipe.conditions.model_dump(mode="json")

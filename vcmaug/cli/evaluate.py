@@ -39,8 +39,10 @@ def evaluate_command(
     work = find_work(root)
     if seed is not None:
         work = Work(work.folder, work.recipe.model_copy(update={"seed": seed}))
-    number, replicate_seed = folder.parent.name.removeprefix("n").split("-s")
-    replicate = Replicate(folder.parent, int(number), int(replicate_seed))
+    pool = folder.parent.name == "pool"
+    own = folder.parent.parent if pool else folder.parent
+    number, replicate_seed = own.name.removeprefix("n").split("-s")
+    replicate = Replicate(folder.parent, int(number), int(replicate_seed), pool)
     if dry_run:
         show_plan(f"evaluate {cohort} into {replicate.quality}", **work.recipe.reader.model_dump())
         return

@@ -10,6 +10,7 @@ from vcmaug.cli.options import (
     Gpus,
     NumLabelled,
     Out,
+    Pool,
     Profile,
     RecipePath,
     Scheduler,
@@ -28,6 +29,7 @@ def generate_command(
     recipe: RecipePath,
     n: Annotated[int | None, typer.Option("--n", min=1, help="How many cases.")] = None,
     num_labelled: NumLabelled = None,
+    pool: Pool = False,
     gpus: Gpus = None,
     workers: Workers = None,
     scheduler: Scheduler = None,
@@ -46,7 +48,7 @@ def generate_command(
 
     compute = chosen_compute(gpus=gpus, workers=workers, scheduler=scheduler)
     work = open_work(recipe, profile=profile, out=out, dry_run=dry_run)
-    replicate = replicate_of(work, num_labelled=num_labelled, seed=seed)
+    replicate = replicate_of(work, num_labelled=num_labelled, seed=seed, pool=pool)
     count = n or work.recipe.generate.n
     if dry_run:
         options = work.recipe.generate.model_dump(mode="json")

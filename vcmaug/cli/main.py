@@ -16,6 +16,7 @@ from vcmaug.cli.build_conditions import build_conditions_command
 from vcmaug.cli.console import failed, say
 from vcmaug.cli.downstream_eval import downstream_eval_command
 from vcmaug.cli.evaluate import evaluate_command
+from vcmaug.cli.gates import gates_command
 from vcmaug.cli.generate import generate_command
 from vcmaug.cli.info import info_command
 from vcmaug.cli.prepare import prepare_command
@@ -40,6 +41,7 @@ app.command("train-control")(train_control_command)
 app.command("build-conditions")(build_conditions_command)
 app.command("generate")(generate_command)
 app.command("evaluate")(evaluate_command)
+app.command("gates")(gates_command)
 app.command("downstream-eval")(downstream_eval_command)
 app.command("report")(report_command)
 app.command("run")(run_command)

@@ -22,6 +22,7 @@ __all__ = [
     "Gpus",
     "NumLabelled",
     "Out",
+    "Pool",
     "Profile",
     "RecipePath",
     "Scheduler",
@@ -48,6 +49,12 @@ DryRun = Annotated[
 NumLabelled = Annotated[
     int | None,
     typer.Option("--n-labelled", min=1, help="Labelled cases. Default: the study's first n."),
+]
+Pool = Annotated[
+    bool,
+    typer.Option(
+        "--pool", help="Use the other training cases too, with labels guessed by a segmenter."
+    ),
 ]
 Gpus = Annotated[int | None, typer.Option("--gpus", min=1, help="One worker process per GPU.")]
 Workers = Annotated[
@@ -79,13 +86,16 @@ def open_work(
     return claim_work(folder, recipe, profile=profile)
 
 
-def replicate_of(work: "Work", *, num_labelled: int | None, seed: int | None) -> "Replicate":
+def replicate_of(
+    work: "Work", *, num_labelled: int | None, seed: int | None, pool: bool = False
+) -> "Replicate":
     """Return the replicate that options name; the study's first where they do not."""
     study = work.recipe.study
     first_n, first_seed = study.num_labelled[0], study.seeds[0]
-    return work.replicate(
+    replicate = work.replicate(
         first_n if num_labelled is None else num_labelled, first_seed if seed is None else seed
     )
+    return replicate.with_pool if pool else replicate
 
 
 def chosen_compute(*, gpus: int | None, workers: int | None, scheduler: str | None) -> "Compute":

@@ -5,6 +5,7 @@ from vcmaug.cli.options import (
     DryRun,
     NumLabelled,
     Out,
+    Pool,
     Profile,
     RecipePath,
     Seed,
@@ -19,6 +20,7 @@ __all__ = ["train_control_command"]
 def train_control_command(
     recipe: RecipePath,
     num_labelled: NumLabelled = None,
+    pool: Pool = False,
     profile: Profile = None,
     out: Out = None,
     seed: Seed = None,
@@ -31,7 +33,7 @@ def train_control_command(
     from vcmaug.pipeline.stages import control_stage
 
     work = open_work(recipe, profile=profile, out=out, dry_run=dry_run)
-    replicate = replicate_of(work, num_labelled=num_labelled, seed=seed)
+    replicate = replicate_of(work, num_labelled=num_labelled, seed=seed, pool=pool)
     if dry_run:
         options = work.recipe.control.model_dump(mode="json")
         show_plan(f"train a control in {replicate.control}", **options)

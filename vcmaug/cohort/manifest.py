@@ -5,7 +5,7 @@ In the flow: written by generation, read by quality, study and report.
 Sources: none.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,10 @@ from typing import Any
 import pandas as pd
 
 from vcmaug.cohort.layout import CohortLayout
+from vcmaug.data.labels import LabelScheme
 from vcmaug.errors import CohortError
-from vcmaug.files import read_json, read_json_lines, write_bytes, write_text
+from vcmaug.files import read_json, read_json_lines, write_bytes, write_json, write_text
+from vcmaug.provenance import machine, versions
 
 __all__ = [
     "RUN_COLUMNS",
@@ -23,6 +25,7 @@ __all__ = [
     "read_cohort_card",
     "read_manifest",
     "rows_of_parts",
+    "write_plain_cohort",
 ]
 
 RUN_COLUMNS = ("shard", "device", "seconds", "attempt", "versions")
@@ -31,7 +34,10 @@ RUN_COLUMNS = ("shard", "device", "seconds", "attempt", "versions")
 
 @dataclass(frozen=True)
 class ManifestRow:
-    """One request and what came of it; columns with a JSON text say so."""
+    """One request and what came of it; columns with a JSON text say so.
+
+    What has a default is for cases that a sampler drew; a cohort made otherwise leaves it.
+    """
 
     request_id: str
     index: int
@@ -48,21 +54,21 @@ class ManifestRow:
     source_case_ids: str  # JSON
     source_subject_ids: str  # JSON
     builder: str
-    parameters: str  # JSON
-    seed: str
-    scalars: str  # JSON
-    sampler: str
-    timesteps: str  # JSON
-    strength: float
-    interval: str  # JSON
-    prior_sha256: str
-    control_sha256: str
-    micro_batch: int
-    shard: int
-    device: str
-    seconds: float
-    attempt: int  # 1, and one more for each time its files were lost or its draw had failed
-    versions: str  # JSON
+    parameters: str = "{}"  # JSON
+    seed: str = ""
+    scalars: str = "{}"  # JSON
+    sampler: str = "none"
+    timesteps: str = "[]"  # JSON
+    strength: float = 0.0
+    interval: str = "[]"  # JSON
+    prior_sha256: str = ""
+    control_sha256: str = ""
+    micro_batch: int = 0
+    shard: int = 0
+    device: str = "cpu"
+    seconds: float = 0.0
+    attempt: int = 1  # 1, and one more for each time its files were lost or its draw had failed
+    versions: str = "{}"  # JSON
 
     def to_json(self) -> dict[str, Any]:
         """Return the row as JSON-like content."""
@@ -101,6 +107,37 @@ def merge_parts(layout: CohortLayout, request_ids: Iterable[str]) -> pd.DataFram
     write_bytes(layout.manifest, table.to_parquet(index=False))
     write_text(layout.manifest_csv, table.to_csv(index=False))
     return table
+
+
+def write_plain_cohort(
+    layout: CohortLayout,
+    rows: Sequence[ManifestRow],
+    *,
+    scheme: LabelScheme,
+    about: Mapping[str, Any],
+) -> pd.DataFrame:
+    """Write the manifest and, last, the card of a cohort that no sampler drew; return the former.
+
+    Args:
+        layout: Of the cohort; its images and label maps are there.
+        rows: One per case.
+        scheme: Of the label maps.
+        about: Who was seen: `subjects` by role, and the other keys of a card.
+    """
+    manifest = pd.DataFrame([row.to_json() for row in rows])
+    write_bytes(layout.manifest, manifest.to_parquet(index=False))
+    write_text(layout.manifest_csv, manifest.to_csv(index=False))
+    card = {
+        "kind": "cohort",
+        "n": len(rows),
+        "counts": {str(k): int(v) for k, v in manifest["status"].value_counts().items()},
+        "scheme": scheme.to_json(),
+        **about,
+        "versions": versions(),
+        "machine": machine(),
+    }
+    write_json(layout.card, card)
+    return manifest
 
 
 def read_manifest(folder: Path) -> pd.DataFrame:

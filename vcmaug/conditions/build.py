@@ -1,6 +1,6 @@
 """`build-conditions`: n conditions of a few sources, in a folder with a table.
 
-What it is: the registry of builders, and a resumable run of one of them.
+What it is: the registry of builders, and a resumable run of them.
 In the flow: leaves maps/<id>.nii.gz and, last, conditions.parquet and .csv.
 Sources: none.
 """
@@ -17,6 +17,12 @@ from pydantic import Field
 from vcmaug.compute import Compute, run_all
 from vcmaug.conditions.base import Builder, Condition, SourceMap
 from vcmaug.conditions.perturb import Perturb, PerturbSettings
+from vcmaug.conditions.shape_model import (
+    ShapeModel,
+    ShapeModelBuilder,
+    ShapeModelSettings,
+    learn_shape_model,
+)
 from vcmaug.config import Settings
 from vcmaug.data.cases import Case
 from vcmaug.data.labels import LabelScheme
@@ -34,16 +40,20 @@ from vcmaug.progress import Progress, Report, silent
 from vcmaug.provenance import fingerprint
 from vcmaug.seeding import stable_seed
 
-__all__ = ["ConditionSettings", "build_conditions", "builder_of", "read_conditions"]
+__all__ = ["ConditionSettings", "build_conditions", "builders_of", "read_conditions"]
 
 _CHUNK = 16
+_SHAPE_MODEL = "shape_model.npz"
 
 
 class ConditionSettings(Settings):
-    """Which builder makes the conditions, and its settings."""
+    """Which builders make the conditions, and their settings."""
 
-    builder: Literal["perturb"] = "perturb"
+    builders: tuple[Literal["perturb", "shape_model"], ...] = Field(
+        ("perturb",), min_length=1, description="taken in turns"
+    )
     perturb: PerturbSettings = PerturbSettings()
+    shape_model: ShapeModelSettings = ShapeModelSettings()
     inherit: tuple[str, ...] = Field(
         ("age", "sex"), description="columns of the case table that a condition takes over"
     )
@@ -66,9 +76,23 @@ class _Chunk:
         return f"conditions {self.first} to {self.last - 1}"
 
 
-def builder_of(settings: ConditionSettings, scheme: LabelScheme) -> Builder:
-    """Return the builder that settings name."""
-    return Perturb(settings.perturb, scheme, settings.inherit)
+def builders_of(settings: ConditionSettings, scheme: LabelScheme, folder: Path) -> list[Builder]:
+    """Return the builders that settings name, in their order.
+
+    Args:
+        settings: Which, and how.
+        scheme: Of the label maps.
+        folder: Holds the shape model, where one is asked for.
+    """
+    builders: list[Builder] = []
+    for name in settings.builders:
+        if name == "perturb":
+            builders.append(Perturb(settings.perturb, scheme, settings.inherit))
+        else:
+            model = ShapeModel.read(folder / _SHAPE_MODEL)
+            shapes = ShapeModelBuilder(settings.shape_model, scheme, model, settings.inherit)
+            builders.append(shapes)
+    return builders
 
 
 def build_conditions(
@@ -83,7 +107,7 @@ def build_conditions(
     compute: Compute,
     report: Report = silent,
 ) -> pd.DataFrame:
-    """Build n conditions and return their table; condition k is made of source k modulo sources.
+    """Build n conditions and return their table; builders take turns, and each goes round sources.
 
     Args:
         settings: Which builder.
@@ -119,6 +143,9 @@ def build_conditions(
             _Chunk(first, min(n, first + _CHUNK), seed, folder.resolve(), settings, scheme, used)
             for first in range(0, n, _CHUNK)
         ]
+        if "shape_model" in settings.builders:
+            maps = [_source_map(case) for case in used]
+            learn_shape_model(maps, scheme, settings.shape_model).write(folder / _SHAPE_MODEL)
         run_all(_build_chunk, chunks, compute=compute, threads=1, on_done=collect)
         table = pd.DataFrame([rows[name] for name in sorted(rows)])
         write_bytes(folder / "conditions.parquet", table.to_parquet(index=False))
@@ -184,11 +211,11 @@ def _claim(folder: Path, identity: dict[str, Any]) -> None:
 
 def _build_chunk(chunk: _Chunk) -> list[dict[str, Any]]:
     """Build or find the conditions of one chunk; return their rows."""
-    builder = builder_of(chunk.settings, chunk.scheme)
-    return [_build_one(chunk, index, builder) for index in range(chunk.first, chunk.last)]
+    builders = builders_of(chunk.settings, chunk.scheme, chunk.folder)
+    return [_build_one(chunk, index, builders) for index in range(chunk.first, chunk.last)]
 
 
-def _build_one(chunk: _Chunk, index: int, builder: Builder) -> dict[str, Any]:
+def _build_one(chunk: _Chunk, index: int, builders: Sequence[Builder]) -> dict[str, Any]:
     """Return the row of one condition, from its file of record if map and record agree."""
     condition_id = f"c{index:06d}"
     record_path = chunk.folder / "records" / f"{condition_id}.json"
@@ -197,15 +224,20 @@ def _build_one(chunk: _Chunk, index: int, builder: Builder) -> dict[str, Any]:
         row: dict[str, Any] = read_json(record_path)
         if row["sha256"] == sha256_of_file(map_path):
             return row
-    case = chunk.sources[index % len(chunk.sources)]
-    assert case.label is not None  # refused before
-    label_map = read_label_map(case.label, case_id=case.case_id)
-    source = SourceMap(case.case_id, case.subject_id, label_map, case.row)
+    turn, place = divmod(index, len(builders))
+    source = _source_map(chunk.sources[turn % len(chunk.sources)])
     seed = stable_seed(chunk.seed, condition_id, "condition")
-    condition = builder.build(source, condition_id=condition_id, seed=seed)
+    condition = builders[place].build(source, condition_id=condition_id, seed=seed)
     row = _row(condition, sha256=write_label_map(map_path, condition.label_map))
     write_json(record_path, row)
     return row
+
+
+def _source_map(case: Case) -> SourceMap:
+    """Return a labelled case as builders see it."""
+    assert case.label is not None  # refused before
+    label_map = read_label_map(case.label, case_id=case.case_id)
+    return SourceMap(case.case_id, case.subject_id, label_map, case.row)
 
 
 def _row(condition: Condition, *, sha256: str) -> dict[str, Any]:

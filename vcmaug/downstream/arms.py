@@ -19,17 +19,36 @@ from vcmaug.data.labels import LabelScheme
 from vcmaug.data.splits import Splits
 from vcmaug.errors import DataError, LeakError, list_faults
 
-__all__ = ["ARMS", "ArmName", "labelled_cases", "refuse_leaks", "refuse_real_leaks", "uses_cohort"]
+__all__ = [
+    "ARMS",
+    "CEILING",
+    "ArmName",
+    "labelled_cases",
+    "refuse_leaks",
+    "refuse_real_leaks",
+    "uses_cohort",
+    "uses_pool",
+]
 
-ArmName = Literal["real", "real+synthetic", "real+warped"]
+ArmName = Literal[
+    "real", "real+synthetic", "real+synthetic+pool", "real+warped", "self-training", "all-real"
+]
 ARMS: tuple[ArmName, ...] = ("real", "real+synthetic")
+
+CEILING: ArmName = "all-real"
+"""All training labels; what is left between it and `real` at n is the label gap."""
 
 _ROLES = ("prior", "control", "conditions")
 
 
 def uses_cohort(arm: ArmName) -> bool:
     """Return whether an arm trains on a cohort too."""
-    return arm != "real"
+    return arm not in ("real", CEILING)
+
+
+def uses_pool(arm: ArmName) -> bool:
+    """Return whether an arm uses training subjects without their labels."""
+    return arm in ("real+synthetic+pool", "self-training")
 
 
 def refuse_real_leaks(labelled_subjects: Iterable[str], splits: Splits) -> None:
@@ -56,6 +75,7 @@ def refuse_leaks(
     splits: Splits,
     cases: Sequence[Case],
     scheme: LabelScheme,
+    pool: bool = False,
 ) -> None:
     """Refuse a cohort that a replicate of the study cannot use.
 
@@ -67,6 +87,8 @@ def refuse_leaks(
         splits: Of the study.
         cases: Of the study.
         scheme: Of the study.
+        pool: Whether further training subjects may be in it by pseudo-labels, which a segmenter of
+            exactly the n labelled subjects gave them.
 
     Raises:
         LeakError: Prior, control, or conditions have seen a held-out subject, or labels beyond
@@ -79,7 +101,8 @@ def refuse_leaks(
     subjects = _seen(card, layout.card)
     labelled = set(labelled_subjects)
     held_out = {*splits.test, *splits.validation}
-    faults = [
+    pseudo, faults_of_pool = _pseudo_labelled(card, labelled=labelled, splits=splits, allowed=pool)
+    faults = faults_of_pool + [
         f"subject {subject} of test or validation was seen by the {role} ({layout.card.name})"
         for role in sorted(subjects)
         for subject in sorted(set(subjects[role]) & held_out)
@@ -93,10 +116,14 @@ def refuse_leaks(
     ]
     faults += [
         f"subject {subject} is a source of conditions and not one of the {len(labelled)} labelled"
-        for subject in sorted((sources | set(subjects["conditions"])) - labelled - held_out)
+        for subject in sorted(
+            (sources | set(subjects["conditions"])) - labelled - held_out - pseudo
+        )
     ]
     study = {*splits.train, *held_out}
-    faults += _control_faults(card, labelled=labelled, held_out=held_out, study=study)
+    faults += _control_faults(
+        card, labelled=labelled, held_out=held_out | pseudo, study=study - pseudo
+    )
     if not subjects["control"] and _drawn_with_control(manifest):
         faults.append(f"{layout.manifest.name} names a control, {layout.card.name} nobody it saw")
     if faults:
@@ -119,6 +146,25 @@ def _seen(card: Mapping[str, Any], path: Path) -> dict[str, list[str]]:
             "cannot be ruled out."
         )
     return subjects
+
+
+def _pseudo_labelled(
+    card: Mapping[str, Any], *, labelled: set[str], splits: Splits, allowed: bool
+) -> tuple[set[str], list[str]]:
+    """Return the pseudo-labelled subjects that a cohort may use, and what is wrong with others."""
+    named = set(card.get("pseudo_labelled_subjects") or ())
+    if not named:
+        return set(), []
+    if not allowed:
+        return set(), [f"it uses {len(named)} pseudo-labelled subjects, and this arm has no pool"]
+    pool = set(splits.train) - labelled
+    faults = [
+        f"pseudo-labelled subject {subject} is no unlabelled training subject of this replicate"
+        for subject in sorted(named - pool)
+    ]
+    if set(card.get("teacher_subjects") or ()) != labelled:
+        faults.append("its pseudo-labels are not those of a segmenter of the labelled subjects")
+    return named & pool, faults
 
 
 def _refuse_scheme(card: Mapping[str, Any], scheme: LabelScheme, path: Path) -> None:

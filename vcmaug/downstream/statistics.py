@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Estimate", "bootstrap_mean", "paired_bootstrap"]
+__all__ = ["Estimate", "Share", "bootstrap_mean", "paired_bootstrap", "share_of_gap"]
 
 
 @dataclass(frozen=True)
@@ -87,3 +87,55 @@ def paired_bootstrap(
     if first.shape != second.shape:
         raise ValueError(f"arms of shapes {first.shape} and {second.shape} cannot be paired")
     return bootstrap_mean(second - first, num_draws=num_draws, generator=generator)
+
+
+@dataclass(frozen=True)
+class Share:
+    """A share of the label gap with its interval; an end is None where the gap may be zero."""
+
+    share: float | None
+    low: float | None
+    high: float | None
+
+
+def share_of_gap(
+    floor: NDArray[np.float64],
+    arm: NDArray[np.float64],
+    ceiling: NDArray[np.float64],
+    *,
+    num_draws: int,
+    generator: np.random.Generator,
+) -> Share:
+    """Return (arm - floor) / (ceiling - floor) of means, with a 95 % interval.
+
+    Args:
+        floor: Scores [seeds, subjects] without help.
+        arm: Of the arm in question, likewise.
+        ceiling: With every label, likewise.
+        num_draws: Bootstrap draws; seeds and subjects are drawn for all three together.
+        generator: Of the draws.
+
+    Notes:
+        Where more than 2.5 % of the draws have no gap of the mean gap's sign, the ratio has no
+        interval, and none is given.
+
+    Raises:
+        ValueError: The arms do not have the same seeds and subjects.
+    """
+    if not floor.shape == arm.shape == ceiling.shape:
+        raise ValueError("a share of the label gap needs three arms of the same seeds and subjects")
+    gained, gap = arm - floor, ceiling - floor
+    if gap.mean() == 0:
+        return Share(None, None, None)
+    share = float(gained.mean() / gap.mean())
+    num_seeds, num_subjects = floor.shape
+    seeds = generator.integers(num_seeds, size=(num_draws, num_seeds))
+    subjects = generator.integers(num_subjects, size=(num_draws, num_subjects))
+    draws = [np.ix_(rows, columns) for rows, columns in zip(seeds, subjects, strict=True)]
+    gaps = np.array([gap[draw].mean() for draw in draws])
+    same_sign = gaps * np.sign(gap.mean()) > 0
+    if same_sign.mean() < 0.975:
+        return Share(share, None, None)
+    gains = np.array([gained[draw].mean() for draw in draws])
+    low, high = np.percentile(gains[same_sign] / gaps[same_sign], [2.5, 97.5])
+    return Share(share, float(low), float(high))

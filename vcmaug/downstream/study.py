@@ -5,14 +5,15 @@ In the flow: prepared cases and cohorts in, `scores.parquet` and `summary.json` 
 Sources: none.
 
 Notes:
-    Both arms have the same real cases, initial weights, augmentation and number of updates. Test
-    subjects are read at the very end of each training, and nothing is chosen on them.
+    All arms have the same initial weights, augmentation and number of updates, and at one n and
+    seed the same real cases. Test subjects are read at the very end of each training, and nothing
+    is chosen on them: choices are made with `scored_on: validation`.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -25,11 +26,13 @@ from vcmaug.data.labels import LabelScheme
 from vcmaug.data.splits import Splits, labelled_subset
 from vcmaug.downstream.arms import (
     ARMS,
+    CEILING,
     ArmName,
     labelled_cases,
     refuse_leaks,
     refuse_real_leaks,
     uses_cohort,
+    uses_pool,
 )
 from vcmaug.downstream.augment import AugmentSettings
 from vcmaug.downstream.data import (
@@ -40,15 +43,14 @@ from vcmaug.downstream.data import (
 )
 from vcmaug.downstream.fit import FitSettings, fit, predict
 from vcmaug.downstream.scoring import EMPTY_RULE, score_map
-from vcmaug.downstream.segmenter import SegmenterSettings
-from vcmaug.downstream.statistics import bootstrap_mean, paired_bootstrap
+from vcmaug.downstream.segmenter import Segmenter, SegmenterSettings
+from vcmaug.downstream.summary import compared
 from vcmaug.errors import DataError
 from vcmaug.files import read_json, sha256_of_file, write_bytes, write_json, write_text
 from vcmaug.progress import Report, silent
 from vcmaug.provenance import fingerprint, machine, versions
-from vcmaug.seeding import numpy_generator
 
-__all__ = ["StudyInputs", "StudySettings", "run_study"]
+__all__ = ["StudyInputs", "StudySettings", "run_arm", "run_study"]
 
 CohortOf = Callable[[ArmName, int, int], Path]
 """(arm, num_labelled, seed) -> folder of the cohort that the arm trains on."""
@@ -67,6 +69,9 @@ class StudySettings(Settings):
     segmenter: SegmenterSettings = SegmenterSettings()
     augment: AugmentSettings = AugmentSettings()
     fit: FitSettings = FitSettings()
+    scored_on: Literal["test", "validation"] = Field(
+        "test", description="validation: for choices, so that the test stays closed"
+    )
     bootstrap_draws: int = Field(2000, ge=100)
 
 
@@ -78,11 +83,16 @@ class StudyInputs:
     splits: Splits
     scheme: LabelScheme
     cohort_of: CohortOf
+    keep: Callable[[Segmenter, Path], None] | None = None  # writes the networks of `real`
+
+    def scored(self, settings: StudySettings) -> tuple[str, ...]:
+        """Return the subjects on which the arms are scored."""
+        return self.splits.test if settings.scored_on == "test" else self.splits.validation
 
 
 @dataclass(frozen=True)
 class _Run:
-    """One training of the grid."""
+    """One training of the grid; for `all-real`, n is the number of training subjects."""
 
     arm: ArmName
     num_labelled: int
@@ -109,13 +119,8 @@ def run_study(
         LeakError: A cohort has seen what it may not; nothing is trained then.
         DataError: Cases cannot be trained on or scored; nothing is trained then.
     """
-    runs = [
-        _Run(arm, num_labelled, seed)
-        for num_labelled in settings.num_labelled
-        for seed in settings.seeds
-        for arm in settings.arms
-    ]
-    _check(runs, inputs)
+    runs = _grid(settings, inputs)
+    _check(runs, settings, inputs)
     done = [_run_or_read(run, settings, inputs, out=out, report=report) for run in runs]
     scores = pd.DataFrame([row for result in done for row in result["scores"]])
     write_bytes(out / "scores.parquet", scores.to_parquet(index=False))
@@ -125,20 +130,55 @@ def run_study(
     return summary
 
 
-def _check(runs: Sequence[_Run], inputs: StudyInputs) -> None:
+def run_arm(
+    arm: ArmName,
+    *,
+    num_labelled: int,
+    seed: int,
+    settings: StudySettings,
+    inputs: StudyInputs,
+    out: Path,
+    report: Report = silent,
+) -> Path:
+    """Run one arm unless it is done, and return the file of its result; see `run_study`.
+
+    The network of `real` lies beside it, as `.safetensors`, where `inputs.keep` writes it.
+    """
+    run = _Run(arm, num_labelled, seed)
+    _check([run], settings, inputs)
+    _run_or_read(run, settings, inputs, out=out, report=report)
+    return _file_of(run, out)
+
+
+def _grid(settings: StudySettings, inputs: StudyInputs) -> list[_Run]:
+    """Return all trainings; `all-real` has one per seed, whatever n."""
+    runs = [
+        _Run(arm, num_labelled, seed)
+        for num_labelled in settings.num_labelled
+        for seed in settings.seeds
+        for arm in settings.arms
+        if arm != CEILING
+    ]
+    num_all = len(inputs.splits.train)
+    return runs + [
+        _Run(CEILING, num_all, seed) for seed in settings.seeds if CEILING in settings.arms
+    ]
+
+
+def _check(runs: Sequence[_Run], settings: StudySettings, inputs: StudyInputs) -> None:
     """Refuse, before anything is trained, what would leak or could not be scored.
 
     Raises:
         LeakError: A held-out subject is in reach of a training.
-        DataError: The test has one subject only, or a case has no label map.
+        DataError: Fewer than two subjects are scored, or a case has no label map.
     """
-    splits = inputs.splits
-    if len(set(splits.test)) < _FEWEST_TEST_SUBJECTS:
+    splits, scored = inputs.splits, inputs.scored(settings)
+    if len(set(scored)) < _FEWEST_TEST_SUBJECTS:
         raise DataError(
-            f"running a study: the test has {len(splits.test)} subjects, an interval needs "
-            f"{_FEWEST_TEST_SUBJECTS} or more. Raise splits.num_test."
+            f"running a study: the {settings.scored_on} has {len(scored)} subjects, an interval "
+            f"needs {_FEWEST_TEST_SUBJECTS} or more. Raise splits.num_{settings.scored_on}."
         )
-    labelled_cases(inputs.cases, splits.test, role="test")
+    labelled_cases(inputs.cases, scored, role=settings.scored_on)
     for run in runs:
         subjects = _labelled(run, inputs)
         refuse_real_leaks(subjects, splits)
@@ -150,6 +190,7 @@ def _check(runs: Sequence[_Run], inputs: StudyInputs) -> None:
                 splits=splits,
                 cases=inputs.cases,
                 scheme=inputs.scheme,
+                pool=uses_pool(run.arm),
             )
 
 
@@ -162,21 +203,31 @@ def _run_or_read(
     run: _Run, settings: StudySettings, inputs: StudyInputs, *, out: Path, report: Report
 ) -> dict[str, Any]:
     """Return the result of a run, from its file if nothing it depends on has changed."""
-    path = out / "runs" / f"{run.name}.json"
+    path = _file_of(run, out)
     identity = _identity(run, settings, inputs)
-    if path.exists():
+    keep = inputs.keep if run.arm == "real" else None
+    weights = path.with_suffix(".safetensors")
+    if path.exists() and (keep is None or weights.exists()):
         before: dict[str, Any] = read_json(path)
         if before["identity"] == identity:
             return before
-    result = _train_and_score(run, settings, inputs, report=report) | {"identity": identity}
+    result, network = _train_and_score(run, settings, inputs, report=report)
+    result["identity"] = identity
+    if keep is not None:
+        keep(network, weights)
     write_json(path, result)
     return result
+
+
+def _file_of(run: _Run, out: Path) -> Path:
+    """Return the file of a run's result."""
+    return out / "runs" / f"{run.name}.json"
 
 
 def _identity(run: _Run, settings: StudySettings, inputs: StudyInputs) -> str:
     """Return the fingerprint of all that a run depends on."""
     shared = settings.model_dump(mode="json", include={"segmenter", "augment", "fit"})
-    subjects = [*_labelled(run, inputs), *inputs.splits.test]
+    subjects = [*_labelled(run, inputs), *inputs.scored(settings)]
     cases = [
         [case.case_id, case.subject_id, sha256_of_file(case.image), sha256_of_file(case.label)]
         for case in cases_of(inputs.cases, subjects)
@@ -191,8 +242,8 @@ def _identity(run: _Run, settings: StudySettings, inputs: StudyInputs) -> str:
 
 def _train_and_score(
     run: _Run, settings: StudySettings, inputs: StudyInputs, *, report: Report
-) -> dict[str, Any]:
-    """Return scores and cost of one training."""
+) -> tuple[dict[str, Any], Segmenter]:
+    """Return scores and cost of one training, and the network."""
     real = read_case_volumes(cases_of(inputs.cases, _labelled(run, inputs)), inputs.scheme)
     synthetic = None
     if uses_cohort(run.arm):
@@ -209,16 +260,17 @@ def _train_and_score(
         what=f"{run.arm}, n = {run.num_labelled}, seed {run.seed}",
         report=report,
     )
-    test_cases = cases_of(inputs.cases, inputs.splits.test)
-    test = read_case_volumes(test_cases, inputs.scheme)
-    predictions = predict(network, test.images)
-    return {
+    scored_cases = cases_of(inputs.cases, inputs.scored(settings))
+    scored = read_case_volumes(scored_cases, inputs.scheme)
+    predictions = predict(network, scored.images)
+    result = {
         **asdict(run),
         "num_real": len(real.names),
         "num_synthetic": 0 if synthetic is None else len(synthetic.names),
         "cost": asdict(record),
-        "scores": _scores(run, test_cases, test, predictions, inputs.scheme),
+        "scores": _scores(run, scored_cases, scored, predictions, inputs.scheme),
     }
+    return result, network
 
 
 def _scores(
@@ -245,35 +297,14 @@ def _summary(
     inputs: StudyInputs,
 ) -> dict[str, Any]:
     """Return means and paired differences with intervals, and what the study cost."""
-    means, differences = [], []
-    for metric in ("dice", "hd95_mm"):
-        for num_labelled in settings.num_labelled:
-            tables = {a: _table(scores, metric, a, num_labelled) for a in settings.arms}
-            for arm, table in tables.items():
-                name = {"metric": metric, "arm": arm, "num_labelled": num_labelled}
-                estimate = bootstrap_mean(
-                    table,
-                    num_draws=settings.bootstrap_draws,
-                    generator=numpy_generator("mean", metric, arm, num_labelled),
-                )
-                means.append({**name, **asdict(estimate)})
-                if arm == "real" or "real" not in tables:
-                    continue
-                paired = paired_bootstrap(
-                    tables["real"],
-                    table,
-                    num_draws=settings.bootstrap_draws,
-                    generator=numpy_generator("difference", metric, arm, num_labelled),
-                )
-                differences.append({**name, "against": "real", **asdict(paired)})
     seconds = sum(run["cost"]["seconds"] for run in runs)
     spent = sum(run["cost"]["augmentation_seconds"] for run in runs)
     return {
         "kind": "study",
-        "means": means,
-        "differences": differences,
+        **compared(scores, num_labelled=settings.num_labelled, num_draws=settings.bootstrap_draws),
         "structures": list(inputs.scheme.names),
-        "num_test_subjects": len(inputs.splits.test),
+        "scored_on": settings.scored_on,
+        "num_test_subjects": len(inputs.scored(settings)),
         "updates": settings.fit.updates,
         "num_labelled": list(settings.num_labelled),
         "seeds": list(settings.seeds),
@@ -292,10 +323,3 @@ def _summary(
         "versions": versions(),
         "machine": machine(),
     }
-
-
-def _table(scores: pd.DataFrame, metric: str, arm: str, num_labelled: int) -> NDArray[np.float64]:
-    """Return scores [seeds, subjects], each the mean over structures and a subject's cases."""
-    chosen = scores[(scores["arm"] == arm) & (scores["num_labelled"] == num_labelled)]
-    table = chosen.pivot_table(index="seed", columns="subject_id", values=metric, aggfunc="mean")
-    return np.asarray(table.to_numpy(), dtype=np.float64)

@@ -168,8 +168,23 @@ def draw_images(
         timesteps=plan.timesteps,
         name=plan.settings.sampler.name,
     )
-    images: NDArray[np.float32] = prior.decode(z_0)[:, 0].float().cpu().numpy()  # [B, X, Y, Z]
+    decoded = prior.decode(z_0, _texture_noise(asked, plan=plan, prior=prior, device=device))
+    images: NDArray[np.float32] = decoded[:, 0].float().cpu().numpy()  # [B, X, Y, Z]
     return images
+
+
+def _texture_noise(
+    asked: Sequence[Asked], *, plan: Plan, prior: Prior, device: str
+) -> Tensor | None:
+    """Return the noise of the texture [B, C, X, Y, Z], or None for a prior without one."""
+    if prior.texture is None:
+        return None
+    shape = (prior.spec.image_channels, *prior.spec.grid.shape)
+    noise = [
+        noise_of(one.request.request_id, cohort_seed=plan.seed, shape=shape, purpose="texture")
+        for one in asked
+    ]
+    return torch.stack(noise).to(device)
 
 
 def _scalars(asked: Sequence[Asked], prior: Prior, *, device: str) -> Tensor | None:

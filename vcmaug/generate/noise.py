@@ -13,6 +13,8 @@ from vcmaug.seeding import torch_generator
 __all__ = ["noise_of"]
 
 
-def noise_of(request_id: str, *, cohort_seed: int, shape: tuple[int, ...]) -> Tensor:
-    """Return standard normal noise [L, x, y, z], float32, on the CPU."""
-    return torch.randn(shape, generator=torch_generator(cohort_seed, request_id, "noise"))
+def noise_of(
+    request_id: str, *, cohort_seed: int, shape: tuple[int, ...], purpose: str = "noise"
+) -> Tensor:
+    """Return standard normal noise of a shape, float32, on the CPU; each purpose has its own."""
+    return torch.randn(shape, generator=torch_generator(cohort_seed, request_id, purpose))

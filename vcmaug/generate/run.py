@@ -197,6 +197,8 @@ def _card(plan: Plan, manifest: pd.DataFrame) -> Mapping[str, Any]:
             "conditions": sorted(sources),
         },
         "labelled_subjects": control.get("labelled_subjects", control["subjects"]),
+        "pseudo_labelled_subjects": control.get("pseudo_labelled_subjects", []),
+        "teacher_subjects": control.get("teacher_subjects", []),
         "control_pretrained_on": control.get("started_from"),
         "conditions_folder": plan.conditions_folder,
         "prior": prior["name"],

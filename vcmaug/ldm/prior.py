@@ -13,13 +13,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vcmaug.data.scalars import scalar_vector
+from vcmaug.data.scalars import raw_value, scalar_vector
 from vcmaug.errors import ModelError
 from vcmaug.files import write_json
 from vcmaug.ldm.autoencoder import StemmedAutoencoder
 from vcmaug.ldm.denoiser import FrozenDenoiser, ScalarUNet
 from vcmaug.ldm.schedule import Schedule
 from vcmaug.ldm.spec import PriorSpec
+from vcmaug.ldm.texture import Texture
 from vcmaug.ldm.weights import fill_module, hash_of_weights, read_card, read_weights, write_weights
 
 __all__ = ["Prior", "load_prior", "weights_of", "write_prior"]
@@ -35,6 +36,7 @@ class Prior:
         denoiser: The frozen noise prediction.
         schedule: Of the noise.
         latent_scale: z = posterior mean * latent_scale.
+        texture: What the decoder leaves out, or None.
         card: What is known of it: subjects, licence, figures, `weights_sha256`, `scalar_fill`.
     """
 
@@ -44,6 +46,7 @@ class Prior:
     schedule: Schedule
     latent_scale: float
     card: Mapping[str, Any]
+    texture: Texture | None = None
 
     @torch.no_grad()
     def encode(self, images: Tensor) -> Tensor:
@@ -52,9 +55,17 @@ class Prior:
         return mean * self.latent_scale
 
     @torch.no_grad()
-    def decode(self, z: Tensor) -> Tensor:
-        """Return images [B, C, X, Y, Z], clipped to [0, 1], from latents [B, L, x, y, z]."""
-        return self.autoencoder.decode(z / self.latent_scale).clamp(0.0, 1.0)
+    def decode(self, z: Tensor, noise: Tensor | None = None) -> Tensor:
+        """Return images [B, C, X, Y, Z], clipped to [0, 1], from latents [B, L, x, y, z].
+
+        Args:
+            z: Latents.
+            noise: Standard normal draws [B, C, X, Y, Z] for the texture; None leaves it out.
+        """
+        images = self.autoencoder.decode(z / self.latent_scale)
+        if self.texture is not None and noise is not None:
+            images = self.texture.add(images, noise)
+        return images.clamp(0.0, 1.0)
 
     def scalar_vector(self, values: Mapping[str, float | None]) -> Tensor | None:
         """Return normalised scalars [S] of raw values, or None for a prior without scalars.
@@ -66,6 +77,10 @@ class Prior:
             return None
         fill = self.card["scalar_fill"]
         return torch.from_numpy(scalar_vector(self.spec.scalars, values, fill=fill))
+
+    def scalars_of_row(self, row: Mapping[str, Any]) -> Tensor | None:
+        """Return normalised scalars [S] of a row of the case table, or None without any."""
+        return self.scalar_vector({spec.name: raw_value(spec, row) for spec in self.spec.scalars})
 
 
 def weights_of(autoencoder: StemmedAutoencoder, unet: ScalarUNet) -> dict[str, Tensor]:
@@ -82,6 +97,7 @@ def write_prior(
     unet: ScalarUNet,
     latent_scale: float,
     card: Mapping[str, Any],
+    texture: Texture | None = None,
     half: bool = False,
 ) -> None:
     """Write `prior.safetensors`, then `card.json`.
@@ -93,9 +109,12 @@ def write_prior(
         unet: With its weights (of the moving average).
         latent_scale: See `Prior`.
         card: Must hold `subjects` and `scalar_fill`; the rest is for readers.
+        texture: What the decoder leaves out, or None.
         half: Store in half precision; the hash is that of the rounded weights.
     """
     weights = weights_of(autoencoder, unet)
+    if texture is not None:
+        weights |= {f"texture.{name}": part for name, part in texture.to_tensors().items()}
     if half:
         weights = {
             name: tensor.half().float() if tensor.is_floating_point() else tensor
@@ -131,6 +150,7 @@ def load_prior(folder: Path, *, device: str = "cpu") -> Prior:
     autoencoder, unet = spec.build_autoencoder(), spec.build_unet()
     fill_module(autoencoder, _part(weights, "autoencoder."), source=path)
     fill_module(unet, _part(weights, "unet."), source=path)
+    texture = _part(weights, "texture.")
     return Prior(
         spec=spec,
         autoencoder=autoencoder.to(device).eval().requires_grad_(False),
@@ -138,6 +158,7 @@ def load_prior(folder: Path, *, device: str = "cpu") -> Prior:
         schedule=Schedule(spec.schedule),
         latent_scale=float(card["latent_scale"]),
         card=card,
+        texture=Texture(**texture).to(device) if texture else None,
     )
 
 

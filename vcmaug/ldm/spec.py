@@ -26,6 +26,9 @@ class AutoencoderSettings(Settings):
     latent_channels: int = Field(4, ge=1)
     num_res_blocks: int = Field(1, ge=1)
     norm_num_groups: int = Field(16, ge=1)
+    shortcut: bool = Field(
+        False, description="linear map of blocks beside the networks; starts as their components"
+    )
 
 
 class DiffusionSettings(Settings):

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from vcmaug.data.cases import Case, cases_of
 from vcmaug.data.prepare import Prepared
 from vcmaug.data.splits import Splits, labelled_subset
-from vcmaug.downstream.fit import Reader, train_reader
-from vcmaug.downstream.segmenter import Segmenter
+from vcmaug.downstream.fit import train_reader
 from vcmaug.files import read_json, write_json
-from vcmaug.ldm.weights import fill_module, read_weights, write_weights
+from vcmaug.ldm.weights import write_weights
+from vcmaug.pipeline.pool import load_segmenter
 from vcmaug.pipeline.work import Work
 from vcmaug.progress import Report, silent
 
@@ -29,9 +29,11 @@ _FEWEST_SUBJECTS = 3
 
 
 def reader_subjects(work: Work, splits: Splits) -> tuple[str, ...]:
-    """Return the training subjects whose labels no replicate of the study uses."""
+    """Return the training subjects whose labels no replicate of study or gates uses."""
     used: set[str] = set()
-    for replicate in work.replicates:
+    gates = work.recipe.gates
+    many = [work.replicate(gates.num_labelled, gates.seed)] if gates.num_labelled else []
+    for replicate in [*work.replicates, *many]:
         used |= set(
             labelled_subset(splits, num_labelled=replicate.num_labelled, seed=replicate.seed)
         )
@@ -62,11 +64,7 @@ def independent_reader(
     }
     weights, card = work.reader / "reader.safetensors", work.reader / "card.json"
     if card.exists() and read_json(card) == about:
-        network = Segmenter(
-            work.recipe.study.segmenter, num_structures=prepared.scheme.num_structures
-        )
-        fill_module(network, read_weights(weights), source=weights)
-        return Reader(network.eval(), prepared.scheme), about
+        return load_segmenter(work, prepared, weights), about
     reader = train_reader(
         cases,
         scheme=prepared.scheme,

@@ -19,7 +19,9 @@ from vcmaug.downstream.fit import FitSettings
 from vcmaug.downstream.study import StudySettings
 from vcmaug.errors import RecipeError
 from vcmaug.generate.plan import GenerateSettings
+from vcmaug.generate.samplers import SamplerSettings
 from vcmaug.ldm.spec import PriorSpec
+from vcmaug.quality.realism import RealismSettings
 from vcmaug.training.control import ControlTraining
 from vcmaug.training.prior import PriorTraining
 
@@ -73,6 +75,19 @@ class GenerateRecipe(GenerateSettings):
     n: int = Field(32, ge=1, description="how many cases")
 
 
+class GateSettings(Settings):
+    """What is measured before a study; see `vcmaug gates`."""
+
+    num_labelled: int | None = Field(
+        None, ge=1, description="of a control with very many labels; None: no such gate"
+    )
+    seed: int = 0
+    least_dice: float = Field(0.88, ge=0, le=1, description="of the segmenter with all labels")
+    num_samples: int = Field(128, ge=8, description="unconditional draws")
+    sampler: SamplerSettings = SamplerSettings(steps=50)
+    realism: RealismSettings = RealismSettings()
+
+
 class Recipe(Settings):
     """A whole study."""
 
@@ -90,6 +105,7 @@ class Recipe(Settings):
     generate: GenerateRecipe = GenerateRecipe()
     reader: FitSettings = FitSettings()
     study: StudySettings = StudySettings()
+    gates: GateSettings = GateSettings()
 
     @model_validator(mode="after")
     def _population_is_there(self) -> "Recipe":

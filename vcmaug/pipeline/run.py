@@ -9,7 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from vcmaug.compute import Compute
-from vcmaug.downstream.arms import uses_cohort
+from vcmaug.downstream.arms import uses_pool
+from vcmaug.pipeline.pool import pseudo_stage
 from vcmaug.pipeline.stages import (
     conditions_stage,
     control_stage,
@@ -20,11 +21,14 @@ from vcmaug.pipeline.stages import (
     rival_stage,
     study_stage,
 )
-from vcmaug.pipeline.work import Work
+from vcmaug.pipeline.work import Replicate, Work
 from vcmaug.progress import Report, silent
 from vcmaug.report.document import write_report
 
-__all__ = ["run_recipe", "stages_of"]
+__all__ = ["draw_cohort", "run_recipe", "stages_of"]
+
+_DRAWN = {"real+synthetic", "real+synthetic+pool", "real+warped"}
+"""Arms that need the prior or its conditions."""
 
 Say = Callable[[str, bool], None]
 """(stage, whether it ran) -> None."""
@@ -39,6 +43,18 @@ def stages_of(work: Work) -> list[str]:
     return ["cases", prior, *replicates, f"study: {trainings} trainings", "report"]
 
 
+def draw_cohort(
+    work: Work, replicate: Replicate, *, compute: Compute, say: Say, report: Report = silent
+) -> None:
+    """Run what leads to the cohort of a replicate, and its evaluation."""
+    say(f"{replicate.name} control", control_stage(work, replicate, report=report))
+    made = conditions_stage(work, replicate, compute=compute, report=report)
+    say(f"{replicate.name} conditions", made)
+    drawn = generate_stage(work, replicate, compute=compute, report=report)
+    say(f"{replicate.name} cohort", drawn)
+    say(f"{replicate.name} evaluation", evaluate_stage(work, replicate, report=report))
+
+
 def run_recipe(work: Work, *, compute: Compute, say: Say, report: Report = silent) -> Path:
     """Run all stages of a recipe and return the path of its report.
 
@@ -49,17 +65,19 @@ def run_recipe(work: Work, *, compute: Compute, say: Say, report: Report = silen
         report: Told within the long ones.
     """
     say("cases", prepare_stage(work, report=report))
-    if any(uses_cohort(arm) for arm in work.recipe.study.arms):
+    arms = work.recipe.study.arms
+    if _DRAWN & set(arms):
         say("prior", prior_stage(work, report=report))
-        for replicate in work.replicates:
-            say(f"{replicate.name} control", control_stage(work, replicate, report=report))
-            made = conditions_stage(work, replicate, compute=compute, report=report)
-            say(f"{replicate.name} conditions", made)
-            drawn = generate_stage(work, replicate, compute=compute, report=report)
-            say(f"{replicate.name} cohort", drawn)
-            say(f"{replicate.name} evaluation", evaluate_stage(work, replicate, report=report))
-            if "real+warped" in work.recipe.study.arms:
-                say(f"{replicate.name} rival", rival_stage(work, replicate, report=report))
+    for replicate in work.replicates:
+        if any(uses_pool(arm) for arm in arms):
+            done = pseudo_stage(work, replicate, report=report)
+            say(f"{replicate.name} pseudo-labels", done)
+        if {"real+synthetic", "real+warped"} & set(arms):
+            draw_cohort(work, replicate, compute=compute, say=say, report=report)
+        if "real+warped" in arms:
+            say(f"{replicate.name} rival", rival_stage(work, replicate, report=report))
+        if "real+synthetic+pool" in arms:
+            draw_cohort(work, replicate.with_pool, compute=compute, say=say, report=report)
     study_stage(work, report=report)
     say("study", True)
     path = write_report(work.folder)

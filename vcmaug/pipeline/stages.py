@@ -12,17 +12,18 @@ from typing import Any
 from vcmaug.cohort.manifest import read_cohort_card
 from vcmaug.compute import Compute
 from vcmaug.conditions.build import build_conditions
-from vcmaug.data.cases import Case, cases_of
-from vcmaug.data.prepare import Prepared, prepare, read_prepared
-from vcmaug.data.splits import Splits, labelled_subset, make_splits, read_splits, write_splits
+from vcmaug.data.cases import cases_of
+from vcmaug.data.prepare import prepare, read_prepared
 from vcmaug.data.template import make_population
-from vcmaug.downstream.study import StudyInputs, run_study
+from vcmaug.downstream.arms import uses_pool
+from vcmaug.downstream.study import run_study
 from vcmaug.errors import WorkFolderError
 from vcmaug.files import sha256_of_file
 from vcmaug.generate.plan import GenerateSettings
 from vcmaug.generate.run import generate, make_plan
 from vcmaug.ldm.prior import load_prior
 from vcmaug.ldm.weights import read_card
+from vcmaug.pipeline.pool import labelled_of, pool_of, pseudo_stage, splits_of, study_inputs
 from vcmaug.pipeline.reader import independent_reader
 from vcmaug.pipeline.recipe import POPULATION
 from vcmaug.pipeline.work import Replicate, Work, stage, tree_hash
@@ -41,7 +42,6 @@ __all__ = [
     "prepare_stage",
     "prior_stage",
     "rival_stage",
-    "splits_of",
     "study_stage",
 ]
 
@@ -76,18 +76,6 @@ def _listing(source: Path) -> list[tuple[str, int, int]]:
     files = sorted(source.rglob("*")) if source.is_dir() else [source]
     stats = [(path, path.stat()) for path in files if path.is_file()]
     return [(str(path.name), stat.st_size, stat.st_mtime_ns) for path, stat in stats]
-
-
-def splits_of(work: Work, prepared: Prepared) -> Splits:
-    """Return the splits of a work folder, made or copied from the recipe's file at first."""
-    subjects = [case.subject_id for case in prepared.cases]
-    settings = work.recipe.splits
-    if settings.file is not None:
-        splits = read_splits(Path(settings.file), subjects)
-    else:
-        splits = make_splits(subjects, settings)
-    write_splits(work.splits, splits)
-    return splits
 
 
 def prior_stage(work: Work, *, seed: int | None = None, report: Report = silent) -> bool:
@@ -135,17 +123,10 @@ def _about(work: Work, licence: str) -> dict[str, Any]:
     return {"recipe": work.recipe.name, "data": work.recipe.data_note, "licence": licence}
 
 
-def _labelled(work: Work, replicate: Replicate) -> tuple[Prepared, Splits, tuple[Case, ...]]:
-    """Return prepared cases, splits, and the n labelled cases of a replicate."""
-    prepared = read_prepared(work.cases)
-    splits = splits_of(work, prepared)
-    subjects = labelled_subset(splits, num_labelled=replicate.num_labelled, seed=replicate.seed)
-    return prepared, splits, cases_of(prepared.cases, subjects)
-
-
 def control_stage(work: Work, replicate: Replicate, *, report: Report = silent) -> bool:
     """Train the control of a replicate on exactly its n cases; return whether it was done."""
-    prepared, splits, cases = _labelled(work, replicate)
+    prepared, splits, cases = labelled_of(work, replicate)
+    pseudo = pool_of(work, replicate, report=report) if replicate.pool else ()
     recipe = work.recipe.control
     start_from = zoo_folder(recipe.start_from) if recipe.start_from else None
 
@@ -159,7 +140,9 @@ def control_stage(work: Work, replicate: Replicate, *, report: Report = silent) 
             seed=replicate.seed,
             folder=replicate.control,
             forbidden=splits.test + splits.validation,
-            about=_about(work, recipe.licence),
+            about=_about(work, recipe.licence)
+            | {"teacher_subjects": sorted(case.subject_id for case in cases) if pseudo else []},
+            pseudo_labelled=pseudo,
             start_from=start_from,
             report=report,
         )
@@ -168,8 +151,8 @@ def control_stage(work: Work, replicate: Replicate, *, report: Report = silent) 
         recipe.model_dump(mode="json"),
         read_card(start_from, kind="control")["weights_sha256"] if start_from else None,
         read_card(work.prior, kind="prior")["weights_sha256"],
-        [[case.case_id, sha256_of_file(case.image)] for case in cases],
-        [sha256_of_file(case.label) for case in cases if case.label],
+        [[case.case_id, sha256_of_file(case.image)] for case in (*cases, *pseudo)],
+        [sha256_of_file(case.label) for case in (*cases, *pseudo) if case.label],
         replicate.seed,
     ]
     name = f"control-{replicate.name}"
@@ -185,7 +168,8 @@ def conditions_stage(
     report: Report = silent,
 ) -> bool:
     """Build the conditions of a replicate from its n cases; return whether it was done."""
-    prepared, splits, cases = _labelled(work, replicate)
+    prepared, splits, cases = labelled_of(work, replicate)
+    cases += pool_of(work, replicate, report=report) if replicate.pool else ()
     settings = work.recipe.conditions
     count = n or settings.n
 
@@ -242,9 +226,11 @@ def generate_stage(
 
 def rival_stage(work: Work, replicate: Replicate, *, report: Report = silent) -> bool:
     """Make the warped cohort of a replicate for the same conditions; return whether it was."""
-    prepared, _, cases = _labelled(work, replicate)
-    settings = work.recipe.conditions.perturb
-    count = min(work.recipe.generate.n, work.recipe.conditions.n)
+    prepared, _, cases = labelled_of(work, replicate)
+    recipe = work.recipe.conditions
+    settings = recipe.perturb
+    turns = recipe.builders.count("perturb") / len(recipe.builders)  # of n conditions, these bend
+    count = min(work.recipe.generate.n, int(recipe.n * turns))
 
     def action() -> None:
         warp_cohort(
@@ -306,11 +292,8 @@ def evaluate_stage(work: Work, replicate: Replicate, *, report: Report = silent)
 
 def study_stage(work: Work, *, report: Report = silent) -> dict[str, Any]:
     """Run what is missing of the study and return its summary; finished runs are kept."""
-    prepared = read_prepared(work.cases)
-    inputs = StudyInputs(
-        cases=prepared.cases,
-        splits=splits_of(work, prepared),
-        scheme=prepared.scheme,
-        cohort_of=lambda arm, n, seed: work.replicate(n, seed).cohort_of(arm),
-    )
+    if any(uses_pool(arm) for arm in work.recipe.study.arms):
+        for replicate in work.replicates:
+            pseudo_stage(work, replicate, report=report)
+    inputs = study_inputs(work, splits_of(work, read_prepared(work.cases)))
     return run_study(work.recipe.study, inputs, out=work.study, report=report)

@@ -7,7 +7,7 @@ Sources: none.
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +21,25 @@ __all__ = ["Replicate", "Work", "claim_work", "find_work", "stage", "tree_hash"]
 
 @dataclass(frozen=True)
 class Replicate:
-    """One (n, seed) of the study: its own control, conditions and cohort."""
+    """One (n, seed) of the study: its own control, conditions and cohort.
+
+    With `pool`, its control and conditions use the pseudo-labelled pool too.
+    """
 
     folder: Path
     num_labelled: int
     seed: int
+    pool: bool = False
 
     @property
     def name(self) -> str:
-        """Such as n10-s0."""
-        return self.folder.name
+        """Such as n10-s0 or n10-s0-pool."""
+        return f"{self.folder.parent.name}-pool" if self.pool else self.folder.name
+
+    @property
+    def with_pool(self) -> "Replicate":
+        """The same (n, seed) with the pool."""
+        return self if self.pool else replace(self, folder=self.folder / "pool", pool=True)
 
     @property
     def control(self) -> Path:
@@ -52,9 +61,19 @@ class Replicate:
         """Folder of the rival's cohort for the same conditions."""
         return self.folder / "warped"
 
+    @property
+    def pseudo(self) -> Path:
+        """Folder of the pool with pseudo-labels, a cohort of its own (self-training)."""
+        return self.folder.parent / "pseudo" if self.pool else self.folder / "pseudo"
+
     def cohort_of(self, arm: str) -> Path:
         """Return the folder of the cohort that an arm trains on."""
-        return self.warped if arm == "real+warped" else self.cohort
+        folders = {
+            "real+warped": self.warped,
+            "self-training": self.pseudo,
+            "real+synthetic+pool": self.with_pool.cohort,
+        }
+        return folders.get(arm, self.cohort)
 
     @property
     def quality(self) -> Path:

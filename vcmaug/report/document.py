@@ -6,9 +6,7 @@ Sources: none.
 """
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -16,6 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from vcmaug.data.labels import LabelScheme
 from vcmaug.files import write_text
 from vcmaug.report.figures import difference_plot, mean_plot, montage
+from vcmaug.report.sections import quality_tables, study_tables
 from vcmaug.report.tables import Found, ReplicateFound, Table, find, flow_of, headline_of, table_of
 from vcmaug.seeding import stable_seed
 
@@ -61,9 +60,9 @@ def write_report(work: Path, out: Path | None = None, *, seed: int = 0) -> Path:
         legend=[] if found.prepare is None else found.prepare["scheme"],
         sides=_sides(found),
         montages=_montages(found, seed=seed),
-        quality=_quality(found),
+        quality=quality_tables(found),
         plots=_plots(found),
-        study=_study(found),
+        study=study_tables(found),
         manifests=[_manifest(r) for r in found.replicates if r.manifest is not None],
         provenance=_provenance(found),
         limits=_limits(found),
@@ -148,123 +147,6 @@ def _plots(found: Found) -> list[tuple[str, str]]:
         caption = "Paired difference from real only, 95 % intervals"
         plots.append((caption, difference_plot(found.summary)))
     return plots
-
-
-def _quality(found: Found) -> list[Table]:
-    """Return adherence and distances of all cohorts, real figures beside synthetic ones."""
-    done = [(r.name, r.quality) for r in found.replicates if r.quality is not None]
-    faults = [f"{r.name}: the evaluation is missing." for r in found.replicates if not r.quality]
-    faults += [f"{name}: missing: {'; '.join(q['missing'])}." for name, q in done if q["missing"]]
-    tables = [_adherence(done), _distances(done), _memorisation(done)] if done else []
-    return tables + [_only_said(fault) for fault in faults]
-
-
-def _only_said(caption: str) -> Table:
-    """Return a table that has nothing but its caption."""
-    return Table(caption, (), ())
-
-
-def _adherence(done: Sequence[tuple[str, dict[str, Any]]]) -> Table:
-    """Return Dice on synthetic and on real images, per cohort and structure."""
-    rows: dict[tuple[str, str], dict[str, Any]] = {}
-    for name, quality in done:
-        for row in quality["adherence"]:
-            about = {"name": name, "structure": row["structure"]}
-            rows.setdefault((name, row["structure"]), about)[row["source"]] = row["dice"]
-    subjects = max(quality["reader"].get("subjects", 0) for _, quality in done)
-    return table_of(
-        "Adherence: Dice (0 to 1, higher is better) between the label map and what an independent "
-        f"segmenter finds in the image. It was trained on {subjects} other real subjects; the "
-        "column of held-out real images is its own skill.",
-        list(rows.values()),
-        {
-            "name": "cohort",
-            "structure": "structure",
-            "synthetic": "synthetic images",
-            "real": "real images",
-        },
-    )
-
-
-def _distances(done: Sequence[tuple[str, dict[str, Any]]]) -> Table:
-    """Return distances from real images, per cohort, with the floor above."""
-    return table_of(
-        "Distance from real images (0 or more, lower is nearer), between sets of equal size. The "
-        "row real vs real is the floor: one half of the held-out real images against the other.",
-        [{"name": name, **row} for name, quality in done for row in quality["distances"]],
-        {
-            "name": "cohort",
-            "row": "sets",
-            "num_first": "real",
-            "num_second": "other",
-            "frechet_distance": "Frechet distance",
-            "mmd_squared": "MMD squared",
-            "mmd_p_value": "p (permutation)",
-        },
-    )
-
-
-def _memorisation(done: Sequence[tuple[str, dict[str, Any]]]) -> Table:
-    """Return the share of images nearer to training than to hold-out images, per cohort."""
-    return table_of(
-        "Memorisation: share of images whose nearest real image, by simple descriptors, is one "
-        "that prior or control was trained on (0 to 1; one half if nothing was memorised). The "
-        "row of held-out real images is the floor.",
-        [{"name": name, **row} for name, quality in done for row in quality["memorisation"]],
-        {
-            "name": "cohort",
-            "row": "images",
-            "num": "asked",
-            "num_each": "training and hold-out, each",
-            "share_nearer_to_train": "share nearer to training",
-        },
-    )
-
-
-def _study(found: Found) -> list[Table]:
-    """Return means and differences of the study."""
-    if found.summary is None:
-        return []
-    metrics = {"dice": "Dice", "hd95_mm": "HD95, mm"}
-    means, differences = (
-        [{**row, "metric": metrics[row["metric"]]} for row in found.summary[part]]
-        for part in ("means", "differences")
-    )
-    shared = {"mean": "mean", "low": "2.5 %", "high": "97.5 %", "num_subjects": "subjects"}
-    tables = [
-        table_of(
-            f"Paired differences from real only; {found.summary['interval']}. Dice: higher is "
-            "better; HD95: lower is better.",
-            differences,
-            {"metric": "metric", "arm": "arm", "num_labelled": "n", **shared, "num_seeds": "seeds"},
-            signed=("mean", "low", "high"),
-        ),
-        table_of(
-            f"Means over test subjects, {found.summary['updates']} updates in every arm. "
-            f"{found.summary['empty_rule']}",
-            means,
-            {"metric": "metric", "arm": "arm", "num_labelled": "n", **shared},
-        ),
-    ]
-    return tables if found.scores is None else [*tables, _by_structure(found.scores)]
-
-
-def _by_structure(scores: pd.DataFrame) -> Table:
-    """Return mean scores per structure."""
-    keys = ["structure", "num_labelled", "arm"]
-    means = scores.groupby(keys, sort=False)[["dice", "hd95_mm"]].mean().reset_index()
-    rows = means.sort_values(["structure", "num_labelled"], kind="stable").to_dict("records")
-    return table_of(
-        "Means per structure",
-        [{str(key): value for key, value in row.items()} for row in rows],
-        {
-            "structure": "structure",
-            "num_labelled": "n",
-            "arm": "arm",
-            "dice": "Dice",
-            "hd95_mm": "HD95, mm",
-        },
-    )
 
 
 def _manifest(replicate: ReplicateFound) -> Table:

@@ -6,6 +6,7 @@ Sources: none.
 """
 
 import base64
+import math
 import re
 from collections.abc import Callable, Sequence
 from io import BytesIO, StringIO
@@ -22,12 +23,21 @@ from vcmaug.data.labels import LabelScheme
 from vcmaug.data.nifti import read_image, read_label_map
 from vcmaug.data.volume import Volume
 from vcmaug.errors import DataError
+from vcmaug.files import write_bytes
 
-__all__ = ["difference_plot", "mean_plot", "montage"]
+__all__ = ["difference_plot", "mean_plot", "montage", "write_mosaic"]
 
 mpl.use("Agg")
 
-ARM_COLOURS = {"real": "#4477aa", "real+synthetic": "#ee6677", "real+warped": "#228833"}
+ARM_COLOURS = {
+    "real": "#4477aa",
+    "real+synthetic": "#ee6677",
+    "real+synthetic+pool": "#aa3377",
+    "real+warped": "#228833",
+    "self-training": "#ccbb44",
+}
+CEILING = "all-real"
+_PER_ROW = 8  # images of a mosaic
 _PLANES = (0, 1, 2)  # sagittal, coronal, axial in RAS
 _INK = "#010203"  # stands for the page's own text colour in inline SVG
 
@@ -59,6 +69,22 @@ def montage(files: Sequence[tuple[str, Path, Path]], scheme: LabelScheme) -> str
     stream = BytesIO()
     figure.savefig(stream, format="png", facecolor="black", metadata={"Software": None})
     return base64.b64encode(stream.getvalue()).decode("ascii")
+
+
+def write_mosaic(path: Path, images: NDArray[np.float32]) -> None:
+    """Write a PNG with the middle sagittal slice of each image [N, X, Y, Z], eight to a row."""
+    rows = math.ceil(len(images) / _PER_ROW)
+    figure = Figure(figsize=(_PER_ROW * 1.1, rows * 1.1), dpi=110, facecolor="black")
+    axes = figure.subplots(rows, _PER_ROW, squeeze=False).reshape(-1)
+    for place in axes:
+        place.set_axis_off()
+    for place, image in zip(axes, images, strict=False):
+        flat = image[image.shape[0] // 2].T
+        place.imshow(flat, origin="lower", cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    figure.subplots_adjust(left=0, right=1, bottom=0, top=1, wspace=0.03, hspace=0.03)
+    stream = BytesIO()
+    figure.savefig(stream, format="png", facecolor="black", metadata={"Software": None})
+    write_bytes(path, stream.getvalue())
 
 
 def _centre(label_map: NDArray[np.uint16]) -> list[int]:
@@ -113,7 +139,7 @@ def _svg(
 ) -> str:
     """Return a plot as SVG in the page's own text colour, its ids made unique by its name."""
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": name, "font.size": 10}):
-        figure = Figure(figsize=(4.4, 3.2))
+        figure = Figure(figsize=(4.6, 3.7))
         axes = figure.subplots()
         draw(axes, summary)
         _quiet(axes, summary["num_labelled"])
@@ -131,44 +157,75 @@ def _svg(
 def _draw_means(axes: Axes, summary: dict[str, Any]) -> None:
     """Draw mean Dice per arm over n."""
     rows = [row for row in summary["means"] if row["metric"] == "dice"]
-    arms = list(dict.fromkeys(row["arm"] for row in rows))
-    for place, arm in enumerate(arms):
-        points = sorted(
-            (row["num_labelled"], row["mean"], row["low"], row["high"])
-            for row in rows
-            if row["arm"] == arm
-        )
-        x, y, low, high = np.array(points, dtype=float).T
-        shift = x * (1 + 0.06 * (place - (len(arms) - 1) / 2))  # arms side by side
-        colour = ARM_COLOURS.get(arm, _INK)
-        axes.errorbar(
-            shift, y, [y - low, high - y], color=colour, marker="o", ms=5, capsize=3, label=arm
-        )
-    axes.set_ylabel("mean Dice, test subjects")
-    axes.legend(
-        frameon=False, labelcolor=_INK, loc="lower left", bbox_to_anchor=(0, 1), ncols=len(arms)
-    )
+    for row in rows:
+        if row["arm"] == CEILING:
+            name = f"{CEILING} ({row['num_labelled']} cases)"
+            axes.axhline(row["mean"], color=_INK, linewidth=0.9, linestyle=(0, (4, 3)), label=name)
+            axes.axhspan(row["low"], row["high"], color=_INK, alpha=0.08, linewidth=0)
+    for arm, shift, chosen in _arms(rows):
+        x, y, low, high = np.array(
+            sorted((r["num_labelled"], r["mean"], r["low"], r["high"]) for r in chosen), dtype=float
+        ).T
+        _points(axes, arm, x * shift, y, low, high, label=arm)
+    axes.set_ylabel(f"mean Dice, {summary.get('scored_on', 'test')} subjects")
+    _legend(axes)
 
 
 def _draw_differences(axes: Axes, summary: dict[str, Any]) -> None:
-    """Draw paired differences of Dice over n."""
-    rows = [row for row in summary["differences"] if row["metric"] == "dice"]
+    """Draw paired differences of Dice from real only over n."""
+    rows = [
+        row
+        for row in summary["differences"]
+        if row["metric"] == "dice" and row["against"] == "real"
+    ]
     axes.axhline(0.0, color=_INK, linewidth=0.8, linestyle=(0, (4, 3)))
-    arms = list(dict.fromkeys(row["arm"] for row in rows))
-    for row in rows:
-        error = [[row["mean"] - row["low"]], [row["high"] - row["mean"]]]
-        colour = ARM_COLOURS.get(row["arm"], _INK)
-        shift = 1 + 0.06 * (arms.index(row["arm"]) - (len(arms) - 1) / 2)  # arms side by side
-        axes.errorbar(
-            [row["num_labelled"] * shift],
-            [row["mean"]],
-            error,
-            color=colour,
-            marker="o",
-            ms=5,
-            capsize=3,
-        )
+    for arm, shift, chosen in _arms(rows):
+        for row in chosen:
+            x, y, low, high = (
+                np.array([value])
+                for value in (row["num_labelled"] * shift, row["mean"], row["low"], row["high"])
+            )
+            _points(axes, arm, x, y, low, high)
     axes.set_ylabel("difference in Dice")
+
+
+def _arms(rows: Sequence[dict[str, Any]]) -> list[tuple[str, float, list[dict[str, Any]]]]:
+    """Return (arm, factor on n that sets arms side by side, its rows), the ceiling left out."""
+    arms = [arm for arm in dict.fromkeys(row["arm"] for row in rows) if arm != CEILING]
+    return [
+        (arm, 1 + 0.05 * (place - (len(arms) - 1) / 2), [row for row in rows if row["arm"] == arm])
+        for place, arm in enumerate(arms)
+    ]
+
+
+def _points(
+    axes: Axes,
+    arm: str,
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+    low: NDArray[np.float64],
+    high: NDArray[np.float64],
+    *,
+    label: str | None = None,
+) -> None:
+    """Draw means with their intervals in an arm's colour."""
+    colour = ARM_COLOURS.get(arm, _INK)
+    axes.errorbar(
+        x, y, [y - low, high - y], color=colour, marker="o", ms=4.5, capsize=2.5, label=label
+    )
+
+
+def _legend(axes: Axes) -> None:
+    """Put the legend above the plot, two arms to a row."""
+    axes.legend(
+        frameon=False,
+        labelcolor=_INK,
+        loc="lower left",
+        bbox_to_anchor=(0, 1),
+        ncols=2,
+        fontsize=9,
+        borderaxespad=0.2,
+    )
 
 
 def _quiet(axes: Axes, num_labelled: Sequence[int]) -> None:

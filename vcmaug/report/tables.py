@@ -6,7 +6,7 @@ Sources: none.
 """
 
 import math
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -197,7 +197,11 @@ def headline_of(found: Found) -> list[str]:
     """Return what was asked, and what came out, one sentence per arm and n."""
     if found.summary is None:
         return ["The study is missing: nothing can be said yet about what the cohort is worth."]
-    rows = [row for row in found.summary["differences"] if row["metric"] == "dice"]
+    rows = [
+        row
+        for row in found.summary["differences"]
+        if row["metric"] == "dice" and row["against"] == "real" and row["arm"] != "all-real"
+    ]
     if not rows:
         return ["The study has one arm only, so there is no difference to report."]
     asked = (
@@ -205,11 +209,16 @@ def headline_of(found: Found) -> list[str]:
         f"{_listed(name.replace('_', ' ') for name in found.summary['structures'])} better than "
         f"training on the labelled cases alone, at the same {found.summary['updates']} updates?"
     )
-    return [asked, *(_outcome(row) for row in rows)]
+    closed = {
+        (row["arm"], row["num_labelled"]): row["share"]
+        for row in found.summary.get("gap_closed", [])
+        if row["metric"] == "dice"
+    }
+    return [asked, *(_outcome(row, closed) for row in rows)]
 
 
-def _outcome(row: dict[str, Any]) -> str:
-    """Return the paired difference at one n as a sentence."""
+def _outcome(row: dict[str, Any], closed: Mapping[tuple[str, int], float | None]) -> str:
+    """Return the paired difference at one n as a sentence, and the share of the label gap."""
     verdict = "the interval holds zero, so no effect is shown"
     if row["low"] > 0:
         verdict = "the interval lies above zero"
@@ -220,8 +229,13 @@ def _outcome(row: dict[str, Any]) -> str:
     return (
         f"{row['arm']}, {cases}: mean Dice changed by {row['mean']:+.4f} "
         f"(95 % interval {row['low']:+.4f} to {row['high']:+.4f}; {row['num_subjects']} test "
-        f"subjects, {seeds}): {verdict}."
+        f"subjects, {seeds}): {verdict}.{_of_gap(closed.get((row['arm'], row['num_labelled'])))}"
     )
+
+
+def _of_gap(share: float | None) -> str:
+    """Return the share of the label gap as a sentence, or nothing."""
+    return "" if share is None else f" That is {100 * share:.0f} % of the way to all labels."
 
 
 def table_of(

@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 
 from vcmaug.cohort.layout import CohortLayout
-from vcmaug.cohort.manifest import ManifestRow
+from vcmaug.cohort.manifest import ManifestRow, write_plain_cohort
 from vcmaug.conditions.build import read_conditions
 from vcmaug.conditions.perturb import PerturbSettings, displacement_of, mirrored_if
 from vcmaug.data.cases import Case
@@ -23,9 +23,9 @@ from vcmaug.data.labels import LabelScheme
 from vcmaug.data.nifti import read_image, read_label_map, write_image, write_label_map
 from vcmaug.data.volume import Volume
 from vcmaug.errors import CohortError
-from vcmaug.files import locked, write_bytes, write_json, write_text
+from vcmaug.files import locked
 from vcmaug.progress import Progress, Report, silent
-from vcmaug.provenance import machine, versions
+from vcmaug.provenance import versions
 
 __all__ = ["warp_cohort"]
 
@@ -43,7 +43,7 @@ def warp_cohort(
     """Write a cohort of warped cases and return its manifest.
 
     Args:
-        conditions: Folder of conditions that `perturb` built.
+        conditions: Folder of conditions; those that `perturb` built can be warped.
         cases: The labelled cases that they were built from.
         settings: With which they were built.
         scheme: Of the label maps.
@@ -52,13 +52,14 @@ def warp_cohort(
         report: Told after every case.
 
     Raises:
-        CohortError: There are fewer conditions than asked for, or one of another builder.
+        CohortError: There are fewer conditions of the builder perturb than asked for.
     """
     table = read_conditions(conditions)
-    if len(table) < n or set(table["builder"]) != {"perturb"}:
+    table = table[table["builder"] == "perturb"]
+    if len(table) < n:
         raise CohortError(
-            f"warping {n} cases of {conditions}: it holds {len(table)} conditions of "
-            f"{', '.join(sorted(set(table['builder'])))}, expected {n} or more of perturb."
+            f"warping {n} cases of {conditions}: it holds {len(table)} conditions of the builder "
+            f"perturb, expected {n} or more. Build more, or warp fewer."
         )
     by_id = {case.case_id: case for case in cases}
     layout = CohortLayout(out)
@@ -68,13 +69,16 @@ def warp_cohort(
             asked = {str(name): value for name, value in record.items()}
             source = by_id[json.loads(asked["source_case_ids"])[0]]
             row = _warp(index, asked, source, conditions, layout=layout, settings=settings)
-            rows.append(row.to_json())
+            rows.append(row)
             report(Progress("warping", index + 1, n))
-        manifest = pd.DataFrame(rows)
-        write_bytes(layout.manifest, manifest.to_parquet(index=False))
-        write_text(layout.manifest_csv, manifest.to_csv(index=False))
-        write_json(layout.card, _card(cases, conditions, scheme=scheme, n=n))
-    return manifest
+        subjects = sorted({case.subject_id for case in cases})
+        about = {  # no prior and no control has seen anybody
+            "subjects": {"prior": [], "control": [], "conditions": subjects},
+            "labelled_subjects": subjects,
+            "control_pretrained_on": None,
+            "conditions_folder": str(conditions.resolve()),
+        }
+        return write_plain_cohort(layout, rows, scheme=scheme, about=about)
 
 
 def _warp(
@@ -113,36 +117,8 @@ def _warp(
         builder="perturb",
         parameters=asked["parameters"],
         seed=asked["seed"],
-        scalars="{}",
         sampler="warp",
-        timesteps="[]",
-        strength=0.0,
-        interval="[]",
-        prior_sha256="",
-        control_sha256="",
         micro_batch=index,
-        shard=0,
-        device="cpu",
         seconds=round(time.perf_counter() - began, 3),
-        attempt=1,
         versions=json.dumps(versions()),
     )
-
-
-def _card(
-    cases: Sequence[Case], conditions: Path, *, scheme: LabelScheme, n: int
-) -> dict[str, Any]:
-    """Return what a warped cohort came from; no prior and no control has seen anybody."""
-    subjects = sorted({case.subject_id for case in cases})
-    return {
-        "kind": "cohort",
-        "n": n,
-        "counts": {"done": n},
-        "scheme": scheme.to_json(),
-        "subjects": {"prior": [], "control": [], "conditions": subjects},
-        "labelled_subjects": subjects,
-        "control_pretrained_on": None,
-        "conditions_folder": str(conditions.resolve()),
-        "versions": versions(),
-        "machine": machine(),
-    }

@@ -2,27 +2,32 @@
 
 What it is: one objective, and what is measured of the result.
 In the flow: the first half of `train-prior`; labels are not needed.
-Sources: Rombach et al. 2022, arXiv 2112.10752, without its perceptual term; Isola et al. 2017,
-arXiv 1611.07004 (a discriminator of patches).
+Sources: Rombach et al. 2022, arXiv 2112.10752, without its adversarial and perceptual terms.
 """
 
 from pathlib import Path
 
 import torch
-from monai.networks.nets import PatchDiscriminator
 from pydantic import Field
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from vcmaug.ldm.autoencoder import StemmedAutoencoder
 from vcmaug.ldm.spec import PriorSpec
+from vcmaug.ldm.texture import Texture
 from vcmaug.progress import Report, silent
 from vcmaug.seeding import torch_generator
 from vcmaug.training.batches import draw_batch, flipped
 from vcmaug.training.loop import Trained, TrainingSettings, train
-from vcmaug.training.losses import adversarial_loss, autoencoder_loss
+from vcmaug.training.losses import autoencoder_loss
 
-__all__ = ["AutoencoderTraining", "encode_all", "reconstruction_figures", "train_autoencoder"]
+__all__ = [
+    "AutoencoderTraining",
+    "encode_all",
+    "gradient_energy",
+    "reconstructed",
+    "reconstruction_figures",
+    "train_autoencoder",
+]
 
 
 class AutoencoderTraining(TrainingSettings):
@@ -32,41 +37,6 @@ class AutoencoderTraining(TrainingSettings):
     kl_weight: float = Field(1e-4, ge=0)
     gradient_weight: float = Field(0.5, ge=0)
     flip: bool = Field(True, description="mirror half of the images left to right")
-    adversarial_weight: float = Field(
-        0.0, ge=0, description="of a patch discriminator, which brings back texture; 0: none"
-    )
-    adversarial_from: float = Field(
-        0.25, ge=0, le=1, description="share of the updates after which the discriminator acts"
-    )
-
-
-class _WithAdversary(nn.Module):
-    """An autoencoder and its discriminator as one module, trained by one optimiser."""
-
-    def __init__(self, autoencoder: StemmedAutoencoder, *, image_channels: int) -> None:
-        super().__init__()
-        self.autoencoder = autoencoder
-        self.discriminator = PatchDiscriminator(
-            spatial_dims=3,
-            channels=32,
-            in_channels=image_channels,
-            num_layers_d=2,
-            norm="INSTANCE",
-        )
-
-    def forward(
-        self, images: Tensor, noise: Tensor, *, judge: bool
-    ) -> tuple[tuple[Tensor, Tensor, Tensor], dict[str, Tensor]]:
-        """Return what the autoencoder returns, and the logits of `adversarial_loss` by name."""
-        made = self.autoencoder(images, noise)
-        if not judge:
-            return made, {}
-        fixed = {name: weight.detach() for name, weight in self.discriminator.named_parameters()}
-        return made, {
-            "real": self.discriminator(images)[-1],
-            "fake": self.discriminator(made[0].detach())[-1],
-            "fooled": functional_call(self.discriminator, fixed, (made[0],))[-1],
-        }
 
 
 def train_autoencoder(
@@ -91,9 +61,9 @@ def train_autoencoder(
         report: Told after every step.
     """
     torch.manual_seed(torch_generator(seed, "autoencoder").initial_seed())
-    pair = _WithAdversary(spec.build_autoencoder(), image_channels=spec.image_channels)
+    autoencoder = spec.build_autoencoder()
+    autoencoder.start_linear(images)
     latent = spec.latent_shape
-    start = settings.adversarial_from * settings.updates
 
     def objective(module: nn.Module, step: int) -> tuple[Tensor, dict[str, float]]:
         chosen = draw_batch(len(images), batch_size=settings.batch_size, seed=seed, step=step)
@@ -104,9 +74,8 @@ def train_autoencoder(
         noise = torch.randn((len(batch), *latent), generator=generator)
         device = next(module.parameters()).device
         batch = batch.to(device)
-        judge = settings.adversarial_weight > 0 and step >= start
-        (reconstruction, mean, deviation), logits = module(batch, noise.to(device), judge=judge)
-        loss, parts = autoencoder_loss(
+        reconstruction, mean, deviation = module(batch, noise.to(device))
+        return autoencoder_loss(
             reconstruction,
             batch,
             mean=mean,
@@ -114,13 +83,9 @@ def train_autoencoder(
             kl_weight=settings.kl_weight,
             gradient_weight=settings.gradient_weight,
         )
-        if not judge:
-            return loss, parts
-        against, more = adversarial_loss(**logits, weight=settings.adversarial_weight)
-        return loss + against, parts | more
 
     trained = train(
-        pair,
+        autoencoder,
         objective,
         settings=settings,
         checkpoint=checkpoint,
@@ -128,8 +93,8 @@ def train_autoencoder(
         what="autoencoder",
         report=report,
     )
-    pair.load_state_dict(trained.weights)
-    return pair.autoencoder.eval().requires_grad_(False), trained
+    autoencoder.load_state_dict(trained.weights)
+    return autoencoder.eval().requires_grad_(False), trained
 
 
 @torch.no_grad()
@@ -141,26 +106,40 @@ def encode_all(autoencoder: StemmedAutoencoder, images: Tensor, *, batch_size: i
 
 
 @torch.no_grad()
-def reconstruction_figures(autoencoder: StemmedAutoencoder, images: Tensor) -> dict[str, float]:
+def reconstructed(autoencoder: StemmedAutoencoder, images: Tensor) -> Tensor:
+    """Return decoded posterior means [N, C, X, Y, Z], not clipped, on the CPU."""
+    device = next(autoencoder.parameters()).device
+    parts = [autoencoder.decode(autoencoder.encode(p.to(device))[0]).cpu() for p in images.split(8)]
+    return torch.cat(parts)
+
+
+def reconstruction_figures(
+    autoencoder: StemmedAutoencoder, images: Tensor, *, texture: Texture | None = None
+) -> dict[str, float]:
     """Return PSNR (dB) and the ratio of gradient energy, reconstructed over real.
 
     Args:
         autoencoder: Trained.
         images: [N, C, X, Y, Z] in [0, 1]; best ones that it was not trained on.
+        texture: Of the prior, or None; it counts for the energy, not for the PSNR.
     """
-    device = next(autoencoder.parameters()).device
-    errors, energy, real_energy = [], [], []
-    for part in images.split(8):
-        decoded = autoencoder.decode(autoencoder.encode(part.to(device))[0]).clamp(0, 1).cpu()
-        errors.append(((decoded - part) ** 2).mean(dim=(1, 2, 3, 4)))
-        energy.append(_gradient_energy(decoded))
-        real_energy.append(_gradient_energy(part))
-    psnr = -10.0 * torch.log10(torch.cat(errors)).mean()
-    ratio = torch.cat(energy).sum() / torch.cat(real_energy).sum()
-    return {"psnr_db": float(psnr), "gradient_energy_ratio": float(ratio)}
+    means = reconstructed(autoencoder, images)
+    errors = ((means.clamp(0, 1) - images) ** 2).mean(dim=(1, 2, 3, 4))
+    shown = means
+    if texture is not None:
+        shown = texture.add(means, torch.randn(means.shape, generator=torch_generator("texture")))
+    real = gradient_energy(images).sum()
+    figures = {
+        "psnr_db": float(-10.0 * torch.log10(errors).mean()),
+        "gradient_energy_ratio": float(gradient_energy(shown.clamp(0, 1)).sum() / real),
+    }
+    if texture is not None:
+        ratio = gradient_energy(means.clamp(0, 1)).sum() / real
+        figures["gradient_energy_ratio_without_texture"] = float(ratio)
+    return figures
 
 
-def _gradient_energy(images: Tensor) -> Tensor:
+def gradient_energy(images: Tensor) -> Tensor:
     """Return the mean squared forward difference per image, [N]."""
     parts = [torch.diff(images, dim=axis).pow(2).mean(dim=(1, 2, 3, 4)) for axis in (2, 3, 4)]
     return torch.stack(parts).sum(dim=0)

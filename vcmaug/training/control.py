@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
@@ -24,7 +25,7 @@ from torch.nn import functional
 from vcmaug.control.build import build_network, write_control
 from vcmaug.control.vcm import VCMNetwork, VCMSettings, modulate
 from vcmaug.data.cases import Case
-from vcmaug.data.deformation import draw_velocity, integrate, warp_image, warp_label_map
+from vcmaug.data.deformation import warp_label_map
 from vcmaug.data.labels import LabelScheme
 from vcmaug.errors import LeakError, ModelError
 from vcmaug.ldm.denoiser import Context
@@ -32,8 +33,7 @@ from vcmaug.ldm.prior import Prior, weights_of
 from vcmaug.ldm.weights import fill_module, hash_of_weights, read_card, read_weights
 from vcmaug.progress import Report, silent
 from vcmaug.provenance import machine, versions
-from vcmaug.seeding import numpy_generator, torch_generator
-from vcmaug.shapes import as_shape3
+from vcmaug.seeding import torch_generator
 from vcmaug.training.batches import (
     draw_batch,
     flipped,
@@ -42,13 +42,14 @@ from vcmaug.training.batches import (
     read_index_maps,
     scalars_of,
 )
+from vcmaug.training.bent import BendSettings, bent_image, displacement_for
 from vcmaug.training.loop import Objective, TrainingSettings, train
 from vcmaug.training.losses import control_loss
 
 __all__ = ["ControlTraining", "train_control"]
 
 
-class ControlTraining(TrainingSettings):
+class ControlTraining(TrainingSettings, BendSettings):
     """How to train a control."""
 
     learning_rate: float = Field(1e-3, gt=0)
@@ -56,8 +57,6 @@ class ControlTraining(TrainingSettings):
     l1_weight: float = Field(1e-3, ge=0, description="lambda of the penalty on gamma and beta")
     flip: bool = Field(True, description="mirrored pairs too; only if no structure has a side")
     deformed_copies: int = Field(4, ge=0, description="bent copies of each pair")
-    max_displacement_mm: float = Field(6.0, ge=0)
-    smoothness_mm: float = Field(16.0, gt=0)
     half: bool = Field(False, description="store the weights in half precision")
 
 
@@ -81,13 +80,14 @@ def train_control(
     folder: Path,
     forbidden: Sequence[str],
     about: Mapping[str, Any],
+    pseudo_labelled: Sequence[Case] = (),
     start_from: Path | None = None,
     report: Report = silent,
 ) -> None:
     """Train a control and leave it in a folder.
 
     Args:
-        cases: The labelled cases; exactly these are seen.
+        cases: The labelled cases; the labels of exactly these are seen.
         prior: Frozen; its weights' hash is taken before and after.
         scheme: Of the label maps.
         network: Shapes of the control's networks.
@@ -96,6 +96,7 @@ def train_control(
         folder: Gets `control.safetensors`, `card.json`, and `.checkpoints/`.
         forbidden: Subjects of test and validation.
         about: Written into the card: data, licence, command.
+        pseudo_labelled: Further training cases, their label maps guessed by a segmenter of `cases`.
         start_from: Folder of a control on the same prior to start from, or None.
         report: Told after every update.
 
@@ -103,12 +104,13 @@ def train_control(
         LeakError: A forbidden subject is among the cases.
         ModelError: The prior's weights changed, or `start_from` does not fit.
     """
-    _refuse(cases, forbidden)
+    everybody = [*cases, *pseudo_labelled]
+    _refuse(everybody, forbidden)
     before = hash_of_weights(weights_of(prior.autoencoder, prior.denoiser.unet))
-    pairs = _encode_pairs(cases, prior=prior, scheme=scheme, settings=settings, seed=seed)
+    pairs = _encode_pairs(everybody, prior=prior, scheme=scheme, settings=settings, seed=seed)
     torch.manual_seed(torch_generator(seed, "control").initial_seed())
     module = build_network(network, spec=prior.spec, num_structures=scheme.num_structures)
-    seen = {case.subject_id for case in cases}
+    seen = {case.subject_id for case in everybody}
     if start_from is not None:
         seen |= _start(module, start_from, prior=prior, scheme=scheme)
     trained = train(
@@ -118,7 +120,7 @@ def train_control(
         checkpoint=folder / ".checkpoints" / "control.pt",
         identity={
             "prior": before,
-            "cases": [case.case_id for case in cases],
+            "cases": [case.case_id for case in everybody],
             "network": network.model_dump(mode="json"),
             "settings": settings.model_dump(mode="json"),
             "scheme": scheme.to_json(),
@@ -142,6 +144,7 @@ def train_control(
         card={
             "subjects": sorted(seen),
             "labelled_subjects": sorted({case.subject_id for case in cases}),
+            "pseudo_labelled_subjects": sorted({case.subject_id for case in pseudo_labelled}),
             "started_from": None if start_from is None else start_from.name,
             "training": settings.model_dump(mode="json"),
             "seed": seed,
@@ -178,10 +181,16 @@ def _encode_pairs(
     pairs = list(zip(images, maps, strict=True))
     for number, case in enumerate(cases):
         for copy in range(settings.deformed_copies):
-            generator = numpy_generator(seed, case.case_id, "bent pair", copy)
-            pairs.append(
-                _bend(images[number], maps[number], scheme, settings, prior, generator=generator)
+            displacement = displacement_for(
+                case.case_id,
+                copy,
+                settings=settings,
+                shape=maps.shape[1:],
+                spacing_mm=prior.spec.grid.spacing_mm,
+                seed=seed,
             )
+            bent_map = _bent_map(maps[number], displacement, scheme)
+            pairs.append((bent_image(images[number], displacement), bent_map))
             numbers.append(number)
     all_images = torch.stack([image for image, _ in pairs])  # [M, C, X, Y, Z]
     all_maps = torch.stack([index for _, index in pairs])  # [M, X, Y, Z]
@@ -194,28 +203,11 @@ def _encode_pairs(
     return _Pairs(z, all_maps, None if scalars is None else scalars[numbers])
 
 
-def _bend(
-    image: Tensor,
-    index: Tensor,
-    scheme: LabelScheme,
-    settings: ControlTraining,
-    prior: Prior,
-    *,
-    generator: np.random.Generator,
-) -> tuple[Tensor, Tensor]:
-    """Return an image [C, X, Y, Z] and its index map [X, Y, Z] under one smooth deformation."""
-    velocity = draw_velocity(
-        as_shape3(index.shape),
-        spacing_mm=prior.spec.grid.spacing_mm,
-        max_displacement_mm=settings.max_displacement_mm,
-        smoothness_mm=settings.smoothness_mm,
-        generator=generator,
-    )
-    displacement = integrate(velocity)
+def _bent_map(index: Tensor, displacement: NDArray[np.float32], scheme: LabelScheme) -> Tensor:
+    """Return an index map [X, Y, Z] under a displacement."""
     channels = LabelScheme.from_mapping({name: k for k, name in enumerate(scheme.names, start=1)})
-    bent = np.stack([warp_image(channel, displacement) for channel in image.numpy()])
-    bent_index = warp_label_map(index.numpy(), displacement, channels).astype(np.uint8)
-    return torch.from_numpy(bent), torch.from_numpy(bent_index)
+    bent = warp_label_map(index.numpy(), displacement, channels)
+    return torch.from_numpy(bent.astype(np.uint8))
 
 
 def _start(module: VCMNetwork, folder: Path, *, prior: Prior, scheme: LabelScheme) -> set[str]:

@@ -3,15 +3,14 @@
 What it is: pure functions of tensors.
 In the flow: called by the objectives beside this file.
 Sources: Kingma and Welling 2014, arXiv 1312.6114, appendix B (KL); Ho et al. 2020, arXiv
-2006.11239, eq. 14; Ahn et al. 2025, arXiv 2410.21826 (penalty on the modulation); Lim and Ye 2017,
-arXiv 1705.02894 (hinge loss of an adversary).
+2006.11239, eq. 14; Ahn et al. 2025, arXiv 2410.21826 (penalty on the modulation).
 """
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["adversarial_loss", "autoencoder_loss", "control_loss", "gradient_loss", "kl_loss"]
+__all__ = ["autoencoder_loss", "control_loss", "gradient_loss", "kl_loss"]
 
 
 def kl_loss(mean: Tensor, deviation: Tensor) -> Tensor:
@@ -50,23 +49,6 @@ def autoencoder_loss(
     loss = l1 + gradient_weight * gradient + kl_weight * kl
     parts = {"l1": l1.item(), "gradient": gradient.item(), "kl": kl.item()}
     return loss, parts
-
-
-def adversarial_loss(
-    *, real: Tensor, fake: Tensor, fooled: Tensor, weight: float
-) -> tuple[Tensor, dict[str, float]]:
-    """Return the hinge losses of discriminator and autoencoder in one sum, and the parts.
-
-    Args:
-        real: The discriminator's logits for real images.
-        fake: Its logits for reconstructions that pass no gradient to the autoencoder.
-        fooled: Its logits for reconstructions where its own weights receive no gradient.
-        weight: Of the autoencoder's part.
-    """
-    discriminator = functional.relu(1.0 - real).mean() + functional.relu(1.0 + fake).mean()
-    generator = -fooled.mean()
-    parts = {"discriminator": discriminator.item(), "adversarial": generator.item()}
-    return discriminator + weight * generator, parts
 
 
 def control_loss(

@@ -24,24 +24,29 @@ from vcmaug.ldm.denoiser import ScalarUNet
 from vcmaug.ldm.prior import write_prior
 from vcmaug.ldm.schedule import Schedule
 from vcmaug.ldm.spec import PriorSpec
-from vcmaug.ldm.weights import read_weights, write_weights
+from vcmaug.ldm.texture import measure_texture
+from vcmaug.ldm.weights import hash_of_weights, read_weights, write_weights
 from vcmaug.progress import Report, silent
 from vcmaug.provenance import fingerprint, machine, versions
 from vcmaug.seeding import torch_generator
 from vcmaug.training.autoencoder import (
     AutoencoderTraining,
     encode_all,
+    reconstructed,
     reconstruction_figures,
     train_autoencoder,
 )
 from vcmaug.training.batches import draw_batch, flipped, read_images, scalars_of
+from vcmaug.training.bent import BendSettings, bent_images
 from vcmaug.training.loop import Trained, TrainingSettings, train
 
 __all__ = ["DiffusionTraining", "PriorTraining", "train_prior"]
 
+_RUNGS = 10  # timesteps at which the losses of the card are measured
 
-class DiffusionTraining(TrainingSettings):
-    """How to train the diffusion U-Net."""
+
+class DiffusionTraining(TrainingSettings, BendSettings):
+    """How to train the diffusion U-Net; bent copies of the images are encoded too."""
 
     batch_size: int = Field(8, ge=1)
     learning_rate: float = Field(3e-4, gt=0)
@@ -53,12 +58,15 @@ class PriorTraining(Settings):
 
     autoencoder: AutoencoderTraining = AutoencoderTraining()
     diffusion: DiffusionTraining = DiffusionTraining()
+    texture: bool = Field(
+        False, description="measure what the decoder leaves out, and add such texture to every draw"
+    )
     half: bool = Field(False, description="store the weights in half precision")
 
 
 @dataclass(frozen=True)
 class _Latents:
-    """Encoded cases: z [N, L, x, y, z], mirrored ones after the plain, and scalars [N, S]."""
+    """Encoded cases: z [M, L, x, y, z], copies after the plain N, and scalars [N, S]."""
 
     z: Tensor
     scalars: Tensor | None
@@ -116,7 +124,13 @@ def train_prior(
     )
     fill = median_fill(spec.scalars, [case.row for case in cases])
     means = _cached_latents(
-        autoencoder, images, flip=settings.diffusion.flip, folder=folder, identity=first_identity
+        autoencoder,
+        images,
+        cases=cases,
+        spec=spec,
+        settings=settings.diffusion,
+        seed=seed,
+        folder=folder,
     )
     latent_scale = spec.latent_scale or float(1.0 / means.std())
     latents = _Latents(means * latent_scale, scalars_of(cases, spec, fill=fill))
@@ -129,11 +143,26 @@ def train_prior(
         identity=[first_identity, spec.model_dump(mode="json"), settings.model_dump(mode="json")],
         report=report,
     )
-    figures = _figures(autoencoder, held_out or cases, first=first, second=second)
+    texture = None
+    if settings.texture:
+        texture = measure_texture(images, reconstructed(autoencoder, images))
+    shown = held_out or cases
+    figures = reconstruction_figures(autoencoder, read_images(shown), texture=texture)
+    figures |= {
+        "diffusion_loss": second.log[-1]["loss"] if second.log else float("nan"),
+        "autoencoder_seconds": first.seconds,
+        "diffusion_seconds": second.seconds,
+    }
+    for name, some in (("training", cases), ("held_out", held_out)):
+        if some:  # under the same draws of noise and time, so that the two can be compared
+            z = encode_all(autoencoder, read_images(some)) * latent_scale
+            few = _Latents(z, scalars_of(some, spec, fill=fill))
+            figures[f"diffusion_loss_{name}"] = denoising_loss(unet, few, spec=spec)
     write_prior(
         folder,
         spec=spec,
         autoencoder=autoencoder,
+        texture=texture,
         unet=unet,
         latent_scale=latent_scale,
         half=settings.half,
@@ -152,16 +181,33 @@ def train_prior(
 
 
 def _cached_latents(
-    autoencoder: StemmedAutoencoder, images: Tensor, *, flip: bool, folder: Path, identity: object
+    autoencoder: StemmedAutoencoder,
+    images: Tensor,
+    *,
+    cases: Sequence[Case],
+    spec: PriorSpec,
+    settings: DiffusionTraining,
+    seed: int,
+    folder: Path,
 ) -> Tensor:
-    """Return posterior means [N or 2N, L, x, y, z], encoded once, kept beside checkpoints."""
-    digest = fingerprint([identity, flip, float(sum(p.sum() for p in autoencoder.parameters()))])
-    path = folder / ".checkpoints" / f"latents-{digest}.safetensors"
+    """Return posterior means [M, L, x, y, z], encoded once, kept beside checkpoints.
+
+    Rows are whole rounds of the cases: plain, bent copies, then all of them mirrored.
+    """
+    names = [case.case_id for case in cases]
+    bend = settings.model_dump(include={*BendSettings.model_fields, "flip"})
+    weights = hash_of_weights(autoencoder.state_dict())
+    path = (
+        folder / ".checkpoints" / f"latents-{fingerprint([weights, names, bend, seed])}.safetensors"
+    )
     if path.exists():
         return read_weights(path)["means"]
-    means = encode_all(autoencoder, images)
-    if flip:
-        means = torch.cat([means, encode_all(autoencoder, flipped(images))])
+    everything = bent_images(
+        images, names, settings=settings, spacing_mm=spec.grid.spacing_mm, seed=seed
+    )
+    means = encode_all(autoencoder, everything)
+    if settings.flip:
+        means = torch.cat([means, encode_all(autoencoder, flipped(everything))])
     write_weights(path, {"means": means})
     return means
 
@@ -190,7 +236,7 @@ def _train_unet(
         epsilon = torch.randn(z_0.shape, generator=generator)
         z_t = schedule.add_noise(z_0, epsilon, t).to(device)
         scalars = None
-        if latents.scalars is not None:  # mirrored latents share their case's scalars
+        if latents.scalars is not None:  # a copy shares its case's scalars
             scalars = latents.scalars[chosen % len(latents.scalars)].to(device)
         prediction = module(z_t, t.to(device), scalars)
         return functional.mse_loss(prediction, epsilon.to(device)), {}
@@ -208,13 +254,18 @@ def _train_unet(
     return unet, trained
 
 
-def _figures(
-    autoencoder: StemmedAutoencoder, cases: Sequence[Case], *, first: Trained, second: Trained
-) -> dict[str, float]:
-    """Return what is measured of a new prior."""
-    figures = reconstruction_figures(autoencoder, read_images(cases))
-    return figures | {
-        "diffusion_loss": second.log[-1]["loss"] if second.log else float("nan"),
-        "autoencoder_seconds": first.seconds,
-        "diffusion_seconds": second.seconds,
-    }
+@torch.no_grad()
+def denoising_loss(unet: ScalarUNet, latents: _Latents, *, spec: PriorSpec) -> float:
+    """Return the mean squared error of epsilon over latents and a fixed ladder of timesteps."""
+    schedule = Schedule(spec.schedule)
+    device = next(unet.parameters()).device
+    unet.eval()
+    losses = []
+    for rung in range(_RUNGS):
+        t = torch.full((len(latents.z),), (2 * rung + 1) * schedule.num_timesteps // (2 * _RUNGS))
+        epsilon = torch.randn(latents.z.shape, generator=torch_generator("ladder", rung))
+        z_t = schedule.add_noise(latents.z, epsilon, t).to(device)
+        scalars = None if latents.scalars is None else latents.scalars.to(device)
+        prediction = unet(z_t, t.to(device), scalars).cpu()
+        losses.append(float(functional.mse_loss(prediction, epsilon)))
+    return sum(losses) / len(losses)

@@ -1,0 +1,102 @@
+"""Every arm through the whole way, what the pool may see, and the gates."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from vcmaug.cohort.check import check_cohort
+from vcmaug.compute import Compute
+from vcmaug.data.nifti import read_label_map
+from vcmaug.files import read_json, sha256_of_file
+from vcmaug.pipeline.gates import run_gates
+from vcmaug.pipeline.recipe import read_recipe
+from vcmaug.pipeline.run import run_recipe
+from vcmaug.pipeline.work import Work, claim_work
+
+HERE = Compute("in-process")
+
+
+@pytest.fixture(scope="module")
+def finished(recipe_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Work:
+    folder = tmp_path_factory.mktemp("work") / "pool"
+    work = claim_work(folder, read_recipe(recipe_path, profile="pool"), profile="pool")
+    run_recipe(work, compute=HERE, say=lambda name, ran: None)
+    return work
+
+
+def test_every_arm_is_trained_on_what_its_name_says(finished: Work) -> None:
+    runs = {run["arm"]: run for run in read_json(finished.study / "summary.json")["runs"]}
+    num_train = len(read_json(finished.splits)["train"])
+    drawn, pool = finished.recipe.generate.n, num_train - 3
+    assert {arm: (run["num_real"], run["num_synthetic"]) for arm, run in runs.items()} == {
+        "real": (3, 0),
+        "real+synthetic": (3, drawn),
+        "real+synthetic+pool": (3, drawn),
+        "real+warped": (3, 3),  # of six conditions the three that bend
+        "self-training": (3, pool),
+        "all-real": (num_train, 0),
+    }
+
+
+def test_the_pool_is_labelled_by_the_study_s_own_arm_real(finished: Work) -> None:
+    """The pseudo-labels are the n-case segmenter's, and not one is the true label map."""
+    replicate = finished.replicates[0]
+    card = read_json(replicate.pseudo / "cohort.json")
+    splits = read_json(finished.splits)
+    labelled = set(card["teacher_subjects"])
+    assert labelled == set(read_json(replicate.control / "card.json")["labelled_subjects"])
+    assert set(card["pseudo_labelled_subjects"]) == set(splits["train"]) - labelled
+    manifest = pd.read_parquet(replicate.pseudo / "manifest.parquet")
+    for row in manifest.to_dict("records"):
+        guessed = read_label_map(replicate.pseudo / row["label"], case_id="x").array
+        true = finished.cases / "labels" / f"{row['case_id'].removeprefix('pseudo-')}.nii.gz"
+        assert not np.array_equal(guessed, read_label_map(true, case_id="x").array)
+    assert (finished.study / "runs" / "real-n3-s0.safetensors").exists()
+
+
+def test_control_and_conditions_of_the_pool_say_whom_they_saw(finished: Work) -> None:
+    replicate = finished.replicates[0].with_pool
+    card = read_json(replicate.control / "card.json")
+    splits = read_json(finished.splits)
+    assert len(card["labelled_subjects"]) == 3
+    assert set(card["subjects"]) == {*card["labelled_subjects"], *card["pseudo_labelled_subjects"]}
+    assert not set(card["subjects"]) & {*splits["test"], *splits["validation"]}
+    assert check_cohort(replicate.cohort) == []
+    assert check_cohort(replicate.pseudo) == []
+
+
+def test_both_builders_took_their_turns(finished: Work) -> None:
+    table = pd.read_parquet(finished.replicates[0].conditions / "conditions.parquet")
+    assert list(table["builder"]) == ["perturb", "shape_model"] * 3
+
+
+def test_a_second_run_keeps_everything(finished: Work) -> None:
+    said: dict[str, bool] = {}
+    before = sha256_of_file(finished.study / "scores.csv")
+    run_recipe(finished, compute=HERE, say=said.__setitem__)
+    assert [name for name, ran in said.items() if ran] == ["study", "report"]
+    assert sha256_of_file(finished.study / "scores.csv") == before
+
+
+def test_the_gates_are_measured_in_order_and_kept(finished: Work) -> None:
+    said: dict[str, bool] = {}
+    result = run_gates(finished, compute=HERE, say=said.__setitem__)
+    names = [gate["gate"] for gate in result["gates"]]
+    assert names == ["1-segmenter", "2-autoencoder", "3-prior", "4-control-n4", "5-control-n3"]
+    assert [name.split(":")[0] for name in said if name.startswith("gate")] == [
+        f"gate {name}" for name in names
+    ]
+    for gate in result["gates"]:
+        assert isinstance(gate["passed"], bool)
+        assert gate["limit"]
+    told = result["gates"][2]["told_from_real"]
+    assert set(told) == {"samples", "reconstructions", "other real images"}
+    assert (finished.folder / "gates" / "samples.png").read_bytes().startswith(b"\x89PNG")
+    quality = read_json(finished.replicate(4, 0).quality / "quality.json")
+    means = {r["source"]: r["dice"] for r in quality["adherence"] if r["structure"] == "mean"}
+    assert result["gates"][3]["lost"] == pytest.approx(means["real"] - means["synthetic"])
+    again: dict[str, bool] = {}
+    run_gates(finished, compute=HERE, say=again.__setitem__)
+    assert not any(again.values())

@@ -1,0 +1,109 @@
+"""Who may be seen in a replicate: its n labelled cases, and the pool with guessed labels.
+
+What it is: the labelled subset, the teacher of the pseudo-labels, and the stage that makes them.
+In the flow: control, conditions and study ask here for their cases.
+Sources: none.
+"""
+
+from pathlib import Path
+
+from vcmaug.data.cases import Case, cases_of
+from vcmaug.data.prepare import Prepared, read_prepared
+from vcmaug.data.splits import Splits, labelled_subset, make_splits, read_splits, write_splits
+from vcmaug.downstream.fit import Reader
+from vcmaug.downstream.segmenter import Segmenter
+from vcmaug.downstream.study import StudyInputs, run_arm
+from vcmaug.files import sha256_of_file
+from vcmaug.ldm.weights import fill_module, read_weights, write_weights
+from vcmaug.pipeline.work import Replicate, Work, stage
+from vcmaug.progress import Report, silent
+from vcmaug.rivals.self_training import pseudo_cases, pseudo_label
+
+__all__ = ["labelled_of", "load_segmenter", "pool_of", "pseudo_stage", "splits_of", "study_inputs"]
+
+
+def splits_of(work: Work, prepared: Prepared) -> Splits:
+    """Return the splits of a work folder, made or copied from the recipe's file at first."""
+    subjects = [case.subject_id for case in prepared.cases]
+    settings = work.recipe.splits
+    if settings.file is not None:
+        splits = read_splits(Path(settings.file), subjects)
+    else:
+        splits = make_splits(subjects, settings)
+    write_splits(work.splits, splits)
+    return splits
+
+
+def labelled_of(work: Work, replicate: Replicate) -> tuple[Prepared, Splits, tuple[Case, ...]]:
+    """Return prepared cases, splits, and the n labelled cases of a replicate."""
+    prepared = read_prepared(work.cases)
+    splits = splits_of(work, prepared)
+    subjects = labelled_subset(splits, num_labelled=replicate.num_labelled, seed=replicate.seed)
+    return prepared, splits, cases_of(prepared.cases, subjects)
+
+
+def _unlabelled(work: Work, replicate: Replicate) -> tuple[Case, ...]:
+    """Return the training cases of which a replicate may see images alone."""
+    prepared, splits, labelled = labelled_of(work, replicate)
+    known = {case.subject_id for case in labelled}
+    return cases_of(prepared.cases, set(splits.train) - known)
+
+
+def pool_of(work: Work, replicate: Replicate, *, report: Report = silent) -> tuple[Case, ...]:
+    """Return the pool of a replicate with its pseudo-labels, made if they are not there."""
+    pseudo_stage(work, replicate, report=report)
+    return pseudo_cases(replicate.pseudo, _unlabelled(work, replicate))
+
+
+def pseudo_stage(work: Work, replicate: Replicate, *, report: Report = silent) -> bool:
+    """Let the replicate's own segmenter label its pool; return whether it was done.
+
+    The segmenter is the arm `real` of the same n and seed; it is trained now and kept for the
+    study.
+    """
+    prepared, splits, labelled = labelled_of(work, replicate)
+    pool = _unlabelled(work, replicate)
+    study = work.recipe.study
+    result = run_arm(
+        "real",
+        num_labelled=replicate.num_labelled,
+        seed=replicate.seed,
+        settings=study,
+        inputs=study_inputs(work, splits),
+        out=work.study,
+        report=report,
+    )
+    weights = result.with_suffix(".safetensors")
+
+    def action() -> None:
+        pseudo_label(
+            pool,
+            load_segmenter(work, prepared, weights),
+            teacher_subjects=[case.subject_id for case in labelled],
+            scheme=prepared.scheme,
+            out=replicate.pseudo,
+            report=report,
+        )
+
+    inputs = [sha256_of_file(weights), [sha256_of_file(case.image) for case in pool]]
+    name = f"pseudo-n{replicate.num_labelled}-s{replicate.seed}"  # one for both variants
+    return stage(work, name, inputs=inputs, outputs=replicate.pseudo, action=action)
+
+
+def load_segmenter(work: Work, prepared: Prepared, weights: Path) -> Reader:
+    """Return a segmenter of the study's shape from its weights."""
+    network = Segmenter(work.recipe.study.segmenter, num_structures=prepared.scheme.num_structures)
+    fill_module(network, read_weights(weights), source=weights)
+    return Reader(network.eval(), prepared.scheme)
+
+
+def study_inputs(work: Work, splits: Splits) -> StudyInputs:
+    """Return what the study of a work folder works on."""
+    prepared = read_prepared(work.cases)
+    return StudyInputs(
+        cases=prepared.cases,
+        splits=splits,
+        scheme=prepared.scheme,
+        cohort_of=lambda arm, n, seed: work.replicate(n, seed).cohort_of(arm),
+        keep=lambda network, path: write_weights(path, network.state_dict()),
+    )

@@ -1,0 +1,127 @@
+"""`self_training`: the rival that a reviewer names first; real images, labels guessed for them.
+
+What it is: a cohort of the pool's own images with what a segmenter of the n labelled cases finds.
+In the flow: an arm of the study, and the pool's maps for conditions and control.
+Sources: Lee 2013, ICML workshop (pseudo-labels).
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from vcmaug.cohort.layout import CohortLayout
+from vcmaug.cohort.manifest import ManifestRow, read_manifest, write_plain_cohort
+from vcmaug.data.cases import Case
+from vcmaug.data.labels import LabelScheme, volumes_mm3
+from vcmaug.data.nifti import read_image, write_image, write_label_map
+from vcmaug.data.volume import Volume
+from vcmaug.errors import DataError
+from vcmaug.files import locked
+from vcmaug.progress import Progress, Report, silent
+
+__all__ = ["pseudo_cases", "pseudo_label"]
+
+Read = Callable[[NDArray[np.float32]], NDArray[np.uint16]]
+"""A segmenter as a plain function: images [N, X, Y, Z] in [0, 1] -> label maps [N, X, Y, Z]."""
+
+
+def pseudo_label(
+    pool: Sequence[Case],
+    teacher: Read,
+    *,
+    teacher_subjects: Sequence[str],
+    scheme: LabelScheme,
+    out: Path,
+    report: Report = silent,
+) -> pd.DataFrame:
+    """Write the pool with pseudo-labels as a cohort and return its manifest.
+
+    A case in which the teacher misses a structure altogether is a failed row.
+
+    Args:
+        pool: Training cases whose labels are not looked at.
+        teacher: Trained on the n labelled cases alone.
+        teacher_subjects: Those n.
+        scheme: Of the label maps.
+        out: The cohort's folder.
+        report: Told after every case.
+
+    Raises:
+        DataError: There is no case in the pool, or the teacher missed a structure in every one.
+    """
+    if not pool:
+        raise DataError("pseudo-labelling: every training case is labelled, so there is no pool.")
+    layout = CohortLayout(out)
+    with locked(out, purpose="pseudo-labelling"):
+        rows = []
+        for index, case in enumerate(pool):
+            rows.append(_row(index, case, teacher, scheme=scheme, layout=layout))
+            report(Progress("pseudo-labelling", index + 1, len(pool)))
+        if not any(row.status == "done" for row in rows):
+            raise DataError(
+                f"pseudo-labelling {len(pool)} cases: the teacher misses a structure in every one. "
+                "Train it longer or on more labelled cases."
+            )
+        subjects = sorted({case.subject_id for case in pool})
+        about = {
+            "subjects": {"prior": [], "control": [], "conditions": []},
+            "labelled_subjects": [],
+            "pseudo_labelled_subjects": subjects,
+            "teacher_subjects": sorted(teacher_subjects),
+        }
+        return write_plain_cohort(layout, rows, scheme=scheme, about=about)
+
+
+def _row(
+    index: int, case: Case, teacher: Read, *, scheme: LabelScheme, layout: CohortLayout
+) -> ManifestRow:
+    """Write image and pseudo-label of one case; return its row."""
+    request_id = f"p{index:06d}"
+    image = read_image(case.image, case_id=case.case_id)
+    label_map = Volume(teacher(image.array[None])[0], image.affine)
+    volumes = volumes_mm3(label_map.array, scheme, label_map.spacing_mm)
+    absent = [name for name, volume in volumes.items() if volume == 0]
+    paths = layout.image(request_id), layout.label(request_id)
+    label_sha256 = write_label_map(paths[1], label_map)
+    return ManifestRow(
+        request_id=request_id,
+        index=index,
+        status="failed" if absent else "done",
+        reason=f"the teacher finds no {', '.join(absent)}" if absent else "",
+        case_id=f"pseudo-{case.case_id}",
+        subject_id=case.subject_id,
+        image=str(paths[0].relative_to(layout.folder)),
+        label=str(paths[1].relative_to(layout.folder)),
+        image_sha256=write_image(paths[0], image),
+        label_sha256=label_sha256,
+        condition_id=f"pseudo-{case.case_id}",
+        condition_sha256=label_sha256,
+        source_case_ids=json.dumps([case.case_id]),
+        source_subject_ids=json.dumps([case.subject_id]),
+        builder="pseudo-label",
+    )
+
+
+def pseudo_cases(folder: Path, pool: Sequence[Case]) -> tuple[Case, ...]:
+    """Return the finished cases of a pseudo-labelled pool, their own rows of the table with them.
+
+    Args:
+        folder: What `pseudo_label` wrote.
+        pool: The cases that it was given.
+    """
+    manifest = read_manifest(folder)
+    row_of = {case.case_id: case.row for case in pool}
+    return tuple(
+        Case(
+            case_id=str(row["case_id"]),
+            subject_id=str(row["subject_id"]),
+            image=folder / str(row["image"]),
+            label=folder / str(row["label"]),
+            row=row_of[json.loads(row["source_case_ids"])[0]],
+        )
+        for row in manifest[manifest["status"] == "done"].to_dict("records")
+    )
