@@ -85,20 +85,22 @@ class _PlainLines:
     """A line when a piece of work starts, every some seconds, and when it ends."""
 
     def __init__(self) -> None:
-        self._began: dict[str, float] = {}
+        self._began: dict[str, tuple[float, int]] = {}  # what -> when, and how much was done then
         self._last: dict[str, float] = {}
 
     def report(self, state: Progress) -> None:
         """Print a line if it is time."""
         now = time.monotonic()
         if state.what not in self._began or state.done <= 1:
-            self._began[state.what] = self._last[state.what] = now
+            self._began[state.what] = now, state.done - 1
+            self._last[state.what] = now
         ended = state.done >= state.total
         if not ended and now - self._last[state.what] < _LINE_SECONDS:
             return
         self._last[state.what] = now
-        spent = now - self._began[state.what]
-        left = spent / max(1, state.done) * (state.total - state.done)
+        began, before = self._began[state.what]
+        spent = now - began
+        left = spent / max(1, state.done - before) * (state.total - state.done)
         when = f"took {spent:.0f} s" if ended else f"about {left:.0f} s left"
         note = f", {state.note}" if state.note else ""
         print(f"{state.what}: {state.done} of {state.total}, {when}{note}", flush=True)
