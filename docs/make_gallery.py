@@ -40,7 +40,7 @@ def outcome(work: Path) -> list[str]:
             lines.append(f"| {what} | {row['dice']:.3f} |")
     for row in summary["differences"]:
         if row["metric"] == "dice":
-            what = f"Dice, {row['arm']} against real only, n = {row['num_labelled']}"
+            what = f"Dice, {row['arm']} against {row['against']}, n = {row['num_labelled']}"
             interval = f"{row['mean']:+.4f} [{row['low']:+.4f}, {row['high']:+.4f}]"
             lines.append(f"| {what} | {interval} |")
     return [*lines, ""]
