@@ -7,10 +7,11 @@ import pandas as pd
 import pytest
 from made_up_study import BOX, SPLITS, edit_rows, write_box_cases, write_box_cohort
 
+from vcmaug.compute import Compute
 from vcmaug.data.splits import Splits, labelled_subset
 from vcmaug.downstream.segmenter import Segmenter
 from vcmaug.downstream.study import StudyInputs, StudySettings, run_arm, run_study
-from vcmaug.errors import CohortError, DataError, LeakError
+from vcmaug.errors import CohortError, ComputeError, DataError, LeakError
 from vcmaug.files import read_json
 from vcmaug.progress import Progress
 
@@ -201,3 +202,23 @@ def test_the_network_of_real_is_kept_and_made_again_if_it_is_lost(tmp_path: Path
     kept[0].unlink()
     run_study(settings, inputs, out=out)
     assert len(kept) == 2
+
+
+def test_workers_train_the_same_study(tmp_path: Path) -> None:
+    fit = SETTINGS.fit.model_copy(update={"threads": 1})
+    settings = SETTINGS.model_copy(update={"fit": fit, "seeds": (0, 1)})
+    inputs = _inputs(tmp_path)
+    run_study(settings, inputs, out=tmp_path / "here")
+    workers = Compute("workers", num=2)
+    run_study(settings, inputs, out=tmp_path / "there", compute=workers)
+    here, there = ((tmp_path / name / "scores.csv").read_bytes() for name in ("here", "there"))
+    assert here == there
+
+
+def test_what_workers_refuse_is_named_and_the_rest_is_kept(tmp_path: Path) -> None:
+    settings = SETTINGS.model_copy(update={"num_labelled": (2, 3)})
+    inputs = _inputs(tmp_path)
+    write_box_cohort(tmp_path / "n3-s0", labelled_subset(SPLITS, num_labelled=3, seed=0), side=14)
+    with pytest.raises(ComputeError, match=r"arm real\+synthetic, n = 3, seed 0.*\(1, 14, 14, 14"):
+        run_study(settings, inputs, out=tmp_path / "study", compute=Compute("workers", num=2))
+    assert len(list((tmp_path / "study" / "runs").glob("*.json"))) == 3

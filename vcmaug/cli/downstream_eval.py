@@ -1,13 +1,28 @@
 """`vcmaug downstream-eval`: real-only against real + synthetic."""
 
 from vcmaug.cli.console import progress, say
-from vcmaug.cli.options import DryRun, Out, Profile, RecipePath, Seed, open_work, show_plan
+from vcmaug.cli.options import (
+    DryRun,
+    Gpus,
+    Out,
+    Profile,
+    RecipePath,
+    Scheduler,
+    Seed,
+    Workers,
+    chosen_compute,
+    open_work,
+    show_plan,
+)
 
 __all__ = ["downstream_eval_command"]
 
 
 def downstream_eval_command(
     recipe: RecipePath,
+    gpus: Gpus = None,
+    workers: Workers = None,
+    scheduler: Scheduler = None,
     profile: Profile = None,
     out: Out = None,
     seed: Seed = None,
@@ -22,15 +37,17 @@ def downstream_eval_command(
     from vcmaug.pipeline.stages import study_stage
     from vcmaug.pipeline.work import Work
 
+    compute = chosen_compute(gpus=gpus, workers=workers, scheduler=scheduler)
     work = open_work(recipe, profile=profile, out=out, dry_run=dry_run)
     if seed is not None:
         study = work.recipe.study.model_copy(update={"seeds": (seed,)})
         work = Work(work.folder, work.recipe.model_copy(update={"study": study}))
     if dry_run:
-        show_plan(f"run the study in {work.study}", **work.recipe.study.model_dump(mode="json"))
+        options = work.recipe.study.model_dump(mode="json")
+        show_plan(f"run the study in {work.study}, trainings {compute}", **options)
         return
     with progress() as report:
-        summary = study_stage(work, report=report)
+        summary = study_stage(work, compute=compute, report=report)
     for row in summary["means"]:
         if row["metric"] == "dice":
             say(_line(f"{row['arm']}, n = {row['num_labelled']}: Dice", row))

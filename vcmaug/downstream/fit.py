@@ -7,7 +7,8 @@ Sources: Milletari et al. 2016, arXiv 1606.04797 (Dice loss), with cross-entropy
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,6 +43,9 @@ class FitSettings(Settings):
     )
     real_only_final: float = Field(
         0.25, ge=0, le=1, description="last share of the updates, on real cases alone in every arm"
+    )
+    threads: int | None = Field(
+        None, ge=1, description="of a training on the CPU; None: as many as the process has"
     )
 
 
@@ -83,11 +87,46 @@ def fit(
     Raises:
         ModelError: The loss is no longer finite.
     """
+    with _threads(settings.threads):
+        return _fit(
+            _banks(real, synthetic, augment, seed=seed),
+            num_structures=num_structures,
+            segmenter=segmenter,
+            settings=settings,
+            seed=seed,
+            what=what,
+            report=report,
+        )
+
+
+@contextmanager
+def _threads(num: int | None) -> Iterator[None]:
+    """Compute with so many threads, and with as many as before afterwards."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(num or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _fit(
+    banks: Sequence[Bank],
+    *,
+    num_structures: int,
+    segmenter: SegmenterSettings,
+    settings: FitSettings,
+    seed: int,
+    what: str,
+    report: Report,
+) -> tuple[Segmenter, FitRecord]:
+    """Return a network trained on banks, and what it cost; see `fit`."""
     began = time.perf_counter()
-    banks = _banks(real, synthetic, augment, seed=seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stable_seed(seed, "segmenter"))
         network = Segmenter(segmenter, num_structures=num_structures)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    network.to(device)
     optimiser = torch.optim.AdamW(
         network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
     )
@@ -98,7 +137,7 @@ def fit(
         for group in optimiser.param_groups:
             group["lr"] = settings.learning_rate * _decay(step, settings.updates)
         images, labels = _batch(banks, settings, step=step)
-        loss = loss_of(network(images), labels[:, None])
+        loss = loss_of(network(images.to(device)), labels[:, None].to(device))
         if not torch.isfinite(loss):
             raise ModelError(
                 f"training {what}: loss {loss.item()} at update {step + 1}. Lower learning_rate."
@@ -159,8 +198,11 @@ def _num_synthetic(settings: FitSettings, step: int) -> int:
 @torch.no_grad()
 def predict(network: Segmenter, images: Tensor, *, batch_size: int = 4) -> NDArray[np.uint8]:
     """Return channel indices, uint8 [N, X, Y, Z], of images [N, 1, X, Y, Z]."""
-    parts = [network(part).argmax(dim=1).to(torch.uint8) for part in images.split(batch_size)]
-    indices: NDArray[np.uint8] = torch.cat(parts).numpy()
+    device = next(network.parameters()).device
+    logits = (network(part.to(device)) for part in images.split(batch_size))
+    indices: NDArray[np.uint8] = torch.cat(
+        [part.argmax(dim=1).to(torch.uint8).cpu() for part in logits]
+    ).numpy()
     return indices
 
 

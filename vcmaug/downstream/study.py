@@ -10,6 +10,8 @@ Notes:
     is chosen on them: choices are made with `scored_on: validation`.
 """
 
+import itertools
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,6 +22,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from pydantic import Field
 
+from vcmaug.compute import Compute, run_all
 from vcmaug.config import Settings
 from vcmaug.data.cases import Case, cases_of
 from vcmaug.data.labels import LabelScheme
@@ -47,10 +50,10 @@ from vcmaug.downstream.segmenter import Segmenter, SegmenterSettings
 from vcmaug.downstream.summary import compared
 from vcmaug.errors import DataError
 from vcmaug.files import read_json, sha256_of_file, write_bytes, write_json, write_text
-from vcmaug.progress import Report, silent
+from vcmaug.progress import Progress, Report, silent
 from vcmaug.provenance import fingerprint, machine, versions
 
-__all__ = ["StudyInputs", "StudySettings", "run_arm", "run_study"]
+__all__ = ["StudyInputs", "StudySettings", "run_arm", "run_arms", "run_study"]
 
 CohortOf = Callable[[ArmName, int, int], Path]
 """(arm, num_labelled, seed) -> folder of the cohort that the arm trains on."""
@@ -104,16 +107,37 @@ class _Run:
         return f"{self.arm.replace('+', '-')}-n{self.num_labelled}-s{self.seed}"
 
 
+@dataclass(frozen=True)
+class _Task:
+    """One training for a worker, by value."""
+
+    run: _Run
+    settings: StudySettings
+    inputs: StudyInputs
+    out: Path
+
+    def __str__(self) -> str:
+        """Return a phrase for messages."""
+        return f"arm {self.run.arm}, n = {self.run.num_labelled}, seed {self.run.seed}"
+
+
 def run_study(
-    settings: StudySettings, inputs: StudyInputs, *, out: Path, report: Report = silent
+    settings: StudySettings,
+    inputs: StudyInputs,
+    *,
+    out: Path,
+    compute: Compute | None = None,
+    report: Report = silent,
 ) -> dict[str, Any]:
     """Run what is missing of a study and return its summary.
 
     Args:
         settings: The grid.
-        inputs: Cases, splits, scheme, and where the cohorts are.
+        inputs: Cases, splits, scheme, and where the cohorts are; for workers its functions are
+            importable by name.
         out: Gets runs/<arm>-n<k>-s<seed>.json, scores.parquet, scores.csv and summary.json.
-        report: Told after every update.
+        compute: Where the trainings run; None is this process, one after the other.
+        report: Told after every update, or with workers after every training.
 
     Raises:
         LeakError: A cohort has seen what it may not; nothing is trained then.
@@ -121,13 +145,58 @@ def run_study(
     """
     runs = _grid(settings, inputs)
     _check(runs, settings, inputs)
-    done = [_run_or_read(run, settings, inputs, out=out, report=report) for run in runs]
+    done = _run_all(runs, settings, inputs, out=out, compute=compute, report=report)
     scores = pd.DataFrame([row for result in done for row in result["scores"]])
     write_bytes(out / "scores.parquet", scores.to_parquet(index=False))
     write_text(out / "scores.csv", scores.to_csv(index=False))
     summary = _summary(scores, done, settings, inputs)
     write_json(out / "summary.json", summary)
     return summary
+
+
+def _run_all(
+    runs: Sequence[_Run],
+    settings: StudySettings,
+    inputs: StudyInputs,
+    *,
+    out: Path,
+    compute: Compute | None,
+    report: Report,
+) -> list[dict[str, Any]]:
+    """Return the results of trainings; where there are workers, they leave them in files."""
+    if compute is not None and compute.kind != "in-process":
+        tasks = [_Task(run, settings, inputs, out.resolve()) for run in runs]
+        ended = itertools.count(1)
+        run_all(
+            _do,
+            tasks,
+            compute=compute,
+            threads=settings.fit.threads or max(1, (os.cpu_count() or 1) // max(1, compute.num)),
+            on_done=lambda task, _: report(
+                Progress("trainings", next(ended), len(tasks), str(task))
+            ),
+        )
+    return [_run_or_read(run, settings, inputs, out=out, report=report) for run in runs]
+
+
+def _do(task: _Task) -> None:
+    """Run one training on a worker."""
+    _run_or_read(task.run, task.settings, task.inputs, out=task.out, report=silent)
+
+
+def run_arms(
+    arm: ArmName,
+    *,
+    settings: StudySettings,
+    inputs: StudyInputs,
+    out: Path,
+    compute: Compute | None = None,
+    report: Report = silent,
+) -> None:
+    """Run what is missing of one arm at every n and seed; see `run_study`."""
+    runs = _grid(settings.model_copy(update={"arms": (arm,)}), inputs)
+    _check(runs, settings, inputs)
+    _run_all(runs, settings, inputs, out=out, compute=compute, report=report)
 
 
 def run_arm(

@@ -5,21 +5,32 @@ In the flow: control, conditions and study ask here for their cases.
 Sources: none.
 """
 
+from functools import partial
 from pathlib import Path
 
+from vcmaug.compute import Compute
 from vcmaug.data.cases import Case, cases_of
 from vcmaug.data.prepare import Prepared, read_prepared
 from vcmaug.data.splits import Splits, labelled_subset, make_splits, read_splits, write_splits
+from vcmaug.downstream.arms import ArmName
 from vcmaug.downstream.fit import Reader
 from vcmaug.downstream.segmenter import Segmenter
-from vcmaug.downstream.study import StudyInputs, run_arm
+from vcmaug.downstream.study import StudyInputs, run_arm, run_arms
 from vcmaug.files import sha256_of_file
 from vcmaug.ldm.weights import fill_module, read_weights, write_weights
 from vcmaug.pipeline.work import Replicate, Work, stage
 from vcmaug.progress import Report, silent
 from vcmaug.rivals.self_training import pseudo_cases, pseudo_label
 
-__all__ = ["labelled_of", "load_segmenter", "pool_of", "pseudo_stage", "splits_of", "study_inputs"]
+__all__ = [
+    "labelled_of",
+    "load_segmenter",
+    "pool_of",
+    "pseudo_stage",
+    "splits_of",
+    "study_inputs",
+    "teachers_stage",
+]
 
 
 def splits_of(work: Work, prepared: Prepared) -> Splits:
@@ -53,6 +64,15 @@ def pool_of(work: Work, replicate: Replicate, *, report: Report = silent) -> tup
     """Return the pool of a replicate with its pseudo-labels, made if they are not there."""
     pseudo_stage(work, replicate, report=report)
     return pseudo_cases(replicate.pseudo, _unlabelled(work, replicate))
+
+
+def teachers_stage(work: Work, *, compute: Compute | None = None, report: Report = silent) -> None:
+    """Train the arm `real` of every (n, seed), whose networks label the pools."""
+    inputs = study_inputs(work, splits_of(work, read_prepared(work.cases)))
+    settings = work.recipe.study
+    run_arms(
+        "real", settings=settings, inputs=inputs, out=work.study, compute=compute, report=report
+    )
 
 
 def pseudo_stage(work: Work, replicate: Replicate, *, report: Report = silent) -> bool:
@@ -98,12 +118,22 @@ def load_segmenter(work: Work, prepared: Prepared, weights: Path) -> Reader:
 
 
 def study_inputs(work: Work, splits: Splits) -> StudyInputs:
-    """Return what the study of a work folder works on."""
+    """Return what the study of a work folder works on, by value."""
     prepared = read_prepared(work.cases)
     return StudyInputs(
         cases=prepared.cases,
         splits=splits,
         scheme=prepared.scheme,
-        cohort_of=lambda arm, n, seed: work.replicate(n, seed).cohort_of(arm),
-        keep=lambda network, path: write_weights(path, network.state_dict()),
+        cohort_of=partial(_cohort_of, work),
+        keep=_keep,
     )
+
+
+def _cohort_of(work: Work, arm: ArmName, num_labelled: int, seed: int) -> Path:
+    """Return the folder of the cohort that an arm trains on."""
+    return work.replicate(num_labelled, seed).cohort_of(arm).resolve()
+
+
+def _keep(network: Segmenter, path: Path) -> None:
+    """Write a network's weights."""
+    write_weights(path, network.state_dict())

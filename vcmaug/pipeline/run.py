@@ -10,7 +10,7 @@ from pathlib import Path
 
 from vcmaug.compute import Compute
 from vcmaug.downstream.arms import uses_pool
-from vcmaug.pipeline.pool import pseudo_stage
+from vcmaug.pipeline.pool import pseudo_stage, teachers_stage
 from vcmaug.pipeline.stages import (
     conditions_stage,
     control_stage,
@@ -60,7 +60,7 @@ def run_recipe(work: Work, *, compute: Compute, say: Say, report: Report = silen
 
     Args:
         work: The work folder.
-        compute: Where conditions and cohorts are made.
+        compute: Where conditions and cohorts are made, and the study's networks trained.
         say: Told after every stage.
         report: Told within the long ones.
     """
@@ -68,8 +68,11 @@ def run_recipe(work: Work, *, compute: Compute, say: Say, report: Report = silen
     arms = work.recipe.study.arms
     if _DRAWN & set(arms):
         say("prior", prior_stage(work, report=report))
+    with_pool = any(uses_pool(arm) for arm in arms)
+    if with_pool:
+        teachers_stage(work, compute=compute, report=report)
     for replicate in work.replicates:
-        if any(uses_pool(arm) for arm in arms):
+        if with_pool:
             done = pseudo_stage(work, replicate, report=report)
             say(f"{replicate.name} pseudo-labels", done)
         if {"real+synthetic", "real+warped"} & set(arms):
@@ -78,7 +81,7 @@ def run_recipe(work: Work, *, compute: Compute, say: Say, report: Report = silen
             say(f"{replicate.name} rival", rival_stage(work, replicate, report=report))
         if "real+synthetic+pool" in arms:
             draw_cohort(work, replicate.with_pool, compute=compute, say=say, report=report)
-    study_stage(work, report=report)
+    study_stage(work, compute=compute, report=report)
     say("study", True)
     path = write_report(work.folder)
     say("report", True)

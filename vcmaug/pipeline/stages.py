@@ -23,7 +23,14 @@ from vcmaug.generate.plan import GenerateSettings
 from vcmaug.generate.run import generate, make_plan
 from vcmaug.ldm.prior import load_prior
 from vcmaug.ldm.weights import read_card
-from vcmaug.pipeline.pool import labelled_of, pool_of, pseudo_stage, splits_of, study_inputs
+from vcmaug.pipeline.pool import (
+    labelled_of,
+    pool_of,
+    pseudo_stage,
+    splits_of,
+    study_inputs,
+    teachers_stage,
+)
 from vcmaug.pipeline.reader import independent_reader
 from vcmaug.pipeline.recipe import POPULATION
 from vcmaug.pipeline.work import Replicate, Work, stage, tree_hash
@@ -290,10 +297,13 @@ def evaluate_stage(work: Work, replicate: Replicate, *, report: Report = silent)
     return stage(work, name, inputs=inputs, outputs=replicate.quality, action=action)
 
 
-def study_stage(work: Work, *, report: Report = silent) -> dict[str, Any]:
+def study_stage(
+    work: Work, *, compute: Compute | None = None, report: Report = silent
+) -> dict[str, Any]:
     """Run what is missing of the study and return its summary; finished runs are kept."""
     if any(uses_pool(arm) for arm in work.recipe.study.arms):
+        teachers_stage(work, compute=compute, report=report)
         for replicate in work.replicates:
             pseudo_stage(work, replicate, report=report)
     inputs = study_inputs(work, splits_of(work, read_prepared(work.cases)))
-    return run_study(work.recipe.study, inputs, out=work.study, report=report)
+    return run_study(work.recipe.study, inputs, out=work.study, compute=compute, report=report)
