@@ -127,7 +127,7 @@ def test_each_gpu_has_one_quiet_worker(tmp_path, monkeypatch, capfd):
 
 def test_when_no_worker_comes_back_nothing_waits(tmp_path, monkeypatch):
     """The worker is killed after its first item, and no process can be started any more."""
-    monkeypatch.setattr("vcmaug.compute._RESTART_SECONDS", 1)
+    monkeypatch.setattr("vcmaug.compute.clients._RESTART_SECONDS", 1)
     items = [(str(tmp_path), number) for number in range(50)]
 
     async def fail(nanny):
@@ -151,7 +151,7 @@ def test_when_no_worker_comes_back_nothing_waits(tmp_path, monkeypatch):
 
 def test_when_dask_gives_a_worker_up_new_ones_go_on(tmp_path, monkeypatch):
     """The worker is killed once, and its nanny does not start it again."""
-    monkeypatch.setattr("vcmaug.compute._RESTART_SECONDS", 1)
+    monkeypatch.setattr("vcmaug.compute.clients._RESTART_SECONDS", 1)
     found = {}
 
     async def stay_down(nanny, exitcode):
@@ -200,7 +200,7 @@ def test_an_item_that_kills_every_worker_is_given_up_alone(tmp_path):
 
 
 def test_a_scheduler_that_is_not_there_is_named(monkeypatch):
-    monkeypatch.setattr("vcmaug.compute._START_SECONDS", 1)
+    monkeypatch.setattr("vcmaug.compute.clients._START_SECONDS", 1)
     with pytest.raises(ComputeError, match=r"reaching the Dask scheduler at tcp://127\.0\.0\.1:9"):
         squares(
             work_items.square, Path(), compute=Compute("scheduler", address="tcp://127.0.0.1:9")

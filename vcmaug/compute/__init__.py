@@ -1,0 +1,6 @@
+"""Where work runs, and running it there; the only room that knows Dask."""
+
+from vcmaug.compute.run import run_all
+from vcmaug.compute.where import Compute, resolve_compute
+
+__all__ = ["Compute", "resolve_compute", "run_all"]

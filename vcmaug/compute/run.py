@@ -1,0 +1,193 @@
+"""`run_all`: a function over items, wherever a `Compute` says.
+
+What it is: one loop in this process, or rounds of Dask tasks, and one error for all that failed.
+In the flow: generation, condition building and the study hand their work to it.
+Sources: Dask distributed (Rocklin 2015, SciPy proceedings).
+
+Notes:
+    Only small arguments and results travel; models are loaded by the workers from disk. Where an
+    item runs never changes what it makes.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from distributed import KilledWorker, as_completed
+from distributed.scheduler import NoWorkerError
+
+from vcmaug.compute.clients import open_client
+from vcmaug.compute.where import Compute
+from vcmaug.errors import ComputeError, VcmaugError, list_faults
+
+__all__ = ["run_all"]
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+_Fault = tuple[str, str]  # an item in words, and what went wrong with it
+
+_NO_WORKER = "no worker process is left, and no new one could be started"
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """What became of one item: a result, or the words of an error that a user can mend."""
+
+    result: Any
+    fault: str = ""
+
+
+def run_all(
+    function: Callable[[Item], Result],
+    items: Sequence[Item],
+    *,
+    compute: Compute,
+    threads: int,
+    on_done: Callable[[Item, Result], None],
+    retries: int = 2,
+) -> None:
+    """Run a function over items; a failed item does not stop the others.
+
+    Args:
+        function: Importable by name on a worker.
+        items: Small and picklable; their `str` names them in messages.
+        compute: Where.
+        threads: Threads of one worker process.
+        on_done: Called here with each item and its result, in the order in which they end.
+        retries: How often an item runs again that raised, or whose worker died. A `VcmaugError`
+            is for a user to mend and is not tried again.
+
+    Raises:
+        ComputeError: Names every item that failed, after all others have ended; or the workers
+            could not be started or reached.
+    """
+    if not items:
+        return
+    if compute.kind == "in-process":
+        faults = _run_here(function, items, on_done=on_done, retries=retries)
+    else:
+        faults = _run_in_rounds(
+            function, items, compute=compute, threads=threads, on_done=on_done, retries=retries
+        )
+    if faults:
+        raise ComputeError(
+            list_faults(
+                f"running {len(items)} pieces of work {compute}, of which {len(faults)} failed",
+                _grouped(faults),
+                advice="What is finished is kept. Run the same command again for the rest.",
+            )
+        )
+
+
+def _grouped(faults: Sequence[_Fault]) -> list[str]:
+    """Return one sentence per cause; items with the same cause share it."""
+    items_of: dict[str, list[str]] = {}
+    for item, text in faults:
+        items_of.setdefault(text, []).append(item)
+    return [
+        f"{', '.join(items[:3])}{f' and {len(items) - 3} more' if len(items) > 3 else ''}: {text}"
+        for text, items in items_of.items()
+    ]
+
+
+def _run_here(
+    function: Callable[[Item], Result],
+    items: Sequence[Item],
+    *,
+    on_done: Callable[[Item, Result], None],
+    retries: int,
+) -> list[_Fault]:
+    """Run items one after the other in this process; return what failed."""
+    faults: list[_Fault] = []
+    for item in items:
+        for tries_left in reversed(range(retries + 1)):
+            try:
+                outcome = _guarded(function, item)
+            except Exception as error:
+                if tries_left == 0:
+                    faults.append((str(item), f"{type(error).__name__}: {error}"))
+            else:
+                if outcome.fault:
+                    faults.append((str(item), outcome.fault))
+                else:
+                    on_done(item, outcome.result)
+                break
+    return faults
+
+
+def _guarded(function: Callable[[Item], Result], item: Item) -> _Outcome:
+    """Return the outcome of one item; errors that trying again may cure pass through."""
+    try:
+        return _Outcome(function(item))
+    except VcmaugError as fault:
+        return _Outcome(None, str(fault) or type(fault).__name__)
+
+
+def _run_in_rounds(
+    function: Callable[[Item], Result],
+    items: Sequence[Item],
+    *,
+    compute: Compute,
+    threads: int,
+    on_done: Callable[[Item, Result], None],
+    retries: int,
+) -> list[_Fault]:
+    """Run items on workers, on new ones while all were lost and fewer items are left.
+
+    A worker that dies within moments of its start is not started again by Dask.
+    """
+    faults: list[_Fault] = []
+    left = list(items)
+    num_before = len(items) + 1
+    while left and len(left) < num_before:
+        num_before = len(left)
+        try:
+            with open_client(
+                compute, threads=threads, num_items=len(left), retries=retries
+            ) as client:
+                found = _run_there(client, function, left, on_done=on_done, retries=retries)
+        except ComputeError:
+            if num_before == len(items):
+                raise
+            break
+        faults += [(str(item), text) for item, text in found if text != _NO_WORKER]
+        left = [item for item, text in found if text == _NO_WORKER]
+    return faults + [(str(item), _NO_WORKER) for item in left]
+
+
+def _run_there(
+    client: Any,
+    function: Callable[[Item], Result],
+    items: Sequence[Item],
+    *,
+    on_done: Callable[[Item, Result], None],
+    retries: int,
+) -> list[tuple[Item, str]]:
+    """Run items on a Dask client; return those that failed, and what went wrong with each."""
+    failed: list[tuple[Item, str]] = []
+    futures = {
+        client.submit(_guarded, function, item, retries=retries, pure=False): item for item in items
+    }
+    for future in as_completed(list(futures)):
+        item, outcome = futures.pop(future), _outcome_of(future)
+        if outcome.fault:
+            failed.append((item, outcome.fault))
+        else:
+            on_done(item, outcome.result)
+    return failed
+
+
+def _outcome_of(future: Any) -> _Outcome:
+    """Return what became of an item that ended, in words where it failed."""
+    if future.status == "cancelled":
+        return _Outcome(None, "the connection to the Dask scheduler was lost")
+    try:
+        outcome: _Outcome = future.result()
+    except KilledWorker:
+        return _Outcome(None, "its worker process died each time, as when memory runs out")
+    except NoWorkerError:
+        return _Outcome(None, _NO_WORKER)
+    except Exception as error:
+        return _Outcome(None, f"{type(error).__name__}: {error}")
+    return outcome
