@@ -167,6 +167,7 @@ def draw_images(
         schedule=prior.schedule,
         timesteps=plan.timesteps,
         name=plan.settings.sampler.name,
+        mean=prior.mean,
     )
     decoded = prior.decode(z_0, _texture_noise(asked, plan=plan, prior=prior, device=device))
     images: NDArray[np.float32] = decoded[:, 0].float().cpu().numpy()  # [B, X, Y, Z]

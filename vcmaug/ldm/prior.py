@@ -37,6 +37,7 @@ class Prior:
         schedule: Of the noise.
         latent_scale: z = posterior mean * latent_scale.
         texture: What the decoder leaves out, or None.
+        mean: Mean latent of the training cases [L, x, y, z], where draws start; None: at noise.
         card: What is known of it: subjects, licence, figures, `weights_sha256`, `scalar_fill`.
     """
 
@@ -47,6 +48,7 @@ class Prior:
     latent_scale: float
     card: Mapping[str, Any]
     texture: Texture | None = None
+    mean: Tensor | None = None
 
     @torch.no_grad()
     def encode(self, images: Tensor) -> Tensor:
@@ -98,6 +100,7 @@ def write_prior(
     latent_scale: float,
     card: Mapping[str, Any],
     texture: Texture | None = None,
+    mean: Tensor | None = None,
     half: bool = False,
 ) -> None:
     """Write `prior.safetensors`, then `card.json`.
@@ -110,11 +113,14 @@ def write_prior(
         latent_scale: See `Prior`.
         card: Must hold `subjects` and `scalar_fill`; the rest is for readers.
         texture: What the decoder leaves out, or None.
+        mean: Mean latent of the training cases, or None.
         half: Store in half precision; the hash is that of the rounded weights.
     """
     weights = weights_of(autoencoder, unet)
     if texture is not None:
         weights |= {f"texture.{name}": part for name, part in texture.to_tensors().items()}
+    if mean is not None:
+        weights |= {"start.mean": mean}
     if half:
         weights = {
             name: tensor.half().float() if tensor.is_floating_point() else tensor
@@ -159,6 +165,7 @@ def load_prior(folder: Path, *, device: str = "cpu") -> Prior:
         latent_scale=float(card["latent_scale"]),
         card=card,
         texture=Texture(**texture).to(device) if texture else None,
+        mean=weights["start.mean"].to(device) if "start.mean" in weights else None,
     )
 
 

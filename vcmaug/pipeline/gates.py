@@ -280,6 +280,7 @@ def _unconditional(
             schedule=prior.schedule,
             timesteps=timesteps,
             name=gates.sampler.name,
+            mean=prior.mean,
         )
         parts.append(prior.decode(z_0, texture)[:, 0].numpy())
     return np.concatenate(parts)

@@ -57,6 +57,9 @@ class ControlTraining(TrainingSettings, BendSettings):
     l1_weight: float = Field(1e-3, ge=0, description="lambda of the penalty on gamma and beta")
     flip: bool = Field(True, description="mirrored pairs too; only if no structure has a side")
     deformed_copies: int = Field(4, ge=0, description="bent copies of each pair")
+    timesteps: float = Field(
+        1.0, gt=0, le=1, description="share of the schedule that is trained: sampler.start"
+    )
     half: bool = Field(False, description="store the weights in half precision")
 
 
@@ -237,7 +240,8 @@ def _objective(
         chosen = draw_batch(len(pairs.z), batch_size=settings.batch_size, seed=seed, step=step)
         generator = torch_generator(seed, "control", step)
         z_0 = pairs.z[chosen]  # [B, L, x, y, z]
-        t = torch.randint(prior.schedule.num_timesteps, (len(z_0),), generator=generator)
+        last = round(settings.timesteps * prior.schedule.num_timesteps)
+        t = torch.randint(last, (len(z_0),), generator=generator)
         epsilon = torch.randn(z_0.shape, generator=generator)
         z_t = prior.schedule.add_noise(z_0, epsilon, t).to(device)
         scalars = None if pairs.scalars is None else pairs.scalars[chosen].to(device)

@@ -163,6 +163,7 @@ def train_prior(
         spec=spec,
         autoencoder=autoencoder,
         texture=texture,
+        mean=latents.z[: len(cases)].mean(dim=0),
         unet=unet,
         latent_scale=latent_scale,
         half=settings.half,
