@@ -160,7 +160,7 @@ def test_timesteps_fall_without_repeats(steps, spacing):
 
 
 def test_more_steps_than_timesteps_are_refused():
-    with pytest.raises(CohortError, match=r"11 sampler steps .* has 10 timesteps"):
+    with pytest.raises(CohortError, match=r"11 sampler steps .* prior.s 10 timesteps"):
         timesteps_of(SamplerSettings(steps=11), num_timesteps=10)
 
 
@@ -168,7 +168,7 @@ def test_a_walk_from_the_middle_starts_at_the_noised_mean_and_reaches_the_data()
     """The exact denoiser of a narrow Gaussian far from zero, from 60 % of the schedule."""
     mean = torch.full((2, 3, 4, 5), 4.0)
     denoiser = GaussianDenoiser(mean, 0.04, schedule=SCHEDULE)
-    settings = SamplerSettings(steps=60, start=0.6)
+    settings = SamplerSettings(steps=500, start=0.6)
     noise = torch.randn((64, 2, 3, 4, 5), generator=torch.Generator().manual_seed(0))
     z_0 = sample(
         denoiser,
@@ -180,4 +180,4 @@ def test_a_walk_from_the_middle_starts_at_the_noised_mean_and_reaches_the_data()
         mean=mean,
     )
     assert float(z_0.mean()) == pytest.approx(4.0, abs=0.01)
-    assert float(z_0.std()) == pytest.approx(0.2, rel=0.05)
+    assert float(z_0.std()) == pytest.approx(0.2, rel=0.03)
