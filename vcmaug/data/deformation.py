@@ -76,10 +76,17 @@ def jacobian_determinant(displacement: Field) -> NDArray[np.float64]:
 
 
 def warp_image(array: NDArray[Any], displacement: Field) -> NDArray[np.float32]:
-    """Return an image [X, Y, Z] under a displacement, interpolated linearly, edges repeated."""
-    image = torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))[None]
-    warped: NDArray[np.float32] = _sample(image, torch.from_numpy(displacement))[0].numpy()
-    return warped
+    """Return an image [X, Y, Z] under a displacement, by cubic splines, edges repeated.
+
+    Linear interpolation takes four tenths of the gradient energy of a noisy image; splines a tenth.
+    What they overshoot is cut to the image's own range.
+    """
+    places = np.indices(array.shape, dtype=np.float32) + displacement
+    warped = ndimage.map_coordinates(
+        np.asarray(array, dtype=np.float32), places, order=3, mode="nearest"
+    )
+    clipped: NDArray[np.float32] = np.clip(warped, array.min(), array.max())
+    return clipped
 
 
 def warp_label_map(
