@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tiny
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from vcmaug.conditions.base import SourceMap
 from vcmaug.conditions.shape_model import (
@@ -103,3 +104,17 @@ def test_two_maps_are_too_few_and_a_missing_structure_is_named() -> None:
     bare = SourceMap("k9", "s9", Volume(np.minimum(SOURCES[0].label_map.array, 1), tiny.AFFINE), {})
     with pytest.raises(DataError, match="case k9 has no core"):
         learn_shape_model([*SOURCES, bare], tiny.SCHEME, SETTINGS)
+
+
+def test_islands_become_background_and_their_share_is_recorded(model: ShapeModel) -> None:
+    """A mean with a lone voxel of core far from the ball."""
+    mean = model.mean.copy()
+    mean[2, 1, 1, 1] = -99.0
+    island = ShapeModel(mean, model.modes, model.case_ids, model.subject_ids, model.num_components)
+    drawn = island.shape_of(np.zeros(len(model.modes)))
+    assert drawn[1, 1, 1] == 2
+    builder = ShapeModelBuilder(SETTINGS, tiny.SCHEME, island)
+    made = builder.build(SOURCES[0], condition_id="c0", seed=0)
+    core = made.label_map.array == 2
+    assert ndimage.label(core)[1] == 1
+    assert 0 < made.checks["share_removed"] < 0.05

@@ -7,7 +7,8 @@ Cootes et al. 1995 (limits in standard deviations).
 
 Notes:
     The background is a class like any other: a voxel belongs to the class inside of which it lies
-    deepest, so that no gap opens between neighbours.
+    deepest, so that no gap opens between neighbours. Where structures are thin, islands come off;
+    those beyond the number of parts that a structure has among the sources become background.
 """
 
 from collections.abc import Sequence
@@ -32,6 +33,7 @@ __all__ = ["ShapeModel", "ShapeModelBuilder", "ShapeModelSettings", "learn_shape
 
 _FEWEST = 3
 _CLIP_MM = 8.0  # distances beyond it say nothing about the outline
+_MOST_REMOVED = 0.05  # of a drawn shape, as islands and beyond the grid; more is another draw
 
 
 class ShapeModelSettings(Settings):
@@ -179,6 +181,21 @@ def _moved(indices: NDArray[np.uint8], by: NDArray[np.int64]) -> NDArray[np.uint
     return moved
 
 
+def _without_islands(
+    indices: NDArray[np.uint8], num_components: NDArray[np.int64]
+) -> NDArray[np.uint8]:
+    """Return a map where each structure has at most so many parts; smaller ones are removed."""
+    kept = indices.copy()
+    for k, most in enumerate(num_components, start=1):
+        parts, num_parts = ndimage.label(indices == k)
+        if num_parts > most:
+            sizes = np.bincount(parts.ravel())
+            sizes[0] = 0
+            largest = np.argsort(sizes)[-int(most) :]
+            kept[(parts > 0) & ~np.isin(parts, largest)] = 0
+    return kept
+
+
 def _components(indices: NDArray[np.uint8], num_structures: int) -> list[int]:
     """Return the number of connected parts of each structure, neighbours by faces."""
     return [int(ndimage.label(indices == k)[1]) for k in range(1, num_structures + 1)]
@@ -210,8 +227,10 @@ class ShapeModelBuilder:
         offset = _offset(index_map(source.label_map.array, self.scheme))
         for tries in range(1, self.settings.max_tries + 1):
             coefficients = self._draw(seed, tries)
-            indices = _moved(self.model.shape_of(coefficients), offset)
-            if self._is_whole(indices):
+            shape = self.model.shape_of(coefficients)
+            indices = _moved(_without_islands(shape, self.model.num_components), offset)
+            removed = float((shape > 0).sum() - (indices > 0).sum()) / max(1, (shape > 0).sum())
+            if removed <= _MOST_REMOVED and self._is_whole(indices):
                 label_map = Volume(from_index_map(indices, self.scheme), source.label_map.affine)
                 return Condition(
                     condition_id=condition_id,
@@ -226,7 +245,7 @@ class ShapeModelBuilder:
                         "placed_as": source.case_id,
                     },
                     seed=seed,
-                    checks={"tries": float(tries)},
+                    checks={"tries": float(tries), "share_removed": round(removed, 4)},
                 )
         raise DataError(
             f"drawing condition {condition_id} from a shape model of {len(self.model.case_ids)} "

@@ -245,7 +245,9 @@ def _objective(
         epsilon = torch.randn(z_0.shape, generator=generator)
         z_t = prior.schedule.add_noise(z_0, epsilon, t).to(device)
         scalars = None if pairs.scalars is None else pairs.scalars[chosen].to(device)
-        frozen = prior.denoiser(z_t, t.to(device), Context(scalars=scalars))
+        half = settings.precision == "bfloat16"
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=half):
+            frozen = prior.denoiser(z_t, t.to(device), Context(scalars=scalars)).float()
         one_hot = one_hot_batch(pairs.index_maps[chosen], scheme.num_structures).to(device)
         gamma, beta = module(z_t, frozen, t=t.to(device), one_hot=one_hot)
         prediction = modulate(frozen, gamma, beta)
