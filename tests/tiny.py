@@ -6,7 +6,8 @@ import numpy as np
 import torch
 
 from vcmaug.compute import Compute, resolve_compute
-from vcmaug.conditions.build import ConditionSettings, build_conditions
+from vcmaug.conditions.build import build_conditions
+from vcmaug.conditions.chain import Chain, ConditionSettings
 from vcmaug.conditions.perturb import PerturbSettings
 from vcmaug.control.build import build_network, write_control
 from vcmaug.control.vcm import VCMSettings
@@ -25,6 +26,7 @@ from vcmaug.ldm.spec import AutoencoderSettings, DiffusionSettings, PriorSpec
 GRID = Grid(shape=(16, 16, 16), spacing_mm=(2.0, 2.0, 2.0))
 SCHEME = LabelScheme.from_mapping({"shell": 1, "core": 2})
 AFFINE = np.diag([2.0, 2.0, 2.0, 1.0])
+PERTURB = PerturbSettings(max_displacement_mm=2.0, smoothness_mm=6.0)
 IN_PROCESS = Compute("in-process")
 
 
@@ -110,13 +112,13 @@ def make_tiny_conditions(
 ) -> Path:
     """Build n conditions of tiny subjects; return their folder."""
     build_conditions(
-        ConditionSettings(perturb=PerturbSettings(max_displacement_mm=2.0, smoothness_mm=6.0)),
+        ConditionSettings(chains=(Chain(steps=(PERTURB,)),)),
         make_tiny_cases(folder / "sources", cores=cores),
         folder=folder,
         scheme=SCHEME,
         n=n,
         seed=5,
-        forbidden=(),
+        folds={},
         compute=compute,
     )
     return folder

@@ -18,6 +18,7 @@ from vcmaug.errors import WorkFolderError
 
 __all__ = [
     "append_lines",
+    "atomic_path",
     "locked",
     "read_json",
     "read_json_lines",
@@ -32,12 +33,12 @@ __all__ = [
 _CHUNK_BYTES = 1 << 20
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file atomically: a temporary name in the same folder, fsync, rename.
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Yield a temporary path in the same folder, which takes the file's name when all went well.
 
     Args:
         path: Where the file appears; its folder is made if it is not there.
-        content: All of it.
 
     Raises:
         WorkFolderError: The disk is full or the folder cannot be written; no part of the file
@@ -46,18 +47,28 @@ def write_bytes(path: Path, content: bytes) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as stream:
-            stream.write(content)
-            stream.flush()
+        yield temporary
+        with temporary.open("rb") as stream:
             os.fsync(stream.fileno())
         temporary.replace(path)
     except OSError as fault:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
         raise WorkFolderError(
             f"writing {path}: {fault.strerror or fault}. Nothing was left half-written; free some "
             "space or choose another --out, then run the same command again."
         ) from fault
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file atomically: a temporary name in the same folder, fsync, rename.
+
+    Raises:
+        WorkFolderError: As for `atomic_path`.
+    """
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content)
 
 
 def write_text(path: Path, content: str) -> None:

@@ -3,10 +3,14 @@
 import numpy as np
 import pytest
 import tiny
+from scipy import ndimage
 
-from vcmaug.conditions.base import SourceMap
-from vcmaug.conditions.perturb import Perturb, PerturbSettings
-from vcmaug.data.labels import volumes_mm3
+from vcmaug.conditions.base import SourceMap, as_it_is, recomputed
+from vcmaug.conditions.perturb import Perturb, PerturbSettings, displacement_of
+from vcmaug.conditions.resize import side_weights
+from vcmaug.conditions.topology import counts_of, parts_of
+from vcmaug.data.labels import LabelScheme, index_map, volumes_mm3
+from vcmaug.data.volume import Volume
 from vcmaug.errors import DataError
 
 SOURCE = SourceMap(
@@ -14,16 +18,27 @@ SOURCE = SourceMap(
 )
 
 
+def topology(indices, num_structures):
+    """Return parts and cavities of each structure."""
+    return counts_of(parts_of(indices, num_structures))
+
+
 def built(seed: int = 3, **settings):
     """Return a condition of the source."""
     builder = Perturb(PerturbSettings(**settings), tiny.SCHEME)
-    return builder.build(SOURCE, condition_id="c0", seed=seed)
+    start = as_it_is(SOURCE, condition_id="c0", inherit=("age", "sex"))
+    return builder.build(start, seed=seed)
+
+
+def row_of(condition):
+    """Return the columns of a condition."""
+    return recomputed(condition.row, condition.label_map, scheme=tiny.SCHEME)
 
 
 def test_the_seed_decides_everything():
     first, same, other = built(3), built(3), built(4)
     assert np.array_equal(first.label_map.array, same.label_map.array)
-    assert first.parameters == same.parameters
+    assert first.steps == same.steps
     assert not np.array_equal(first.label_map.array, other.label_map.array)
 
 
@@ -31,24 +46,24 @@ def test_the_seed_decides_everything():
 def test_every_structure_survives_without_a_fold(seed):
     condition = built(seed)
     assert set(np.unique(condition.label_map.array)) == {0, 1, 2}
-    assert condition.checks["min_jacobian"] > 0
+    assert condition.steps[0].checks["min_jacobian"] > 0
     assert np.array_equal(condition.label_map.affine, SOURCE.label_map.affine)
 
 
 def test_volumes_are_the_new_maps_and_age_is_the_sources():
     condition = built()
     array = condition.label_map.array
-    assert condition.row["volume_core_mm3"] == 8.0 * np.count_nonzero(array == 2)  # 2 mm voxels
-    assert condition.row["volume_shell_mm3"] == 8.0 * np.count_nonzero(array == 1)
+    assert row_of(condition)["volume_core_mm3"] == 8.0 * np.count_nonzero(array == 2)  # 2 mm voxels
+    assert row_of(condition)["volume_shell_mm3"] == 8.0 * np.count_nonzero(array == 1)
     assert (condition.row["age"], condition.row["sex"]) == (41.0, "M")
     assert "site" not in condition.row
     assert condition.source_subject_ids == ("s0",)
 
 
 def test_other_columns_are_inherited_on_request():
-    builder = Perturb(PerturbSettings(), tiny.SCHEME, inherit=("site", "absent"))
-    row = builder.build(SOURCE, condition_id="c0", seed=0).row
-    assert set(row) == {"site", "volume_shell_mm3", "volume_core_mm3"}
+    start = as_it_is(SOURCE, condition_id="c0", inherit=("site", "absent"))
+    made = Perturb(PerturbSettings(), tiny.SCHEME).build(start, seed=0)
+    assert set(row_of(made)) == {"site", "volume_shell_mm3", "volume_core_mm3"}
 
 
 def test_no_displacement_is_the_source():
@@ -58,13 +73,106 @@ def test_no_displacement_is_the_source():
 
 def test_a_mirror_keeps_volumes():
     mirrored = built(flip_probability=1.0, min_displacement_mm=0.0, max_displacement_mm=1e-6)
-    assert mirrored.parameters["mirrored"]
+    assert mirrored.steps[0].parameters["mirrored"]
     assert np.array_equal(mirrored.label_map.array, SOURCE.label_map.array[::-1])
     spacing = SOURCE.label_map.spacing_mm
     before = volumes_mm3(SOURCE.label_map.array, tiny.SCHEME, spacing)
-    assert {name: mirrored.row[f"volume_{name}_mm3"] for name in before} == before
+    assert {name: row_of(mirrored)[f"volume_{name}_mm3"] for name in before} == before
 
 
 def test_a_draw_that_always_folds_is_refused():
-    with pytest.raises(DataError, match="case k0: 2 draws folded space or lost a structure"):
+    with pytest.raises(DataError, match=r"case k0: 2 draws were refused \(2 for folds\)"):
         built(min_displacement_mm=60.0, max_displacement_mm=60.0, smoothness_mm=2.0, max_tries=2)
+
+
+BALLS = LabelScheme.from_mapping({"left_ball": 1, "right_ball": 2, "rest": 3})
+
+
+def two_balls(shape=(40, 30, 30)):
+    """Return a block of rest with a ball to the left and one to the right, 1 mm."""
+    places = np.indices(shape, dtype=float)
+    array = np.zeros(shape, dtype=np.uint16)
+    array[2:-2, 2:-2, 2:-2] = 3
+    for value, x in ((1, 10.0), (2, 29.0)):
+        away = np.sqrt(sum((p - c) ** 2 for p, c in zip(places, (x, 15, 15), strict=True)))
+        array[away < 6] = value
+    return SourceMap("b0", "b", Volume(array, np.eye(4)), {})
+
+
+@pytest.mark.parametrize("change", [-0.5, -0.2, 0.2, 1.0])
+def test_a_structure_reaches_the_volume_that_is_asked_for(change):
+    """+20 % within 2 %, after a deformation that changed it as well."""
+    settings = PerturbSettings(
+        max_displacement_mm=3, degrees=10, scale=0.1, resize={"left_ball": {"change": change}}
+    )
+    source = two_balls()
+    made = Perturb(settings, BALLS).build(as_it_is(source, condition_id="c0"), seed=1)
+    before, after = (np.count_nonzero(one.array == 1) for one in (source.label_map, made.label_map))
+    assert after / before == pytest.approx(1 + change, rel=0.02)
+    assert made.steps[0].checks["change_left_ball"] == pytest.approx(change, abs=0.02)
+    assert topology(index_map(made.label_map.array, BALLS), 3).tolist() == [
+        [1, 0],
+        [1, 0],
+        [1, 2],
+    ]
+
+
+def test_one_side_changes_and_the_other_does_not():
+    """In RAS, x grows to the right: of one structure on both sides, the left part grows alone."""
+    source = two_balls()
+    both = np.where(source.label_map.array == 2, 1, source.label_map.array).astype(np.uint16)
+    source = SourceMap("b0", "b", Volume(both, np.eye(4)), {})
+    settings = PerturbSettings(
+        min_displacement_mm=0,
+        max_displacement_mm=0,
+        resize={"left_ball": {"change": 0.3, "side": "left"}},
+    )
+    made = Perturb(settings, BALLS).build(as_it_is(source, condition_id="c0"), seed=1)
+    left, right = (slice(0, 20), slice(20, 40))
+    ball = [
+        np.count_nonzero(one[side] == 1)
+        for one in (both, made.label_map.array)
+        for side in (left, right)
+    ]
+    assert ball[2] / ball[0] == pytest.approx(1.3, rel=0.02)
+    assert ball[3] == ball[1]
+
+
+def test_the_map_that_lies_the_other_way_round_grows_on_the_same_side():
+    """Axis 0 towards the left: the left of the body is at its far end."""
+    source = two_balls()
+    flipped = Volume(source.label_map.array, np.diag([-1.0, 1.0, 1.0, 1.0]))
+    weights = side_weights(flipped, "left").ravel()
+    assert weights[0] < 0.01 < 0.99 < weights[-1]
+    assert side_weights(source.label_map, "left").ravel()[0] > 0.99
+
+
+def test_a_wall_that_breaks_is_a_draw_that_is_refused():
+    """A shell two voxels thick around a core, shrunk and bent far on a coarse grid."""
+    places = np.indices((24, 24, 24)) - 11.5
+    away = np.sqrt((places**2).sum(axis=0))
+    scheme = LabelScheme.from_mapping({"wall": 1, "inside": 2})
+    array = np.where(away < 8, 2, 0)
+    array[(away >= 8) & (away < 10)] = 1
+    source = SourceMap("w0", "w", Volume(array.astype(np.uint16), np.eye(4)), {})
+    asked = {"min_displacement_mm": 6, "max_displacement_mm": 6, "smoothness_mm": 5, "scale": 0.4}
+    start = as_it_is(source, condition_id="c0")
+    with pytest.raises(DataError, match="for topology"):
+        Perturb(PerturbSettings(**asked, max_tries=3), scheme).build(start, seed=0)
+    loose = PerturbSettings(**asked, max_tries=3, keep_topology=False)
+    assert set(np.unique(Perturb(loose, scheme).build(start, seed=0).label_map.array)) == {0, 1, 2}
+
+
+def test_a_plate_one_voxel_thick_does_not_vanish():
+    scheme = LabelScheme.from_mapping({"plate": 1, "rest": 2})
+    array = np.full((24, 24, 24), 2, dtype=np.uint16)
+    array[12, 4:20, 4:20] = 1
+    source = SourceMap("p0", "p", Volume(array, np.eye(4)), {})
+    for seed in range(8):
+        settings = PerturbSettings(max_displacement_mm=2, smoothness_mm=8)
+        made = Perturb(settings, scheme).build(as_it_is(source, condition_id="c0"), seed=seed)
+        displacement = displacement_of(made.steps[0].parameters, source.label_map)
+        places = np.indices(array.shape) + displacement
+        expected = ndimage.map_coordinates((array == 1).astype(float), places, order=1).sum()
+        assert np.count_nonzero(made.label_map.array == 1) == pytest.approx(expected, rel=0.05)
+        assert topology(index_map(made.label_map.array, scheme), 2)[0].tolist() == [1, 0]

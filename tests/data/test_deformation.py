@@ -4,11 +4,12 @@ import pytest
 from vcmaug.data.deformation import (
     draw_velocity,
     integrate,
-    jacobian_determinant,
+    least_jacobian,
+    turned,
+    upsampled,
     warp_image,
     warp_label_map,
 )
-from vcmaug.data.labels import LabelScheme
 from vcmaug.seeding import numpy_generator
 
 SHAPE = (20, 24, 18)
@@ -24,6 +25,10 @@ def _velocity(longest_mm: float = 4.0, seed: int = 0) -> np.ndarray:
     )
 
 
+def _displacement(velocity: np.ndarray) -> np.ndarray:
+    return upsampled(integrate(velocity, SHAPE), SHAPE)
+
+
 def test_the_longest_velocity_is_as_long_as_asked() -> None:
     lengths = np.sqrt((_velocity() ** 2 * np.array([1, 4, 1]).reshape(3, 1, 1, 1)).sum(axis=0))
     assert lengths.max() == pytest.approx(4.0, rel=1e-4)
@@ -31,11 +36,11 @@ def test_the_longest_velocity_is_as_long_as_asked() -> None:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_a_smooth_field_folds_nothing(seed: int) -> None:
-    assert jacobian_determinant(integrate(_velocity(seed=seed))).min() > 0
+    assert least_jacobian(integrate(_velocity(seed=seed), SHAPE), SHAPE) > 0
 
 
 def test_forwards_and_backwards_is_where_one_began() -> None:
-    forwards, backwards = integrate(_velocity(2.0)), integrate(-_velocity(2.0))
+    forwards, backwards = _displacement(_velocity(2.0)), _displacement(-_velocity(2.0))
     image = np.random.default_rng(0).random(SHAPE).astype(np.float32)
     from scipy import ndimage
 
@@ -56,21 +61,19 @@ def test_a_constant_displacement_is_a_shift() -> None:
     np.testing.assert_allclose(
         warp_image(image, displacement)[:-1], image[1:], rtol=1e-4, atol=1e-5
     )
-    np.testing.assert_allclose(jacobian_determinant(displacement), 1.0)
+    assert least_jacobian(displacement, SHAPE) == pytest.approx(1.0)
 
 
 def test_no_displacement_changes_nothing() -> None:
-    scheme = LabelScheme.from_mapping({"a": 5, "b": 9})
     label_map = np.random.default_rng(0).choice([0, 5, 9], SHAPE).astype(np.uint16)
     still = np.zeros((3, *SHAPE), dtype=np.float32)
-    assert np.array_equal(warp_label_map(label_map, still, scheme), label_map)
+    assert np.array_equal(warp_label_map(label_map, still), label_map)
 
 
 def test_a_warped_label_map_has_no_new_value() -> None:
-    scheme = LabelScheme.from_mapping({"a": 5, "b": 9})
     label_map = np.zeros(SHAPE, dtype=np.uint16)
     label_map[4:12, 4:12, 4:12], label_map[8:16, 8:16, 8:12] = 5, 9
-    warped = warp_label_map(label_map, integrate(_velocity()), scheme)
+    warped = warp_label_map(label_map, _displacement(_velocity()))
     assert set(np.unique(warped)) <= {0, 5, 9}
     assert not np.array_equal(warped, label_map)
 
@@ -83,3 +86,35 @@ def test_bending_keeps_the_texture_of_an_image_and_its_range() -> None:
     energies = [float(np.mean(np.diff(x[2:-2, 2:-2, 2:-2], axis=0) ** 2)) for x in (image, bent)]
     assert energies[1] > 0.3 * energies[0]
     assert image.min() <= bent.min() <= bent.max() <= image.max()
+
+
+def test_the_least_jacobian_sees_a_fold() -> None:
+    """A map that runs backwards somewhere: slope -2 between two planes of nodes."""
+    displacement = np.zeros((3, *SHAPE), dtype=np.float32)
+    displacement[0, 10:] = -2.0
+    assert least_jacobian(displacement, SHAPE) == pytest.approx(-1.0)
+
+
+def test_a_field_on_a_lattice_is_the_same_field_at_every_voxel() -> None:
+    """A linear field is linear between nodes as well."""
+    nodes = np.stack(np.meshgrid(*[np.linspace(0, 1, 5)] * 3, indexing="ij")).astype(np.float32)
+    dense = upsampled(nodes, SHAPE)
+    expected = np.stack(np.meshgrid(*[np.linspace(0, 1, size) for size in SHAPE], indexing="ij"))
+    np.testing.assert_allclose(dense, expected, atol=1e-6)
+
+
+def test_a_quarter_turn_is_rot90_and_a_scale_of_two_is_eight_times_the_volume() -> None:
+    shape = (21, 21, 21)
+    still = np.zeros((3, 4, 4, 4), dtype=np.float32)
+    label_map = np.zeros(shape, dtype=np.uint16)
+    label_map[7:14, 9:12, 8:13] = 1
+
+    def moved(**changes: tuple[float, float, float]) -> np.ndarray:
+        asked = {"degrees": (0, 0, 0), "scales": (1, 1, 1), "translation_mm": (0, 0, 0)} | changes
+        field = turned(still, shape, spacing_mm=(2.0, 2.0, 2.0), **asked)
+        return warp_label_map(label_map, upsampled(field, shape))
+
+    assert np.array_equal(moved(degrees=(0, 0, 90)), np.rot90(label_map, axes=(0, 1)))
+    assert np.array_equal(moved(translation_mm=(0, 4, 0)), np.roll(label_map, 2, axis=1))
+    larger = int(moved(scales=(2, 2, 2)).sum())
+    assert larger == pytest.approx(8 * int(label_map.sum()), rel=0.25)

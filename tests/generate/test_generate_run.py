@@ -222,7 +222,7 @@ def test_a_control_of_another_prior_is_refused(world, tmp_path):
 
 def test_what_does_not_fit_is_listed_before_anything_is_drawn(world, tmp_path):
     root = shutil.copytree(world, tmp_path / "world")
-    identity = root / "conditions" / "identity.json"
+    identity = root / "conditions" / "spec.json"
     identity.write_text(identity.read_text().replace('"core"', '"kernel"'))
     (root / "conditions" / "maps" / "c000002.nii.gz").unlink()
     with pytest.raises(CohortError, match="3 faults") as caught:

@@ -8,12 +8,20 @@ from tiny import AFFINE, label_map_of
 from vcmaug.data.nifti import write_image, write_label_map
 from vcmaug.data.volume import Volume
 
+PERTURB = {"builder": "perturb", "max_displacement_mm": 2, "smoothness_mm": 8}
+
 POOL = {
     "prior": {
         "spec": {"autoencoder": {"shortcut": True}},
         "training": {"texture": True, "diffusion": {"deformed_copies": 1}},
     },
-    "conditions": {"n": 6, "builders": ["perturb", "shape_model"]},
+    "conditions": {
+        "n": 6,
+        "chains": [
+            {"steps": [{"builder": "perturb"}]},
+            {"steps": [{"builder": "shape_model"}]},
+        ],
+    },
     "study": {
         "num_labelled": [3],
         "seeds": [0],
@@ -84,7 +92,7 @@ def tiny_recipe(source: Path) -> dict[str, object]:
             },
             "training": {**updates, "deformed_copies": 1},
         },
-        "conditions": {"n": 4, "perturb": {"max_displacement_mm": 2, "smoothness_mm": 8}},
+        "conditions": {"n": 4, "chains": [{"steps": [PERTURB]}]},
         "generate": {"n": 5, "sampler": {"steps": 3}, "micro_batch_size": 2},
         "reader": {"updates": 4},
         "study": {

@@ -6,7 +6,8 @@ import pytest
 from tiny import IN_PROCESS, SCHEME, make_tiny_cases
 
 from vcmaug.cohort.check import check_cohort
-from vcmaug.conditions.build import ConditionSettings, build_conditions
+from vcmaug.conditions.build import build_conditions
+from vcmaug.conditions.chain import Chain, ConditionSettings
 from vcmaug.conditions.perturb import PerturbSettings
 from vcmaug.data.cases import Case
 from vcmaug.data.nifti import read_image, read_label_map, write_image
@@ -28,22 +29,21 @@ def cases(tmp_path: Path) -> tuple[Case, ...]:
         write_image(image, Volume(label.array / 2, label.affine))
         result.append(Case(case.case_id, case.subject_id, image, case.label, row=case.row))
     build_conditions(
-        ConditionSettings(perturb=SETTINGS),
+        ConditionSettings(chains=(Chain(steps=(SETTINGS,)),)),
         result,
         folder=tmp_path / "conditions",
         scheme=SCHEME,
         n=4,
         seed=5,
-        forbidden=(),
+        folds={},
         compute=IN_PROCESS,
     )
     return tuple(result)
 
 
 def _warp(tmp_path: Path, cases: tuple[Case, ...], n: int = 4) -> pd.DataFrame:
-    return warp_cohort(
-        tmp_path / "conditions", cases, settings=SETTINGS, scheme=SCHEME, n=n, out=tmp_path / "out"
-    )
+    out = tmp_path / "out"
+    return warp_cohort(tmp_path / "conditions", cases, scheme=SCHEME, n=n, out=out)
 
 
 def test_the_image_is_bent_as_its_label_map_was(tmp_path: Path, cases: tuple[Case, ...]) -> None:
@@ -57,6 +57,6 @@ def test_the_image_is_bent_as_its_label_map_was(tmp_path: Path, cases: tuple[Cas
 
 
 def test_more_than_there_are_conditions_is_refused(tmp_path: Path, cases: tuple[Case, ...]) -> None:
-    with pytest.raises(CohortError, match="holds 4 conditions of the builder perturb, expected 9"):
+    with pytest.raises(CohortError, match="holds 4 conditions that perturb alone"):
         _warp(tmp_path, cases, n=9)
     assert not (tmp_path / "out").exists()

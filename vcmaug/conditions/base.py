@@ -1,28 +1,47 @@
 """The records of this room and the one face of all builders.
 
-What it is: a source map, a condition, and the protocol between them.
-In the flow: labelled cases become source maps, a builder makes conditions of them.
+What it is: a source map, a condition, the step that a builder adds to it, and the protocol.
+In the flow: a labelled case becomes a condition as it is; builders change it one after the other.
 Sources: none.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Protocol
 
 from vcmaug.data.labels import LabelScheme, volumes_mm3
 from vcmaug.data.volume import Volume
 
-__all__ = ["Builder", "Condition", "SourceMap", "recomputed"]
+__all__ = ["Builder", "Condition", "SourceMap", "Step", "as_it_is", "recomputed"]
 
 
 @dataclass(frozen=True)
 class SourceMap:
-    """A labelled case as a builder sees it: its label map and its row of the case table."""
+    """A labelled case as a builder sees it.
+
+    Attributes:
+        case_id: Of the case.
+        subject_id: The person.
+        label_map: Values of the scheme, uint16.
+        row: Of the case table.
+        images: Its images by name, read by those builders that need one; `image` is the first.
+    """
 
     case_id: str
     subject_id: str
     label_map: Volume
     row: Mapping[str, Any]
+    images: Mapping[str, Path] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one builder did: what it drew, and what was measured of the result; JSON-like."""
+
+    builder: str
+    parameters: Mapping[str, Any]
+    checks: Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -31,55 +50,89 @@ class Condition:
 
     Attributes:
         condition_id: Unique in its table.
+        source: The labelled case that it began with.
         label_map: The map to draw an image for.
         row: Columns for scalars: volumes recomputed from the map, age and sex of the source.
         source_case_ids: Every case that went into it.
         source_subject_ids: Their subjects.
-        builder: Name of the builder.
-        parameters: What the builder drew, JSON-like.
-        seed: From which it drew.
-        checks: What was measured of the result, e.g. the least Jacobian determinant.
+        turn: How often the source has been used before by the same chain of builders.
+        steps: What the builders did, in order.
+        channels: Further volumes on the map's grid, by name; a channel that is absent has no entry.
+        presence: Which channels a control is shown; empty: the label map alone.
     """
 
     condition_id: str
+    source: SourceMap
     label_map: Volume
     row: Mapping[str, Any]
     source_case_ids: tuple[str, ...]
     source_subject_ids: tuple[str, ...]
-    builder: str
-    parameters: Mapping[str, Any]
-    seed: int
-    checks: Mapping[str, float]
+    turn: int = 0
+    steps: tuple[Step, ...] = ()
+    channels: Mapping[str, Volume] = field(default_factory=dict)
+    presence: Mapping[str, bool] = field(default_factory=dict)
+
+    @property
+    def builder(self) -> str:
+        """Names of the builders, e.g. "shape_model+lesions"."""
+        return "+".join(step.builder for step in self.steps)
+
+    def changed(
+        self, step: Step, *, cases: Sequence[str] = (), subjects: Sequence[str] = (), **new: Any
+    ) -> "Condition":
+        """Return the condition after a step, with further parents.
+
+        Args:
+            step: What was done.
+            cases: Ids of further cases that went into it.
+            subjects: Ids of their subjects.
+            **new: Fields that the step replaced.
+        """
+        return replace(
+            self,
+            steps=(*self.steps, step),
+            source_case_ids=tuple(dict.fromkeys((*self.source_case_ids, *cases))),
+            source_subject_ids=tuple(dict.fromkeys((*self.source_subject_ids, *subjects))),
+            **new,
+        )
 
 
 class Builder(Protocol):
-    """Makes conditions of source maps; a pure function of source and seed."""
+    """Changes a condition; a pure function of condition and seed."""
 
     @property
     def name(self) -> str:
         """Name in recipes and manifests."""
         ...
 
-    def build(self, source: SourceMap, *, condition_id: str, seed: int) -> Condition:
-        """Return one condition."""
+    def build(self, condition: Condition, *, seed: int) -> Condition:
+        """Return the condition after this builder's step."""
         ...
 
 
-def recomputed(
-    row: Mapping[str, Any],
-    label_map: Volume,
-    *,
-    scheme: LabelScheme,
-    inherit: Sequence[str] = ("age", "sex"),
-) -> dict[str, Any]:
-    """Return a condition's columns for scalars: some of the source's, and volumes in mm3.
+def as_it_is(
+    source: SourceMap, *, condition_id: str, turn: int = 0, inherit: Sequence[str] = ()
+) -> Condition:
+    """Return a source's own map as a condition, before any step.
 
     Args:
-        row: Of the source.
-        label_map: The new map, whose volumes count.
-        scheme: Of the map.
-        inherit: Columns taken over from the source, where it has them.
+        source: A labelled case.
+        condition_id: Unique in its table.
+        turn: How often the source has been used before by the same chain of builders.
+        inherit: Columns of the case table that a condition takes over, where it has them.
     """
-    kept = {name: row[name] for name in inherit if name in row}
+    return Condition(
+        condition_id=condition_id,
+        source=source,
+        label_map=source.label_map,
+        row={name: source.row[name] for name in inherit if name in source.row},
+        source_case_ids=(source.case_id,),
+        source_subject_ids=(source.subject_id,),
+        turn=turn,
+    )
+
+
+def recomputed(row: Mapping[str, Any], label_map: Volume, *, scheme: LabelScheme) -> dict[str, Any]:
+    """Return a condition's columns for scalars, with the volumes of its final map in mm3."""
     volumes = volumes_mm3(label_map.array, scheme, label_map.spacing_mm)
-    return kept | {f"volume_{name}_mm3": volume for name, volume in volumes.items()}
+    return dict(row) | {f"volume_{name}_mm3": volume for name, volume in volumes.items()}

@@ -5,31 +5,42 @@ In the flow: perturbed conditions, bent training pairs, and the embedded populat
 Sources: Arsigny et al. 2006, MICCAI (scaling and squaring of log-Euclidean velocity fields).
 
 Notes:
-    Displacements are in voxels: the warped volume at voxel v is the source at v + displacement(v).
+    Fields [3, a, b, c] hold voxels of the grid at the nodes of a lattice whose outer nodes are the
+    grid's outer voxel centres; between nodes they are linear. A smooth field needs few nodes, which
+    is what makes it cheap. The warped volume at voxel v is the source at v + displacement(v).
     No fold means that the Jacobian determinant of v + displacement(v) is positive everywhere; that
     is for the caller to check, since only the caller can draw again.
 """
 
+import itertools
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy import ndimage
+from scipy.spatial.transform import Rotation
+from torch import Tensor
 from torch.nn import functional
 
-from vcmaug.data.labels import LabelScheme, from_one_hot, one_hot
-from vcmaug.shapes import Shape3
+from vcmaug.shapes import Shape3, as_shape3
 
 __all__ = [
     "draw_velocity",
     "integrate",
-    "jacobian_determinant",
+    "least_jacobian",
+    "turned",
+    "upsampled",
     "warp_image",
     "warp_label_map",
 ]
 
-Field = NDArray[np.float32]  # [3, X, Y, Z], voxels
+Field = NDArray[np.float32]  # [3, a, b, c], voxels of the grid
+
+_NODES_PER_SIGMA = 2.0
+_FEWEST_NODES = 4
 
 
 def draw_velocity(
@@ -40,39 +51,137 @@ def draw_velocity(
     smoothness_mm: float,
     generator: np.random.Generator,
 ) -> Field:
-    """Return a smooth random stationary velocity field, in voxels, float32 [3, X, Y, Z].
+    """Return a smooth random stationary velocity field on a lattice, float32 [3, a, b, c].
 
     Args:
-        shape: [X, Y, Z].
+        shape: Of the grid, [X, Y, Z].
         spacing_mm: Voxel size.
         max_displacement_mm: Length of the longest velocity; deformations stay near or below it.
         smoothness_mm: Standard deviation of the Gaussian that smooths white noise.
         generator: Draws the noise.
     """
-    sigmas = [smoothness_mm / spacing for spacing in spacing_mm]
-    noise = generator.standard_normal((3, *shape), dtype=np.float32)
+    extent_mm = [(size - 1) * spacing for size, spacing in zip(shape, spacing_mm, strict=True)]
+    nodes = [
+        min(size, max(_FEWEST_NODES, math.ceil(_NODES_PER_SIGMA * extent / smoothness_mm) + 1))
+        for size, extent in zip(shape, extent_mm, strict=True)
+    ]
+    steps_mm = [
+        max(extent, 1e-6) / max(count - 1, 1)
+        for extent, count in zip(extent_mm, nodes, strict=True)
+    ]
+    noise = generator.standard_normal((3, *nodes), dtype=np.float32)
+    sigmas = [smoothness_mm / step for step in steps_mm]
     smooth = np.stack([ndimage.gaussian_filter(part, sigmas, mode="wrap") for part in noise])
     spacing = np.asarray(spacing_mm, dtype=np.float32).reshape(3, 1, 1, 1)
-    lengths_mm = np.sqrt(((smooth * spacing) ** 2).sum(axis=0))
-    longest_mm = float(lengths_mm.max())
-    scale = max_displacement_mm / longest_mm if longest_mm > 0 else 0.0
-    return (smooth * scale).astype(np.float32)
+    longest = float(np.sqrt((smooth**2).sum(axis=0)).max())
+    scale = max_displacement_mm / longest if longest > 0 else 0.0
+    return (smooth * scale / spacing).astype(np.float32)
 
 
-def integrate(velocity: Field, *, num_squarings: int = 6) -> Field:
-    """Return the displacement of the field's exponential, in voxels, float32 [3, X, Y, Z]."""
-    displacement = torch.from_numpy(velocity / 2**num_squarings)
+def integrate(velocity: Field, shape: Shape3, *, num_squarings: int = 6) -> Field:
+    """Return the displacement of the field's exponential, on the velocity's lattice.
+
+    Args:
+        velocity: [3, a, b, c], voxels of the grid.
+        shape: Of the grid, [X, Y, Z].
+        num_squarings: The field is cut to a share of 1 / 2**num_squarings and composed as often.
+    """
+    steps = _steps(velocity, shape)
+    displacement = torch.from_numpy(velocity / steps / 2**num_squarings)  # in nodes
     for _ in range(num_squarings):
         displacement = displacement + _sample(displacement, displacement)
-    return displacement.numpy()
+    in_voxels: Field = displacement.numpy() * steps
+    return in_voxels
 
 
-def jacobian_determinant(displacement: Field) -> NDArray[np.float64]:
-    """Return det of d(v + displacement)/dv per voxel, by central differences, [X, Y, Z]."""
-    rows = [np.gradient(part.astype(np.float64), axis=(0, 1, 2)) for part in displacement]
-    matrix = np.array(rows).transpose(2, 3, 4, 0, 1) + np.eye(3)  # [X, Y, Z, 3, 3]
-    determinant: NDArray[np.float64] = np.linalg.det(matrix)
-    return determinant
+def turned(
+    displacement: Field,
+    shape: Shape3,
+    *,
+    spacing_mm: Sequence[float],
+    degrees: Sequence[float],
+    scales: Sequence[float],
+    translation_mm: Sequence[float],
+) -> Field:
+    """Return an affine map about the grid's centre and then a displacement, on its lattice.
+
+    Args:
+        displacement: [3, a, b, c], voxels of the grid.
+        shape: Of the grid.
+        spacing_mm: Voxel size.
+        degrees: Of the turns about the three axes, one after the other.
+        scales: Of the three axes; above 1 the result is larger.
+        translation_mm: Along the three axes.
+    """
+    spacing = np.asarray(spacing_mm, dtype=float)
+    turn = Rotation.from_euler("xyz", degrees, degrees=True).as_matrix()
+    back = np.linalg.inv(turn @ np.diag(np.asarray(scales, dtype=float)))  # a warp looks back
+    matrix = np.diag(1 / spacing) @ back @ np.diag(spacing)  # of voxels
+    centre = (np.asarray(shape, dtype=float) - 1) / 2
+    nodes = np.meshgrid(
+        *[
+            np.linspace(0, size - 1, count)
+            for size, count in zip(shape, displacement.shape[1:], strict=True)
+        ],
+        indexing="ij",
+    )
+    places = np.stack(nodes)  # [3, a, b, c]
+    to_centre = (centre + np.asarray(translation_mm) / spacing).reshape(3, 1, 1, 1)
+    looked_up = np.einsum("ij,jabc->iabc", matrix, places + displacement - to_centre)
+    moved: Field = (looked_up + centre.reshape(3, 1, 1, 1) - places).astype(np.float32)
+    return moved
+
+
+def upsampled(field: Field, shape: Shape3) -> Field:
+    """Return a field at every voxel, float32 [3, X, Y, Z]; linear between nodes."""
+    if field.shape[1:] == shape:
+        return field
+    dense = torch.from_numpy(field)
+    for axis, size in enumerate(shape, start=1):
+        weights = _interpolation(field.shape[axis], size)  # [size, nodes]
+        dense = torch.movedim(torch.movedim(dense, axis, -1) @ weights.T, -1, axis)
+    return dense.contiguous().numpy()
+
+
+def least_jacobian(displacement: Field, shape: Shape3) -> float:
+    """Return the least det of d(v + displacement)/dv at the corners of all cells of a lattice."""
+    steps = _steps(displacement, shape)
+    in_nodes = (displacement / steps).astype(np.float64)
+    slopes = [np.diff(in_nodes, axis=axis) for axis in (1, 2, 3)]
+    least = math.inf
+    for corner in itertools.product((0, 1), repeat=3):
+        columns = [_at_corner(slope, axis, corner) for axis, slope in enumerate(slopes)]
+        matrix = np.stack(columns, axis=1).transpose(2, 3, 4, 0, 1) + np.eye(3)
+        least = min(least, float(np.linalg.det(matrix).min()))
+    return least
+
+
+def _at_corner(slope: NDArray[Any], axis: int, corner: tuple[int, ...]) -> NDArray[Any]:
+    """Return the slope along an axis on the edges that meet in one corner of each cell."""
+    places = [slice(None)] * 4
+    for other in range(3):
+        if other != axis:
+            size = slope.shape[other + 1]
+            places[other + 1] = slice(corner[other], size - 1 + corner[other])
+    return slope[tuple(places)]
+
+
+def _steps(field: Field, shape: Shape3) -> NDArray[np.float32]:
+    """Return voxels per step of a field's lattice, float32 [3, 1, 1, 1]."""
+    nodes = as_shape3(field.shape[1:])
+    steps = [max(size - 1, 1) / max(count - 1, 1) for size, count in zip(shape, nodes, strict=True)]
+    return np.asarray(steps, dtype=np.float32).reshape(3, 1, 1, 1)
+
+
+def _interpolation(nodes: int, size: int) -> Tensor:
+    """Return the weights [size, nodes] of linear interpolation; outer nodes on outer voxels."""
+    places = np.linspace(0, nodes - 1, size)
+    first = np.minimum(places.astype(int), max(nodes - 2, 0))
+    weights = np.zeros((size, nodes), dtype=np.float32)
+    weights[np.arange(size), first] = 1.0 - (places - first)
+    if nodes > 1:
+        weights[np.arange(size), first + 1] += places - first
+    return torch.from_numpy(weights)
 
 
 def warp_image(array: NDArray[Any], displacement: Field) -> NDArray[np.float32]:
@@ -89,16 +198,20 @@ def warp_image(array: NDArray[Any], displacement: Field) -> NDArray[np.float32]:
     return clipped
 
 
-def warp_label_map(
-    label_map: NDArray[Any], displacement: Field, scheme: LabelScheme
-) -> NDArray[np.uint16]:
-    """Return a label map [X, Y, Z] under a displacement; no value that was not there.
-
-    Each structure is warped linearly and the largest share wins.
-    """
-    channels = torch.from_numpy(one_hot(label_map, scheme))
-    warped = _sample(channels, torch.from_numpy(displacement)).numpy()
-    return from_one_hot(warped, scheme)
+def warp_label_map(label_map: NDArray[Any], displacement: Field) -> NDArray[Any]:
+    """Return a label map [X, Y, Z] under a displacement [3, X, Y, Z], by the nearest voxel."""
+    shape = label_map.shape
+    flat = torch.zeros(shape, dtype=torch.int64)
+    for axis, size in enumerate(shape):
+        places = torch.arange(size, dtype=torch.float32).reshape(
+            [-1 if axis == k else 1 for k in range(3)]
+        )
+        moved = torch.from_numpy(displacement[axis]) + places
+        flat.mul_(size).add_(moved.round_().clamp_(0, size - 1).to(torch.int64))
+    kind = label_map.dtype
+    source = torch.from_numpy(np.ascontiguousarray(label_map, dtype=np.int32)).reshape(-1)
+    warped: NDArray[Any] = source[flat].numpy().astype(kind)
+    return warped
 
 
 def _sample(channels: torch.Tensor, displacement: torch.Tensor) -> torch.Tensor:

@@ -93,6 +93,10 @@ class LabelScheme:
         """Values of the structures, in channel order."""
         return tuple(structure.value for structure in self.structures)
 
+    def only(self, names: Sequence[str]) -> "LabelScheme":
+        """Return the scheme of some of the structures, in this scheme's order."""
+        return LabelScheme(tuple(one for one in self.structures if one.name in names))
+
     @property
     def num_structures(self) -> int:
         """K, the number of condition channels."""
@@ -111,10 +115,10 @@ def index_map(label_map: NDArray[Any], scheme: LabelScheme) -> NDArray[np.uint8]
         label_map: Values of the scheme, integers [X, Y, Z].
         scheme: At most 255 structures.
     """
-    result = np.zeros(label_map.shape, dtype=np.uint8)
-    for channel, value in enumerate(scheme.values, start=1):
-        result[label_map == value] = channel
-    return result
+    table = np.zeros(max(int(label_map.max(initial=0)), *scheme.values) + 1, dtype=np.uint8)
+    table[list(scheme.values)] = np.arange(1, scheme.num_structures + 1)
+    indices: NDArray[np.uint8] = table[label_map]
+    return indices
 
 
 def from_index_map(indices: NDArray[Any], scheme: LabelScheme) -> NDArray[np.uint16]:
@@ -146,7 +150,5 @@ def volumes_mm3(
 ) -> dict[str, float]:
     """Return the volume of each structure in mm3."""
     voxel_mm3 = float(np.prod(np.asarray(spacing_mm, dtype=float)))
-    return {
-        structure.name: float(np.count_nonzero(label_map == structure.value)) * voxel_mm3
-        for structure in scheme.structures
-    }
+    counts = np.bincount(label_map.ravel(), minlength=max(scheme.values) + 1)
+    return {one.name: float(counts[one.value]) * voxel_mm3 for one in scheme.structures}

@@ -19,7 +19,14 @@ from vcmaug.data.volume import Volume
 from vcmaug.errors import DataError
 from vcmaug.files import sha256_of_bytes, write_bytes
 
-__all__ = ["read_image", "read_label_map", "write_image", "write_label_map"]
+__all__ = [
+    "image_bytes",
+    "label_map_bytes",
+    "read_image",
+    "read_label_map",
+    "write_image",
+    "write_label_map",
+]
 
 _SLOPE = 1.0 / 32767.0
 _GZIP_LEVEL = 4
@@ -108,19 +115,35 @@ def write_image(path: Path, volume: Volume) -> str:
     """
     if np.isnan(volume.array).any():
         raise DataError(f"writing {path}: the image holds NaN; nothing was written.")
-    stored = np.rint(np.clip(volume.array, 0.0, 1.0) / _SLOPE).astype(np.int16)
-    return _write(path, stored, affine=volume.affine, slope=_SLOPE)
+    return _write(path, image_bytes(volume))
 
 
 def write_label_map(path: Path, volume: Volume) -> str:
     """Write a label map atomically as uint8 (uint16 from 256 on); return the file's SHA-256."""
+    return _write(path, label_map_bytes(volume))
+
+
+def image_bytes(volume: Volume) -> bytes:
+    """Return the file that `write_image` writes."""
+    stored = np.rint(np.clip(volume.array, 0.0, 1.0) / _SLOPE).astype(np.int16)
+    return _encoded(stored, affine=volume.affine, slope=_SLOPE)
+
+
+def label_map_bytes(volume: Volume) -> bytes:
+    """Return the file that `write_label_map` writes."""
     small = volume.array.max(initial=0) <= 255
     stored = volume.array.astype(np.uint8 if small else np.uint16)
-    return _write(path, stored, affine=volume.affine, slope=1.0)
+    return _encoded(stored, affine=volume.affine, slope=1.0)
 
 
-def _write(path: Path, stored: NDArray[Any], *, affine: NDArray[np.float64], slope: float) -> str:
-    """Write one array as gzipped NIfTI-1 whose bytes depend on the arguments alone."""
+def _write(path: Path, content: bytes) -> str:
+    """Write a file atomically and return its SHA-256."""
+    write_bytes(path, content)
+    return sha256_of_bytes(content)
+
+
+def _encoded(stored: NDArray[Any], *, affine: NDArray[np.float64], slope: float) -> bytes:
+    """Return one array as gzipped NIfTI-1 whose bytes depend on the arguments alone."""
     image = nib.Nifti1Image(stored, affine)
     image.set_qform(affine, code=_SCANNER)
     image.set_sform(affine, code=_SCANNER)
@@ -130,6 +153,4 @@ def _write(path: Path, stored: NDArray[Any], *, affine: NDArray[np.float64], slo
     if slope != 1.0:  # nibabel clears the slope of in-memory images: put it into the header
         raw[112:116] = np.array([slope], dtype=header.endianness + "f4").tobytes()
         raw[116:120] = np.zeros(1, dtype=header.endianness + "f4").tobytes()
-    content = gzip.compress(bytes(raw), compresslevel=_GZIP_LEVEL, mtime=0)
-    write_bytes(path, content)
-    return sha256_of_bytes(content)
+    return gzip.compress(bytes(raw), compresslevel=_GZIP_LEVEL, mtime=0)

@@ -21,7 +21,7 @@ from pydantic import Field, model_validator
 from vcmaug.config import Settings
 from vcmaug.errors import DataError
 
-__all__ = ["ScalarSpec", "median_fill", "raw_value", "scalar_vector"]
+__all__ = ["ScalarSpec", "asked_value", "median_fill", "raw_value", "scalar_vector"]
 
 
 class ScalarSpec(Settings):
@@ -64,6 +64,14 @@ def raw_value(spec: ScalarSpec, row: Mapping[str, Any]) -> float | None:
         raise DataError(
             f"scalar {spec.name!r}, column {spec.column!r}: found {value!r}, expected {known}."
         ) from None
+
+
+def asked_value(spec: ScalarSpec, row: Mapping[str, Any]) -> float | None:
+    """Return the scalar of a condition in its own unit, within the range if it was clipped."""
+    scaled = _number(row.get(f"scalar_{spec.name}"))
+    if scaled is None:
+        return raw_value(spec, row)
+    return spec.low + scaled * (spec.high - spec.low)
 
 
 def _number(value: Any) -> float | None:

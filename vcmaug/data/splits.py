@@ -44,6 +44,12 @@ class Splits:
     test: tuple[str, ...]
     seed: int
 
+    @property
+    def folds(self) -> dict[str, str]:
+        """Role of every subject: train, validation or test."""
+        roles = {"train": self.train, "validation": self.validation, "test": self.test}
+        return {subject: role for role, subjects in roles.items() for subject in subjects}
+
 
 def make_splits(subjects: Iterable[str], settings: SplitSettings) -> Splits:
     """Return splits that depend on the set of subjects and the seed, not on their order.

@@ -22,9 +22,14 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from vcmaug.data.deformation import draw_velocity, integrate, warp_image, warp_label_map
+from vcmaug.data.deformation import (
+    draw_velocity,
+    integrate,
+    upsampled,
+    warp_image,
+    warp_label_map,
+)
 from vcmaug.data.geometry import Grid, to_grid
-from vcmaug.data.labels import LabelScheme
 from vcmaug.data.nifti import write_image, write_label_map
 from vcmaug.data.volume import Volume
 from vcmaug.errors import DataError
@@ -128,18 +133,18 @@ def _tissues(
 
 def _draw_subject(template: _Template, generator: np.random.Generator) -> tuple[Volume, Volume]:
     """Return image and label map of one subject: bent, shaded, and noisy."""
-    scheme = LabelScheme.from_mapping(TISSUE4)
-    spacing = template.image.spacing_mm
+    spacing, shape = template.image.spacing_mm, template.image.shape
     velocity = draw_velocity(
-        template.image.shape,
+        shape,
         spacing_mm=spacing,
         max_displacement_mm=float(generator.uniform(5.0, 9.0)),
         smoothness_mm=float(generator.uniform(14.0, 22.0)),
         generator=generator,
     )
+    velocity = upsampled(velocity, shape)
     velocity += _swelling(template.labels, amount_mm=float(generator.uniform(1.0, 8.0)))
-    displacement = integrate(velocity) + _affine(template.image.shape, generator)
-    labels = warp_label_map(template.labels.array, displacement, scheme)
+    displacement = integrate(velocity, shape) + _affine(shape, generator)
+    labels = warp_label_map(template.labels.array, displacement)
     image = warp_image(template.image.array, displacement)
     image = _acquire(image, inside=labels > 0, generator=generator)
     affine = template.image.affine

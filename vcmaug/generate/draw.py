@@ -16,15 +16,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vcmaug.conditions.build import read_conditions
+from vcmaug.conditions.replay import label_map_in, map_bytes
+from vcmaug.conditions.table import read_conditions
 from vcmaug.control.base import Control
 from vcmaug.control.build import load_control
 from vcmaug.data.labels import LabelScheme, one_hot
-from vcmaug.data.nifti import read_label_map
-from vcmaug.data.scalars import raw_value
+from vcmaug.data.scalars import asked_value
 from vcmaug.data.volume import Volume
-from vcmaug.errors import CohortError, list_faults
-from vcmaug.files import sha256_of_bytes, sha256_of_file
+from vcmaug.errors import CohortError, DataError, list_faults
+from vcmaug.files import sha256_of_file
 from vcmaug.generate.noise import noise_of
 from vcmaug.generate.plan import Plan, Request
 from vcmaug.generate.samplers import sample
@@ -104,19 +104,23 @@ def read_asked(request: Request, *, plan: Plan, model: Model) -> Asked:
             the prior's grid or the control's scheme.
     """
     row = {str(k): v for k, v in model.conditions.iloc[request.condition].to_dict().items()}
-    path = Path(plan.conditions_folder) / str(row["map"])
-    label_file = path.read_bytes() if path.exists() else b""
-    if sha256_of_bytes(label_file) != row["sha256"]:
-        found = "a file with another hash than its table says" if label_file else "no such file"
-        raise CohortError(
-            f"request {request.request_id}, {path}: {found}. Run `vcmaug build-conditions` again."
-        )
-    label_map = read_label_map(path, case_id=str(row["condition_id"]))
+    label_file = _label_file(request, row, Path(plan.conditions_folder))
+    label_map = label_map_in(label_file)
     faults = _misfits(label_map, model)
     if faults:
-        raise CohortError(list_faults(f"request {request.request_id}, {path}", faults))
-    scalars = {spec.name: raw_value(spec, row) for spec in model.prior.spec.scalars}
+        raise CohortError(
+            list_faults(f"request {request.request_id}, condition {row['condition_id']}", faults)
+        )
+    scalars = {spec.name: asked_value(spec, row) for spec in model.prior.spec.scalars}
     return Asked(request, row, label_map, label_file, scalars)
+
+
+def _label_file(request: Request, row: Mapping[str, Any], folder: Path) -> bytes:
+    """Return the file of a request's map."""
+    try:
+        return map_bytes(folder, row)
+    except DataError as fault:
+        raise CohortError(f"request {request.request_id}, {fault}") from None
 
 
 def _misfits(label_map: Volume, model: Model) -> list[str]:

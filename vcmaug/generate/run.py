@@ -15,10 +15,11 @@ import pandas as pd
 from vcmaug.cohort.layout import CohortLayout
 from vcmaug.cohort.manifest import merge_parts
 from vcmaug.compute import Compute, run_all
-from vcmaug.conditions.build import read_conditions
-from vcmaug.data.nifti import read_label_map
+from vcmaug.conditions.replay import label_map_in, map_bytes
+from vcmaug.conditions.spec import read_spec
+from vcmaug.conditions.table import read_conditions
 from vcmaug.errors import CohortError, ModelError, list_faults
-from vcmaug.files import locked, read_json, sha256_of_file, write_json
+from vcmaug.files import locked, sha256_of_file, write_json
 from vcmaug.generate.plan import (
     GenerateSettings,
     Plan,
@@ -104,15 +105,18 @@ def _misfits(
         return [*faults, "the table of conditions is empty, expected at least one"]
     if spec.image_channels != 1:
         faults.append(f"the prior draws {spec.image_channels} image channels; a cohort holds one")
-    scheme = read_json(folder / "identity.json")["scheme"]
-    asked, known = _values(scheme), _values(control["scheme"])
+    conditions_spec = read_spec(folder)
+    asked, known = _values(conditions_spec.scheme.to_json()), _values(control["scheme"])
     if asked != known:
         faults.append(f"the conditions' scheme is {asked}, the control's {known}")
-    absent = [name for name in conditions["map"] if not (folder / name).exists()]
+    lazy = conditions_spec.lazy
+    absent = [name for name in conditions["map"] if not lazy and not (folder / name).exists()]
     if absent:
         faults.append(f"{len(absent)} maps are not there, {absent[0]} first")
     else:
-        shape = read_label_map(folder / conditions["map"].iloc[0], case_id="the first map").shape
+        shape = label_map_in(
+            map_bytes(folder, {str(k): v for k, v in conditions.iloc[0].to_dict().items()})
+        ).shape
         if shape != tuple(spec.grid.shape):
             faults.append(f"the maps have shape {shape}, the prior draws {tuple(spec.grid.shape)}")
     return faults

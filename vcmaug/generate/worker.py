@@ -224,7 +224,7 @@ def _row(drawn: _Drawn, bench: _Bench, **files: str) -> ManifestRow:
         source_case_ids=str(row["source_case_ids"]),
         source_subject_ids=str(row["source_subject_ids"]),
         builder=str(row["builder"]),
-        parameters=str(row["parameters"]),
+        parameters=str(row["steps"]),
         seed=str(plan.seed),
         scalars=stable_json(drawn.asked.scalars),
         sampler=plan.settings.sampler.name,

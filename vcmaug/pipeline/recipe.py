@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
-from vcmaug.conditions.build import ConditionSettings
+from vcmaug.conditions.chain import ConditionSettings, faults_of
 from vcmaug.config import Settings, merged, parse_settings, read_yaml
 from vcmaug.control.vcm import VCMSettings
 from vcmaug.data.prepare import DataSettings
@@ -112,6 +112,14 @@ class Recipe(Settings):
         """Refuse a population that is named and not described."""
         if (self.data.source == POPULATION) != (self.population is not None):
             raise ValueError(f"data.source: {POPULATION} and the section population go together")
+        return self
+
+    @model_validator(mode="after")
+    def _chains_fit(self) -> "Recipe":
+        """Refuse builders that do not fit the scheme or each other."""
+        faults = faults_of(self.conditions, tuple(self.data.scheme))
+        if faults:
+            raise ValueError("conditions: " + "; ".join(faults))
         return self
 
 

@@ -12,8 +12,10 @@ from typing import Any
 from vcmaug.cohort.manifest import read_cohort_card
 from vcmaug.compute import Compute
 from vcmaug.conditions.build import build_conditions
+from vcmaug.conditions.chain import chain_of, is_warp
 from vcmaug.data.cases import cases_of
 from vcmaug.data.prepare import prepare, read_prepared
+from vcmaug.data.scalars import ScalarSpec
 from vcmaug.data.template import make_population
 from vcmaug.downstream.arms import uses_pool
 from vcmaug.downstream.study import run_study
@@ -22,6 +24,7 @@ from vcmaug.files import sha256_of_file
 from vcmaug.generate.plan import GenerateSettings
 from vcmaug.generate.run import generate, make_plan
 from vcmaug.ldm.prior import load_prior
+from vcmaug.ldm.spec import PriorSpec
 from vcmaug.ldm.weights import read_card
 from vcmaug.pipeline.pool import (
     labelled_of,
@@ -171,6 +174,7 @@ def conditions_stage(
     replicate: Replicate,
     *,
     n: int | None = None,
+    lazy: bool = False,
     compute: Compute,
     report: Report = silent,
 ) -> bool:
@@ -188,7 +192,9 @@ def conditions_stage(
             scheme=prepared.scheme,
             n=count,
             seed=replicate.seed,
-            forbidden=splits.test + splits.validation,
+            folds=splits.folds,
+            scalars=_scalars(work),
+            lazy=lazy,
             compute=compute,
             report=report,
         )
@@ -196,11 +202,22 @@ def conditions_stage(
     inputs = [
         settings.model_dump(mode="json"),
         count,
+        lazy,
         [sha256_of_file(case.label) for case in cases if case.label],
         replicate.seed,
     ]
     name = f"conditions-{replicate.name}"
     return stage(work, name, inputs=inputs, outputs=replicate.conditions, action=action)
+
+
+def _scalars(work: Work) -> tuple[ScalarSpec, ...]:
+    """Return the scalars of the recipe's prior."""
+    recipe = work.recipe.prior
+    if recipe.spec is not None:
+        return recipe.spec.scalars
+    assert recipe.zoo is not None  # the recipe has either zoo or spec
+    content = read_card(zoo_folder(recipe.zoo), kind="prior")["spec"]
+    return PriorSpec.model_validate(content).scalars
 
 
 def generate_stage(
@@ -235,15 +252,14 @@ def rival_stage(work: Work, replicate: Replicate, *, report: Report = silent) ->
     """Make the warped cohort of a replicate for the same conditions; return whether it was."""
     prepared, _, cases = labelled_of(work, replicate)
     recipe = work.recipe.conditions
-    settings = recipe.perturb
-    turns = recipe.builders.count("perturb") / len(recipe.builders)  # of n conditions, these bend
-    count = min(work.recipe.generate.n, int(recipe.n * turns))
+    warps = [chain_of(recipe, index)[0] for index in range(recipe.n)]
+    count = sum(is_warp(recipe.chains[number]) for number in warps)
+    count = min(work.recipe.generate.n, count)
 
     def action() -> None:
         warp_cohort(
             replicate.conditions,
             cases,
-            settings=settings,
             scheme=prepared.scheme,
             n=count,
             out=replicate.warped,
@@ -251,7 +267,6 @@ def rival_stage(work: Work, replicate: Replicate, *, report: Report = silent) ->
         )
 
     inputs = [
-        settings.model_dump(mode="json"),
         count,
         sha256_of_file(replicate.conditions / "conditions.parquet"),
         [sha256_of_file(case.image) for case in cases],

@@ -15,15 +15,16 @@ import pandas as pd
 
 from vcmaug.cohort.layout import CohortLayout
 from vcmaug.cohort.manifest import ManifestRow, write_plain_cohort
-from vcmaug.conditions.build import read_conditions
-from vcmaug.conditions.perturb import PerturbSettings, displacement_of, mirrored_if
+from vcmaug.conditions.perturb import displacement_of, mirrored_if
+from vcmaug.conditions.replay import label_map_in, map_bytes
+from vcmaug.conditions.table import read_conditions
 from vcmaug.data.cases import Case
 from vcmaug.data.deformation import warp_image
 from vcmaug.data.labels import LabelScheme
-from vcmaug.data.nifti import read_image, read_label_map, write_image, write_label_map
+from vcmaug.data.nifti import read_image, write_image
 from vcmaug.data.volume import Volume
 from vcmaug.errors import CohortError
-from vcmaug.files import locked
+from vcmaug.files import locked, sha256_of_bytes, write_bytes
 from vcmaug.progress import Progress, Report, silent
 from vcmaug.provenance import versions
 
@@ -34,7 +35,6 @@ def warp_cohort(
     conditions: Path,
     cases: Sequence[Case],
     *,
-    settings: PerturbSettings,
     scheme: LabelScheme,
     n: int,
     out: Path,
@@ -45,21 +45,21 @@ def warp_cohort(
     Args:
         conditions: Folder of conditions; those that `perturb` built can be warped.
         cases: The labelled cases that they were built from.
-        settings: With which they were built.
         scheme: Of the label maps.
         n: How many; a condition gives one image only, so at most as many as there are.
         out: The cohort's folder.
         report: Told after every case.
 
     Raises:
-        CohortError: There are fewer conditions of the builder perturb than asked for.
+        CohortError: There are fewer conditions that perturb alone made, without resizing a
+            structure, than asked for.
     """
     table = read_conditions(conditions)
-    table = table[table["builder"] == "perturb"]
+    table = table[[_is_warp(steps) for steps in table["steps"]]]
     if len(table) < n:
         raise CohortError(
-            f"warping {n} cases of {conditions}: it holds {len(table)} conditions of the builder "
-            f"perturb, expected {n} or more. Build more, or warp fewer."
+            f"warping {n} cases of {conditions}: it holds {len(table)} conditions that perturb "
+            f"alone made without resizing, expected {n} or more. Build more, or warp fewer."
         )
     by_id = {case.case_id: case for case in cases}
     layout = CohortLayout(out)
@@ -68,7 +68,7 @@ def warp_cohort(
         for index, record in enumerate(table.head(n).to_dict("records")):
             asked = {str(name): value for name, value in record.items()}
             source = by_id[json.loads(asked["source_case_ids"])[0]]
-            row = _warp(index, asked, source, conditions, layout=layout, settings=settings)
+            row = _warp(index, asked, source, conditions, layout=layout)
             rows.append(row)
             report(Progress("warping", index + 1, n))
         subjects = sorted({case.subject_id for case in cases})
@@ -81,6 +81,14 @@ def warp_cohort(
         return write_plain_cohort(layout, rows, scheme=scheme, about=about)
 
 
+def _is_warp(steps: str) -> bool:
+    """Return whether a condition's steps, as JSON, can be done to an image too."""
+    listed = json.loads(steps)
+    return [step["builder"] for step in listed] == ["perturb"] and not listed[0]["parameters"][
+        "resize"
+    ]
+
+
 def _warp(
     index: int,
     asked: Mapping[str, Any],
@@ -88,17 +96,18 @@ def _warp(
     conditions: Path,
     *,
     layout: CohortLayout,
-    settings: PerturbSettings,
 ) -> ManifestRow:
     """Write image and label map of one condition and return its row."""
     began = time.perf_counter()
     request_id = f"w{index:06d}"
-    label_map = read_label_map(conditions / asked["map"], case_id=asked["condition_id"])
-    parameters = json.loads(asked["parameters"])
+    label_file = map_bytes(conditions, asked)
+    label_map = label_map_in(label_file)
+    parameters = json.loads(asked["steps"])[0]["parameters"]
     image = read_image(source.image, case_id=source.case_id)
-    displacement = displacement_of(parameters, settings=settings, like=label_map)
+    displacement = displacement_of(parameters, label_map)
     bent = warp_image(mirrored_if(image.array, parameters), displacement)
     paths = layout.image(request_id), layout.label(request_id)
+    write_bytes(paths[1], label_file)
     return ManifestRow(
         request_id=request_id,
         index=index,
@@ -108,14 +117,14 @@ def _warp(
         subject_id=f"synthetic-{asked['condition_id']}",
         image=str(paths[0].relative_to(layout.folder)),
         label=str(paths[1].relative_to(layout.folder)),
-        label_sha256=write_label_map(paths[1], label_map),
+        label_sha256=sha256_of_bytes(label_file),
         image_sha256=write_image(paths[0], Volume(bent, label_map.affine)),
         condition_id=asked["condition_id"],
         condition_sha256=asked["sha256"],
         source_case_ids=asked["source_case_ids"],
         source_subject_ids=asked["source_subject_ids"],
         builder="perturb",
-        parameters=asked["parameters"],
+        parameters=asked["steps"],
         seed=asked["seed"],
         sampler="warp",
         micro_batch=index,

@@ -14,7 +14,7 @@ from pydantic import Field
 from torch import Tensor
 
 from vcmaug.config import Settings
-from vcmaug.data.deformation import draw_velocity, integrate, warp_image
+from vcmaug.data.deformation import draw_velocity, integrate, upsampled, warp_image
 from vcmaug.seeding import numpy_generator
 from vcmaug.shapes import as_shape3
 
@@ -39,14 +39,15 @@ def displacement_for(
     seed: int,
 ) -> NDArray[np.float32]:
     """Return the displacement [3, X, Y, Z] in voxels of one copy of a case."""
+    grid = as_shape3(shape)
     velocity = draw_velocity(
-        as_shape3(shape),
+        grid,
         spacing_mm=spacing_mm,
         max_displacement_mm=settings.max_displacement_mm,
         smoothness_mm=settings.smoothness_mm,
         generator=numpy_generator(seed, name, "bent pair", copy),
     )
-    return integrate(velocity)
+    return upsampled(integrate(velocity, grid), grid)
 
 
 def bent_image(image: Tensor, displacement: NDArray[np.float32]) -> Tensor:

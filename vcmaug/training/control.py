@@ -15,9 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
@@ -192,8 +190,8 @@ def _encode_pairs(
                 spacing_mm=prior.spec.grid.spacing_mm,
                 seed=seed,
             )
-            bent_map = _bent_map(maps[number], displacement, scheme)
-            pairs.append((bent_image(images[number], displacement), bent_map))
+            bent_map = warp_label_map(maps[number].numpy(), displacement)
+            pairs.append((bent_image(images[number], displacement), torch.from_numpy(bent_map)))
             numbers.append(number)
     all_images = torch.stack([image for image, _ in pairs])  # [M, C, X, Y, Z]
     all_maps = torch.stack([index for _, index in pairs])  # [M, X, Y, Z]
@@ -204,13 +202,6 @@ def _encode_pairs(
     z = torch.cat([prior.encode(part) for part in all_images.split(8)])
     scalars = scalars_of(cases, prior.spec, fill=prior.card["scalar_fill"])
     return _Pairs(z, all_maps, None if scalars is None else scalars[numbers])
-
-
-def _bent_map(index: Tensor, displacement: NDArray[np.float32], scheme: LabelScheme) -> Tensor:
-    """Return an index map [X, Y, Z] under a displacement."""
-    channels = LabelScheme.from_mapping({name: k for k, name in enumerate(scheme.names, start=1)})
-    bent = warp_label_map(index.numpy(), displacement, channels)
-    return torch.from_numpy(bent.astype(np.uint8))
 
 
 def _start(module: VCMNetwork, folder: Path, *, prior: Prior, scheme: LabelScheme) -> set[str]:

@@ -1,0 +1,174 @@
+"""`modalities`: which channels of a case a condition shows.
+
+What it is: every asked-for subset of label map, lesion mask, partial image and other sequences.
+In the flow: as a rule the last builder of a chain; a control is told which channels are there.
+Sources: none.
+
+Notes:
+    A channel that a case lacks, or that a subset leaves out, is absent: it has no file, and the
+    record says so. It is not a volume of zeros, since zeros are an image too.
+"""
+
+import itertools
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from pydantic import Field, field_validator
+
+from vcmaug.conditions.base import Condition, Step
+from vcmaug.conditions.images import aligned_image
+from vcmaug.config import Settings
+from vcmaug.data.labels import LabelScheme
+from vcmaug.data.volume import Volume
+from vcmaug.errors import DataError
+from vcmaug.seeding import numpy_generator
+
+__all__ = ["LABEL_MAP", "Modalities", "ModalitiesSettings", "subsets_of"]
+
+LABEL_MAP = "label_map"
+Subset = tuple[str, ...]
+
+
+class PartialSettings(Settings):
+    """Which part of an image is shown."""
+
+    remove: tuple[str, ...] = Field((), description="structures whose voxels are hidden")
+    keep: tuple[str, ...] = Field((), description="structures outside of which all is hidden")
+
+
+class ModalitiesSettings(Settings):
+    """The channels, and the subsets of them that are asked for."""
+
+    builder: Literal["modalities"] = "modalities"
+    channels: tuple[str, ...] = Field(
+        min_length=1,
+        description="label_map, image, another image of the cases, or a builder's (lesion, lowres)",
+    )
+    subsets: str | tuple[Subset, ...] | dict[str, float] = Field(
+        "all",
+        description="all: one with every channel; each: each alone; at-most-2: all of one or two; "
+        "a list of lists; or a probability per channel",
+    )
+    partial: dict[str, PartialSettings] = Field({}, description="by image channel")
+
+    @field_validator("subsets")
+    @classmethod
+    def _is_known(
+        cls, value: str | tuple[Subset, ...] | dict[str, float]
+    ) -> str | tuple[Subset, ...] | dict[str, float]:
+        """Refuse a word that means nothing, an empty subset and what is no probability."""
+        if isinstance(value, str):
+            known = value in ("all", "each")
+            known = known or (value.startswith("at-most-") and value[8:].isdigit())
+            if not known or value == "at-most-0":
+                raise ValueError("expected all, each, at-most-K, a list of lists, or probabilities")
+        elif isinstance(value, dict):
+            if any(not 0 <= share <= 1 for share in value.values()) or not any(value.values()):
+                raise ValueError("expected probabilities from 0 to 1, one of them above 0")
+        elif not value or any(not subset for subset in value):
+            raise ValueError("expected a list of lists of channels, none of them empty")
+        return value
+
+    def named(self) -> set[str]:
+        """Return every channel that subsets and partial images name."""
+        listed: set[str] = set(self.partial)
+        if isinstance(self.subsets, dict):
+            return listed | set(self.subsets)
+        if not isinstance(self.subsets, str):
+            return listed | set(itertools.chain.from_iterable(self.subsets))
+        return listed
+
+
+def subsets_of(settings: ModalitiesSettings) -> tuple[Subset, ...]:
+    """Return the asked-for subsets in their order; none where they are drawn by probability.
+
+    Examples:
+        >>> subsets_of(ModalitiesSettings(channels=("label_map", "image"), subsets="at-most-2"))
+        (('label_map',), ('image',), ('label_map', 'image'))
+    """
+    channels, asked = settings.channels, settings.subsets
+    if isinstance(asked, dict):
+        return ()
+    if not isinstance(asked, str):
+        return asked
+    if asked == "all":
+        return (channels,)
+    most = 1 if asked == "each" else int(asked[8:])
+    return tuple(
+        subset
+        for size in range(1, min(most, len(channels)) + 1)
+        for subset in itertools.combinations(channels, size)
+    )
+
+
+@dataclass(frozen=True)
+class Modalities:
+    """The builder.
+
+    Attributes:
+        settings: Channels and subsets.
+        scheme: Of the label maps.
+    """
+
+    settings: ModalitiesSettings
+    scheme: LabelScheme
+    name: str = field(default="modalities")
+
+    def build(self, condition: Condition, *, seed: int) -> Condition:
+        """Return the condition with those channels that its subset names and its case has.
+
+        Subsets take turns: a source shows the first, then the second, and so on.
+
+        Raises:
+            DataError: The case has none of the channels of its subset.
+        """
+        chosen = self._chosen(condition, seed)
+        channels = {}
+        for name in chosen:
+            if name == LABEL_MAP:
+                continue
+            if name in condition.channels:
+                channels[name] = condition.channels[name]
+            elif name in condition.source.images:
+                channels |= self._image(condition, name)
+        shown = {*channels, *({LABEL_MAP} & set(chosen))}
+        if not shown:
+            raise DataError(
+                f"condition {condition.condition_id}: case {condition.source.case_id} has none of "
+                f"the channels {', '.join(chosen)}. Leave the case or the subset out."
+            )
+        presence = {name: name in shown for name in self.settings.channels}
+        step = Step(self.name, {"asked": list(chosen), "presence": presence}, {})
+        return condition.changed(step, channels=channels, presence=presence)
+
+    def _chosen(self, condition: Condition, seed: int) -> Subset:
+        """Return the subset of a condition."""
+        asked = self.settings.subsets
+        if not isinstance(asked, dict):
+            subsets = subsets_of(self.settings)
+            return subsets[condition.turn % len(subsets)]
+        generator = numpy_generator(seed, "modalities")
+        while True:  # ends: one probability is above 0
+            drawn = generator.random(len(self.settings.channels))
+            chosen = tuple(
+                name
+                for name, value in zip(self.settings.channels, drawn, strict=True)
+                if value < asked.get(name, 1.0)
+            )
+            if chosen:
+                return chosen
+
+    def _image(self, condition: Condition, name: str) -> dict[str, Volume]:
+        """Return an image channel; of a partial one also which voxels are known."""
+        image = aligned_image(condition, name)
+        partial = self.settings.partial.get(name)
+        if partial is None:
+            return {name: image}
+        labels = condition.label_map.array
+        hidden = np.isin(labels, self.scheme.only(partial.remove).values)
+        if partial.keep:
+            hidden |= ~np.isin(labels, self.scheme.only(partial.keep).values)
+        known = Volume((~hidden).astype(np.uint8), image.affine)
+        shown = Volume(np.where(hidden, 0, image.array).astype(np.float32), image.affine)
+        return {name: shown, f"{name}_known": known}

@@ -1,0 +1,201 @@
+"""Where a lesion of the atlas comes to lie in a host, and its voxels there.
+
+What it is: three ways from host voxels to lesion voxels (common space, registration, a drawn
+place), and the resampling of a lesion's crop.
+In the flow: used by the builder `lesions` for each lesion that it tries.
+Sources: none.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from vcmaug.conditions.atlas import Lesion
+from vcmaug.data.deformation import draw_velocity, upsampled
+from vcmaug.data.registration import WorldMap
+from vcmaug.shapes import Box, Shape3, as_shape3
+
+__all__ = ["AffinePlace", "Place", "Placed", "RegisteredPlace", "place", "to_map"]
+
+_SMOOTHEST_MM = 4.0  # of the elastic change of a drawn lesion
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A lesion in a host: class numbers uint8 in a box of the host's grid."""
+
+    box: Box
+    classes: NDArray[np.uint8]
+
+
+class Place(Protocol):
+    """From host voxels to voxels of a lesion's crop."""
+
+    def box(self, lesion: Lesion, shape: Shape3) -> Box | None:
+        """Return the part of a host's grid that a lesion can reach; None: it lies outside."""
+        ...
+
+    def look_up(self, lesion: Lesion, box: Box) -> NDArray[np.float64]:
+        """Return the crop's coordinates [3, a, b, c] of the voxels of a box."""
+        ...
+
+
+@dataclass(frozen=True)
+class AffinePlace:
+    """Host voxels to atlas millimetres by an affine map, 4x4."""
+
+    to_atlas: NDArray[np.float64]
+
+    def box(self, lesion: Lesion, shape: Shape3) -> Box | None:
+        """Return the box around the crop's corners in the host."""
+        to_host = np.linalg.inv(self.to_atlas) @ lesion.affine
+        sides = [(-0.5, size - 0.5) for size in lesion.crop.shape]
+        corners = np.stack(np.meshgrid(*sides, indexing="ij"), axis=-1).reshape(-1, 3)
+        there = corners @ to_host[:3, :3].T + to_host[:3, 3]
+        return _cut(there.min(axis=0), there.max(axis=0), shape)
+
+    def look_up(self, lesion: Lesion, box: Box) -> NDArray[np.float64]:
+        """Return the crop's coordinates of the voxels of a box."""
+        matrix = np.linalg.inv(lesion.affine) @ self.to_atlas
+        places: NDArray[np.float64] = np.full([3, *(part.stop - part.start for part in box)], 0.0)
+        for axis, part in enumerate(box):
+            along = np.arange(part.start, part.stop, dtype=float)
+            shape = [-1 if k == axis else 1 for k in range(3)]
+            places += matrix[:3, axis].reshape(3, 1, 1, 1) * along.reshape(1, *shape)
+        return places + matrix[:3, 3].reshape(3, 1, 1, 1)
+
+
+@dataclass(frozen=True)
+class RegisteredPlace:
+    """Host voxels to atlas millimetres by a registration.
+
+    Attributes:
+        affine: Of the host's grid.
+        world_map: From the host's world to that of the atlas.
+    """
+
+    affine: NDArray[np.float64]
+    world_map: WorldMap
+
+    def box(self, lesion: Lesion, shape: Shape3) -> Box | None:
+        """Return the box around those lattice nodes that come to lie in or near the crop."""
+        nodes = self.world_map.moved_nodes()  # [3, a, b, c], atlas mm
+        back = np.linalg.inv(lesion.affine)
+        there = np.einsum("ij,jabc->iabc", back[:3, :3], nodes) + back[:3, 3].reshape(3, 1, 1, 1)
+        crop_mm = np.sqrt((lesion.affine[:3, :3] ** 2).sum(axis=0))
+        margin = 1.5 * self.world_map.step_mm / crop_mm  # of a node's cell
+        sizes = np.array(lesion.crop.shape, dtype=float)
+        near = np.all(
+            (there > -margin.reshape(3, 1, 1, 1)) & (there < (sizes + margin).reshape(3, 1, 1, 1)),
+            axis=0,
+        )
+        if not near.any():
+            return None
+        found = self.world_map.nodes_mm()[:, near].T  # [M, 3], host mm
+        to_voxel = np.linalg.inv(self.affine)
+        voxels = found @ to_voxel[:3, :3].T + to_voxel[:3, 3]
+        return _cut(voxels.min(axis=0), voxels.max(axis=0), shape)
+
+    def look_up(self, lesion: Lesion, box: Box) -> NDArray[np.float64]:
+        """Return the crop's coordinates of the voxels of a box."""
+        host_mm = AffinePlace(self.affine).look_up(_UNIT, box)
+        atlas_mm = self.world_map(host_mm)
+        back = np.linalg.inv(lesion.affine)
+        turned: NDArray[np.float64] = np.einsum("ij,jabc->iabc", back[:3, :3], atlas_mm)
+        return turned + back[:3, 3].reshape(3, 1, 1, 1)
+
+
+_UNIT = Lesion("", "", np.zeros(3), 0.0, np.zeros((1, 1, 1), dtype=np.uint8), np.eye(4))
+"""Its crop's voxels are world millimetres."""
+
+
+def to_map(
+    lesion: Lesion,
+    *,
+    affine: NDArray[np.float64],
+    centre_mm: NDArray[np.float64],
+    rotation: NDArray[np.float64],
+    scale: float,
+) -> NDArray[np.float64]:
+    """Return the map from host voxels to atlas millimetres that puts a lesion at a place.
+
+    Args:
+        lesion: To be placed.
+        affine: Of the host's grid.
+        centre_mm: Where its centre shall lie, in the host's world.
+        rotation: About its centre, 3x3.
+        scale: Above 1 it becomes larger.
+    """
+    back = rotation.T / scale
+    move = np.eye(4)
+    move[:3, :3] = back
+    move[:3, 3] = lesion.centre_mm - back @ centre_mm
+    result: NDArray[np.float64] = move @ affine
+    return result
+
+
+def place(
+    lesion: Lesion,
+    where: Place,
+    shape: Shape3,
+    *,
+    elastic_mm: float = 0.0,
+    generator: np.random.Generator | None = None,
+) -> Placed | None:
+    """Return a lesion's voxels in a host; None where none of them lies on its grid.
+
+    Args:
+        lesion: Of the atlas.
+        where: From host voxels to the lesion.
+        shape: Of the host's grid.
+        elastic_mm: Longest displacement of a further smooth change of its outline.
+        generator: Draws that change.
+    """
+    box = where.box(lesion, shape)
+    if box is None:
+        return None
+    places = where.look_up(lesion, box)
+    if elastic_mm > 0 and generator is not None:
+        places = places + _bend(lesion, as_shape3(places.shape[1:]), elastic_mm, generator)
+    share = ndimage.map_coordinates(
+        (lesion.crop > 0).astype(np.float32), places, order=1, mode="grid-constant", cval=0.0
+    )
+    inside = share >= 0.5
+    if not inside.any():
+        return None
+    classes = inside.astype(np.uint8)
+    if lesion.crop.max() > 1:
+        nearest = ndimage.map_coordinates(lesion.crop, places, order=0, mode="nearest")
+        classes = np.where(inside, np.maximum(nearest, 1), 0).astype(np.uint8)
+    return Placed(box, classes)
+
+
+def _bend(
+    lesion: Lesion, shape: Shape3, elastic_mm: float, generator: np.random.Generator
+) -> NDArray[np.float32]:
+    """Return a smooth displacement [3, a, b, c] in voxels of the crop."""
+    spacing = np.sqrt((lesion.affine[:3, :3] ** 2).sum(axis=0))
+    smoothness = max(_SMOOTHEST_MM, lesion.volume_mm3 ** (1 / 3) / 2)
+    field = draw_velocity(
+        shape,
+        spacing_mm=(float(spacing[0]), float(spacing[1]), float(spacing[2])),
+        max_displacement_mm=elastic_mm,
+        smoothness_mm=smoothness,
+        generator=generator,
+    )
+    return upsampled(field, shape)
+
+
+def _cut(lower: NDArray[np.float64], upper: NDArray[np.float64], shape: Shape3) -> Box | None:
+    """Return a box of whole voxels around two corners, cut at the grid; None if nothing is left."""
+    first, second, third = (
+        slice(max(0, math.floor(a)), min(size, math.ceil(b) + 1))
+        for a, b, size in zip(lower, upper, shape, strict=True)
+    )
+    if any(part.stop <= part.start for part in (first, second, third)):
+        return None
+    return first, second, third

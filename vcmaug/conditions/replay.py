@@ -1,0 +1,86 @@
+"""A condition's files, read where they were written and made again where they were not.
+
+What it is: the one reader of maps for generation and rivals, and the comparison of a replay.
+In the flow: between a folder of conditions and whoever draws images for them.
+Sources: none.
+"""
+
+import gzip
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+
+from vcmaug.conditions.build import files_of
+from vcmaug.conditions.spec import workshop_in
+from vcmaug.conditions.table import read_conditions
+from vcmaug.data.volume import Volume
+from vcmaug.errors import DataError
+from vcmaug.files import sha256_of_bytes
+
+__all__ = ["label_map_in", "map_bytes", "replay"]
+
+
+def _made(folder: Path, condition_id: str) -> dict[str, bytes]:
+    """Return the files of a condition, made again."""
+    condition, _, _, _ = workshop_in(folder).make(int(condition_id.removeprefix("c")))
+    return files_of(condition)
+
+
+def map_bytes(folder: Path, row: Mapping[str, Any]) -> bytes:
+    """Return the file of a condition's label map; in a lazy folder it is made again.
+
+    Args:
+        folder: Of the conditions.
+        row: Of the condition, from its table.
+
+    Raises:
+        DataError: The file is missing or changed, or the map comes out otherwise than before.
+    """
+    path = folder / str(row["map"])
+    if path.exists():
+        content, found = path.read_bytes(), "a file with another hash than its table says"
+    elif path.parent.exists():
+        content, found = b"", "no such file"
+    else:
+        content = _made(folder, str(row["condition_id"]))[str(row["map"])]
+        found = "made again, it differs from what its table says"
+    if sha256_of_bytes(content) != row["sha256"]:
+        raise DataError(f"{path}: {found}. Run `vcmaug build-conditions` again.")
+    return content
+
+
+def label_map_in(content: bytes) -> Volume:
+    """Return the label map in the bytes of its file."""
+    image = nib.Nifti1Image.from_bytes(gzip.decompress(content))
+    return Volume(
+        np.asarray(image.dataobj).astype(np.uint16), np.asarray(image.affine, dtype=float)
+    )
+
+
+def replay(folder: Path, condition_id: str) -> list[str]:
+    """Make one condition again and return how its files differ from its table; none: the same.
+
+    Raises:
+        WorkFolderError: There is no table.
+        DataError: There is no such condition.
+    """
+    table = read_conditions(folder)
+    rows = table[table["condition_id"] == condition_id].to_dict("records")
+    if not rows:
+        raise DataError(
+            f"replaying {condition_id}: {folder} holds {len(table)} conditions, c000000 to "
+            f"{table['condition_id'].iloc[-1]}."
+        )
+    expected = {str(rows[0]["map"]): str(rows[0]["sha256"])}
+    for channel, sha256 in json.loads(rows[0]["channels"]).items():
+        expected[f"{channel}/{condition_id}.nii.gz"] = sha256
+    made = {name: sha256_of_bytes(content) for name, content in _made(folder, condition_id).items()}
+    return [
+        f"{name}: {made.get(name, 'nothing')[:12]} now, {expected.get(name, 'nothing')[:12]} then"
+        for name in sorted({*made, *expected})
+        if made.get(name) != expected.get(name)
+    ]

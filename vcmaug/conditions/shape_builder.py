@@ -1,0 +1,137 @@
+"""`shape_model`: label maps, or some of their structures, drawn from a statistical shape model.
+
+What it is: a draw of the modes, placed where the condition's structures lie, at a volume if asked.
+In the flow: a builder; its model has seen every source of the folder.
+Sources: Cootes et al. 1995 (limits in standard deviations).
+
+Notes:
+    Where structures are thin, islands come off a drawn shape; those beyond the number of parts that
+    a structure has among the sources take the label around them, and their share is recorded.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from vcmaug.conditions.base import Condition, Step
+from vcmaug.conditions.resize import resized, side_weights
+from vcmaug.conditions.shape_model import ShapeModel, centre_of, moved
+from vcmaug.conditions.topology import counts_of, mended, nearest_others, parts_of
+from vcmaug.config import Settings
+from vcmaug.data.labels import LabelScheme, from_index_map, index_map
+from vcmaug.data.volume import Volume
+from vcmaug.errors import DataError
+from vcmaug.seeding import numpy_generator
+
+__all__ = ["ShapeModelBuilder", "ShapeModelSettings"]
+
+_MOST_MENDED = 0.05  # of a drawn shape, as islands and beyond the grid; more is another draw
+
+
+class ShapeModelSettings(Settings):
+    """How many modes to keep, how far to go along them, and which structures to draw."""
+
+    builder: Literal["shape_model"] = "shape_model"
+    structures: tuple[str, ...] | None = Field(
+        None, min_length=1, description="the others stay as they are; None: the whole map"
+    )
+    volumes_mm3: dict[str, float] = Field({}, description="reached by moving the outline")
+    max_deviations: float = Field(2.0, gt=0, description="limit of each mode, standard deviations")
+    variance_kept: float = Field(0.98, gt=0, le=1)
+    max_modes: int = Field(24, ge=1)
+    max_tries: int = Field(10, ge=1, description="draws before a condition is given up")
+
+
+@dataclass(frozen=True)
+class ShapeModelBuilder:
+    """The builder.
+
+    Attributes:
+        settings: How far along the modes, and of which structures.
+        scheme: Of the label maps.
+        model: Learned of all sources.
+    """
+
+    settings: ShapeModelSettings
+    scheme: LabelScheme
+    model: ShapeModel
+    name: str = "shape_model"
+
+    @property
+    def drawn_scheme(self) -> LabelScheme:
+        """The structures that are drawn."""
+        return self.scheme.only(self.settings.structures or self.scheme.names)
+
+    def build(self, condition: Condition, *, seed: int) -> Condition:
+        """Return the condition with a drawn shape where its structures lie.
+
+        Raises:
+            DataError: No draw of `max_tries` keeps every structure whole and reaches the volumes.
+        """
+        volume = condition.label_map
+        offset = centre_of(index_map(volume.array, self.drawn_scheme))
+        for tries in range(1, self.settings.max_tries + 1):
+            coefficients = self._draw(seed, tries)
+            shape = self.model.shape_of(coefficients)
+            indices = moved(mended(shape, self.model.topology, most=_MOST_MENDED), offset)
+            lost = 1.0 - int((indices > 0).sum()) / max(1, int((shape > 0).sum()))
+            indices = self._at_volumes(indices, volume)
+            if lost <= _MOST_MENDED and self._is_whole(indices):
+                step = Step(
+                    self.name,
+                    {
+                        "coefficients": [round(float(value), 4) for value in coefficients],
+                        "offset_voxels": offset.tolist(),
+                    },
+                    {"tries": float(tries), "share_lost": round(float(lost), 4)},
+                )
+                return condition.changed(
+                    step,
+                    cases=self.model.case_ids,
+                    subjects=self.model.subject_ids,
+                    label_map=Volume(self._put_in(indices, volume.array), volume.affine),
+                )
+        raise DataError(
+            f"drawing condition {condition.condition_id} from a shape model of "
+            f"{len(self.model.case_ids)} maps: {self.settings.max_tries} draws lost or broke a "
+            "structure. Lower max_deviations."
+        )
+
+    def _draw(self, seed: int, tries: int) -> NDArray[np.float64]:
+        """Return coefficients [M] in standard deviations, none beyond the limit."""
+        generator = numpy_generator(seed, "shape model", tries)
+        limit = self.settings.max_deviations
+        drawn = generator.standard_normal(len(self.model.modes))
+        while (beyond := np.abs(drawn) > limit).any():
+            drawn[beyond] = generator.standard_normal(int(beyond.sum()))
+        return np.round(drawn, 4)
+
+    def _at_volumes(self, indices: NDArray[np.uint8], volume: Volume) -> NDArray[np.uint8]:
+        """Return a drawn map whose structures have the volumes that are asked for."""
+        everywhere = side_weights(volume, "both")
+        for name, volume_mm3 in self.settings.volumes_mm3.items():
+            channel = self.drawn_scheme.names.index(name) + 1
+            voxels = round(volume_mm3 / float(np.prod(volume.spacing_mm)))
+            by = voxels - int(np.count_nonzero(indices == channel))
+            indices = resized(
+                indices, channel, by=by, spacing_mm=volume.spacing_mm, weights=everywhere
+            )
+        return indices
+
+    def _is_whole(self, indices: NDArray[np.uint8]) -> bool:
+        """Return whether every structure is there, in no more parts than among the sources."""
+        found = counts_of(parts_of(indices, self.drawn_scheme.num_structures))
+        return bool((found[:, 0] > 0).all() and (found <= self.model.topology).all())
+
+    def _put_in(self, indices: NDArray[np.uint8], array: NDArray[np.uint16]) -> NDArray[np.uint16]:
+        """Return the map with the drawn structures in place of its own."""
+        drawn = from_index_map(indices, self.drawn_scheme)
+        if self.settings.structures is None:
+            return drawn
+        before = index_map(array, self.scheme)
+        removed = np.isin(array, self.drawn_scheme.values)
+        rest = from_index_map(nearest_others(before, removed), self.scheme)
+        return np.where(drawn > 0, drawn, rest).astype(np.uint16)

@@ -1,0 +1,247 @@
+"""What a folder of conditions is made of, so that any of them can be made again.
+
+What it is: settings, sources, scheme, scalars, folds and seed; and the making of one condition.
+In the flow: written before the first condition is built; workers and replays read it.
+Sources: none.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from vcmaug.conditions.base import Builder, Condition, SourceMap, as_it_is, recomputed
+from vcmaug.conditions.chain import (
+    ConditionSettings,
+    StepSettings,
+    builders_of,
+    chain_of,
+    steps_of,
+)
+from vcmaug.conditions.lesions import LesionsSettings
+from vcmaug.conditions.scalars import with_scalars
+from vcmaug.data.cases import Case
+from vcmaug.data.labels import LabelScheme
+from vcmaug.data.nifti import read_label_map
+from vcmaug.data.scalars import ScalarSpec
+from vcmaug.errors import LeakError, WorkFolderError
+from vcmaug.files import read_json, sha256_of_file, write_json
+from vcmaug.provenance import fingerprint
+from vcmaug.seeding import stable_seed
+
+__all__ = ["ConditionSpec", "Workshop", "read_spec", "source_map", "workshop_in", "write_spec"]
+
+_KEPT_MAPS = 8  # label maps of sources that a worker keeps in memory
+
+
+@dataclass(frozen=True)
+class ConditionSpec:
+    """Everything that decides about the conditions of a folder, but their number.
+
+    Attributes:
+        settings: Chains of builders.
+        sources: Labelled training cases.
+        scheme: Of their label maps.
+        scalars: Of the prior.
+        folds: Role of each subject of the study.
+        seed: With its id it decides everything about a condition.
+        lazy: Whether maps are not written but made where they are needed.
+    """
+
+    settings: ConditionSettings
+    sources: tuple[Case, ...]
+    scheme: LabelScheme
+    scalars: tuple[ScalarSpec, ...]
+    folds: Mapping[str, str]
+    seed: int
+    lazy: bool = False
+
+    def identity(self) -> dict[str, Any]:
+        """Return what two specs share that make the same conditions; no path is in it."""
+        columns = {*self.settings.inherit, *self.settings.scalars.columns}
+        taken_over = [
+            [case.subject_id, *(str(case.row.get(name)) for name in sorted(columns))]
+            for case in self.sources
+        ]
+        files = [[_hash(case.label), *map(_hash, _images(case).values())] for case in self.sources]
+        return {
+            "settings": self.settings.model_dump(mode="json"),
+            "sources": [case.case_id for case in self.sources],
+            "taken_over": fingerprint(taken_over),
+            "files": fingerprint([files, *map(_atlas_files, steps_of(self.settings))]),
+            "scheme": self.scheme.to_json(),
+            "scalars": [spec.model_dump(mode="json") for spec in self.scalars],
+            "seed": self.seed,
+            "lazy": self.lazy,
+        }
+
+
+def _hash(path: Path | None) -> str:
+    """Return the hash of a file; nothing for none."""
+    return sha256_of_file(path) if path is not None and path.exists() else ""
+
+
+def _atlas_files(step: StepSettings) -> list[tuple[str, int]]:
+    """Return names and sizes of an atlas' masks, by which a change of them is noticed."""
+    if not isinstance(step, LesionsSettings):
+        return []
+    source = step.atlas.source
+    files = sorted(source.glob(step.atlas.pattern)) if source.is_dir() else [source]
+    return [(path.name, path.stat().st_size) for path in files if path.is_file()]
+
+
+def _images(case: Case) -> dict[str, Path]:
+    """Return the images of a case by name."""
+    return {"image": case.image, **case.extra_images}
+
+
+def write_spec(folder: Path, spec: ConditionSpec) -> None:
+    """Write a folder's spec, or find its own there.
+
+    Raises:
+        WorkFolderError: The folder holds conditions of another spec.
+    """
+    path, identity = folder / "spec.json", spec.identity()
+    if path.exists() and read_json(path)["identity"] != identity:
+        raise WorkFolderError(
+            f"building conditions in {folder}: the folder holds conditions of other sources, "
+            "settings or seed. Remove it or choose another --out."
+        )
+    sources = [
+        {
+            "case_id": case.case_id,
+            "subject_id": case.subject_id,
+            "label": str(case.label),
+            "images": {name: str(image) for name, image in _images(case).items()},
+            "row": {name: _plain(value) for name, value in case.row.items()},
+        }
+        for case in spec.sources
+    ]
+    write_json(path, {"identity": identity, "sources": sources, "folds": dict(spec.folds)})
+
+
+def _plain(value: Any) -> Any:
+    """Return a cell of the case table as JSON can hold it."""
+    if value is None or isinstance(value, str | bool | int):
+        return value
+    number = float(value)
+    return None if number != number else number
+
+
+def read_spec(folder: Path) -> ConditionSpec:
+    """Return the spec of a folder.
+
+    Raises:
+        WorkFolderError: There is none.
+    """
+    content = read_json(folder / "spec.json")
+    identity = content["identity"]
+    return ConditionSpec(
+        settings=ConditionSettings.model_validate(identity["settings"]),
+        sources=tuple(_case(one) for one in content["sources"]),
+        scheme=LabelScheme.from_json(identity["scheme"]),
+        scalars=tuple(ScalarSpec.model_validate(one) for one in identity["scalars"]),
+        folds=content["folds"],
+        seed=identity["seed"],
+        lazy=identity["lazy"],
+    )
+
+
+def _case(content: Mapping[str, Any]) -> Case:
+    """Return a source as `write_spec` wrote it."""
+    images = {name: Path(path) for name, path in content["images"].items()}
+    return Case(
+        case_id=content["case_id"],
+        subject_id=content["subject_id"],
+        image=images.pop("image"),
+        label=Path(content["label"]),
+        extra_images=images,
+        row=content["row"],
+    )
+
+
+def source_map(case: Case) -> SourceMap:
+    """Return a labelled case as builders see it."""
+    assert case.label is not None  # refused before
+    label_map = read_label_map(case.label, case_id=case.case_id)
+    return SourceMap(case.case_id, case.subject_id, label_map, case.row, _images(case))
+
+
+class Workshop:
+    """Makes any condition of a folder, by its index; one per process.
+
+    Args:
+        folder: With spec.json and prepared/.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.spec = read_spec(folder)
+        self.builders: list[list[Builder]] = builders_of(
+            self.spec.settings,
+            self.spec.scheme,
+            folder,
+            cases=[case.case_id for case in self.spec.sources],
+        )
+        self._source = lru_cache(maxsize=_KEPT_MAPS)(self._read_source)
+
+    def _read_source(self, number: int) -> SourceMap:
+        """Return a source."""
+        return source_map(self.spec.sources[number])
+
+    def make(self, index: int) -> tuple[Condition, int, str, dict[str, Any]]:
+        """Return a condition, its seed, its fold, and its row of scalars.
+
+        Raises:
+            DataError: A builder gave up.
+            LeakError: Its parents are in two folds.
+        """
+        spec, condition_id = self.spec, f"c{index:06d}"
+        chain, turn = chain_of(spec.settings, index)
+        rounds, number = divmod(turn, len(spec.sources))
+        seed = stable_seed(spec.seed, condition_id, "condition")
+        condition = as_it_is(
+            self._source(number),
+            condition_id=condition_id,
+            turn=rounds,
+            inherit=spec.settings.inherit,
+        )
+        for place, builder in enumerate(self.builders[chain]):
+            condition = builder.build(condition, seed=stable_seed(seed, place))
+        row = with_scalars(
+            recomputed(condition.row, condition.label_map, scheme=spec.scheme),
+            spec.settings.scalars,
+            spec.scalars,
+            table=[case.row for case in spec.sources],
+            turn=rounds,
+            seed=seed,
+            name=condition_id,
+        )
+        return condition, seed, self._fold(condition), row
+
+    def _fold(self, condition: Condition) -> str:
+        """Return the fold of all parents; an atlas of other people has none."""
+        folds = {
+            self.spec.folds[subject]
+            for subject in condition.source_subject_ids
+            if subject in self.spec.folds
+        }
+        if len(folds) > 1:
+            raise LeakError(
+                f"condition {condition.condition_id}: its parents "
+                f"{', '.join(condition.source_subject_ids)} are in the folds "
+                f"{' and '.join(sorted(folds))}. Keep the folds' cases and atlases apart."
+            )
+        return folds.pop() if folds else ""
+
+
+def workshop_in(folder: Path) -> Workshop:
+    """Return the workshop of a folder, kept in this process until its spec changes."""
+    return _workshop(folder.resolve(), sha256_of_file(folder / "spec.json"))
+
+
+@lru_cache(maxsize=2)
+def _workshop(folder: Path, spec_sha256: str) -> Workshop:
+    """Return the workshop of a folder with a spec of such a hash."""
+    del spec_sha256
+    return Workshop(folder)

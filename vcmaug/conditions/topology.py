@@ -1,0 +1,141 @@
+"""Parts and cavities of structures, and the mending of what resampling broke.
+
+What it is: two counts per structure, and a map in which specks beyond them are gone.
+In the flow: builders compare a map's counts with its source's; what cannot be mended is refused.
+Sources: none.
+
+Notes:
+    Voxels that share a corner are neighbours, in a structure and in what it surrounds: an oblique
+    plate one voxel thick is one part, and one cavity of the structure around it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from vcmaug.shapes import padded_box
+
+__all__ = ["Parts", "counts_of", "mended", "nearest_others", "parts_of", "same_topology"]
+
+_NEIGHBOURS = ndimage.generate_binary_structure(3, 3)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Voxels of each part and of each cavity of one structure."""
+
+    parts: NDArray[np.int64]
+    cavities: NDArray[np.int64]
+
+    @property
+    def volume(self) -> int:
+        """Voxels of the structure."""
+        return int(self.parts.sum())
+
+
+def parts_of(indices: NDArray[np.uint8], num_structures: int) -> list[Parts]:
+    """Return the parts and cavities of each structure.
+
+    Args:
+        indices: Channel numbers from 1, 0 for the background, [X, Y, Z].
+        num_structures: K.
+    """
+    none = np.zeros(0, dtype=np.int64)
+    found = []
+    for k, box in enumerate(ndimage.find_objects(indices, max_label=num_structures), start=1):
+        if box is None:
+            found.append(Parts(none, none))
+            continue
+        inside = np.pad(indices[box] == k, 1)
+        around = _sizes(~inside, first_is_outside=True)
+        found.append(Parts(_sizes(inside), around))
+    return found
+
+
+def _sizes(mask: NDArray[np.bool_], *, first_is_outside: bool = False) -> NDArray[np.int64]:
+    """Return the voxels of each part of a mask, without the part in the corner if so asked."""
+    labels, _ = ndimage.label(mask, _NEIGHBOURS)
+    sizes = np.bincount(labels.ravel())
+    if first_is_outside:
+        sizes[labels[0, 0, 0]] = 0
+    return np.asarray(sizes[1:][sizes[1:] > 0], dtype=np.int64)
+
+
+def counts_of(found: Sequence[Parts]) -> NDArray[np.int64]:
+    """Return how many parts and cavities each structure has, int64 [K, 2]."""
+    return np.array([[len(one.parts), len(one.cavities)] for one in found], dtype=np.int64)
+
+
+def same_topology(before: Sequence[Parts], after: Sequence[Parts], *, specks: float) -> bool:
+    """Return whether every structure has as many parts and cavities as before.
+
+    Args:
+        before: Of the one map.
+        after: Of the other.
+        specks: Parts and cavities below this share of a structure do not count. One that is within
+            a factor of two of it may or may not: what it is hangs on a few voxels.
+    """
+    for old, new in zip(before, after, strict=True):
+        limit = specks * old.volume
+        for first, second in ((old.parts, new.parts), (old.cavities, new.cavities)):
+            least, most = (int((first >= factor * limit).sum()) for factor in (2.0, 0.5))
+            if not least <= int((second >= limit).sum()) <= most:
+                return False
+    return True
+
+
+def mended(
+    indices: NDArray[np.uint8], wanted: NDArray[np.int64], *, most: float = 0.01
+) -> NDArray[np.uint8]:
+    """Return a map without the specks that make it differ from wanted counts.
+
+    The smallest parts beyond the number wanted take the label around them, the smallest cavities
+    beyond it the structure's own.
+
+    Args:
+        indices: Channel numbers [X, Y, Z].
+        wanted: Parts and cavities [K, 2], from `counts_of`.
+        most: Share of a structure above which a part is no speck and stays.
+    """
+    result = indices.copy()
+    for k, (parts, cavities) in enumerate(wanted, start=1):
+        box = ndimage.find_objects((result == k).astype(np.uint8))
+        if not box:
+            continue
+        near = padded_box(box[0], result.shape, by=1)
+        crop = result[near]
+        inside = np.pad(crop == k, 1)
+        limit = most * np.count_nonzero(inside)
+        specks = _smallest(inside, keep=int(parts), most=limit)[1:-1, 1:-1, 1:-1]
+        if specks.any():
+            crop[specks] = nearest_others(crop, specks)[specks]
+        holes = _smallest(~inside, keep=int(cavities) + 1, most=limit)[1:-1, 1:-1, 1:-1]
+        crop[holes] = k
+    return result
+
+
+def _smallest(mask: NDArray[np.bool_], *, keep: int, most: float) -> NDArray[np.bool_]:
+    """Return the parts of a mask beyond the largest `keep`, those of at most so many voxels."""
+    parts, count = ndimage.label(mask, _NEIGHBOURS)
+    if count <= keep:
+        return np.zeros(mask.shape, dtype=bool)
+    sizes = np.bincount(parts.ravel())
+    sizes[0] = np.iinfo(np.int64).max
+    order = np.argsort(sizes, kind="stable")[: count - keep]
+    small = order[sizes[order] <= most]
+    return np.isin(parts, small)
+
+
+def nearest_others(
+    indices: NDArray[np.uint8], removed: NDArray[np.bool_], spacing_mm: Any = (1.0, 1.0, 1.0)
+) -> NDArray[np.uint8]:
+    """Return a map where removed voxels take the label of the nearest voxel that is not removed."""
+    places = ndimage.distance_transform_edt(
+        removed, sampling=spacing_mm, return_distances=False, return_indices=True
+    )
+    filled: NDArray[np.uint8] = indices[tuple(places)]
+    return filled
