@@ -1,6 +1,5 @@
 """Lesions of an atlas in a host: where they are put, what the rules leave, what is refused."""
 
-import math
 from pathlib import Path
 
 import numpy as np
@@ -186,33 +185,35 @@ def test_two_classes_of_one_lesion_stay_together(tmp_path: Path) -> None:
         assert np.array_equal(made.label_map.array == value, expected & (head().array > 0))
 
 
+def around(radius: float, size: int = 56) -> NDArray[np.bool_]:
+    """Return a ball about the middle of a cube."""
+    places = np.indices((size,) * 3) - (size - 1) / 2
+    inside: NDArray[np.bool_] = (places**2).sum(axis=0) < radius**2
+    return inside
+
+
+def pushed(strength: float) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """Return a map with a ball of radius 8 after a lesion of radius 9 grew in its middle."""
+    array = np.where(around(8), 2, 1).astype(np.uint8)
+    lesion = around(9)
+    placed = Placed((slice(0, 56),) * 3, lesion.astype(np.uint8))
+    after = pushed_aside(array, placed, strength=strength, spacing_mm=(1.0, 1.0, 1.0))
+    return after, lesion
+
+
 def test_tissue_that_is_pushed_aside_is_not_lost() -> None:
     """All that lay where the lesion grows lies around it afterwards; without a push it is gone."""
-    array = np.full(SHAPE, 1, dtype=np.uint8)
-    array[ball((20, 22, 18), 4)] = 2
-    lesion = ball((20, 22, 18), 5)
-    placed = Placed((slice(0, 40), slice(0, 44), slice(0, 36)), lesion.astype(np.uint8))
-    kept = [
-        np.count_nonzero(
-            (pushed_aside(array, placed, strength=s, spacing_mm=(1.0, 1.0, 1.0)) == 2) & ~lesion
-        )
-        for s in (0.0, 1.0)
-    ]
-    assert kept[0] == 0
-    assert kept[1] == pytest.approx(np.count_nonzero(array == 2), rel=0.15)
+    for strength, expected in ((0.0, 0), (1.0, np.count_nonzero(around(8)))):
+        after, lesion = pushed(strength)
+        assert np.count_nonzero((after == 2) & ~lesion) == pytest.approx(expected, rel=0.15)
 
 
 def test_the_push_of_a_ball_is_that_of_the_formula() -> None:
     """A voxel that was at distance d lies at (d^3 + R^3)^(1/3) afterwards."""
-    radius = (3 * np.count_nonzero(ball((20, 22, 18), 5)) / (4 * math.pi)) ** (1 / 3)
-    array = np.full(SHAPE, 1, dtype=np.uint8)
-    array[ball((20, 22, 18), 4)] = 2  # will lie in a shell around the lesion
-    lesion = ball((20, 22, 18), 5)
-    placed = Placed((slice(0, 40), slice(0, 44), slice(0, 36)), lesion.astype(np.uint8))
-    after = pushed_aside(array, placed, strength=1.0, spacing_mm=(1.0, 1.0, 1.0))
-    shell = (after == 2) & ~lesion
-    outer = np.sqrt(((np.argwhere(shell) - (20, 22, 18)) ** 2).sum(axis=1)).max()
-    assert outer == pytest.approx((4**3 + radius**3) ** (1 / 3), abs=0.8)
+    after, lesion = pushed(1.0)
+    places = np.argwhere((after == 2) & ~lesion) - 27.5
+    outer = np.sqrt((places**2).sum(axis=1)).max()
+    assert outer == pytest.approx((8**3 + 9**3) ** (1 / 3), abs=0.8)
 
 
 def test_an_atlas_without_lesions_is_refused(tmp_path: Path) -> None:

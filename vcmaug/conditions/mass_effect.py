@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from vcmaug.conditions.placement import Placed
+from vcmaug.data.distance import signed_distance_mm
 from vcmaug.shapes import padded_box
 
 __all__ = ["pushed_aside"]
@@ -49,7 +50,7 @@ def pushed_aside(
     )
     inside = np.zeros(indices.shape, dtype=bool)[near]
     inside[_within(lesion, near)] = lesion.classes > 0
-    away_mm = _outwards(inside, spacing)
+    away_mm = signed_distance_mm(inside, spacing_mm, smooth_voxels=_SMOOTH_VOXELS)
     r = np.maximum(away_mm + radius_mm, 0.0)
     back = r - np.cbrt(np.maximum(r**3 - strength * radius_mm**3, 0.0))
     back *= np.clip(_REACH - r / radius_mm, 0.0, 1.0)
@@ -70,11 +71,3 @@ def _within(lesion: Placed, near: tuple[slice, slice, slice]) -> tuple[slice, ..
         slice(part.start - around.start, part.stop - around.start)
         for part, around in zip(lesion.box, near, strict=True)
     )
-
-
-def _outwards(inside: NDArray[np.bool_], spacing: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the signed distance to a mask's outline in mm, negative inside."""
-    outside = ndimage.distance_transform_edt(~inside, sampling=spacing)
-    within = ndimage.distance_transform_edt(inside, sampling=spacing)
-    smooth: NDArray[np.float64] = ndimage.gaussian_filter(outside - within, _SMOOTH_VOXELS)
-    return smooth

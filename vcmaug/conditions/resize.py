@@ -21,6 +21,7 @@ from scipy import ndimage
 
 from vcmaug.conditions.topology import nearest_others
 from vcmaug.config import Settings
+from vcmaug.data.distance import signed_distance_mm
 from vcmaug.data.volume import Volume
 from vcmaug.errors import DataError
 from vcmaug.shapes import padded_box
@@ -115,7 +116,8 @@ def resized(
     crop = indices[near]
     inside = crop == channel
     weight = np.broadcast_to(weights, indices.shape)[near]
-    distance = _outwards(inside, spacing_mm) / np.maximum(weight, _LEAST_WEIGHT)
+    away_mm = signed_distance_mm(inside, spacing_mm, smooth_voxels=_SMOOTH_VOXELS)
+    distance = away_mm / np.maximum(weight, _LEAST_WEIGHT)
     result = indices.copy()
     if by > 0:
         chosen = _first(distance, ~inside & (weight > _LEAST_WEIGHT), by)
@@ -140,13 +142,3 @@ def _first(order: NDArray[np.float64], among: NDArray[np.bool_], count: int) -> 
     mask = np.zeros(among.size, dtype=bool)
     mask[places[np.argsort(order.ravel()[places], kind="stable")[:count]]] = True
     return mask.reshape(among.shape)
-
-
-def _outwards(
-    inside: NDArray[np.bool_], spacing_mm: tuple[float, float, float]
-) -> NDArray[np.float64]:
-    """Return the signed distance to a mask's outline in mm, negative inside, smoothed a little."""
-    outside_mm = ndimage.distance_transform_edt(~inside, sampling=spacing_mm)
-    inside_mm = ndimage.distance_transform_edt(inside, sampling=spacing_mm)
-    smooth: NDArray[np.float64] = ndimage.gaussian_filter(outside_mm - inside_mm, _SMOOTH_VOXELS)
-    return smooth

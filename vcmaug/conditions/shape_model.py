@@ -21,6 +21,7 @@ from scipy import ndimage
 
 from vcmaug.conditions.base import SourceMap
 from vcmaug.conditions.topology import counts_of, parts_of
+from vcmaug.data.distance import signed_distance_mm
 from vcmaug.data.labels import LabelScheme, index_map
 from vcmaug.errors import DataError
 from vcmaug.files import write_bytes
@@ -154,10 +155,8 @@ def _distances(
     """Return signed distances in mm, clipped, of background and structures, [K + 1, X, Y, Z]."""
     signed = []
     for channel in range(num_structures + 1):
-        inside = indices == channel
-        outwards = ndimage.distance_transform_edt(~inside, sampling=spacing_mm)
-        inwards = ndimage.distance_transform_edt(inside, sampling=spacing_mm)
-        signed.append(np.clip(outwards - inwards, -_CLIP_MM, _CLIP_MM))
+        away_mm = signed_distance_mm(indices == channel, spacing_mm)
+        signed.append(np.clip(away_mm, -_CLIP_MM, _CLIP_MM))
     return np.stack(signed).astype(np.float32)
 
 
