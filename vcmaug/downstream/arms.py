@@ -31,7 +31,14 @@ __all__ = [
 ]
 
 ArmName = Literal[
-    "real", "real+synthetic", "real+synthetic+pool", "real+warped", "self-training", "all-real"
+    "real",
+    "real+synthetic",
+    "real+synthetic+pool",
+    "real+warped",
+    "real+copy-paste",
+    "real+label-to-image",
+    "self-training",
+    "all-real",
 ]
 ARMS: tuple[ArmName, ...] = ("real", "real+synthetic")
 

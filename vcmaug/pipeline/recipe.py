@@ -22,6 +22,8 @@ from vcmaug.generate.plan import GenerateSettings
 from vcmaug.generate.samplers import SamplerSettings
 from vcmaug.ldm.spec import PriorSpec
 from vcmaug.quality.realism import RealismSettings
+from vcmaug.rivals.copy_paste import CopyPasteSettings
+from vcmaug.rivals.label_to_image import LabelToImageSettings
 from vcmaug.training.control import ControlTraining
 from vcmaug.training.prior import PriorTraining
 
@@ -75,6 +77,13 @@ class GenerateRecipe(GenerateSettings):
     n: int = Field(32, ge=1, description="how many cases")
 
 
+class RivalRecipe(Settings):
+    """The rivals that make images without a generator."""
+
+    copy_paste: CopyPasteSettings = CopyPasteSettings()
+    label_to_image: LabelToImageSettings = LabelToImageSettings()
+
+
 class GateSettings(Settings):
     """What is measured before a study; see `vcmaug gates`."""
 
@@ -103,6 +112,7 @@ class Recipe(Settings):
     control: ControlRecipe = ControlRecipe()
     conditions: ConditionRecipe = ConditionRecipe()
     generate: GenerateRecipe = GenerateRecipe()
+    rivals: RivalRecipe = RivalRecipe()
     reader: FitSettings = FitSettings()
     study: StudySettings = StudySettings()
     gates: GateSettings = GateSettings()
@@ -148,8 +158,21 @@ def read_recipe(path: Path, *, profile: str | None = None) -> Recipe:
 
 def _resolve(content: dict[str, Any], folder: Path) -> None:
     """Make the paths of a recipe absolute, in place."""
+    _resolve_atlases(content.get("conditions"), folder)
     for section, name in (("data", "source"), ("data", "label_values_file"), ("splits", "file")):
         part = content.get(section)
         value = part.get(name) if isinstance(part, dict) else None
         if isinstance(part, dict) and isinstance(value, str) and value != POPULATION:
             part[name] = str(folder / value)
+
+
+def _resolve_atlases(conditions: Any, folder: Path) -> None:
+    """Make the paths of atlases absolute, in place; what is no recipe is left to the reader."""
+    chains = conditions.get("chains") if isinstance(conditions, dict) else None
+    for chain in chains if isinstance(chains, list) else ():
+        steps = chain.get("steps") if isinstance(chain, dict) else None
+        for step in steps if isinstance(steps, list) else ():
+            atlas = step.get("atlas") if isinstance(step, dict) else None
+            for name in ("source", "template"):
+                if isinstance(atlas, dict) and isinstance(atlas.get(name), str):
+                    atlas[name] = str(folder / atlas[name])

@@ -11,6 +11,7 @@ from pathlib import Path
 from vcmaug.compute import Compute
 from vcmaug.downstream.arms import uses_pool
 from vcmaug.pipeline.pool import pseudo_stage, teachers_stage
+from vcmaug.pipeline.rivals import FOR_CONDITIONS, RIVALS, rival_stage
 from vcmaug.pipeline.stages import (
     conditions_stage,
     control_stage,
@@ -18,7 +19,6 @@ from vcmaug.pipeline.stages import (
     generate_stage,
     prepare_stage,
     prior_stage,
-    rival_stage,
     study_stage,
 )
 from vcmaug.pipeline.work import Replicate, Work
@@ -27,8 +27,8 @@ from vcmaug.report.document import write_report
 
 __all__ = ["draw_cohort", "run_recipe", "stages_of"]
 
-_DRAWN = {"real+synthetic", "real+synthetic+pool", "real+warped"}
-"""Arms that need the prior or its conditions."""
+_DRAWN = {"real+synthetic", "real+synthetic+pool"}
+"""Arms that need the prior."""
 
 Say = Callable[[str, bool], None]
 """(stage, whether it ran) -> None."""
@@ -66,7 +66,7 @@ def run_recipe(work: Work, *, compute: Compute, say: Say, report: Report = silen
     """
     say("cases", prepare_stage(work, report=report))
     arms = work.recipe.study.arms
-    if _DRAWN & set(arms):
+    if _DRAWN & {*arms}:
         say("prior", prior_stage(work, report=report))
     with_pool = any(uses_pool(arm) for arm in arms)
     if with_pool:
@@ -75,10 +75,12 @@ def run_recipe(work: Work, *, compute: Compute, say: Say, report: Report = silen
         if with_pool:
             done = pseudo_stage(work, replicate, report=report)
             say(f"{replicate.name} pseudo-labels", done)
-        if {"real+synthetic", "real+warped"} & set(arms):
+        if "real+synthetic" in arms:
             draw_cohort(work, replicate, compute=compute, say=say, report=report)
-        if "real+warped" in arms:
-            say(f"{replicate.name} rival", rival_stage(work, replicate, report=report))
+        if {*FOR_CONDITIONS} & {*arms}:
+            conditions_stage(work, replicate, compute=compute, report=report)
+        for arm in (arm for arm in arms if arm in RIVALS):
+            say(f"{replicate.name} {arm}", rival_stage(work, replicate, arm, report=report))
         if "real+synthetic+pool" in arms:
             draw_cohort(work, replicate.with_pool, compute=compute, say=say, report=report)
     study_stage(work, compute=compute, report=report)

@@ -12,7 +12,6 @@ from typing import Any
 from vcmaug.cohort.manifest import read_cohort_card
 from vcmaug.compute import Compute
 from vcmaug.conditions.build import build_conditions
-from vcmaug.conditions.chain import chain_of, is_warp
 from vcmaug.data.cases import cases_of
 from vcmaug.data.prepare import prepare, read_prepared
 from vcmaug.data.scalars import ScalarSpec
@@ -39,7 +38,6 @@ from vcmaug.pipeline.recipe import POPULATION
 from vcmaug.pipeline.work import Replicate, Work, stage, tree_hash
 from vcmaug.progress import Report, silent
 from vcmaug.quality.run import evaluate_cohort
-from vcmaug.rivals.warp import warp_cohort
 from vcmaug.training.control import train_control
 from vcmaug.training.prior import train_prior
 from vcmaug.zoo import zoo_folder
@@ -51,7 +49,6 @@ __all__ = [
     "generate_stage",
     "prepare_stage",
     "prior_stage",
-    "rival_stage",
     "study_stage",
 ]
 
@@ -246,33 +243,6 @@ def generate_stage(
     inputs = plan.model_dump(mode="json", exclude=free)
     name = f"cohort-{replicate.name}"
     return stage(work, name, inputs=inputs, outputs=replicate.cohort, action=action)
-
-
-def rival_stage(work: Work, replicate: Replicate, *, report: Report = silent) -> bool:
-    """Make the warped cohort of a replicate for the same conditions; return whether it was."""
-    prepared, _, cases = labelled_of(work, replicate)
-    recipe = work.recipe.conditions
-    warps = [chain_of(recipe, index)[0] for index in range(recipe.n)]
-    count = sum(is_warp(recipe.chains[number]) for number in warps)
-    count = min(work.recipe.generate.n, count)
-
-    def action() -> None:
-        warp_cohort(
-            replicate.conditions,
-            cases,
-            scheme=prepared.scheme,
-            n=count,
-            out=replicate.warped,
-            report=report,
-        )
-
-    inputs = [
-        count,
-        sha256_of_file(replicate.conditions / "conditions.parquet"),
-        [sha256_of_file(case.image) for case in cases],
-    ]
-    name = f"warped-{replicate.name}"
-    return stage(work, name, inputs=inputs, outputs=replicate.warped, action=action)
 
 
 def evaluate_stage(work: Work, replicate: Replicate, *, report: Report = silent) -> bool:

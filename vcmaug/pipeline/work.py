@@ -57,11 +57,6 @@ class Replicate:
         return self.folder / "cohort"
 
     @property
-    def warped(self) -> Path:
-        """Folder of the rival's cohort for the same conditions."""
-        return self.folder / "warped"
-
-    @property
     def pseudo(self) -> Path:
         """Folder of the pool with pseudo-labels, a cohort of its own (self-training)."""
         return self.folder.parent / "pseudo" if self.pool else self.folder / "pseudo"
@@ -69,7 +64,9 @@ class Replicate:
     def cohort_of(self, arm: str) -> Path:
         """Return the folder of the cohort that an arm trains on."""
         folders = {
-            "real+warped": self.warped,
+            "real+warped": self.folder / "warped",
+            "real+copy-paste": self.folder / "copy-paste",
+            "real+label-to-image": self.folder / "label-to-image",
             "self-training": self.pseudo,
             "real+synthetic+pool": self.with_pool.cohort,
         }

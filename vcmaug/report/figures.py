@@ -25,7 +25,7 @@ from vcmaug.data.volume import Volume
 from vcmaug.errors import DataError
 from vcmaug.files import write_bytes
 
-__all__ = ["difference_plot", "mean_plot", "montage", "write_mosaic"]
+__all__ = ["PLANES", "difference_plot", "draw_slice", "mean_plot", "montage", "write_mosaic"]
 
 mpl.use("Agg")
 
@@ -34,11 +34,13 @@ ARM_COLOURS = {
     "real+synthetic": "#ee6677",
     "real+synthetic+pool": "#aa3377",
     "real+warped": "#228833",
+    "real+copy-paste": "#66ccee",
+    "real+label-to-image": "#bbbbbb",
     "self-training": "#ccbb44",
 }
 CEILING = "all-real"
 _PER_ROW = 8  # images of a mosaic
-_PLANES = (0, 1, 2)  # sagittal, coronal, axial in RAS
+PLANES = (0, 1, 2)  # sagittal, coronal, axial in RAS
 _INK = "#010203"  # stands for the page's own text colour in inline SVG
 
 
@@ -51,10 +53,10 @@ def montage(files: Sequence[tuple[str, Path, Path]], scheme: LabelScheme) -> str
         scheme: Gives the colours.
     """
     figure = Figure(figsize=(1.75 * len(files), 5.4), dpi=110, facecolor="black")
-    axes = figure.subplots(len(_PLANES), len(files), squeeze=False)
+    axes = figure.subplots(len(PLANES), len(files), squeeze=False)
     for column, (caption, image_path, label_path) in enumerate(files):
         axes[0, column].set_title(caption, color="white", fontsize=7.5)
-        for row in _PLANES:
+        for row in PLANES:
             axes[row, column].set_axis_off()
         try:
             image = read_image(image_path, case_id=caption)
@@ -63,8 +65,8 @@ def montage(files: Sequence[tuple[str, Path, Path]], scheme: LabelScheme) -> str
             axes[1, column].text(0.5, 0.5, "unreadable", color="white", ha="center", fontsize=8)
             continue
         centre = _centre(label.array)
-        for row, plane in enumerate(_PLANES):
-            _draw_slice(axes[row, column], image, label.array, scheme, plane, centre[plane])
+        for row, plane in enumerate(PLANES):
+            draw_slice(axes[row, column], image, label.array, scheme, plane, centre[plane])
     figure.subplots_adjust(left=0.01, right=0.99, bottom=0.01, top=0.94, wspace=0.04, hspace=0.04)
     stream = BytesIO()
     figure.savefig(stream, format="png", facecolor="black", metadata={"Software": None})
@@ -94,7 +96,7 @@ def _centre(label_map: NDArray[np.uint16]) -> list[int]:
     return [round(float(value)) for value in middle]
 
 
-def _draw_slice(
+def draw_slice(
     axes: Axes,
     image: Volume,
     label_map: NDArray[np.uint16],

@@ -21,14 +21,14 @@ from vcmaug.conditions.table import read_conditions
 from vcmaug.data.cases import Case
 from vcmaug.data.deformation import warp_image
 from vcmaug.data.labels import LabelScheme
-from vcmaug.data.nifti import read_image, write_image
+from vcmaug.data.nifti import read_image
 from vcmaug.data.volume import Volume
 from vcmaug.errors import CohortError
-from vcmaug.files import locked, sha256_of_bytes, write_bytes
+from vcmaug.files import locked
 from vcmaug.progress import Progress, Report, silent
-from vcmaug.provenance import versions
+from vcmaug.rivals.rows import about_rival, write_row
 
-__all__ = ["warp_cohort"]
+__all__ = ["is_warped", "warp_cohort"]
 
 
 def warp_cohort(
@@ -55,7 +55,7 @@ def warp_cohort(
             structure, than asked for.
     """
     table = read_conditions(conditions)
-    table = table[[_is_warp(steps) for steps in table["steps"]]]
+    table = table[[is_warped(steps) for steps in table["steps"]]]
     if len(table) < n:
         raise CohortError(
             f"warping {n} cases of {conditions}: it holds {len(table)} conditions that perturb "
@@ -71,17 +71,11 @@ def warp_cohort(
             row = _warp(index, asked, source, conditions, layout=layout)
             rows.append(row)
             report(Progress("warping", index + 1, n))
-        subjects = sorted({case.subject_id for case in cases})
-        about = {  # no prior and no control has seen anybody
-            "subjects": {"prior": [], "control": [], "conditions": subjects},
-            "labelled_subjects": subjects,
-            "control_pretrained_on": None,
-            "conditions_folder": str(conditions.resolve()),
-        }
+        about = about_rival(cases, conditions_folder=str(conditions.resolve()))
         return write_plain_cohort(layout, rows, scheme=scheme, about=about)
 
 
-def _is_warp(steps: str) -> bool:
+def is_warped(steps: str) -> bool:
     """Return whether a condition's steps, as JSON, can be done to an image too."""
     listed = json.loads(steps)
     return [step["builder"] for step in listed] == ["perturb"] and not listed[0]["parameters"][
@@ -99,35 +93,22 @@ def _warp(
 ) -> ManifestRow:
     """Write image and label map of one condition and return its row."""
     began = time.perf_counter()
-    request_id = f"w{index:06d}"
     label_file = map_bytes(conditions, asked)
     label_map = label_map_in(label_file)
-    parameters = json.loads(asked["steps"])[0]["parameters"]
+    steps = json.loads(asked["steps"])
+    parameters = steps[0]["parameters"]
     image = read_image(source.image, case_id=source.case_id)
     displacement = displacement_of(parameters, label_map)
     bent = warp_image(mirrored_if(image.array, parameters), displacement)
-    paths = layout.image(request_id), layout.label(request_id)
-    write_bytes(paths[1], label_file)
-    return ManifestRow(
-        request_id=request_id,
-        index=index,
-        status="done",
-        reason="",
-        case_id=f"synthetic-{request_id}",
-        subject_id=f"synthetic-{asked['condition_id']}",
-        image=str(paths[0].relative_to(layout.folder)),
-        label=str(paths[1].relative_to(layout.folder)),
-        label_sha256=sha256_of_bytes(label_file),
-        image_sha256=write_image(paths[0], Volume(bent, label_map.affine)),
-        condition_id=asked["condition_id"],
-        condition_sha256=asked["sha256"],
-        source_case_ids=asked["source_case_ids"],
-        source_subject_ids=asked["source_subject_ids"],
-        builder="perturb",
-        parameters=asked["steps"],
-        seed=asked["seed"],
-        sampler="warp",
-        micro_batch=index,
-        seconds=round(time.perf_counter() - began, 3),
-        versions=json.dumps(versions()),
+    return write_row(
+        layout,
+        index,
+        rival="warp",
+        image=Volume(bent, label_map.affine),
+        label_file=label_file,
+        condition_id=str(asked["condition_id"]),
+        parents=(source,),
+        parameters=steps,
+        seed=int(asked["seed"]),
+        seconds=time.perf_counter() - began,
     )

@@ -1,0 +1,95 @@
+"""The gallery of a folder of conditions: each source beside what became of it.
+
+What it is: a PNG, three planes of source and result with the outlines of their structures.
+In the flow: `build-conditions --gallery`; the pictures of docs/conditions.md.
+Sources: none.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from vcmaug.conditions.replay import label_map_in, map_bytes
+from vcmaug.conditions.spec import read_spec
+from vcmaug.conditions.table import read_conditions
+from vcmaug.data.cases import Case
+from vcmaug.data.nifti import read_image, read_label_map
+from vcmaug.data.volume import Volume
+from vcmaug.files import write_bytes
+from vcmaug.report.figures import PLANES, draw_slice
+
+__all__ = ["write_gallery"]
+
+_PER_BUILDER = 2
+
+
+def write_gallery(folder: Path, *, per_builder: int = _PER_BUILDER) -> Path:
+    """Write gallery.png into a folder of conditions and return its path.
+
+    The first conditions of each chain are shown, not chosen by eye. Outlines lie on the image of
+    the source, or on the image channel that the condition brings; slices pass through what changed.
+
+    Args:
+        folder: Of the conditions.
+        per_builder: Conditions of each chain.
+    """
+    spec, table = read_spec(folder), read_conditions(folder)
+    by_id = {case.case_id: case for case in spec.sources}
+    shown = table.groupby("builder", sort=False).head(per_builder).to_dict("records")
+    rows = [{str(key): value for key, value in row.items()} for row in shown]
+    wide = len(PLANES)
+    figure = Figure(figsize=(4.0 * wide, 2.15 * len(rows)), dpi=100, facecolor="black")
+    axes = figure.subplots(len(rows), 2 * wide, squeeze=False)
+    for place in axes.reshape(-1):
+        place.set_axis_off()
+    for line, row in zip(axes, rows, strict=True):
+        source = by_id[json.loads(row["source_case_ids"])[0]]
+        before, after = _maps(folder, row, source)
+        images = _images(folder, row, source)
+        where = _most_changed(before.array, after.array)
+        line[0].set_title(f"{source.case_id}: source", color="white", fontsize=8, loc="left")
+        line[wide].set_title(
+            f"{row['condition_id']}: {row['builder']}", color="white", fontsize=8, loc="left"
+        )
+        for k, plane in enumerate(PLANES):
+            draw_slice(line[k], images[0], before.array, spec.scheme, plane, where[plane])
+            draw_slice(line[wide + k], images[1], after.array, spec.scheme, plane, where[plane])
+    figure.subplots_adjust(left=0.01, right=0.99, bottom=0.01, top=0.95, wspace=0.04, hspace=0.12)
+    stream = BytesIO()
+    figure.savefig(stream, format="png", facecolor="black", metadata={"Software": None})
+    path = folder / "gallery.png"
+    write_bytes(path, stream.getvalue())
+    return path
+
+
+def _maps(folder: Path, row: Mapping[str, Any], source: Case) -> tuple[Volume, Volume]:
+    """Return the label maps of source and condition."""
+    assert source.label is not None  # every source has one
+    return read_label_map(source.label, case_id=source.case_id), label_map_in(
+        map_bytes(folder, row)
+    )
+
+
+def _images(folder: Path, row: Mapping[str, Any], source: Case) -> tuple[Volume, Volume]:
+    """Return what the outlines lie on: the image of the source, and the condition's own if any."""
+    image = read_image(source.image, case_id=source.case_id)
+    for channel in json.loads(row["channels"]):
+        path = folder / channel / f"{row['condition_id']}.nii.gz"
+        if not channel.endswith(("_known", "-lesion")) and path.exists():
+            return image, read_image(path, case_id=row["condition_id"])
+    return image, image
+
+
+def _most_changed(before: NDArray[np.uint16], after: NDArray[np.uint16]) -> Sequence[int]:
+    """Return for each plane the slice in which most voxels differ."""
+    changed = before != after
+    if not changed.any():
+        changed = after > 0
+    counts = [changed.sum(axis=tuple(k for k in range(3) if k != plane)) for plane in range(3)]
+    return [int(np.argmax(count)) for count in counts]
