@@ -14,9 +14,11 @@ networks are one-hot [B, K, X, Y, Z]; latents [B, L, x, y, z]; scalars [B, S].
 
 from collections.abc import Sequence
 
-__all__ = ["Shape3", "as_shape3", "latent_shape"]
+__all__ = ["Box", "Shape3", "as_shape3", "latent_shape", "padded_box"]
 
 Shape3 = tuple[int, int, int]
+Box = tuple[slice, slice, slice]
+"""Part of a grid, one slice per axis."""
 
 
 def as_shape3(sizes: Sequence[int]) -> Shape3:
@@ -46,3 +48,17 @@ def latent_shape(grid_shape: Shape3, factor: int) -> Shape3:
     if any(size % factor for size in grid_shape):
         raise ValueError(f"grid {grid_shape} is no multiple of the latent factor {factor}")
     return as_shape3([size // factor for size in grid_shape])
+
+
+def padded_box(box: Sequence[slice], shape: Sequence[int], *, by: int) -> Box:
+    """Return a box grown by so many voxels on each side, cut at the border of the grid.
+
+    Examples:
+        >>> padded_box((slice(1, 3),) * 3, (4, 4, 4), by=2)[0]
+        slice(0, 4, None)
+    """
+    first, second, third = (
+        slice(max(0, part.start - by), min(size, part.stop + by))
+        for part, size in zip(box, shape, strict=True)
+    )
+    return first, second, third
