@@ -3,8 +3,8 @@
 python benchmarks/conditions.py [--atlas FOLDER] [--n 1000]
 
 On a made-up head of 160x224x160 voxels of 1 mm: deformations of its label map per second, beside
-TorchIO's RandomElasticDeformation and MONAI's Rand3DElastic at the same amplitude, in turns; lesions
-mixed from an atlas, per second on one core (a made-up atlas unless a folder is given); and n
+TorchIO's RandomElasticDeformation and MONAI's Rand3DElastic at the same amplitude, in turns;
+lesions mixed from an atlas (a made-up one unless a folder is given), per second on one core; and n
 conditions on a head of half that size, with two worker processes beside one. JSON comes last.
 """
 

@@ -78,12 +78,18 @@ def _maps(folder: Path, row: Mapping[str, Any], source: Case) -> tuple[Volume, V
 
 def _images(folder: Path, row: Mapping[str, Any], source: Case) -> tuple[Volume, Volume]:
     """Return what the outlines lie on: the image of the source, and the condition's own if any."""
-    image = read_image(source.image, case_id=source.case_id)
+    image = _in_range(read_image(source.image, case_id=source.case_id))
     for channel in json.loads(row["channels"]):
         path = folder / channel / f"{row['condition_id']}.nii.gz"
         if not channel.endswith(("_known", "-lesion")) and path.exists():
-            return image, read_image(path, case_id=row["condition_id"])
+            return image, _in_range(read_image(path, case_id=row["condition_id"]))
     return image, image
+
+
+def _in_range(image: Volume) -> Volume:
+    """Return an image with its brightest voxels at 1, as pictures expect it."""
+    bright = max(float(np.percentile(image.array, 99.9)), 1e-6)
+    return Volume((image.array / bright).astype(np.float32), image.affine)
 
 
 def _most_changed(before: NDArray[np.uint16], after: NDArray[np.uint16]) -> Sequence[int]:

@@ -52,17 +52,26 @@ def autoencoder_loss(
 
 
 def control_loss(
-    prediction: Tensor, epsilon: Tensor, *, gamma: Tensor, beta: Tensor, l1_weight: float
+    prediction: Tensor,
+    epsilon: Tensor,
+    *,
+    weights: Tensor,
+    gamma: Tensor,
+    beta: Tensor,
+    l1_weight: float,
 ) -> tuple[Tensor, dict[str, float]]:
     """Return MSE(epsilon', epsilon) + l1_weight * mean(|gamma| + |beta|), and the parts.
 
     Args:
         prediction: epsilon', [B, L, x, y, z].
         epsilon: The noise that was added, likewise.
+        weights: Of each element's error, [B, 1, x, y, z]; all 1 is the MSE itself.
         gamma: Scale, likewise.
         beta: Shift, likewise.
         l1_weight: lambda; the penalty is a mean over all elements, whatever their number.
     """
-    mse = functional.mse_loss(prediction, epsilon)
+    errors = (prediction - epsilon) ** 2
+    mse = (weights * errors).mean()
     penalty = (gamma.abs() + beta.abs()).mean()
-    return mse + l1_weight * penalty, {"mse": mse.item(), "penalty": penalty.item()}
+    parts = {"mse": errors.mean().item(), "weighted": mse.item(), "penalty": penalty.item()}
+    return mse + l1_weight * penalty, parts

@@ -1,0 +1,118 @@
+"""Write the pictures of docs/conditions.md: each builder on real label maps.
+
+VCMAUG_DATA=FOLDER python docs/make_conditions.py
+
+Reads ixi_t1w_2mm (hosts), ms_lesions_lit and soop_lesion_masks (atlases) in that folder.
+"""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from vcmaug.compute import resolve_compute
+from vcmaug.conditions.build import build_conditions
+from vcmaug.conditions.chain import ConditionSettings
+from vcmaug.data.cases import Case
+from vcmaug.data.labels import LabelScheme
+from vcmaug.report.conditions import write_gallery
+
+DATA = Path(os.environ["VCMAUG_DATA"])
+OUT = Path(__file__).parent / "conditions"
+SCHEME = LabelScheme.from_mapping(
+    {
+        "csf": 1,
+        "grey_matter": 2,
+        "white_matter": 3,
+        "ventricles": 4,
+        "deep_grey": 5,
+        "hippocampus": 6,
+        "cerebellum": 7,
+        "brainstem": 8,
+        "lesion": 9,
+    }
+)
+TISSUE = ["white_matter", "grey_matter", "deep_grey"]
+MS = {
+    "source": DATA / "ms_lesions_lit" / "masks",
+    "template": DATA / "ms_lesions_lit" / "images" / "patient07_t1.nii.gz",
+    "smallest_mm3": 40,
+}
+STROKE = {"source": DATA / "soop_lesion_masks" / "masks", "smallest_mm3": 2000}
+PICTURES: dict[str, list[dict[str, Any]]] = {
+    "perturb": [{"builder": "perturb", "min_displacement_mm": 4, "max_displacement_mm": 6}],
+    "resize": [
+        {
+            "builder": "perturb",
+            "max_displacement_mm": 0,
+            "resize": {"ventricles": {"change": 0.8, "side": "left"}},
+        }
+    ],
+    "shape_model": [
+        {"builder": "shape_model", "structures": ["ventricles", "deep_grey", "hippocampus"]}
+    ],
+    "lesions_registered": [
+        {
+            "builder": "lesions",
+            "atlas": MS,
+            "placement": "registered",
+            "inside": TISSUE[:1],
+            "off": ["ventricles"],
+            "least_inside": 0.5,
+        }
+    ],
+    "lesions_sampled": [
+        {
+            "builder": "lesions",
+            "atlas": STROKE,
+            "count": [1, 1],
+            "inside": TISSUE,
+            "mass_effect": 0.3,
+        }
+    ],
+    "partial": [
+        {"builder": "perturb", "max_displacement_mm": 3},
+        {
+            "builder": "modalities",
+            "channels": ["label_map", "image"],
+            "partial": {"image": {"remove": ["ventricles", "deep_grey", "hippocampus"]}},
+        },
+    ],
+    "lowres": [{"builder": "lowres", "spacing_mm": 8, "axis": "z", "back": "nearest"}],
+}
+
+
+def cases() -> list[Case]:
+    """Return the first twelve subjects."""
+    folder = DATA / "ixi_t1w_2mm"
+    maps = sorted((folder / "tissue8").glob("*.nii.gz"))[:12]
+    found = []
+    for path in maps:
+        subject = path.name.split("_")[0].removesuffix(".nii.gz")
+        image = next((folder / "t1").glob(f"{subject}*"))
+        found.append(Case(subject, subject, image, path))
+    return found
+
+
+def main() -> None:
+    """Build and draw."""
+    OUT.mkdir(exist_ok=True)
+    for name, steps in PICTURES.items():
+        with tempfile.TemporaryDirectory() as folder:
+            build_conditions(
+                ConditionSettings(chains=[{"steps": steps}]),
+                cases() if name == "shape_model" else cases()[:2],
+                folder=Path(folder),
+                scheme=SCHEME,
+                n=2,
+                seed=1,
+                folds={},
+                compute=resolve_compute(gpus=None, workers=0, scheduler=None),
+            )
+            shutil.copyfile(write_gallery(Path(folder)), OUT / f"{name}.png")
+            print(f"{name}: done", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,87 @@
+"""The objective of a control: how far its prediction is from the noise, and where that counts.
+
+What it is: one batch of pairs, the frozen prediction, the modulated one, and the weighted error.
+In the flow: called by the training loop at every update of a control.
+Sources: Ahn et al. 2025, WACV, arXiv 2410.21826; Hang et al. 2023, arXiv 2303.09556 (weights by the
+signal-to-noise ratio, cut at both ends).
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from vcmaug.control.vcm import modulate
+from vcmaug.data.labels import LabelScheme
+from vcmaug.ldm.denoiser import Context
+from vcmaug.ldm.prior import Prior
+from vcmaug.seeding import torch_generator
+from vcmaug.training.batches import draw_batch, one_hot_batch
+from vcmaug.training.control_settings import ControlTraining
+from vcmaug.training.loop import Objective
+from vcmaug.training.losses import control_loss
+from vcmaug.training.pairs import Pairs
+
+__all__ = ["control_objective", "near_weights", "timestep_weights"]
+
+_LEAST_WEIGHT, _MOST_WEIGHT = 0.1, 5.0
+
+
+def timestep_weights(alphas_cumprod: Tensor, weighting: str) -> Tensor:
+    """Return the weight of each timestep [T], 1 on average.
+
+    An error in z_0 is one in epsilon times sqrt(1 / SNR), SNR = alpha_bar / (1 - alpha_bar). The
+    weight 1 / SNR is cut at both ends, as Hang et al. 2023, arXiv 2303.09556, cut theirs.
+    """
+    if weighting == "epsilon":
+        return torch.ones(len(alphas_cumprod))
+    weights = ((1.0 - alphas_cumprod) / alphas_cumprod).clamp(_LEAST_WEIGHT, _MOST_WEIGHT)
+    return (weights / weights.mean()).float()
+
+
+def near_weights(one_hot: Tensor, cells: Sequence[int], weight: float) -> Tensor:
+    """Return the weight of each latent cell [B, 1, x, y, z], 1 on average."""
+    inside = one_hot.amax(dim=1, keepdim=True)  # [B, 1, X, Y, Z]
+    cell = functional.adaptive_max_pool3d(inside, list(cells))
+    near = 1.0 + weight * functional.max_pool3d(cell, 3, stride=1, padding=1)
+    return near / near.mean()
+
+
+def control_objective(
+    pairs: Pairs, *, prior: Prior, scheme: LabelScheme, settings: ControlTraining, seed: int
+) -> Objective:
+    """Return the loss of one step: MSE of epsilon' plus the penalty."""
+    last = round(settings.timesteps * prior.schedule.num_timesteps)
+    weights = timestep_weights(prior.schedule.alphas_cumprod[:last], settings.weighting)
+
+    def objective(module: nn.Module, step: int) -> tuple[Tensor, dict[str, float]]:
+        device = next(module.parameters()).device
+        maps = draw_batch(
+            len(pairs.index_maps), batch_size=settings.batch_size, seed=seed, step=step
+        )
+        chosen = pairs.image_of[maps]
+        generator = torch_generator(seed, "control", step)
+        z_0 = pairs.z[chosen]  # [B, L, x, y, z]
+        t = torch.randint(last, (len(z_0),), generator=generator)
+        epsilon = torch.randn(z_0.shape, generator=generator)
+        z_t = prior.schedule.add_noise(z_0, epsilon, t).to(device)
+        scalars = None if pairs.scalars is None else pairs.scalars[chosen].to(device)
+        half = settings.precision == "bfloat16"
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=half):
+            frozen = prior.denoiser(z_t, t.to(device), Context(scalars=scalars)).float()
+        one_hot = one_hot_batch(pairs.index_maps[maps], scheme.num_structures).to(device)
+        gamma, beta = module(z_t, frozen, t=t.to(device), one_hot=one_hot)
+        prediction = modulate(frozen, gamma, beta)
+        loss, parts = control_loss(
+            prediction,
+            epsilon.to(device),
+            weights=weights[t].to(device).reshape(-1, 1, 1, 1, 1)
+            * near_weights(one_hot, z_0.shape[2:], settings.near_weight),
+            gamma=gamma,
+            beta=beta,
+            l1_weight=settings.l1_weight,
+        )
+        return loss, parts | {"frozen_mse": functional.mse_loss(frozen, epsilon.to(device)).item()}
+
+    return objective
