@@ -45,6 +45,7 @@ from vcmaug.downstream.data import (
     read_cohort_volumes,
 )
 from vcmaug.downstream.fit import FitSettings, fit, predict
+from vcmaug.downstream.lesion_wise import lesion_wise
 from vcmaug.downstream.scoring import EMPTY_RULE, score_map
 from vcmaug.downstream.segmenter import Segmenter, SegmenterSettings
 from vcmaug.downstream.summary import compared
@@ -75,6 +76,7 @@ class StudySettings(Settings):
     scored_on: Literal["test", "validation"] = Field(
         "test", description="validation: for choices, so that the test stays closed"
     )
+    lesions: tuple[str, ...] = Field((), description="structures that are scored lesion by lesion")
     bootstrap_draws: int = Field(2000, ge=100)
 
 
@@ -337,7 +339,9 @@ def _train_and_score(
         "num_real": len(real.names),
         "num_synthetic": 0 if synthetic is None else len(synthetic.names),
         "cost": asdict(record),
-        "scores": _scores(run, scored_cases, scored, predictions, inputs.scheme),
+        "scores": _scores(
+            run, scored_cases, scored, predictions, inputs.scheme, lesions=settings.lesions
+        ),
     }
     return result, network
 
@@ -348,14 +352,19 @@ def _scores(
     volumes: LabelledVolumes,
     predictions: NDArray[np.uint8],
     scheme: LabelScheme,
+    *,
+    lesions: Sequence[str],
 ) -> list[dict[str, Any]]:
     """Return one row per test case and structure."""
     rows = []
     for case, labels, prediction in zip(cases, volumes.labels, predictions, strict=True):
         scores = score_map(prediction, labels.numpy(), scheme=scheme, spacing_mm=volumes.spacing_mm)
-        for score in scores:
-            about = {"case_id": case.case_id, "subject_id": case.subject_id}
-            rows.append({**asdict(run), **about, **asdict(score)})
+        about = {**asdict(run), "case_id": case.case_id, "subject_id": case.subject_id}
+        for channel, score in enumerate(scores, start=1):
+            row = about | asdict(score)
+            if score.structure in lesions:
+                row |= lesion_wise(prediction == channel, labels.numpy() == channel)
+            rows.append(row)
     return rows
 
 

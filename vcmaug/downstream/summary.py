@@ -20,6 +20,7 @@ from vcmaug.seeding import numpy_generator
 __all__ = ["compared"]
 
 METRICS = ("dice", "hd95_mm")
+_LESION_WISE = ("lesion_f1", "lesion_sensitivity", "lesion_precision")  # where lesions are scored
 _BASELINES = ("real", "self-training")
 """Arms against which the others are held: labels alone, and the rival without a generator."""
 
@@ -38,7 +39,7 @@ def compared(
     """
     found: dict[str, list[dict[str, Any]]] = {"means": [], "differences": [], "gap_closed": []}
     ceiling = scores[scores["arm"] == CEILING]
-    for metric in METRICS:
+    for metric in (*METRICS, *(name for name in _LESION_WISE if name in scores)):
         for n in num_labelled:
             at_n = scores[(scores["num_labelled"] == n) & (scores["arm"] != CEILING)]
             tables = _tables(at_n, metric)
