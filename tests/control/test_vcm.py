@@ -34,8 +34,10 @@ def _ask(prior: Prior, control: VCM, seed: int = 0) -> tuple[torch.Tensor, torch
     return z_t, torch.tensor([700, 700]), context
 
 
-def test_a_new_control_returns_the_frozen_prediction_exactly(prior: Prior) -> None:
-    network = build_network(SETTINGS, spec=prior.spec, num_structures=2)
+@pytest.mark.parametrize("layout", [False, True])
+def test_a_new_control_returns_the_frozen_prediction_exactly(prior: Prior, layout: bool) -> None:
+    settings = SETTINGS.model_copy(update={"layout": layout})
+    network = build_network(settings, spec=prior.spec, num_structures=2)
     control = VCM(network, {"num_timesteps": 1000})
     z_t, t, context = _ask(prior, control)
     steered = control.steer(prior.denoiser)
@@ -50,7 +52,7 @@ def test_a_new_control_learns_from_its_first_update(prior: Prior) -> None:
     optimiser = torch.optim.SGD(network.parameters(), lr=0.1)
     for _ in range(5):  # the heads move first, then layer by layer what is below them
         optimiser.zero_grad()
-        gamma, beta = network(z_t, z_t, t=torch.tensor([5]), one_hot=one_hot_map)
+        gamma, beta, _ = network(z_t, z_t, t=torch.tensor([5]), one_hot=one_hot_map)
         ((modulate(z_t, gamma, beta) - 1.0) ** 2).mean().backward()
         optimiser.step()
     moved = [p.grad is not None and float(p.grad.abs().max()) > 0 for p in network.parameters()]

@@ -17,8 +17,8 @@ from vcmaug.ldm.prior import load_prior, weights_of
 from vcmaug.ldm.spec import AutoencoderSettings, DiffusionSettings, PriorSpec
 from vcmaug.ldm.weights import hash_of_weights
 from vcmaug.training.autoencoder import AutoencoderTraining
-from vcmaug.training.control import pretrain_control, train_control
-from vcmaug.training.control_settings import ControlTraining, PretrainingSettings
+from vcmaug.training.control import train_control
+from vcmaug.training.control_settings import ControlTraining
 from vcmaug.training.prior import DiffusionTraining, PriorTraining, train_prior
 
 SPEC = PriorSpec(
@@ -129,6 +129,26 @@ def test_training_a_control_leaves_the_prior_as_it_was(
     )
 
 
+def test_a_layout_is_learnt_beside_the_control(
+    cases: tuple[Case, ...], prior_folder: Path, tmp_path: Path
+) -> None:
+    train_control(
+        cases,
+        prior=load_prior(prior_folder),
+        scheme=SCHEME,
+        network=NETWORK.model_copy(update={"layout": True}),
+        settings=ControlTraining(
+            updates=60, batch_size=4, deformed_copies=1, weighting="image", near_weight=5
+        ),
+        seed=0,
+        folder=tmp_path,
+        forbidden=(),
+        about={},
+    )
+    log = load_control(tmp_path, prior=load_prior(prior_folder)).card["log"]
+    assert log[-1]["layout"] < 0.9 * log[0]["layout"]
+
+
 def test_training_a_control_is_reproducible(
     cases: tuple[Case, ...], prior_folder: Path, tmp_path: Path
 ) -> None:
@@ -155,41 +175,6 @@ def test_a_control_started_from_another_has_seen_its_subjects_too(
     assert card["subjects"] == ["s0", "s2", "s3"]
     assert card["labelled_subjects"] == ["s0"]
     assert card["started_from"] == "first"
-
-
-def _pretrain(
-    cases: tuple[Case, ...], prior_folder: Path, folder: Path, forbidden: tuple[str, ...] = ()
-) -> None:
-    settings = PretrainingSettings(
-        updates=3, batch_size=4, deformed_copies=1, weighting="image", near_weight=5
-    )
-    pretrain_control(
-        cases,
-        prior=load_prior(prior_folder),
-        scheme=SCHEME,
-        network=NETWORK,
-        settings=settings,
-        seed=0,
-        folder=folder,
-        forbidden=forbidden,
-        about={},
-    )
-
-
-def test_pretraining_reads_images_and_no_label(
-    cases: tuple[Case, ...], prior_folder: Path, tmp_path: Path
-) -> None:
-    bare = tuple(Case(case.case_id, case.subject_id, case.image, row=case.row) for case in cases)
-    _pretrain(bare, prior_folder, tmp_path / "first")
-    card = load_control(tmp_path / "first", prior=load_prior(prior_folder)).card
-    assert (card["subjects"], card["labelled_subjects"]) == ([], [])
-    assert card["image_subjects"] == ["s0", "s1", "s2", "s3"]
-    _train(cases[:1], prior_folder, tmp_path / "second", updates=2, start_from=tmp_path / "first")
-    card = load_control(tmp_path / "second", prior=load_prior(prior_folder)).card
-    assert card["subjects"] == ["s0"]
-    assert card["image_subjects"] == ["s0", "s1", "s2", "s3"]
-    with pytest.raises(LeakError, match="subject s3 belongs to test"):
-        _pretrain(bare, prior_folder, tmp_path / "third", forbidden=("s3",))
 
 
 def test_images_off_the_grid_are_refused(cases: tuple[Case, ...], tmp_path: Path) -> None:

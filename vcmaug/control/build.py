@@ -36,7 +36,8 @@ def build_network(settings: VCMSettings, *, spec: PriorSpec, num_structures: int
     return VCMNetwork(
         settings,
         num_structures=num_structures,
-        latent_channels=spec.autoencoder.latent_channels,
+        latent_shape=spec.latent_shape,
+        schedule=spec.schedule,
     )
 
 

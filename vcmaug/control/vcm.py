@@ -24,7 +24,9 @@ from torch import Tensor, nn
 
 from vcmaug.config import Settings
 from vcmaug.control.encoder import ConditionEncoder
+from vcmaug.control.layout import Layout
 from vcmaug.ldm.denoiser import Context, Denoiser
+from vcmaug.ldm.schedule import ScheduleSettings
 
 __all__ = ["VCM", "SteeredDenoiser", "VCMNetwork", "VCMSettings", "modulate"]
 
@@ -41,6 +43,9 @@ class VCMSettings(Settings):
     num_head_channels: int = Field(32, ge=1)
     hidden_channels: int = Field(64, ge=1, description="features shared by the two heads")
     norm_num_groups: int = Field(16, ge=1)
+    layout: bool = Field(
+        False, description="predict latents from the map alone, and learn where to follow them"
+    )
 
     @property
     def latent_factor(self) -> int:
@@ -59,11 +64,29 @@ class VCMNetwork(nn.Module):
     Args:
         settings: Shapes of the networks.
         num_structures: K, channels of the condition.
-        latent_channels: L.
+        latent_shape: [L, x, y, z].
+        schedule: Of the prior.
     """
 
-    def __init__(self, settings: VCMSettings, *, num_structures: int, latent_channels: int) -> None:
+    def __init__(
+        self,
+        settings: VCMSettings,
+        *,
+        num_structures: int,
+        latent_shape: tuple[int, ...],
+        schedule: ScheduleSettings,
+    ) -> None:
         super().__init__()
+        latent_channels = latent_shape[0]
+        self.num_features = settings.encoder_channels[-1]
+        self.layout = None
+        if settings.layout:
+            self.layout = Layout(
+                in_channels=self.num_features,
+                latent_shape=latent_shape,
+                hidden_channels=settings.hidden_channels,
+                schedule=schedule,
+            )
         self.encoder = ConditionEncoder(
             num_structures=num_structures,
             stem_factor=settings.stem_factor,
@@ -73,7 +96,7 @@ class VCMNetwork(nn.Module):
         )
         self.unet = DiffusionModelUNet(
             spatial_dims=3,
-            in_channels=2 * latent_channels + settings.encoder_channels[-1],
+            in_channels=(3 if settings.layout else 2) * latent_channels + self.num_features,
             out_channels=settings.hidden_channels,
             num_res_blocks=settings.num_res_blocks,
             channels=settings.channels,
@@ -89,12 +112,23 @@ class VCMNetwork(nn.Module):
         self.shared = nn.Sequential(nn.Conv3d(hidden, hidden, 3, padding=1), nn.SiLU())
         self.gamma_head = _zero(nn.Conv3d(hidden, latent_channels, 3, padding=1))
         self.beta_head = _zero(nn.Conv3d(hidden, latent_channels, 3, padding=1))
+        if settings.layout:
+            self.follow_head = _zero(nn.Conv3d(hidden, latent_channels, 3, padding=1))
 
     def forward(
         self, z_t: Tensor, epsilon: Tensor, *, t: Tensor, one_hot: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Return gamma_t and beta_t for label maps [B, K, X, Y, Z]; see `modulation`."""
-        return self.modulation(z_t, epsilon, t=t, encoded=self.encoder(one_hot))
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return gamma_t, beta_t and the expected latents for label maps [B, K, X, Y, Z]."""
+        encoded = self.encode(one_hot)
+        gamma, beta = self.modulation(z_t, epsilon, t=t, encoded=encoded)
+        return gamma, beta, encoded[:, self.num_features :] if self.layout else None
+
+    def encode(self, one_hot: Tensor) -> Tensor:
+        """Return features [B, channels, x, y, z] of label maps, expected latents behind them."""
+        features: Tensor = self.encoder(one_hot)
+        if self.layout is None:
+            return features
+        return torch.cat([features, self.layout(features)], dim=1)
 
     def modulation(
         self, z_t: Tensor, epsilon: Tensor, *, t: Tensor, encoded: Tensor
@@ -105,11 +139,18 @@ class VCMNetwork(nn.Module):
             z_t: Noisy latents [B, L, x, y, z].
             epsilon: The frozen prediction for them, likewise.
             t: Timesteps, long [B].
-            encoded: The encoder's features [B, channels, x, y, z].
+            encoded: From `encode`.
         """
-        features = self.unet(torch.cat([z_t, epsilon, encoded], dim=1), t)  # [B, hidden, x, y, z]
+        if self.layout is None:
+            features = self.unet(torch.cat([z_t, epsilon, encoded], dim=1), t)
+            shared = self.shared(features)  # [B, hidden, x, y, z]
+            return self.gamma_head(shared), self.beta_head(shared)
+        own, expected = encoded[:, : self.num_features], encoded[:, self.num_features :]
+        away = self.layout.away(z_t, epsilon, t, expected.detach())  # its own loss trains it
+        features = self.unet(torch.cat([z_t, epsilon, own, away], dim=1), t)
         shared = self.shared(features)
-        return self.gamma_head(shared), self.beta_head(shared)
+        follow = self.follow_head(shared) * self.layout.as_shift(away, t)
+        return self.gamma_head(shared), self.beta_head(shared) + follow
 
 
 def _zero(convolution: nn.Conv3d) -> nn.Conv3d:
@@ -135,8 +176,7 @@ class VCM:
     @torch.no_grad()
     def encode(self, one_hot: Tensor) -> Tensor:
         """Return features [B, channels, x, y, z] of label maps [B, K, X, Y, Z]."""
-        features: Tensor = self.network.encoder(one_hot)
-        return features
+        return self.network.encode(one_hot)
 
     def steer(
         self,

@@ -196,7 +196,7 @@ def _card(plan: Plan, manifest: pd.DataFrame) -> Mapping[str, Any]:
         "scheme": control["scheme"],
         "grid": prior["spec"]["grid"],
         "subjects": {
-            "prior": sorted({*prior["subjects"], *control.get("image_subjects", ())}),
+            "prior": prior["subjects"],
             "control": control["subjects"],
             "conditions": sorted(sources),
         },

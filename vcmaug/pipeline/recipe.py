@@ -24,7 +24,7 @@ from vcmaug.ldm.spec import PriorSpec
 from vcmaug.quality.realism import RealismSettings
 from vcmaug.rivals.copy_paste import CopyPasteSettings
 from vcmaug.rivals.label_to_image import LabelToImageSettings
-from vcmaug.training.control_settings import ControlTraining, PretrainingSettings
+from vcmaug.training.control_settings import ControlTraining
 from vcmaug.training.prior import PriorTraining
 
 __all__ = ["Recipe", "read_recipe"]
@@ -62,17 +62,7 @@ class ControlRecipe(Settings):
     network: VCMSettings = VCMSettings()
     training: ControlTraining = ControlTraining()
     start_from: str | None = Field(None, description="a control of the zoo, on the same prior")
-    pretraining: PretrainingSettings | None = Field(
-        None, description="on regions of the prior's training images, without labels, once for all"
-    )
     licence: str = ""
-
-    @model_validator(mode="after")
-    def _one_start(self) -> "ControlRecipe":
-        """Refuse two starts."""
-        if self.start_from is not None and self.pretraining is not None:
-            raise ValueError("give either start_from or pretraining")
-        return self
 
 
 class ConditionRecipe(ConditionSettings):

@@ -38,7 +38,7 @@ from vcmaug.pipeline.recipe import POPULATION
 from vcmaug.pipeline.work import Replicate, Work, stage, tree_hash
 from vcmaug.progress import Report, silent
 from vcmaug.quality.run import evaluate_cohort
-from vcmaug.training.control import pretrain_control, train_control
+from vcmaug.training.control import train_control
 from vcmaug.training.prior import train_prior
 from vcmaug.zoo import zoo_folder
 
@@ -135,7 +135,7 @@ def control_stage(work: Work, replicate: Replicate, *, report: Report = silent) 
     prepared, splits, cases = labelled_of(work, replicate)
     pseudo = pool_of(work, replicate, report=report) if replicate.pool else ()
     recipe = work.recipe.control
-    start_from = _start_of(work, report=report)
+    start_from = zoo_folder(recipe.start_from) if recipe.start_from else None
 
     def action() -> None:
         train_control(
@@ -164,43 +164,6 @@ def control_stage(work: Work, replicate: Replicate, *, report: Report = silent) 
     ]
     name = f"control-{replicate.name}"
     return stage(work, name, inputs=inputs, outputs=replicate.control, action=action)
-
-
-def _start_of(work: Work, *, report: Report) -> Path | None:
-    """Return the control that the recipe's controls start from, pretrained here if so asked."""
-    recipe = work.recipe.control
-    if recipe.start_from is not None:
-        return zoo_folder(recipe.start_from)
-    settings = recipe.pretraining
-    if settings is None:
-        return None
-    prepared = read_prepared(work.cases)
-    splits = splits_of(work, prepared)
-    cases = cases_of(prepared.cases, splits.train)
-
-    def action() -> None:
-        pretrain_control(
-            cases,
-            prior=load_prior(work.prior),
-            scheme=prepared.scheme,
-            network=recipe.network,
-            settings=settings,
-            seed=work.recipe.seed,
-            folder=work.pretrained,
-            forbidden=splits.test + splits.validation,
-            about=_about(work, recipe.licence),
-            report=report,
-        )
-
-    inputs = [
-        recipe.model_dump(mode="json", include={"network", "pretraining"}),
-        read_card(work.prior, kind="prior")["weights_sha256"],
-        [sha256_of_file(case.image) for case in cases],
-        len(prepared.scheme.names),
-        work.recipe.seed,
-    ]
-    stage(work, "pretrained", inputs=inputs, outputs=work.pretrained, action=action)
-    return work.pretrained
 
 
 def conditions_stage(

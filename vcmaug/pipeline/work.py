@@ -101,11 +101,6 @@ class Work:
         return self.folder / "prior"
 
     @property
-    def pretrained(self) -> Path:
-        """A control that has seen no label, from which the others start."""
-        return self.folder / "pretrained"
-
-    @property
     def reader(self) -> Path:
         """The independent reader of adherence."""
         return self.folder / "reader"

@@ -1,7 +1,6 @@
 """Training of a control on a frozen prior, from a few labelled cases.
 
-What it is: `train_control`, which leaves a folder that `control.build.load_control` reads, and
-`pretrain_control`, which leaves one to start from and reads no label.
+What it is: `train_control`, which leaves a folder that `control.build.load_control` reads.
 In the flow: the only training that sees label maps; the caller names the cases, never a test one.
 Sources: Ahn et al. 2025, WACV, arXiv 2410.21826.
 
@@ -28,11 +27,11 @@ from vcmaug.progress import Report, silent
 from vcmaug.provenance import machine, versions
 from vcmaug.seeding import torch_generator
 from vcmaug.training.control_objective import control_objective
-from vcmaug.training.control_settings import ControlTraining, PretrainingSettings
+from vcmaug.training.control_settings import ControlTraining
 from vcmaug.training.loop import train
-from vcmaug.training.pairs import Pairs, labelled_pairs, region_pairs
+from vcmaug.training.pairs import labelled_pairs
 
-__all__ = ["pretrain_control", "train_control"]
+__all__ = ["train_control"]
 
 
 def train_control(
@@ -72,102 +71,15 @@ def train_control(
     """
     everybody = [*cases, *pseudo_labelled]
     _refuse(everybody, forbidden)
-    before = {} if start_from is None else read_card(start_from, kind="control")
-    _learn(
-        labelled_pairs(everybody, prior=prior, scheme=scheme, settings=settings, seed=seed),
-        prior=prior,
-        scheme=scheme,
-        network=network,
-        settings=settings,
-        seed=seed,
-        folder=folder,
-        start_from=start_from,
-        about={
-            "subjects": sorted(
-                {case.subject_id for case in everybody} | {*before.get("subjects", ())}
-            ),
-            "image_subjects": before.get("image_subjects", []),
-            "labelled_subjects": sorted({case.subject_id for case in cases}),
-            "pseudo_labelled_subjects": sorted({case.subject_id for case in pseudo_labelled}),
-            "cases": [case.case_id for case in everybody],
-            **about,
-        },
-        report=report,
-    )
-
-
-def pretrain_control(
-    cases: Sequence[Case],
-    *,
-    prior: Prior,
-    scheme: LabelScheme,
-    network: VCMSettings,
-    settings: PretrainingSettings,
-    seed: int,
-    folder: Path,
-    forbidden: Sequence[str],
-    about: Mapping[str, Any],
-    report: Report = silent,
-) -> None:
-    """Train a control to start others from, on regions of images; no label is read.
-
-    Args:
-        cases: Training cases; their images are seen.
-        prior: Frozen.
-        scheme: Of the label maps to come; its number of structures counts.
-        network: Shapes of the control's networks.
-        settings: How to train, and what regions are like.
-        seed: Of everything random.
-        folder: Gets `control.safetensors`, `card.json`, and `.checkpoints/`.
-        forbidden: Subjects of test and validation.
-        about: Written into the card: data, licence, command.
-        report: Told after every update.
-
-    Raises:
-        LeakError: A forbidden subject is among the cases.
-        ModelError: The prior's weights changed.
-    """
-    _refuse(cases, forbidden)
-    _learn(
-        region_pairs(cases, prior=prior, scheme=scheme, settings=settings, seed=seed),
-        prior=prior,
-        scheme=scheme,
-        network=network,
-        settings=settings,
-        seed=seed,
-        folder=folder,
-        start_from=None,
-        about={
-            "subjects": [],
-            "image_subjects": sorted({case.subject_id for case in cases}),
-            "labelled_subjects": [],
-            "pseudo_labelled_subjects": [],
-            "cases": [case.case_id for case in cases],
-            **about,
-        },
-        report=report,
-    )
-
-
-def _learn(
-    pairs: Pairs,
-    *,
-    prior: Prior,
-    scheme: LabelScheme,
-    network: VCMSettings,
-    settings: ControlTraining,
-    seed: int,
-    folder: Path,
-    start_from: Path | None,
-    about: Mapping[str, Any],
-    report: Report,
-) -> None:
-    """Train on pairs and write the control with its card."""
+    seen = {case.subject_id for case in everybody}
     before = hash_of_weights(weights_of(prior.autoencoder, prior.denoiser.unet))
+    pairs = labelled_pairs(everybody, prior=prior, scheme=scheme, settings=settings, seed=seed)
     torch.manual_seed(torch_generator(seed, "control").initial_seed())
     module = build_network(network, spec=prior.spec, num_structures=scheme.num_structures)
+    if module.layout is not None and prior.mean is not None:
+        module.layout.mean.copy_(prior.mean)
     if start_from is not None:
-        _start(module, start_from, prior=prior, scheme=scheme)
+        seen |= _start(module, start_from, prior=prior, scheme=scheme)
     trained = train(
         module,
         control_objective(pairs, prior=prior, scheme=scheme, settings=settings, seed=seed),
@@ -175,7 +87,7 @@ def _learn(
         checkpoint=folder / ".checkpoints" / "control.pt",
         identity={
             "prior": before,
-            "cases": about["cases"],
+            "cases": [case.case_id for case in everybody],
             "network": network.model_dump(mode="json"),
             "settings": settings.model_dump(mode="json"),
             "scheme": scheme.to_json(),
@@ -197,6 +109,9 @@ def _learn(
         scheme=scheme,
         half=settings.half,
         card={
+            "subjects": sorted(seen),
+            "labelled_subjects": sorted({case.subject_id for case in cases}),
+            "pseudo_labelled_subjects": sorted({case.subject_id for case in pseudo_labelled}),
             "started_from": None if start_from is None else start_from.name,
             "training": settings.model_dump(mode="json"),
             "seed": seed,
@@ -219,8 +134,8 @@ def _refuse(cases: Sequence[Case], forbidden: Sequence[str]) -> None:
         )
 
 
-def _start(module: VCMNetwork, folder: Path, *, prior: Prior, scheme: LabelScheme) -> None:
-    """Fill a network from a trained control.
+def _start(module: VCMNetwork, folder: Path, *, prior: Prior, scheme: LabelScheme) -> set[str]:
+    """Fill a network from a trained control; return the subjects that one has seen.
 
     Raises:
         ModelError: It steers another prior or speaks another scheme.
@@ -233,3 +148,4 @@ def _start(module: VCMNetwork, folder: Path, *, prior: Prior, scheme: LabelSchem
         )
     path = folder / "control.safetensors"
     fill_module(module, read_weights(path), source=path)
+    return set(card["subjects"])

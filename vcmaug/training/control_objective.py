@@ -57,10 +57,7 @@ def control_objective(
 
     def objective(module: nn.Module, step: int) -> tuple[Tensor, dict[str, float]]:
         device = next(module.parameters()).device
-        maps = draw_batch(
-            len(pairs.index_maps), batch_size=settings.batch_size, seed=seed, step=step
-        )
-        chosen = pairs.image_of[maps]
+        chosen = draw_batch(len(pairs.z), batch_size=settings.batch_size, seed=seed, step=step)
         generator = torch_generator(seed, "control", step)
         z_0 = pairs.z[chosen]  # [B, L, x, y, z]
         t = torch.randint(last, (len(z_0),), generator=generator)
@@ -70,18 +67,21 @@ def control_objective(
         half = settings.precision == "bfloat16"
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=half):
             frozen = prior.denoiser(z_t, t.to(device), Context(scalars=scalars)).float()
-        one_hot = one_hot_batch(pairs.index_maps[maps], scheme.num_structures).to(device)
-        gamma, beta = module(z_t, frozen, t=t.to(device), one_hot=one_hot)
+        one_hot = one_hot_batch(pairs.index_maps[chosen], scheme.num_structures).to(device)
+        gamma, beta, expected = module(z_t, frozen, t=t.to(device), one_hot=one_hot)
         prediction = modulate(frozen, gamma, beta)
+        near = near_weights(one_hot, z_0.shape[2:], settings.near_weight)
         loss, parts = control_loss(
             prediction,
             epsilon.to(device),
-            weights=weights[t].to(device).reshape(-1, 1, 1, 1, 1)
-            * near_weights(one_hot, z_0.shape[2:], settings.near_weight),
+            weights=weights[t].to(device).reshape(-1, 1, 1, 1, 1) * near,
             gamma=gamma,
             beta=beta,
             l1_weight=settings.l1_weight,
         )
+        if expected is not None:
+            layout = (near * (expected - z_0.to(device)) ** 2).mean()
+            loss, parts = loss + layout, parts | {"layout": layout.item()}
         return loss, parts | {"frozen_mse": functional.mse_loss(frozen, epsilon.to(device)).item()}
 
     return objective

@@ -1,6 +1,6 @@
-"""How a control is trained, and how it is pretrained.
+"""How a control is trained.
 
-What it is: the settings of both.
+What it is: the settings.
 In the flow: part of a recipe; read by the pairs and by the objective.
 Sources: none.
 """
@@ -11,9 +11,8 @@ from pydantic import Field
 
 from vcmaug.training.bent import BendSettings
 from vcmaug.training.loop import TrainingSettings
-from vcmaug.training.regions import RegionSettings
 
-__all__ = ["ControlTraining", "PretrainingSettings"]
+__all__ = ["ControlTraining"]
 
 
 class ControlTraining(TrainingSettings, BendSettings):
@@ -38,9 +37,3 @@ class ControlTraining(TrainingSettings, BendSettings):
         description="added to the weight 1 of latent cells with a structure in or next to",
     )
     half: bool = Field(False, description="store the weights in half precision")
-
-
-class PretrainingSettings(ControlTraining):
-    """How to pretrain a control on images without labels."""
-
-    regions: RegionSettings = RegionSettings()
