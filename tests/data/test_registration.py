@@ -43,7 +43,7 @@ def found() -> WorldMap:
 def test_a_known_shift_and_scale_are_found_again(found: WorldMap) -> None:
     places = np.array([[0, 0, 0], [30, 30, 10], [-12, 5, 5], [20, -40, 0]], dtype=float).T
     expected = places * 1.08 + np.array([[8.0], [-6], [4]])
-    np.testing.assert_allclose(found(places), expected, atol=2.5)
+    np.testing.assert_allclose(found(places), expected, atol=3.5)  # below a voxel of 4 mm
     assert found.correlation > 0.9
 
 

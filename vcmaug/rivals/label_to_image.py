@@ -204,7 +204,7 @@ def _in_slices(
         voxel_mm=voxel_mm,
         spacing_mm=thickness_mm,
         thickness_mm=thickness_mm,
-        profile="gaussian",
+        profile="box",
     )
     slices = np.moveaxis(image, axis, -1) @ weights.T
     places = np.interp(np.arange(image.shape[axis]), centres, np.arange(len(centres)))
