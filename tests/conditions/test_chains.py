@@ -10,11 +10,11 @@ import tiny
 from vcmaug.compute import Compute
 from vcmaug.conditions.build import build_conditions
 from vcmaug.conditions.chain import ConditionSettings, chain_of, faults_of
-from vcmaug.conditions.replay import label_map_in, map_bytes, replay
+from vcmaug.conditions.replay import map_bytes, replay
 from vcmaug.conditions.scalars import ScalarSettings, with_scalars
 from vcmaug.conditions.spec import workshop_in
 from vcmaug.conditions.table import read_conditions
-from vcmaug.data.nifti import read_label_map, write_label_map
+from vcmaug.data.nifti import label_map_in, read_label_map, write_label_map
 from vcmaug.data.scalars import ScalarSpec, asked_value
 from vcmaug.data.volume import Volume
 from vcmaug.errors import ComputeError, DataError, LeakError

@@ -23,7 +23,15 @@ from vcmaug.conditions.resize import (
     side_weights,
 )
 from vcmaug.conditions.thin import thin_structures, with_shares
-from vcmaug.conditions.topology import Parts, counts_of, mended, parts_of, same_topology
+from vcmaug.conditions.topology import (
+    Parts,
+    apart,
+    counts_of,
+    mended,
+    numbered,
+    parts_of,
+    same_topology,
+)
 from vcmaug.config import Settings
 from vcmaug.data.deformation import (
     draw_velocity,
@@ -159,7 +167,13 @@ class Perturb:
         least = least_jacobian(field, volume.shape)
         start = mirrored_if(before, drawn)
         displacement = upsampled(field, volume.shape)
-        bent = warp_label_map(start, displacement)
+        if self.settings.keep_topology:
+            parts, owners = numbered(
+                start, self.scheme.num_structures, least=self.settings.specks / 2
+            )
+            bent = apart(warp_label_map(parts, displacement), owners)
+        else:
+            bent = warp_label_map(start, displacement)
         for channel in thin_structures(start, self.scheme.num_structures):
             bent = with_shares(bent, start, displacement, channel)
         bent = mended(bent, wanted) if self.settings.keep_topology else bent

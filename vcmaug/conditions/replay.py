@@ -5,23 +5,18 @@ In the flow: between a folder of conditions and whoever draws images for them.
 Sources: none.
 """
 
-import gzip
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
-import numpy as np
-
 from vcmaug.conditions.build import files_of
 from vcmaug.conditions.spec import workshop_in
 from vcmaug.conditions.table import read_conditions
-from vcmaug.data.volume import Volume
 from vcmaug.errors import DataError
 from vcmaug.files import sha256_of_bytes
 
-__all__ = ["label_map_in", "map_bytes", "replay"]
+__all__ = ["map_bytes", "replay"]
 
 
 def _made(folder: Path, condition_id: str) -> dict[str, bytes]:
@@ -51,14 +46,6 @@ def map_bytes(folder: Path, row: Mapping[str, Any]) -> bytes:
     if sha256_of_bytes(content) != row["sha256"]:
         raise DataError(f"{path}: {found}. Run `vcmaug build-conditions` again.")
     return content
-
-
-def label_map_in(content: bytes) -> Volume:
-    """Return the label map in the bytes of its file."""
-    image = nib.Nifti1Image.from_bytes(gzip.decompress(content))
-    return Volume(
-        np.asarray(image.dataobj).astype(np.uint16), np.asarray(image.affine, dtype=float)
-    )
 
 
 def replay(folder: Path, condition_id: str) -> list[str]:

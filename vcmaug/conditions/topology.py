@@ -19,8 +19,19 @@ from scipy import ndimage
 
 from vcmaug.shapes import padded_box
 
-__all__ = ["Parts", "counts_of", "mended", "nearest_others", "parts_of", "same_topology"]
+__all__ = [
+    "Parts",
+    "apart",
+    "counts_of",
+    "mended",
+    "nearest_others",
+    "numbered",
+    "parts_of",
+    "same_topology",
+]
 
+_MOST_NUMBERS = 256  # of structures and their large parts
+_FILLED_FROM = 4  # voxels around a part from which a gap takes its label
 _NEIGHBOURS = ndimage.generate_binary_structure(3, 3)
 
 
@@ -86,6 +97,53 @@ def same_topology(before: Sequence[Parts], after: Sequence[Parts], *, specks: fl
             if not least <= int((second >= limit).sum()) <= most:
                 return False
     return True
+
+
+def numbered(
+    indices: NDArray[np.uint8], num_structures: int, *, least: float
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Return a map whose large parts have numbers of their own, and the structure of each number.
+
+    The largest part of a structure keeps its channel number, and so do specks.
+
+    Args:
+        indices: Channel numbers from 1, 0 for the background, [X, Y, Z].
+        num_structures: K.
+        least: Share of a structure from which a part is large.
+    """
+    result, owners = indices.copy(), list(range(num_structures + 1))
+    for k, box in enumerate(ndimage.find_objects(indices, max_label=num_structures), start=1):
+        if box is None:
+            continue
+        labels, _ = ndimage.label(indices[box] == k, _NEIGHBOURS)
+        sizes = np.bincount(labels.ravel())
+        sizes[0] = 0
+        large = np.flatnonzero(sizes >= max(1.0, least * sizes.sum()))
+        for part in sorted(large, key=lambda part: -int(sizes[part]))[1 : _MOST_NUMBERS // 8]:
+            if len(owners) < _MOST_NUMBERS:
+                result[box][labels == part] = len(owners)
+                owners.append(k)
+    return result, np.array(owners, dtype=np.uint8)
+
+
+def apart(numbers: NDArray[np.uint8], owners: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return channel numbers of a map as `numbered` made it, once its parts were moved.
+
+    Where two parts of one structure have come to touch, the voxels of the larger one that touch
+    take the nearest other structure.
+    """
+    indices: NDArray[np.uint8] = owners[numbers]
+    for number in range(len(set(owners.tolist())), len(owners)):
+        box = ndimage.find_objects((numbers == number).astype(np.uint8))
+        if not box:
+            continue
+        near = padded_box(box[0], numbers.shape, by=_FILLED_FROM)
+        around = ndimage.binary_dilation(numbers[near] == number, _NEIGHBOURS)
+        own = indices[near] == owners[number]
+        touching = around & own & (numbers[near] < number)
+        if touching.any() and not own.all():
+            indices[near][touching] = nearest_others(indices[near], own)[touching]
+    return indices
 
 
 def mended(

@@ -22,6 +22,7 @@ from vcmaug.files import sha256_of_bytes, write_bytes
 __all__ = [
     "image_bytes",
     "label_map_bytes",
+    "label_map_in",
     "read_image",
     "read_label_map",
     "write_image",
@@ -134,6 +135,14 @@ def label_map_bytes(volume: Volume) -> bytes:
     small = volume.array.max(initial=0) <= 255
     stored = volume.array.astype(np.uint8 if small else np.uint16)
     return _encoded(stored, affine=volume.affine, slope=1.0)
+
+
+def label_map_in(content: bytes) -> Volume:
+    """Return the label map in the bytes of its file."""
+    image = nib.Nifti1Image.from_bytes(gzip.decompress(content))
+    return Volume(
+        np.asarray(image.dataobj).astype(np.uint16), np.asarray(image.affine, dtype=float)
+    )
 
 
 def _write(path: Path, content: bytes) -> str:

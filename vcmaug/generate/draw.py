@@ -16,11 +16,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vcmaug.conditions.replay import label_map_in, map_bytes
+from vcmaug.conditions.replay import map_bytes
 from vcmaug.conditions.table import read_conditions
 from vcmaug.control.base import Control
 from vcmaug.control.build import load_control
 from vcmaug.data.labels import LabelScheme, one_hot
+from vcmaug.data.nifti import label_map_in
 from vcmaug.data.scalars import asked_value
 from vcmaug.data.volume import Volume
 from vcmaug.errors import CohortError, DataError, list_faults

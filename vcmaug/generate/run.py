@@ -15,9 +15,10 @@ import pandas as pd
 from vcmaug.cohort.layout import CohortLayout
 from vcmaug.cohort.manifest import merge_parts
 from vcmaug.compute import Compute, run_all
-from vcmaug.conditions.replay import label_map_in, map_bytes
+from vcmaug.conditions.replay import map_bytes
 from vcmaug.conditions.spec import read_spec
 from vcmaug.conditions.table import read_conditions
+from vcmaug.data.nifti import label_map_in
 from vcmaug.errors import CohortError, ModelError, list_faults
 from vcmaug.files import locked, sha256_of_file, write_json
 from vcmaug.generate.plan import (

@@ -15,11 +15,11 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from vcmaug.conditions.replay import label_map_in, map_bytes
+from vcmaug.conditions.replay import map_bytes
 from vcmaug.conditions.spec import read_spec
 from vcmaug.conditions.table import read_conditions
 from vcmaug.data.cases import Case
-from vcmaug.data.nifti import read_image, read_label_map
+from vcmaug.data.nifti import label_map_in, read_image, read_label_map
 from vcmaug.data.volume import Volume
 from vcmaug.files import write_bytes
 from vcmaug.report.figures import PLANES, draw_slice

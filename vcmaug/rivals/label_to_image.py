@@ -25,13 +25,13 @@ from vcmaug.cohort.layout import CohortLayout
 from vcmaug.cohort.manifest import ManifestRow, write_plain_cohort
 from vcmaug.conditions.lowres import slice_weights
 from vcmaug.conditions.perturb import displacement_of, mirrored_if
-from vcmaug.conditions.replay import label_map_in, map_bytes
+from vcmaug.conditions.replay import map_bytes
 from vcmaug.conditions.table import read_conditions
 from vcmaug.config import Settings
 from vcmaug.data.cases import Case
 from vcmaug.data.deformation import warp_label_map
 from vcmaug.data.labels import LabelScheme, index_map
-from vcmaug.data.nifti import read_image
+from vcmaug.data.nifti import label_map_in, read_image
 from vcmaug.data.volume import Volume
 from vcmaug.errors import CohortError
 from vcmaug.files import locked
@@ -145,12 +145,12 @@ def _background(
     """Return classes of the source's grey values, from 0, bent as its map was if that can be."""
     image = read_image(source.image, case_id=source.case_id).array
     edges = np.quantile(image, np.linspace(0, 1, num_classes + 1)[1:-1])
-    classes = np.digitize(image, edges)
+    classes: NDArray[np.int64] = np.digitize(image, edges)
     if is_warped(asked["steps"]):
         parameters = json.loads(asked["steps"])[0]["parameters"]
         displacement = displacement_of(parameters, label_map)
         classes = warp_label_map(mirrored_if(classes, parameters), displacement)
-    return classes.astype(np.int64)
+    return classes.astype(np.int64, copy=False)
 
 
 def image_of_labels(

@@ -16,12 +16,12 @@ import pandas as pd
 from vcmaug.cohort.layout import CohortLayout
 from vcmaug.cohort.manifest import ManifestRow, write_plain_cohort
 from vcmaug.conditions.perturb import displacement_of, mirrored_if
-from vcmaug.conditions.replay import label_map_in, map_bytes
+from vcmaug.conditions.replay import map_bytes
 from vcmaug.conditions.table import read_conditions
 from vcmaug.data.cases import Case
 from vcmaug.data.deformation import warp_image
 from vcmaug.data.labels import LabelScheme
-from vcmaug.data.nifti import read_image
+from vcmaug.data.nifti import label_map_in, read_image
 from vcmaug.data.volume import Volume
 from vcmaug.errors import CohortError
 from vcmaug.files import locked
