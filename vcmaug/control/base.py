@@ -27,6 +27,13 @@ class Control(Protocol):
         """Return the encoded condition, once per sample, of label maps [B, K, X, Y, Z]."""
         ...
 
+    def expected(self, encoded: Tensor) -> Tensor | None:
+        """Return the latents [B, L, x, y, z] that a condition alone lets one expect.
+
+        A draw that starts below the top of the schedule starts there; None: at the prior's mean.
+        """
+        ...
+
     def steer(
         self,
         denoiser: Denoiser,

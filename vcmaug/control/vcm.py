@@ -121,7 +121,7 @@ class VCMNetwork(nn.Module):
         """Return gamma_t, beta_t and the expected latents for label maps [B, K, X, Y, Z]."""
         encoded = self.encode(one_hot)
         gamma, beta = self.modulation(z_t, epsilon, t=t, encoded=encoded)
-        return gamma, beta, encoded[:, self.num_features :] if self.layout else None
+        return gamma, beta, self.expected(encoded)
 
     def encode(self, one_hot: Tensor) -> Tensor:
         """Return features [B, channels, x, y, z] of label maps, expected latents behind them."""
@@ -129,6 +129,10 @@ class VCMNetwork(nn.Module):
         if self.layout is None:
             return features
         return torch.cat([features, self.layout(features)], dim=1)
+
+    def expected(self, encoded: Tensor) -> Tensor | None:
+        """Return the expected latents [B, L, x, y, z] of what `encode` gave, or None."""
+        return encoded[:, self.num_features :] if self.layout else None
 
     def modulation(
         self, z_t: Tensor, epsilon: Tensor, *, t: Tensor, encoded: Tensor
@@ -177,6 +181,10 @@ class VCM:
     def encode(self, one_hot: Tensor) -> Tensor:
         """Return features [B, channels, x, y, z] of label maps [B, K, X, Y, Z]."""
         return self.network.encode(one_hot)
+
+    def expected(self, encoded: Tensor) -> Tensor | None:
+        """Return the layout's latents [B, L, x, y, z], or None without a layout."""
+        return self.network.expected(encoded)
 
     def steer(
         self,

@@ -172,11 +172,24 @@ def draw_images(
         schedule=prior.schedule,
         timesteps=plan.timesteps,
         name=plan.settings.sampler.name,
-        mean=prior.mean,
+        mean=_start(model, context.encoded, strength=plan.settings.strength),
     )
     decoded = prior.decode(z_0, _texture_noise(asked, plan=plan, prior=prior, device=device))
     images: NDArray[np.float32] = decoded[:, 0].float().cpu().numpy()  # [B, X, Y, Z]
     return images
+
+
+def _start(model: Model, encoded: Tensor | None, *, strength: float) -> Tensor | None:
+    """Return the latents where draws start, or None for noise.
+
+    Those that the condition lets one expect, if the control knows them; at strength 0 the prior's
+    mean, so that the control has no part in the draw.
+    """
+    mean = model.prior.mean
+    expected = None if encoded is None else model.control.expected(encoded)
+    if mean is None or expected is None:
+        return mean
+    return mean + min(strength, 1.0) * (expected - mean)
 
 
 def _texture_noise(

@@ -37,7 +37,8 @@ class SamplerSettings(Settings):
         1.0,
         gt=0,
         le=1,
-        description="share of the schedule that is walked; below 1 from the prior's mean latent",
+        description="share of the schedule that is walked; below 1 from the latents that the "
+        "condition lets the control expect, else from the prior's mean",
     )
 
 
@@ -86,7 +87,8 @@ def sample(
         schedule: Of the prior.
         timesteps: Falling, as from `timesteps_of`.
         name: "ddim" or "dpm++2m".
-        mean: The prior's mean latent [L, x, y, z]; the walk then starts at the noised mean.
+        mean: Latents where the walk starts, under noise: the prior's mean [L, x, y, z], or what
+            the conditions let one expect [B, L, x, y, z].
 
     Notes:
         A network that predicts epsilon leaves the mean of z_0 open where there is next to no

@@ -1,0 +1,65 @@
+"""Where draws start: at what the condition lets one expect, and at strength 0 without it."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny
+import torch
+from numpy.typing import NDArray
+
+from vcmaug.control.build import build_network
+from vcmaug.control.vcm import VCM, VCMSettings
+from vcmaug.generate.draw import Model, draw_images, load_model, read_asked
+from vcmaug.generate.plan import requests_of_micro_batch
+
+
+@pytest.fixture
+def plain(world: Path) -> Model:
+    """Return the tiny model, its prior with a mean latent."""
+    model = load_model(tiny.tiny_plan(world), device="cpu")
+    return replace(
+        model, prior=replace(model.prior, mean=torch.zeros(model.prior.spec.latent_shape))
+    )
+
+
+@pytest.fixture
+def laid_out(plain: Model) -> Model:
+    """Return the same with a new control that has a layout."""
+    settings = VCMSettings.model_validate({**plain.control.card["settings"], "layout": True})
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        network = build_network(settings, spec=plain.prior.spec, num_structures=2)
+    return replace(plain, control=VCM(network, plain.control.card))
+
+
+def drawn(model: Model, world: Path, *, strength: float) -> NDArray[np.float32]:
+    """Return the first micro-batch of a plan at some strength."""
+    plan = tiny.tiny_plan(world)
+    plan = plan.model_copy(
+        update={"settings": plan.settings.model_copy(update={"strength": strength})}
+    )
+    asked = [read_asked(one, plan=plan, model=model) for one in requests_of_micro_batch(plan, 0)]
+    return draw_images(asked, plan=plan, model=model, device="cpu")
+
+
+def test_at_strength_0_the_layout_has_no_part(plain: Model, laid_out: Model, world: Path) -> None:
+    assert np.array_equal(drawn(plain, world, strength=0.0), drawn(laid_out, world, strength=0.0))
+
+
+def test_a_draw_starts_at_the_latents_that_its_map_lets_one_expect(
+    plain: Model, laid_out: Model, world: Path
+) -> None:
+    """A new control changes no prediction, so what differs comes from the start alone."""
+    without = drawn(plain, world, strength=0.0)
+    with_layout = drawn(laid_out, world, strength=1.0)
+    assert not np.allclose(with_layout, without, atol=1e-4)
+
+
+def test_without_a_layout_nothing_is_expected(plain: Model, laid_out: Model) -> None:
+    maps = torch.ones(1, 2, *plain.prior.spec.grid.shape)
+    assert plain.control.expected(plain.control.encode(maps)) is None
+    expected = laid_out.control.expected(laid_out.control.encode(maps))
+    assert expected is not None
+    assert expected.shape == (1, *plain.prior.spec.latent_shape)
