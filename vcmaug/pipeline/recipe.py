@@ -70,6 +70,11 @@ class ConditionRecipe(ConditionSettings):
 
     n: int = Field(32, ge=1, description="how many")
 
+    @property
+    def of_builders(self) -> ConditionSettings:
+        """What builders are told."""
+        return ConditionSettings.model_validate(self.model_dump(exclude={"n"}))
+
 
 class GenerateRecipe(GenerateSettings):
     """The cohort of each replicate."""

@@ -178,8 +178,8 @@ def conditions_stage(
     """Build the conditions of a replicate from its n cases; return whether it was done."""
     prepared, splits, cases = labelled_of(work, replicate)
     cases += pool_of(work, replicate, report=report) if replicate.pool else ()
-    settings = work.recipe.conditions
-    count = n or settings.n
+    settings = work.recipe.conditions.of_builders
+    count = n or work.recipe.conditions.n
 
     def action() -> None:
         build_conditions(
