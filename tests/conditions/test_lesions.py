@@ -169,6 +169,19 @@ def test_what_cannot_be_placed_is_refused_with_the_reasons(atlas_folder: Path) -
         built(settings(atlas_folder, inside=("fluid",), off=()))
 
 
+def test_a_hosts_own_lesions_are_filled_if_asked(atlas_folder: Path) -> None:
+    """What was a lesion in white matter is white matter again; the new one alone is there."""
+    array = head().array.copy()
+    array[ball((12, 22, 18), 2)] = 7
+    host = SourceMap("h0", "h", Volume(array, np.eye(4)), {})
+    one = {"count": (1, 1), "side": "right"}
+    kept = built(settings(atlas_folder, **one), host).label_map.array
+    filled = built(settings(atlas_folder, keep_own=False, **one), host).label_map.array
+    assert np.array_equal(kept[20:], filled[20:])
+    assert (kept[:20] == 7).any()
+    assert np.array_equal(filled[:20], head().array[:20])
+
+
 def test_two_classes_of_one_lesion_stay_together(tmp_path: Path) -> None:
     scheme = LabelScheme.from_mapping({"grey": 1, "white": 2, "fluid": 3, "core": 7, "rim": 8})
     mask = np.where(ball((30, 22, 18), 4), 2, 0)

@@ -30,6 +30,7 @@ from vcmaug.conditions.placement import (
     place,
     to_map,
 )
+from vcmaug.conditions.topology import nearest_others
 from vcmaug.config import Settings
 from vcmaug.data.labels import LabelScheme, from_index_map, index_map
 from vcmaug.data.registration import WorldMap
@@ -56,6 +57,9 @@ class LesionsSettings(Settings):
     )
     count: tuple[int, int] | None = Field(None, description="per case; None: as in the atlas")
     donors: Literal["mixed", "one"] = Field("mixed", description="subjects that a case draws from")
+    keep_own: bool = Field(
+        True, description="lesions that the host has already; if not, the tissue around fills them"
+    )
     same_subject: bool = Field(False, description="whether host and donor may be one person")
     size: Literal["any", "small", "medium", "large"] = Field("any", description="third by volume")
     volume_mm3: tuple[float, float] = Field((0.0, math.inf), description="of a placed lesion")
@@ -174,9 +178,13 @@ class Lesions:
         return candidates, self.atlas.counts[donor]
 
     def _host(self, volume: Volume) -> _Host:
-        """Return a host with the lesions that it has already."""
+        """Return a host with the lesions that it has already, or without any."""
         indices = index_map(volume.array, self.scheme)
-        return _Host(indices, np.isin(indices, self._channels), volume, _head_box(volume))
+        lesions = np.isin(indices, self._channels)
+        if not self.settings.keep_own and lesions.any():
+            indices = nearest_others(indices, lesions, volume.spacing_mm)
+            lesions = np.zeros_like(lesions)
+        return _Host(indices, lesions, volume, _head_box(volume))
 
     def _add(
         self,
