@@ -50,6 +50,16 @@ def test_splits_come_back_from_their_file_cut_to_who_is_there(tmp_path: Path) ->
     assert read_splits(tmp_path / "s.json", some).validation == ()
 
 
+def test_left_out_subjects_have_no_role(tmp_path: Path) -> None:
+    content = {"train": ["a"], "validation": [], "test": ["b"], "left_out": ["c"]}
+    write_json(tmp_path / "s.json", content)
+    splits = read_splits(tmp_path / "s.json", ["a", "b", "c"])
+    assert (splits.train, splits.validation, splits.test) == (("a",), (), ("b",))
+    write_json(tmp_path / "s.json", content | {"left_out": ["b", "c"]})
+    with pytest.raises(FaultyDataSet, match="subject b: in test and in left_out"):
+        read_splits(tmp_path / "s.json", ["a", "b", "c"])
+
+
 def test_all_faults_of_a_split_file_are_named(tmp_path: Path) -> None:
     content = {"train": ["a", "b"], "validation": ["b"], "test": ["a"], "seed": 0}
     write_json(tmp_path / "s.json", content)

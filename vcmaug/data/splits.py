@@ -7,6 +7,7 @@ Sources: none.
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from itertools import combinations
 from pathlib import Path
 
 from pydantic import Field
@@ -81,20 +82,22 @@ def read_splits(path: Path, subjects: Iterable[str]) -> Splits:
     """Return the splits of a file, cut to the subjects that are there.
 
     Args:
-        path: JSON with train, validation, test and seed, as `write_splits` leaves it.
-        subjects: Of the case table. Each must have a role; the file may name more.
+        path: JSON with train, validation, test and seed, as `write_splits` leaves it; it may also
+            list subjects as `left_out`, which are given no role.
+        subjects: Of the case table. Each must be named; the file may name more.
 
     Raises:
         FaultyDataSet: A subject has two roles or none, or a role is empty; all at once.
     """
     content = read_json(path)
-    roles = ("train", "validation", "test")
+    content = {"left_out": [], **content}
+    roles = ("train", "validation", "test", "left_out")
     faults = [f"no list {role!r}" for role in roles if not isinstance(content.get(role), list)]
     if faults:
         raise FaultyDataSet(f"reading splits {path}", faults)
     named = {role: {str(subject) for subject in content[role]} for role in roles}
     known = set(subjects)
-    for first, second in (("train", "validation"), ("train", "test"), ("validation", "test")):
+    for first, second in combinations(roles, 2):
         both = sorted(named[first] & named[second])
         faults += [f"subject {subject}: in {first} and in {second}" for subject in both]
     without = sorted(known - set().union(*named.values()))
@@ -106,7 +109,7 @@ def read_splits(path: Path, subjects: Iterable[str]) -> Splits:
     ]
     if faults:
         raise FaultyDataSet(f"reading splits {path}", faults, advice="Mend the file.")
-    kept = {role: tuple(sorted(named[role] & known)) for role in roles}
+    kept = {role: tuple(sorted(named[role] & known)) for role in roles[:3]}
     return Splits(seed=int(content.get("seed", 0)), **kept)
 
 
