@@ -2,7 +2,7 @@
 
 VCMAUG_DATA=FOLDER python recipes/lesions/paint.py --out FOLDER/painted_lesions
 
-Reads ixi_t1w_2mm (hosts) and ms_lesions_lit (masks of 25 patients, T1 images of two) in that folder.
+Reads ixi_t1w_2mm (hosts) and ms_lesions_lit (masks of 25 patients, T1 of two) in that folder.
 Writes images/, labels/ (tissues 1 to 4, lesion 5), atlas.csv and simulation.json.
 
 What is simulated: the place and outline of each lesion are those of a patient's lesion, put where

@@ -138,6 +138,21 @@ def test_one_side_changes_and_the_other_does_not():
     assert ball[3] == ball[1]
 
 
+def test_parts_that_grow_towards_each_other_do_not_join():
+    """Two plates of one structure, three voxels apart, with four times the volume."""
+    array = np.full((30, 24, 24), 2, dtype=np.uint16)
+    array[10:13, 6:18, 6:18] = array[16:19, 6:18, 6:18] = 1
+    scheme = LabelScheme.from_mapping({"plates": 1, "around": 2})
+    source = SourceMap("p0", "p", Volume(array, np.eye(4)), {})
+    settings = PerturbSettings(
+        min_displacement_mm=0, max_displacement_mm=0, resize={"plates": {"change": 3.0}}
+    )
+    made = Perturb(settings, scheme).build(as_it_is(source, condition_id="c0"), seed=1)
+    grown = made.label_map.array == 1
+    assert np.count_nonzero(grown) / np.count_nonzero(array == 1) == pytest.approx(4.0, rel=0.02)
+    assert ndimage.label(grown, np.ones((3, 3, 3)))[1] == 2
+
+
 def test_the_map_that_lies_the_other_way_round_grows_on_the_same_side():
     """Axis 0 towards the left: the left of the body is at its far end."""
     source = two_balls()

@@ -201,7 +201,12 @@ class Perturb:
         weights = side_weights(Volume(bent, affine), side)
         by = round(at_start * (1.0 + change)) - side_voxels(bent, channel, weights)
         grown = resized(
-            bent, channel, by=by, spacing_mm=Volume(bent, affine).spacing_mm, weights=weights
+            bent,
+            channel,
+            by=by,
+            spacing_mm=Volume(bent, affine).spacing_mm,
+            weights=weights,
+            apart=self.settings.specks / 2 if self.settings.keep_topology else None,
         )
         grown = mended(grown, wanted) if self.settings.keep_topology else grown
         reached = side_voxels(grown, channel, weights) / max(at_start, 1) - 1.0

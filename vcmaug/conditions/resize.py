@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from pydantic import Field, field_validator
 from scipy import ndimage
 
-from vcmaug.conditions.topology import nearest_others
+from vcmaug.conditions.topology import between_parts, nearest_others
 from vcmaug.config import Settings
 from vcmaug.data.distance import signed_distance_mm
 from vcmaug.data.volume import Volume
@@ -99,15 +99,17 @@ def resized(
     by: int,
     spacing_mm: tuple[float, float, float],
     weights: NDArray[np.float32],
+    apart: float | None = None,
 ) -> NDArray[np.uint8]:
     """Return a map whose structure has more or fewer voxels; neighbours give way or follow.
 
     Args:
         indices: Channel numbers [X, Y, Z].
         channel: Of the structure.
-        by: Voxels to win, or to lose where negative.
+        by: Voxels to win on the side that weights choose, or to lose where negative.
         spacing_mm: Voxel size.
         weights: From `side_weights`.
+        apart: Share of the structure from which its parts must not grow together; None: they may.
     """
     box = ndimage.find_objects((indices == channel).astype(np.uint8))
     if not box or by == 0:
@@ -119,11 +121,14 @@ def resized(
     away_mm = signed_distance_mm(inside, spacing_mm, smooth_voxels=_SMOOTH_VOXELS)
     distance = away_mm / np.maximum(weight, _LEAST_WEIGHT)
     result = indices.copy()
+    among = weight > _LEAST_WEIGHT
     if by > 0:
-        chosen = _first(distance, ~inside & (weight > _LEAST_WEIGHT), by)
+        joins = False if apart is None else between_parts(inside, least=apart)
+        free = among & ~inside & ~np.asarray(joins)
+        chosen = _first(distance, free, by, counted=weight > 0.5)
         result[near][chosen] = channel  # a view of result, since near is made of slices
     else:
-        chosen = _first(-distance, inside & (weight > _LEAST_WEIGHT), -by)
+        chosen = _first(-distance, inside & among, -by, counted=weight > 0.5)
         others = nearest_others(crop, inside, spacing_mm)
         result[near][chosen] = others[chosen]
     return result
@@ -136,9 +141,17 @@ def _margin(box: Sequence[slice], by: int) -> int:
     return 3 + math.ceil(extent * max(by, 0) / voxels)
 
 
-def _first(order: NDArray[np.float64], among: NDArray[np.bool_], count: int) -> NDArray[np.bool_]:
-    """Return the voxels that come first, as a mask."""
+def _first(
+    order: NDArray[np.float64],
+    among: NDArray[np.bool_],
+    count: int,
+    *,
+    counted: NDArray[np.bool_],
+) -> NDArray[np.bool_]:
+    """Return as a mask the voxels that come first, until so many of those counted are in it."""
     places = np.flatnonzero(among)
+    places = places[np.argsort(order.ravel()[places], kind="stable")]
+    last = np.searchsorted(np.cumsum(counted.ravel()[places]), count)
     mask = np.zeros(among.size, dtype=bool)
-    mask[places[np.argsort(order.ravel()[places], kind="stable")[:count]]] = True
+    mask[places[: last + 1]] = True
     return mask.reshape(among.shape)

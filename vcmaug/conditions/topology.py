@@ -11,7 +11,7 @@ Notes:
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ from vcmaug.shapes import padded_box
 __all__ = [
     "Parts",
     "apart",
+    "between_parts",
     "counts_of",
     "mended",
     "nearest_others",
@@ -29,6 +30,8 @@ __all__ = [
     "parts_of",
     "same_topology",
 ]
+
+Label = TypeVar("Label", bound=np.integer[Any])
 
 _MOST_NUMBERS = 256  # of structures and their large parts
 _FILLED_FROM = 4  # voxels around a part from which a gap takes its label
@@ -146,6 +149,26 @@ def apart(numbers: NDArray[np.uint8], owners: NDArray[np.uint8]) -> NDArray[np.u
     return indices
 
 
+def between_parts(inside: NDArray[np.bool_], *, least: float) -> NDArray[np.bool_]:
+    """Return the voxels between the large parts of a structure, which would join them.
+
+    Args:
+        inside: Voxels of the structure [X, Y, Z].
+        least: Share of it from which a part is large.
+    """
+    labels, _ = ndimage.label(inside, _NEIGHBOURS)
+    sizes = np.bincount(labels.ravel())
+    sizes[0] = 0
+    labels[np.isin(labels, np.flatnonzero(sizes < least * sizes.sum()))] = 0
+    if not labels.any():
+        return np.zeros(inside.shape, dtype=bool)
+    nearest = nearest_others(labels, labels == 0)
+    joins: NDArray[np.bool_] = ndimage.maximum_filter(nearest, 3) != ndimage.minimum_filter(
+        nearest, 3
+    )
+    return joins & ~inside
+
+
 def mended(
     indices: NDArray[np.uint8], wanted: NDArray[np.int64], *, most: float = 0.01
 ) -> NDArray[np.uint8]:
@@ -189,11 +212,11 @@ def _smallest(mask: NDArray[np.bool_], *, keep: int, most: float) -> NDArray[np.
 
 
 def nearest_others(
-    indices: NDArray[np.uint8], removed: NDArray[np.bool_], spacing_mm: Any = (1.0, 1.0, 1.0)
-) -> NDArray[np.uint8]:
+    indices: NDArray[Label], removed: NDArray[np.bool_], spacing_mm: Any = (1.0, 1.0, 1.0)
+) -> NDArray[Label]:
     """Return a map where removed voxels take the label of the nearest voxel that is not removed."""
     places = ndimage.distance_transform_edt(
         removed, sampling=spacing_mm, return_distances=False, return_indices=True
     )
-    filled: NDArray[np.uint8] = indices[tuple(places)]
+    filled: NDArray[Label] = indices[tuple(places)]
     return filled
