@@ -11,11 +11,15 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from vcmaug.compute import resolve_compute
 from vcmaug.conditions.build import build_conditions
 from vcmaug.conditions.chain import ConditionSettings
 from vcmaug.data.cases import Case
 from vcmaug.data.labels import LabelScheme
+from vcmaug.data.nifti import read_image, write_image
+from vcmaug.data.volume import Volume
 from vcmaug.report.conditions import write_gallery
 
 DATA = Path(os.environ["VCMAUG_DATA"])
@@ -23,6 +27,7 @@ OUT = Path(__file__).parent / "conditions"
 SCHEME = LabelScheme.from_mapping(
     {
         "csf": 1,
+        "lesion": 9,  # here, for its colour
         "grey_matter": 2,
         "white_matter": 3,
         "ventricles": 4,
@@ -30,7 +35,6 @@ SCHEME = LabelScheme.from_mapping(
         "hippocampus": 6,
         "cerebellum": 7,
         "brainstem": 8,
-        "lesion": 9,
     }
 )
 TISSUE = ["white_matter", "grey_matter", "deep_grey"]
@@ -83,26 +87,35 @@ PICTURES: dict[str, list[dict[str, Any]]] = {
 }
 
 
-def cases() -> list[Case]:
-    """Return the first twelve subjects."""
+def cases(scratch: Path) -> list[Case]:
+    """Return the first twelve subjects, their images scaled to [0, 1] in a scratch folder."""
     folder = DATA / "ixi_t1w_2mm"
     maps = sorted((folder / "tissue8").glob("*.nii.gz"))[:12]
     found = []
     for path in maps:
         subject = path.name.split("_")[0].removesuffix(".nii.gz")
-        image = next((folder / "t1").glob(f"{subject}*"))
-        found.append(Case(subject, subject, image, path))
+        image = read_image(next((folder / "t1").glob(f"{subject}*")), case_id=subject)
+        bright = float(np.percentile(image.array, 99.9))
+        scaled = scratch / f"{subject}.nii.gz"
+        write_image(scaled, Volume(image.array / bright, image.affine))
+        found.append(Case(subject, subject, scaled, path))
     return found
 
 
 def main() -> None:
-    """Build and draw."""
+    """Read the hosts and draw the pictures."""
     OUT.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory() as scratch:
+        draw(cases(Path(scratch)))
+
+
+def draw(hosts: list[Case]) -> None:
+    """Build and draw."""
     for name, steps in PICTURES.items():
         with tempfile.TemporaryDirectory() as folder:
             build_conditions(
                 ConditionSettings(chains=[{"steps": steps}]),
-                cases() if name == "shape_model" else cases()[:2],
+                hosts if name == "shape_model" else hosts[:2],
                 folder=Path(folder),
                 scheme=SCHEME,
                 n=2,

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 import tiny
@@ -149,3 +150,12 @@ def test_slices_thinner_than_voxels_are_refused(source: SourceMap) -> None:
         thick(source, spacing_mm=1.0)
     with pytest.raises(DataError, match="case k0: it has no image 't2'"):
         thick(source, image="t2", spacing_mm=4.0)
+
+
+def test_an_image_that_was_not_prepared_is_refused(source: SourceMap) -> None:
+    array = np.zeros(source.label_map.shape)
+    array[0] = 300.0
+    raw = nib.Nifti1Image(array, source.label_map.affine)
+    nib.save(raw, source.images["flair"])
+    with pytest.raises(DataError, match=r"case k0, .* between 0 and 300, expected 0 to 1"):
+        thick(source, image="flair", spacing_mm=4.0)

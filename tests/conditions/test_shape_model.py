@@ -1,5 +1,6 @@
 """Shapes drawn from modes of signed distances."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from scipy import ndimage
 from vcmaug.conditions.base import Condition, SourceMap, as_it_is, recomputed
 from vcmaug.conditions.shape_builder import ShapeModelBuilder, ShapeModelSettings
 from vcmaug.conditions.shape_model import ShapeModel, learn_shape_model
-from vcmaug.data.labels import index_map
+from vcmaug.data.labels import LabelScheme, index_map
 from vcmaug.data.volume import Volume
 from vcmaug.errors import DataError
 
@@ -90,10 +91,42 @@ def test_it_is_placed_where_the_source_lies(model: ShapeModel) -> None:
     moved = Volume(np.roll(SOURCES[0].label_map.array, 1, axis=0), tiny.AFFINE)
     builder = ShapeModelBuilder(SETTINGS, tiny.SCHEME, model)
     here, there = (
-        started(builder, SourceMap("k", "s", one, {}), seed=3).label_map.array
+        started(builder, SourceMap("k0", "s0", one, {}), seed=3).label_map.array
         for one in (SOURCES[0].label_map, moved)
     )
     assert np.array_equal(np.roll(here, 1, axis=0), there)
+
+
+def test_maps_that_lie_turned_are_aligned_and_drawn_in_their_own_pose() -> None:
+    """One long body with a core off its middle, turned by up to 25 degrees: no shape varies."""
+    turns = (0, 15, -25, 10)
+    scheme = LabelScheme.from_mapping({"body": 1, "core": 2})
+    sources = [
+        SourceMap(f"t{n}", f"t{n}", Volume(long_body(degrees), np.eye(4)), {})
+        for n, degrees in enumerate(turns)
+    ]
+    learned = learn_shape_model(sources, scheme, variance_kept=1.0)
+    for degrees, pose in zip(turns, learned.poses, strict=True):
+        turned = np.rad2deg(np.arctan2(pose[1, 0], pose[0, 0]))
+        assert turned == pytest.approx(degrees, abs=2.0)
+    assert np.square(learned.modes).sum(axis=0).max() < 2.0  # mm2; of distances up to 8 mm
+    made = started(ShapeModelBuilder(SETTINGS, scheme, learned), sources[2], seed=0)
+    before, after = sources[2].label_map.array, made.label_map.array
+    for value in (1, 2):
+        both = np.count_nonzero((before == value) & (after == value))
+        sizes = np.count_nonzero(before == value) + np.count_nonzero(after == value)
+        assert 2 * both / sizes > 0.9
+
+
+def long_body(degrees: float) -> NDArray[np.uint16]:
+    """Return an ellipsoid turned about the third axis, with a ball in one half."""
+    places = np.indices((40, 40, 24)) - np.array([19.5, 19.5, 11.5]).reshape(3, 1, 1, 1)
+    angle = np.deg2rad(degrees)
+    x = np.cos(angle) * places[0] + np.sin(angle) * places[1]
+    y = -np.sin(angle) * places[0] + np.cos(angle) * places[1]
+    body = (x / 15) ** 2 + (y / 8) ** 2 + (places[2] / 8) ** 2 < 1
+    core = (x - 6) ** 2 + y**2 + places[2] ** 2 < 16
+    return (body.astype(np.uint16) + (body & core)).astype(np.uint16)
 
 
 def test_the_file_holds_what_was_learned(model: ShapeModel, tmp_path: Path) -> None:
@@ -117,7 +150,7 @@ def test_islands_take_the_label_around_them(model: ShapeModel) -> None:
     """A mean with a lone voxel of core far from the ball."""
     mean = model.mean.copy()
     mean[2, 1, 1, 1] = -99.0
-    island = ShapeModel(mean, model.modes, model.case_ids, model.subject_ids, model.topology)
+    island = replace(model, mean=mean)
     drawn = island.shape_of(np.zeros(len(model.modes)))
     assert drawn[1, 1, 1] == 2
     made = started(ShapeModelBuilder(SETTINGS, tiny.SCHEME, island), seed=0)

@@ -17,6 +17,8 @@ from vcmaug.errors import DataError
 
 __all__ = ["aligned_image", "moves_outlines"]
 
+_BEYOND = 1e-3  # of [0, 1], by rounding
+
 
 def moves_outlines(condition: Condition) -> str:
     """Return the step by which outlines left the source's image for good; "" where none did."""
@@ -30,8 +32,8 @@ def aligned_image(condition: Condition, name: str) -> Volume:
     """Return an image of the source as the condition's steps have moved it, float32.
 
     Raises:
-        DataError: The image is not there, not on the map's grid, or a step moved outlines in a way
-            that no image can follow.
+        DataError: The image is not there, not on the map's grid, not between 0 and 1, or a step
+            moved outlines in a way that no image can follow.
     """
     source = condition.source
     path = source.images.get(name)
@@ -47,6 +49,12 @@ def aligned_image(condition: Condition, name: str) -> Volume:
     if not same_grid(image, source.label_map):
         raise DataError(f"case {source.case_id}, {path}: its grid is not that of the label map.")
     array: NDArray[np.float32] = image.array
+    low, high = float(array.min()), float(array.max())
+    if low < -_BEYOND or high > 1 + _BEYOND:
+        raise DataError(
+            f"case {source.case_id}, {path}: its values lie between {low:g} and {high:g}, expected "
+            "0 to 1. Build conditions from prepared cases (vcmaug prepare)."
+        )
     for step in condition.steps:
         if step.builder == "perturb":
             displacement = displacement_of(step.parameters, image)

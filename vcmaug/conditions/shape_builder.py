@@ -18,7 +18,7 @@ from pydantic import Field
 
 from vcmaug.conditions.base import Condition, Step
 from vcmaug.conditions.resize import resized, side_weights
-from vcmaug.conditions.shape_model import ShapeModel, centre_of, moved
+from vcmaug.conditions.shape_model import ShapeModel
 from vcmaug.conditions.topology import counts_of, mended, nearest_others, parts_of
 from vcmaug.config import Settings
 from vcmaug.data.labels import LabelScheme, from_index_map, index_map
@@ -28,7 +28,7 @@ from vcmaug.seeding import numpy_generator
 
 __all__ = ["ShapeModelBuilder", "ShapeModelSettings"]
 
-_MOST_MENDED = 0.05  # of a drawn shape, as islands and beyond the grid; more is another draw
+_MOST_MENDED = 0.05  # of a drawn shape, as islands; more is another draw
 
 
 class ShapeModelSettings(Settings):
@@ -72,11 +72,12 @@ class ShapeModelBuilder:
             DataError: No draw of `max_tries` keeps every structure whole and reaches the volumes.
         """
         volume = condition.label_map
-        offset = centre_of(index_map(volume.array, self.drawn_scheme))
+        here = index_map(volume.array, self.drawn_scheme)
+        pose = self.model.pose_in(condition.source.case_id, here)
         for tries in range(1, self.settings.max_tries + 1):
             coefficients = self._draw(seed, tries)
-            shape = self.model.shape_of(coefficients)
-            indices = moved(mended(shape, self.model.topology, most=_MOST_MENDED), offset)
+            shape = self.model.shape_of(coefficients, pose)
+            indices = mended(shape, self.model.topology, most=_MOST_MENDED)
             lost = 1.0 - int((indices > 0).sum()) / max(1, int((shape > 0).sum()))
             indices = self._at_volumes(indices, volume)
             if lost <= _MOST_MENDED and self._is_whole(indices):
@@ -84,7 +85,7 @@ class ShapeModelBuilder:
                     self.name,
                     {
                         "coefficients": [round(float(value), 4) for value in coefficients],
-                        "offset_voxels": offset.tolist(),
+                        "pose_voxels": pose.round(6).tolist(),
                     },
                     {"tries": float(tries), "share_lost": round(float(lost), 4)},
                 )
@@ -127,11 +128,20 @@ class ShapeModelBuilder:
         return bool((found[:, 0] > 0).all() and (found <= self.model.topology).all())
 
     def _put_in(self, indices: NDArray[np.uint8], array: NDArray[np.uint16]) -> NDArray[np.uint16]:
-        """Return the map with the drawn structures in place of its own."""
+        """Return the map with the drawn structures in place of its own.
+
+        What a structure leaves takes the nearest other label, but none at a volume of its own.
+        """
         drawn = from_index_map(indices, self.drawn_scheme)
         if self.settings.structures is None:
             return drawn
-        before = index_map(array, self.scheme)
-        removed = np.isin(array, self.drawn_scheme.values)
-        rest = from_index_map(nearest_others(before, removed), self.scheme)
-        return np.where(drawn > 0, drawn, rest).astype(np.uint16)
+        fixed = [self.scheme.names.index(name) + 1 for name in self.settings.volumes_mm3]
+        before, result = index_map(array, self.scheme), index_map(drawn, self.scheme)
+        own = np.isin(array, self.drawn_scheme.values)
+        result = np.where(own | (result > 0), result, before)
+        left = own & (result == 0)  # by a structure that was there and is not any more
+        for channel in np.unique(before[left]):
+            unfit = left | np.isin(result, [channel, *fixed])
+            here = left & (before == channel)
+            result[here] = nearest_others(result, unfit)[here]
+        return from_index_map(result, self.scheme)

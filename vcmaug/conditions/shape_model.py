@@ -1,6 +1,6 @@
 """A statistical shape model of label maps: learned, kept as a small file, and drawn from.
 
-What it is: signed distances of aligned maps as a mean and modes of variation.
+What it is: signed distances of rigidly aligned maps as a mean and modes of variation.
 In the flow: learned once per folder of conditions, read by the workers; see `shape_builder`.
 Sources: Leventon, Grimson and Faugeras 2000, CVPR (principal components of signed distances);
 Cootes et al. 1995 (limits in standard deviations).
@@ -23,18 +23,22 @@ from vcmaug.conditions.base import SourceMap
 from vcmaug.conditions.topology import counts_of, parts_of
 from vcmaug.data.distance import signed_distance_mm
 from vcmaug.data.labels import LabelScheme, index_map
+from vcmaug.data.registration import rigid_between
+from vcmaug.data.volume import Volume
 from vcmaug.errors import DataError
 from vcmaug.files import write_bytes
 
-__all__ = ["ShapeModel", "centre_of", "learn_shape_model", "moved"]
+__all__ = ["ShapeModel", "learn_shape_model"]
 
 _FEWEST = 3
 _CLIP_MM = 8.0  # distances beyond it say nothing about the outline
+_ALIGNED_WITHIN_MM = 20.0  # of an outline, where alignment looks
+_UPRIGHT = np.eye(4)
 
 
 @dataclass(frozen=True)
 class ShapeModel:
-    """Signed distances in mm, negative inside, of background and structures, about their centre.
+    """Signed distances in mm, negative inside, of background and structures, in one pose.
 
     Attributes:
         mean: float32 [K + 1, X, Y, Z], the background first.
@@ -42,6 +46,8 @@ class ShapeModel:
         case_ids: Of whose maps it was learned.
         subject_ids: Their subjects.
         topology: The most parts and cavities that a structure has among them, int64 [K, 2].
+        poses: Rigid matrices [N, 4, 4] from voxels of the model to those of each map.
+        centres: Of the structures in each map, voxels [N, 3].
     """
 
     mean: NDArray[np.float32]
@@ -49,6 +55,8 @@ class ShapeModel:
     case_ids: tuple[str, ...]
     subject_ids: tuple[str, ...]
     topology: NDArray[np.int64]
+    poses: NDArray[np.float64]
+    centres: NDArray[np.float64]
 
     def write(self, path: Path) -> None:
         """Write the model atomically, in half precision."""
@@ -60,6 +68,8 @@ class ShapeModel:
             case_ids=np.array(self.case_ids),
             subject_ids=np.array(self.subject_ids),
             topology=self.topology,
+            poses=self.poses,
+            centres=self.centres,
         )
         write_bytes(path, stream.getvalue())
 
@@ -73,13 +83,35 @@ class ShapeModel:
                 case_ids=tuple(str(name) for name in stored["case_ids"]),
                 subject_ids=tuple(str(name) for name in stored["subject_ids"]),
                 topology=stored["topology"],
+                poses=stored["poses"],
+                centres=stored["centres"],
             )
 
-    def shape_of(self, coefficients: NDArray[np.float64]) -> NDArray[np.uint8]:
-        """Return channel indices [X, Y, Z] for coefficients [M] in standard deviations."""
+    def shape_of(
+        self, coefficients: NDArray[np.float64], pose: NDArray[np.float64] = _UPRIGHT
+    ) -> NDArray[np.uint8]:
+        """Return channel indices [X, Y, Z] for coefficients [M] in standard deviations.
+
+        Args:
+            coefficients: One per mode.
+            pose: From voxels of the model to those of the result, [4, 4].
+        """
         distances = self.mean + np.tensordot(coefficients, self.modes, axes=1)
-        indices: NDArray[np.uint8] = np.argmin(distances, axis=0).astype(np.uint8)
+        back = np.asarray(np.linalg.inv(pose), dtype=np.float64)
+        indices: NDArray[np.uint8] = np.argmin(_looked_up(distances, back), axis=0).astype(np.uint8)
         return indices
+
+    def pose_in(self, case_id: str, indices: NDArray[np.uint8]) -> NDArray[np.float64]:
+        """Return the pose [4, 4] of a map's structures, which may have been moved since.
+
+        Args:
+            case_id: The map was made from this case, one of those learned of.
+            indices: Channel numbers of the map as it is now.
+        """
+        number = self.case_ids.index(case_id)
+        pose: NDArray[np.float64] = self.poses[number].copy()
+        pose[:3, 3] += _centre_of(indices) - self.centres[number]
+        return pose
 
 
 def learn_shape_model(
@@ -111,9 +143,14 @@ def learn_shape_model(
     channels = [index_map(source.label_map.array, scheme) for source in sources]
     for source, indices in zip(sources, channels, strict=True):
         _refuse_missing(source, indices, scheme)
+    affine = sources[0].label_map.affine
+    poses = _aligned([Volume(one, affine) for one in channels], scheme.num_structures)
     spacing_mm = sources[0].label_map.spacing_mm
     distances = np.stack(
-        [_distances(_centred(i), scheme.num_structures, spacing_mm) for i in channels]
+        [
+            _looked_up(_distances(one, scheme.num_structures, spacing_mm), pose)
+            for one, pose in zip(channels, poses, strict=True)
+        ]
     )  # [N, K + 1, X, Y, Z]
     mean = distances.mean(axis=0)
     return ShapeModel(
@@ -122,6 +159,8 @@ def learn_shape_model(
         case_ids=tuple(source.case_id for source in sources),
         subject_ids=tuple(sorted({source.subject_id for source in sources})),
         topology=np.max([counts_of(parts_of(i, scheme.num_structures)) for i in channels], axis=0),
+        poses=poses,
+        centres=np.stack([_centre_of(one) for one in channels]),
     )
 
 
@@ -160,19 +199,48 @@ def _distances(
     return np.stack(signed).astype(np.float32)
 
 
-def centre_of(indices: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Return how far the centre of all structures lies from the grid's, in whole voxels [3]."""
-    middle = (np.asarray(indices.shape) - 1) / 2
-    offset: NDArray[np.int64] = np.rint(np.argwhere(indices > 0).mean(axis=0) - middle).astype(int)
-    return offset
+def _aligned(maps: Sequence[Volume], num_structures: int) -> NDArray[np.float64]:
+    """Return rigid matrices [N, 4, 4] from voxels of the middle of the first grid to each map's.
+
+    The first map is the reference of turns and, moved so that its structures lie about the centre
+    of the grid, of places.
+    """
+    first = maps[0]
+    affine = first.affine
+    middle = (np.asarray(first.shape) - 1) / 2
+    shift = np.eye(4)
+    shift[:3, 3] = _centre_of(first.array) - middle
+    fields = [Volume(_field(one, num_structures), affine) for one in maps]
+    centres_mm = [affine[:3, :3] @ _centre_of(one.array) + affine[:3, 3] for one in maps]
+    poses = [np.eye(4)]
+    for field, centre_mm in zip(fields[1:], centres_mm[1:], strict=True):
+        rigid = rigid_between(fields[0], field, centres_mm=(centres_mm[0], centre_mm))
+        poses.append(np.linalg.inv(affine) @ rigid @ affine)
+    return np.stack([pose @ shift for pose in poses])
 
 
-def _centred(indices: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return a map moved by whole voxels so that its structures lie about the centre."""
-    return moved(indices, -centre_of(indices))
+def _field(indices: Volume, num_structures: int) -> NDArray[np.float32]:
+    """Return the mean distance in mm to the structures' outlines, by which maps are aligned."""
+    away = [
+        np.clip(
+            signed_distance_mm(indices.array == k, indices.spacing_mm), None, _ALIGNED_WITHIN_MM
+        )
+        for k in range(1, num_structures + 1)
+    ]
+    mean: NDArray[np.float32] = np.mean(away, axis=0).astype(np.float32)
+    return mean
 
 
-def moved(indices: NDArray[np.uint8], by: NDArray[np.int64]) -> NDArray[np.uint8]:
-    """Return a map moved by whole voxels; background comes in at the border."""
-    shifted: NDArray[np.uint8] = ndimage.shift(indices, by, order=0, mode="constant", cval=0)
-    return shifted
+def _looked_up(distances: NDArray[np.float32], pose: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Return distances [K + 1, X, Y, Z] at the voxels that a pose [4, 4] sends each voxel to."""
+    if np.array_equal(pose, _UPRIGHT):
+        return distances
+    return np.stack(
+        [ndimage.affine_transform(one, pose, order=1, mode="nearest") for one in distances]
+    )
+
+
+def _centre_of(indices: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Return the centre of all structures, voxels [3]."""
+    centre: NDArray[np.float64] = np.argwhere(indices > 0).mean(axis=0)
+    return centre

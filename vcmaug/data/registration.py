@@ -1,7 +1,9 @@
 """Registration of one head to another, as a map of millimetres that is kept as a small file.
 
 What it is: affine, then B-spline, by SimpleITK; the result as displacements on a coarse lattice.
-In the flow: brings the lesions of an atlas into hosts in their native pose.
+Beside it a rigid alignment.
+In the flow: brings the lesions of an atlas into hosts in their native pose, and the maps that a
+shape model learns of into one.
 Sources: Mattes et al. 2003, IEEE TMI (mutual information of sampled intensities, B-splines), in
 SimpleITK (Lowekamp et al. 2013, Front Neuroinform).
 
@@ -23,7 +25,7 @@ from vcmaug.data.volume import Volume
 from vcmaug.errors import DataError
 from vcmaug.files import write_bytes
 
-__all__ = ["WorldMap", "register"]
+__all__ = ["WorldMap", "register", "rigid_between"]
 
 _STEP_MM = 5.0
 _SPLINE_MM = 30.0  # between the knots of the B-spline
@@ -114,10 +116,43 @@ def register(fixed: Volume, moving: Volume, *, names: tuple[str, str], seed: int
     return _on_lattice(fixed, transform, correlation)
 
 
+def rigid_between(
+    fixed: Volume, moving: Volume, *, centres_mm: tuple[NDArray[np.float64], NDArray[np.float64]]
+) -> NDArray[np.float64]:
+    """Return the rigid matrix [4, 4] from millimetres of one volume to those of another, RAS+.
+
+    Args:
+        fixed: Smooth, such as distances to an outline.
+        moving: Of the same kind.
+        centres_mm: Of what is to be aligned in each, [3]; the search starts with one on the other.
+    """
+    start = sitk.Euler3DTransform()
+    start.SetCenter((centres_mm[0] * _TO_LPS).tolist())
+    start.SetTranslation(((centres_mm[1] - centres_mm[0]) * _TO_LPS).tolist())
+    method = sitk.ImageRegistrationMethod()
+    method.SetNumberOfThreads(1)
+    method.SetMetricAsMeanSquares()
+    method.SetInterpolator(sitk.sitkLinear)
+    method.SetInitialTransform(start, inPlace=True)
+    method.SetOptimizerAsRegularStepGradientDescent(
+        1.0, 1e-3, 100, relaxationFactor=0.5, gradientMagnitudeTolerance=1e-9
+    )
+    method.SetOptimizerScalesFromPhysicalShift()
+    method.SetShrinkFactorsPerLevel([4, 2])
+    method.SetSmoothingSigmasPerLevel([0.0, 0.0])
+    method.Execute(_itk(fixed), _itk(moving))
+    corner = np.array(start.TransformPoint((0.0, 0.0, 0.0)))
+    axes = [np.array(start.TransformPoint(unit)) - corner for unit in np.eye(3).tolist()]
+    matrix = np.eye(4)
+    matrix[:3, :3] = _TO_LPS[:, None] * np.stack(axes, axis=1) * _TO_LPS
+    matrix[:3, 3] = corner * _TO_LPS
+    return matrix
+
+
 def _itk(volume: Volume) -> sitk.Image:
-    """Return a volume as SimpleITK has it, intensities in [0, 1]."""
+    """Return a volume as SimpleITK has it, its greatest value 1."""
     array = np.asarray(volume.array, dtype=np.float32)
-    image = sitk.GetImageFromArray((array / max(float(array.max()), 1e-6)).T)
+    image = sitk.GetImageFromArray((array / max(float(np.abs(array).max()), 1e-6)).T)
     spacing = np.asarray(volume.spacing_mm, dtype=float)
     image.SetSpacing(spacing.tolist())
     image.SetOrigin((volume.affine[:3, 3] * _TO_LPS).tolist())
