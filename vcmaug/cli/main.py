@@ -18,6 +18,7 @@ from vcmaug.cli.downstream_eval import downstream_eval_command
 from vcmaug.cli.evaluate import evaluate_command
 from vcmaug.cli.gates import gates_command
 from vcmaug.cli.generate import generate_command
+from vcmaug.cli.import_weights import import_weights_app
 from vcmaug.cli.info import info_command
 from vcmaug.cli.prepare import prepare_command
 from vcmaug.cli.report import report_command
@@ -45,6 +46,7 @@ app.command("gates")(gates_command)
 app.command("downstream-eval")(downstream_eval_command)
 app.command("report")(report_command)
 app.command("run")(run_command)
+app.add_typer(import_weights_app, name="import-weights")
 app.command("info")(info_command)
 
 

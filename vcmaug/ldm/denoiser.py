@@ -50,8 +50,9 @@ class ScalarUNet(nn.Module):
         channels: Feature channels per level.
         attention_levels: Which levels attend.
         num_res_blocks: Residual blocks per level.
-        num_head_channels: Channels of one attention head.
+        num_head_channels: Channels of one attention head, per level if a sequence.
         norm_num_groups: Groups of the group normalisation; divides every entry of `channels`.
+        upcast_attention: Attend in full precision.
     """
 
     def __init__(
@@ -62,8 +63,9 @@ class ScalarUNet(nn.Module):
         channels: Sequence[int],
         attention_levels: Sequence[bool],
         num_res_blocks: int,
-        num_head_channels: int,
+        num_head_channels: int | Sequence[int],
         norm_num_groups: int,
+        upcast_attention: bool = False,
     ) -> None:
         super().__init__()
         self.unet = DiffusionModelUNet(
@@ -78,6 +80,7 @@ class ScalarUNet(nn.Module):
             num_head_channels=num_head_channels,
             with_conditioning=num_scalars > 0,
             cross_attention_dim=num_scalars or None,
+            upcast_attention=upcast_attention,
         )
 
     def forward(self, z_t: Tensor, t: Tensor, scalars: Tensor | None) -> Tensor:

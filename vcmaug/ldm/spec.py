@@ -37,8 +37,9 @@ class DiffusionSettings(Settings):
     channels: tuple[int, ...] = (96, 192)
     attention_levels: tuple[bool, ...] = (False, True)
     num_res_blocks: int = Field(2, ge=1)
-    num_head_channels: int = Field(32, ge=1)
+    num_head_channels: int | tuple[int, ...] = Field(32, description="or one number per level")
     norm_num_groups: int = Field(16, ge=1)
+    upcast_attention: bool = False
 
 
 class PriorSpec(Settings):

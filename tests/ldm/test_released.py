@@ -1,0 +1,184 @@
+"""Released checkpoints: made with the networks of monai-generative, read into ours."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from vcmaug.errors import ModelError
+from vcmaug.ldm.brainldm import BRAINLDM, NUM_PARAMETERS, brainldm
+from vcmaug.ldm.prior import load_prior
+from vcmaug.ldm.released import import_brainldm
+from vcmaug.ldm.spec import PriorSpec
+from vcmaug.shapes import as_shape3
+
+nets = pytest.importorskip(
+    "generative.networks.nets", reason="the extra `legacy` (monai-generative) is not installed"
+)
+
+
+def small() -> PriorSpec:
+    """BrainLDM an eighth as wide, on a grid of its own."""
+    spec = BRAINLDM.model_dump()
+    spec["grid"] |= {"shape": (32, 32, 32)}
+    spec["autoencoder"] |= {"channels": (8, 16, 16, 16), "norm_num_groups": 4}
+    spec["diffusion"] |= {
+        "channels": (32, 64, 96),
+        "num_head_channels": (0, 64, 96),
+        "norm_num_groups": 4,
+    }
+    return PriorSpec.model_validate(spec)
+
+
+def released_autoencoder(spec: PriorSpec) -> torch.nn.Module:
+    """Return an autoencoder as it was released."""
+    own = spec.autoencoder
+    return nets.AutoencoderKL(
+        spatial_dims=3,
+        in_channels=1,
+        out_channels=1,
+        num_channels=own.channels,
+        latent_channels=own.latent_channels,
+        num_res_blocks=own.num_res_blocks,
+        norm_num_groups=own.norm_num_groups,
+        norm_eps=1e-6,
+        attention_levels=(False,) * len(own.channels),
+        with_encoder_nonlocal_attn=False,
+        with_decoder_nonlocal_attn=False,
+    )
+
+
+def released_unet(spec: PriorSpec) -> torch.nn.Module:
+    """Return a diffusion U-Net as it was released."""
+    own = spec.diffusion
+    return nets.DiffusionModelUNet(
+        spatial_dims=3,
+        in_channels=7,
+        out_channels=3,
+        num_channels=own.channels,
+        num_res_blocks=own.num_res_blocks,
+        attention_levels=own.attention_levels,
+        norm_num_groups=own.norm_num_groups,
+        norm_eps=1e-6,
+        resblock_updown=True,
+        num_head_channels=own.num_head_channels,
+        with_conditioning=True,
+        transformer_num_layers=1,
+        cross_attention_dim=4,
+        upcast_attention=True,
+    )
+
+
+def stirred(module: torch.nn.Module) -> torch.nn.Module:
+    """Return the module with no tensor at its initial zeros or ones."""
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for tensor in module.state_dict().values():
+            tensor += 0.05 * torch.randn(tensor.shape, generator=generator)
+    return module.eval()
+
+
+def filled(module: torch.nn.Module, path: Path) -> torch.nn.Module:
+    """Return the module with the weights of a file."""
+    tensors = torch.load(path, weights_only=True)
+    module.load_state_dict({name.removeprefix("module."): t for name, t in tensors.items()})
+    return module.eval()
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The two files of a release, one with the prefix of data-parallel training."""
+    folder = tmp_path_factory.mktemp("released")
+    made = {"autoencoder": released_autoencoder(small()), "diffusion": released_unet(small())}
+    for name, module in made.items():
+        tensors = stirred(module).state_dict()
+        if name == "diffusion":
+            tensors = {f"module.{key}": tensor for key, tensor in tensors.items()}
+        torch.save(tensors, folder / f"{name}.pth")
+    return {name: folder / f"{name}.pth" for name in made}
+
+
+def test_the_counts_are_those_of_the_release() -> None:
+    with torch.device("meta"):
+        modules = {"autoencoder": BRAINLDM.build_autoencoder(), "unet": BRAINLDM.build_unet()}
+        released = {"autoencoder": released_autoencoder(BRAINLDM), "unet": released_unet(BRAINLDM)}
+    for name, expected in NUM_PARAMETERS.items():
+        for one in (modules[name], released[name]):
+            assert sum(p.numel() for p in one.parameters()) == expected
+    assert BRAINLDM.latent_shape == (3, 20, 28, 20)
+
+
+def test_the_outputs_are_those_of_the_released_networks(
+    files: dict[str, Path], tmp_path: Path
+) -> None:
+    spec = small()
+    import_brainldm(files["autoencoder"], files["diffusion"], folder=tmp_path, spec=spec)
+    prior = load_prior(tmp_path)
+    generator = torch.Generator().manual_seed(1)
+    images = torch.rand((2, 1, *spec.grid.shape), generator=generator)
+    z = torch.randn((2, *spec.latent_shape), generator=generator)
+    scalars = torch.rand((2, 4), generator=generator)
+    t = torch.tensor([3, 700])
+    theirs = filled(released_autoencoder(spec), files["autoencoder"])
+    with torch.no_grad():
+        assert torch.allclose(prior.encode(images), theirs.encode(images)[0], atol=1e-5)
+        decoded = prior.autoencoder.decode(z)
+        assert torch.allclose(decoded, theirs.decode(z), atol=1e-4)
+        noise = prior.denoiser.unet(z, t, scalars)
+        expected = _released_noise(filled(released_unet(spec), files["diffusion"]), z, t, scalars)
+    assert torch.allclose(noise, expected, atol=1e-4)
+    assert expected.std() > 0.01
+    assert prior.latent_scale == 1.0
+
+
+def _released_noise(unet: torch.nn.Module, z: Tensor, t: Tensor, scalars: Tensor) -> Tensor:
+    """Return what a released U-Net predicts: scalars as constant channels and as context."""
+    maps = scalars[:, :, None, None, None].expand(-1, -1, *as_shape3(z.shape[2:]))
+    result: Tensor = unet(torch.cat([z, maps], dim=1), t, context=scalars[:, None])
+    return result
+
+
+def test_the_card_says_where_the_weights_come_from(files: dict[str, Path], tmp_path: Path) -> None:
+    card = import_brainldm(files["autoencoder"], files["diffusion"], folder=tmp_path, spec=small())
+    assert not card["imported_from"]["unet"]["is_the_release"]
+    assert card["imported_from"]["unet"]["num_keys"] == 528
+    assert card["imported_from"]["autoencoder"]["num_keys"] == 162
+
+
+def test_the_coding_of_sex_is_a_choice() -> None:
+    assert brainldm().scalars[0].codes["F"] == 0.0
+    assert brainldm("male0").scalars[0].codes["F"] == 1.0
+    assert [one.name for one in BRAINLDM.scalars] == ["sex", "age", "ventricles", "brain"]
+
+
+class _Code:
+    """Runs code when it is unpickled."""
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return print, ("this must never be printed",)
+
+
+def test_wrong_files_are_refused_with_one_error_each(
+    files: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good, out = files["diffusion"], tmp_path / "out"
+    wrong = {name: tmp_path / f"{name}.pth" for name in ("code", "cut", "text", "list", "absent")}
+    torch.save({"weights": _Code()}, wrong["code"])
+    wrong["cut"].write_bytes(good.read_bytes()[:5000])
+    wrong["text"].write_text("not a checkpoint")
+    torch.save([torch.zeros(2)], wrong["list"])
+    reasons = {
+        "code": "would run code",
+        "cut": "damaged or no PyTorch file",
+        "text": "damaged or no PyTorch file|would run code",
+        "list": "expected names and tensors",
+        "absent": "there is no such file",
+    }
+    for name, path in wrong.items():
+        with pytest.raises(ModelError, match=reasons[name]):
+            import_brainldm(path, good, folder=out, spec=small())
+    with pytest.raises(ModelError, match=r"diffusion.pth as autoencoder: 528 of its 528 keys"):
+        import_brainldm(good, good, folder=out, spec=small())
+    assert "never" not in capsys.readouterr().out
+    assert not out.exists()

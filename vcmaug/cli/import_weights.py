@@ -1,0 +1,60 @@
+"""`vcmaug import-weights`: released checkpoints into folders that this toolkit reads."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vcmaug.cli.console import say
+from vcmaug.errors import ModelError
+
+__all__ = ["import_weights_app"]
+
+import_weights_app = typer.Typer(
+    no_args_is_help=True,
+    help="Bring released weights into a folder with a card, every key checked.",
+)
+
+_BUNDLE = ("models/autoencoder.pth", "models/diffusion_model.pth")
+Out = Annotated[Path, typer.Option("--out", help="Folder for weights and card.")]
+
+
+@import_weights_app.command("brainldm")
+def brainldm_command(
+    out: Out,
+    autoencoder: Annotated[
+        Path | None, typer.Option("--autoencoder", help="Released autoencoder, .pth.")
+    ] = None,
+    diffusion: Annotated[
+        Path | None, typer.Option("--diffusion", help="Released diffusion U-Net, .pth.")
+    ] = None,
+    bundle: Annotated[
+        Path | None, typer.Option("--bundle", help="Folder of the MONAI bundle instead.")
+    ] = None,
+    sex: Annotated[
+        str, typer.Option("--sex", help="female0 or male0: which sex is 0; sources disagree.")
+    ] = "female0",
+) -> None:
+    """Import BrainLDM's autoencoder and diffusion U-Net.
+
+    Example: vcmaug import-weights brainldm --bundle brain_image_synthesis_latent_diffusion_model
+    --out work/priors/brainldm
+    """
+    from vcmaug.ldm.brainldm import brainldm
+    from vcmaug.ldm.released import import_brainldm
+
+    if bundle is not None:
+        autoencoder, diffusion = (bundle / name for name in _BUNDLE)
+    if autoencoder is None or diffusion is None:
+        raise ModelError(
+            "importing BrainLDM: give --autoencoder and --diffusion, or --bundle with both."
+        )
+    if sex not in ("female0", "male0"):
+        raise ModelError(f"importing BrainLDM: --sex {sex!r}, expected female0 or male0.")
+    card = import_brainldm(
+        autoencoder, diffusion, folder=out, spec=brainldm("male0" if sex == "male0" else "female0")
+    )
+    for name, one in card["imported_from"].items():
+        known = "the released file" if one["is_the_release"] else "NOT the md5 of the release"
+        say(f"{name}: {one['file']}, {one['num_keys']} keys, all used; md5 {one['md5']}, {known}.")
+    say(f"Sex is coded {sex}. The prior is in {out}.")

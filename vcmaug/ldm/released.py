@@ -1,0 +1,176 @@
+"""Checkpoints in the layout that BrainLDM was released in, read without running anything in them.
+
+What it is: the renaming of monai-generative's keys to MONAI core's, every key accounted for.
+In the flow: `import-weights` turns released files into a prior's folder.
+Sources: the key names of monai-generative 0.2.3 and of MONAI core 1.6.
+"""
+
+import hashlib
+import pickle
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vcmaug.errors import ModelError, list_faults
+from vcmaug.ldm.brainldm import BRAINLDM, NUM_PARAMETERS, POPULATION_MEANS, RELEASED_MD5
+from vcmaug.ldm.prior import write_prior
+from vcmaug.ldm.spec import PriorSpec
+from vcmaug.ldm.weights import fill_module
+
+__all__ = ["import_brainldm", "md5_of_file", "read_released"]
+
+_WRAPPERS = ("state_dict", "model_state_dict", "model")  # around the tensors in some files
+_BLOCK = 1 << 22
+
+
+def read_released(path: Path) -> dict[str, Tensor]:
+    """Return the tensors of a PyTorch file, without the prefix of data-parallel training.
+
+    Raises:
+        ModelError: The file is missing, truncated, holds more than tensors, or is no state dict.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise ModelError(f"importing {path}: there is no such file.") from None
+    except pickle.UnpicklingError as fault:
+        raise ModelError(
+            f"importing {path}: the file holds more than tensors, and reading it would run code "
+            f"({str(fault).splitlines()[0][:120]}). It is not read; get the released file."
+        ) from None
+    except (RuntimeError, EOFError, OSError) as fault:
+        raise ModelError(
+            f"importing {path}: the file is damaged or no PyTorch file "
+            f"({str(fault).splitlines()[0][:120]}). Download it again."
+        ) from None
+    return _tensors_in(content, path)
+
+
+def _tensors_in(content: Any, path: Path) -> dict[str, Tensor]:
+    """Return the tensors by name, out of their wrapping."""
+    for name in _WRAPPERS:
+        if isinstance(content, Mapping) and isinstance(content.get(name), Mapping):
+            content = content[name]
+    if not isinstance(content, Mapping) or not content:
+        raise ModelError(f"importing {path}: expected names and tensors, found {type(content)}.")
+    wrong = [name for name, value in content.items() if not isinstance(value, Tensor)]
+    if wrong:
+        raise ModelError(
+            f"importing {path}: expected tensors alone, found {type(content[wrong[0]])} under "
+            f"{wrong[0]!r}."
+        )
+    return {str(name).removeprefix("module."): tensor for name, tensor in content.items()}
+
+
+def md5_of_file(path: Path) -> str:
+    """Return the MD5 of a file, by which released weights are known."""
+    digest = hashlib.md5(usedforsecurity=False)
+    with path.open("rb") as stream:
+        while block := stream.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def core_autoencoder(released: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return an autoencoder's tensors under the names of a `StemmedAutoencoder`."""
+    return {
+        "kl." + re.sub(r"^(decoder\.blocks\.\d+)\.conv\.conv\.", r"\1.postconv.conv.", name): tensor
+        for name, tensor in released.items()
+    }
+
+
+def core_unet(released: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return a diffusion U-Net's tensors under the names of a `ScalarUNet`."""
+    return {
+        "unet." + name.replace(".to_out.0.", ".out_proj."): tensor
+        for name, tensor in released.items()
+    }
+
+
+def import_brainldm(
+    autoencoder: Path,
+    diffusion: Path,
+    *,
+    folder: Path,
+    spec: PriorSpec = BRAINLDM,
+) -> dict[str, Any]:
+    """Write a prior's folder from the two released files and return its card.
+
+    Args:
+        autoencoder: State dict in the layout of monai-generative.
+        diffusion: Likewise.
+        folder: Gets `prior.safetensors` and `card.json`.
+        spec: What they are; with another width for tests.
+
+    Raises:
+        ModelError: A file cannot be read, or is not of these networks.
+    """
+    own_autoencoder, own_unet = spec.build_autoencoder(), spec.build_unet()
+    networks = {"autoencoder": own_autoencoder, "unet": own_unet}
+    paths = {"autoencoder": autoencoder, "unet": diffusion}
+    rename = {"autoencoder": core_autoencoder, "unet": core_unet}
+    files = {}
+    for name, module in networks.items():
+        released = read_released(paths[name])
+        weights = rename[name](released)
+        _refuse_other_model(weights, module.state_dict(), name=name, path=paths[name])
+        fill_module(module, weights, source=paths[name])
+        found, known = md5_of_file(paths[name]), RELEASED_MD5[name]
+        files[name] = {
+            "file": paths[name].name,
+            "md5": found,
+            "md5_of_the_release": known,
+            "is_the_release": found == known,
+            "num_keys": len(released),
+        }
+    _refuse_other_counts(networks, spec)
+    card = {
+        "subjects": [],
+        "subjects_note": "31,740 participants of UK Biobank, not listed with the release",
+        "scalar_fill": {one.name: POPULATION_MEANS[one.name] for one in spec.scalars},
+        "licence": "of the released files; see their own terms",
+        "imported_from": files,
+    }
+    write_prior(
+        folder,
+        spec=spec,
+        autoencoder=own_autoencoder,
+        unet=own_unet,
+        latent_scale=float(spec.latent_scale or 1.0),
+        card=card,
+    )
+    return card
+
+
+def _refuse_other_model(
+    weights: Mapping[str, Tensor], own: Mapping[str, Tensor], *, name: str, path: Path
+) -> None:
+    """Refuse a file whose keys or shapes are not those of the network."""
+    unknown, missing = sorted(set(weights) - set(own)), sorted(set(own) - set(weights))
+    other = [key for key in own if key in weights and weights[key].shape != own[key].shape]
+    if unknown or missing or other:
+        raise ModelError(
+            f"importing {path} as {name}: {len(unknown)} of its {len(weights)} keys are unknown, "
+            f"{len(missing)} are missing and {len(other)} have another shape (the first: "
+            f"{[*unknown, *missing, *other][0]}). It is the file of another model."
+        )
+
+
+def _refuse_other_counts(networks: Mapping[str, nn.Module], spec: PriorSpec) -> None:
+    """Refuse networks of BrainLDM whose counts are not the known ones."""
+    if spec.name != BRAINLDM.name or spec.diffusion != BRAINLDM.diffusion:
+        return
+    counts = {
+        name: sum(p.numel() for p in module.parameters()) for name, module in networks.items()
+    }
+    faults = [
+        f"{name}: {counts[name]} parameters, expected {expected}"
+        for name, expected in NUM_PARAMETERS.items()
+        if counts[name] != expected
+    ]
+    if faults:
+        raise ModelError(list_faults("importing BrainLDM", faults))
