@@ -1,7 +1,7 @@
 """BrainLDM: shape, space and scalars of the prior that the VCM paper stands on.
 
 What it is: its spec, the affine of its samples, and what is known of its released files.
-In the flow: `import-weights brainldm` fills it; `prepare --grid brainldm` brings images into its space.
+In the flow: `import-weights brainldm` fills it; `prepare --grid brainldm` brings images there.
 Sources: Pinaya et al. 2022, arXiv 2209.07162; the configuration files of the MONAI bundle
 brain_image_synthesis_latent_diffusion_model.
 
