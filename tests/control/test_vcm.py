@@ -4,8 +4,9 @@ import pytest
 import torch
 from tiny import SCHEME, make_tiny_control, make_tiny_prior
 
+from vcmaug.control.base import Control
 from vcmaug.control.build import build_network, load_control
-from vcmaug.control.vcm import VCM, VCMSettings, modulate
+from vcmaug.control.vcm import VCMSettings, modulate
 from vcmaug.data.labels import one_hot
 from vcmaug.errors import ModelError
 from vcmaug.ldm.denoiser import Context
@@ -26,7 +27,9 @@ def prior(tmp_path: Path) -> Prior:
     return load_prior(make_tiny_prior(tmp_path / "prior"))
 
 
-def _ask(prior: Prior, control: VCM, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, Context]:
+def _ask(
+    prior: Prior, control: Control, seed: int = 0
+) -> tuple[torch.Tensor, torch.Tensor, Context]:
     generator = torch.Generator().manual_seed(seed)
     z_t = torch.randn(2, *prior.spec.latent_shape, generator=generator)
     maps = (torch.rand(2, 2, 16, 16, 16, generator=generator) > 0.5).float()
@@ -38,7 +41,7 @@ def _ask(prior: Prior, control: VCM, seed: int = 0) -> tuple[torch.Tensor, torch
 def test_a_new_control_returns_the_frozen_prediction_exactly(prior: Prior, layout: bool) -> None:
     settings = SETTINGS.model_copy(update={"layout": layout})
     network = build_network(settings, spec=prior.spec, num_structures=2)
-    control = VCM(network, {"num_timesteps": 1000})
+    control = Control(network, {"num_timesteps": 1000})
     z_t, t, context = _ask(prior, control)
     steered = control.steer(prior.denoiser)
     assert torch.equal(steered(z_t, t, context), prior.denoiser(z_t, t, context))
@@ -52,8 +55,8 @@ def test_a_new_control_learns_from_its_first_update(prior: Prior) -> None:
     optimiser = torch.optim.SGD(network.parameters(), lr=0.1)
     for _ in range(5):  # the heads move first, then layer by layer what is below them
         optimiser.zero_grad()
-        gamma, beta, _ = network(z_t, z_t, t=torch.tensor([5]), one_hot=one_hot_map)
-        ((modulate(z_t, gamma, beta) - 1.0) ** 2).mean().backward()
+        steered, _ = network(lambda z, t, context: z, z_t, torch.tensor([5]), None, one_hot_map)
+        ((steered.epsilon - 1.0) ** 2).mean().backward()
         optimiser.step()
     moved = [p.grad is not None and float(p.grad.abs().max()) > 0 for p in network.parameters()]
     assert sum(moved) > 0.9 * len(moved)
@@ -64,10 +67,10 @@ def test_modulation_is_the_equation() -> None:
     assert modulate(epsilon, gamma, beta).item() == 2.0 * 1.5 - 1.0
 
 
-def _trained(tmp_path: Path, prior: Prior) -> VCM:
+def _trained(tmp_path: Path, prior: Prior) -> Control:
     folder = make_tiny_control(tmp_path / "control", tmp_path / "prior")
     control = load_control(folder, prior=prior)
-    assert isinstance(control, VCM)
+    assert isinstance(control, Control)
     return control
 
 

@@ -9,8 +9,9 @@ import tiny
 import torch
 from numpy.typing import NDArray
 
+from vcmaug.control.base import Control
 from vcmaug.control.build import build_network
-from vcmaug.control.vcm import VCM, VCMSettings
+from vcmaug.control.vcm import VCMSettings
 from vcmaug.generate.draw import Model, draw_images, load_model, read_asked
 from vcmaug.generate.plan import requests_of_micro_batch
 
@@ -31,7 +32,7 @@ def laid_out(plain: Model) -> Model:
     with torch.random.fork_rng():
         torch.manual_seed(3)
         network = build_network(settings, spec=plain.prior.spec, num_structures=2)
-    return replace(plain, control=VCM(network, plain.control.card))
+    return replace(plain, control=Control(network, plain.control.card))
 
 
 def drawn(model: Model, world: Path, *, strength: float) -> NDArray[np.float32]:

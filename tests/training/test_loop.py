@@ -113,10 +113,14 @@ def test_losses_have_their_known_values() -> None:
     assert kl_loss(zero, one).item() == pytest.approx(0.0, abs=1e-6)
     assert kl_loss(one, one).item() == pytest.approx(0.5, abs=1e-6)
     assert gradient_loss(one, zero).item() == 0.0
-    loss, parts = control_loss(one, zero, weights=2 * one, gamma=2 * one, beta=-one, l1_weight=0.1)
+    penalty = torch.tensor(3.0)
+    loss, parts = control_loss(one, zero, weights=2 * one, penalty=penalty, l1_weight=0.1)
     assert loss.item() == pytest.approx(2.0 + 0.1 * 3.0)
     assert parts == {
         "mse": pytest.approx(1.0),
         "weighted": pytest.approx(2.0),
         "penalty": pytest.approx(3.0),
     }
+    bare, parts = control_loss(one, zero, weights=2 * one, penalty=None, l1_weight=0.1)
+    assert bare.item() == pytest.approx(2.0)
+    assert "penalty" not in parts

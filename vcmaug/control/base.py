@@ -1,38 +1,100 @@
-"""What every control is: an encoder of conditions, and a denoiser that holds a denoiser.
+"""What every control is: a network that bends a frozen prediction, and its use in a draw.
 
-What it is: the protocol, and the few facts that travel with a trained control.
+What it is: the face of the trainable part, what it gives back, and the denoiser it makes of
+another.
 In the flow: trained by `training/control.py`, loaded by generation's workers.
 Sources: azula's guidance, where a guided denoiser holds the denoiser that it guides.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
-from vcmaug.ldm.denoiser import Denoiser
+from vcmaug.ldm.denoiser import Context, Denoiser, Encoded
 
-__all__ = ["Control"]
+__all__ = ["Control", "ControlNetwork", "Steered", "SteeredDenoiser"]
 
 
-class Control(Protocol):
-    """A trained control with its card."""
+@dataclass(frozen=True)
+class Steered:
+    """What a control's network makes of a noisy latent.
 
-    @property
-    def card(self) -> Mapping[str, Any]:
-        """What is known of it: `subjects`, `scheme`, `prior_sha256`, `weights_sha256`."""
-        ...
+    Attributes:
+        epsilon: The steered prediction [B, L, x, y, z].
+        frozen: The frozen one where the network has looked at it, else None.
+        penalty: How much it adds, a number that training may keep small; None: no such thing.
+    """
 
-    def encode(self, one_hot: Tensor) -> Tensor:
+    epsilon: Tensor
+    frozen: Tensor | None = None
+    penalty: Tensor | None = None
+
+
+class ControlNetwork(nn.Module, ABC):
+    """The trainable part of a control; a new one returns the frozen prediction exactly."""
+
+    @abstractmethod
+    def encode(self, one_hot: Tensor) -> Encoded:
         """Return the encoded condition, once per sample, of label maps [B, K, X, Y, Z]."""
-        ...
 
-    def expected(self, encoded: Tensor) -> Tensor | None:
+    @abstractmethod
+    def steered(
+        self, denoiser: Denoiser, z_t: Tensor, t: Tensor, context: Context, *, strength: float = 1.0
+    ) -> Steered:
+        """Return the steered prediction for the encoded condition in the context.
+
+        Args:
+            denoiser: The frozen prediction.
+            z_t: Noisy latents [B, L, x, y, z].
+            t: Timesteps, long [B].
+            context: Scalars, and what `encode` gave.
+            strength: Scales what is added; 0 is the frozen prediction, 1 as trained.
+        """
+
+    def expected(self, encoded: Encoded) -> Tensor | None:
+        """Return the latents [B, L, x, y, z] that a condition alone lets one expect, or None."""
+        del encoded
+        return None
+
+    def start_from_prior(self, denoiser: Denoiser) -> None:
+        """Take over weights of the prior, for those that start as its copy."""
+
+    def forward(
+        self, denoiser: Denoiser, z_t: Tensor, t: Tensor, scalars: Tensor | None, one_hot: Tensor
+    ) -> tuple[Steered, Tensor | None]:
+        """Return the steered prediction and the expected latents for label maps [B, K, X, Y, Z]."""
+        encoded = self.encode(one_hot)
+        steered = self.steered(denoiser, z_t, t, Context(scalars, encoded))
+        return steered, self.expected(encoded)
+
+
+class Control:
+    """A control in use: frozen, with its card.
+
+    Args:
+        network: Put in evaluation mode, its gradients switched off.
+        card: What is known of it: `subjects`, `scheme`, `prior_sha256`, `weights_sha256`.
+    """
+
+    def __init__(self, network: ControlNetwork, card: Mapping[str, Any]) -> None:
+        self.network = network.eval().requires_grad_(False)
+        self.card = card
+
+    @torch.no_grad()
+    def encode(self, one_hot: Tensor) -> Encoded:
+        """Return the encoded condition, once per sample, of label maps [B, K, X, Y, Z]."""
+        return self.network.encode(one_hot)
+
+    def expected(self, encoded: Encoded) -> Tensor | None:
         """Return the latents [B, L, x, y, z] that a condition alone lets one expect.
 
         A draw that starts below the top of the schedule starts there; None: at the prior's mean.
         """
-        ...
+        return self.network.expected(encoded)
 
     def steer(
         self,
@@ -40,13 +102,47 @@ class Control(Protocol):
         *,
         strength: float = 1.0,
         interval: tuple[float, float] = (0.0, 1.0),
-    ) -> Denoiser:
+    ) -> "SteeredDenoiser":
         """Return a denoiser that holds `denoiser` and bends it towards the encoded condition.
 
         Args:
             denoiser: The frozen prediction.
-            strength: Scales the modulation; 0 is the frozen prediction, 1 as trained.
+            strength: Scales what is added; 0 is the frozen prediction, 1 as trained.
             interval: Share of the schedule, from 0 (no noise) to 1 (all noise), in which the
                 control acts; outside it the frozen prediction is returned.
         """
-        ...
+        num_timesteps = self.card["num_timesteps"]
+        return SteeredDenoiser(
+            denoiser=denoiser,
+            network=self.network,
+            strength=strength,
+            first=interval[0] * num_timesteps,
+            last=interval[1] * num_timesteps,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SteeredDenoiser:
+    """The denoiser that a control makes of another.
+
+    Attributes:
+        denoiser: The frozen prediction.
+        network: The control's trained part.
+        strength: Scales what it adds.
+        first: Lowest timestep at which the control acts.
+        last: Timestep from which on it does not.
+    """
+
+    denoiser: Denoiser
+    network: ControlNetwork
+    strength: float
+    first: float
+    last: float
+
+    @torch.no_grad()
+    def __call__(self, z_t: Tensor, t: Tensor, context: Context) -> Tensor:
+        """Return epsilon' [B, L, x, y, z]; the frozen epsilon where the control is off."""
+        if context.encoded is None or not self.first <= float(t[0]) < self.last:
+            return self.denoiser(z_t, t, context)
+        steered = self.network.steered(self.denoiser, z_t, t, context, strength=self.strength)
+        return steered.epsilon

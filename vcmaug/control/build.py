@@ -5,12 +5,19 @@ In the flow: `training/control.py` writes what generation's workers load.
 Sources: none beyond the controls' own.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from vcmaug.control.base import Control
-from vcmaug.control.vcm import VCM, VCMNetwork, VCMSettings
+from pydantic import Discriminator, Tag, TypeAdapter
+
+from vcmaug.control.base import Control, ControlNetwork
+from vcmaug.control.controlnet import ControlNetNetwork, ControlNetSettings
+from vcmaug.control.controlnet_lite import ControlNetLiteNetwork, ControlNetLiteSettings
+from vcmaug.control.mcm import MCMNetwork, MCMSettings
+from vcmaug.control.t2i_adapter import T2IAdapterNetwork, T2IAdapterSettings
+from vcmaug.control.vcm import VCMNetwork, VCMSettings
+from vcmaug.control.vcm_released import VCMReleasedNetwork, VCMReleasedSettings
 from vcmaug.data.labels import LabelScheme
 from vcmaug.errors import ModelError
 from vcmaug.files import write_json
@@ -18,34 +25,94 @@ from vcmaug.ldm.prior import Prior
 from vcmaug.ldm.spec import PriorSpec
 from vcmaug.ldm.weights import fill_module, hash_of_weights, read_card, read_weights, write_weights
 
-__all__ = ["build_network", "load_control", "write_control"]
+__all__ = [
+    "METHODS",
+    "ControlSettings",
+    "build_network",
+    "control_settings",
+    "load_control",
+    "write_control",
+]
+
+METHODS = (
+    "vcm",
+    "vcm_released",
+    "controlnet",
+    "controlnet_lite",
+    "controlnet_mlp",
+    "t2i_adapter",
+    "mcm",
+)
 
 
-def build_network(settings: VCMSettings, *, spec: PriorSpec, num_structures: int) -> VCMNetwork:
-    """Return a new VCM network for a prior; it is the identity.
+def _method_of(value: Any) -> str:
+    """Return the method that settings name; VCM where they name none."""
+    name = value.get("method", "vcm") if isinstance(value, Mapping) else value.method
+    return "controlnet_lite" if name == "controlnet_mlp" else str(name)
+
+
+ControlSettings = Annotated[
+    Annotated[VCMSettings, Tag("vcm")]
+    | Annotated[VCMReleasedSettings, Tag("vcm_released")]
+    | Annotated[ControlNetSettings, Tag("controlnet")]
+    | Annotated[ControlNetLiteSettings, Tag("controlnet_lite")]
+    | Annotated[T2IAdapterSettings, Tag("t2i_adapter")]
+    | Annotated[MCMSettings, Tag("mcm")],
+    Discriminator(_method_of),
+]
+"""The networks of any control, by `method`."""
+
+_SETTINGS: TypeAdapter[Any] = TypeAdapter(ControlSettings)
+
+
+def control_settings(content: Mapping[str, Any]) -> Any:
+    """Return the settings of a control from a card or a recipe."""
+    return _SETTINGS.validate_python(dict(content))
+
+
+def build_network(settings: Any, *, spec: PriorSpec, num_structures: int) -> ControlNetwork:
+    """Return a new control network for a prior; all but `vcm_released` are the identity.
+
+    Args:
+        settings: One of `ControlSettings`.
+        spec: Of the prior.
+        num_structures: K, channels of the condition.
 
     Raises:
-        ModelError: The encoder does not end on the prior's latent grid.
+        ModelError: The condition's encoder does not end on the prior's latent grid.
     """
-    if settings.latent_factor != spec.latent_factor:
+    factor = getattr(settings, "latent_factor", spec.latent_factor)
+    if factor != spec.latent_factor:
         raise ModelError(
-            f"building a VCM for prior {spec.name!r}: its encoder shrinks by "
-            f"{settings.latent_factor}, the prior's latents by {spec.latent_factor}. Change "
-            "stem_factor or the number of encoder_channels."
+            f"building {settings.method} for prior {spec.name!r}: its encoder shrinks by {factor}, "
+            f"the prior's latents by {spec.latent_factor}. Change the number of encoder_channels "
+            "(or, for vcm, stem_factor)."
         )
-    return VCMNetwork(
-        settings,
-        num_structures=num_structures,
-        latent_shape=spec.latent_shape,
-        schedule=spec.schedule,
-    )
+    if isinstance(settings, VCMSettings):
+        return VCMNetwork(
+            settings,
+            num_structures=num_structures,
+            latent_shape=spec.latent_shape,
+            schedule=spec.schedule,
+        )
+    if isinstance(settings, T2IAdapterSettings):
+        return T2IAdapterNetwork(num_structures=num_structures, spec=spec)
+    return _OTHERS[type(settings)](settings, num_structures=num_structures, spec=spec)
+
+
+_OTHERS: Mapping[type, Callable[..., ControlNetwork]] = {
+    VCMReleasedSettings: VCMReleasedNetwork,
+    ControlNetSettings: ControlNetNetwork,
+    ControlNetLiteSettings: ControlNetLiteNetwork,
+    MCMSettings: MCMNetwork,
+}
 
 
 def write_control(
     folder: Path,
     *,
-    network: VCMNetwork,
-    settings: VCMSettings,
+    network: ControlNetwork,
+    settings: Any,
     prior: Prior,
     scheme: LabelScheme,
     card: Mapping[str, Any],
@@ -68,7 +135,7 @@ def write_control(
     write_weights(folder / "control.safetensors", weights, half=half)
     facts = {
         "kind": "control",
-        "name": "vcm",
+        "name": settings.method,
         "settings": settings.model_dump(mode="json"),
         "scheme": scheme.to_json(),
         "num_timesteps": prior.schedule.num_timesteps,
@@ -94,11 +161,11 @@ def load_control(folder: Path, *, prior: Prior, device: str = "cpu") -> Control:
             f"({prior.card['weights_sha256'][:12]}). Train a control on this prior."
         )
     scheme = LabelScheme.from_json(card["scheme"])
-    settings = VCMSettings.model_validate(card["settings"])
+    settings = control_settings(card["settings"])
     network = build_network(settings, spec=prior.spec, num_structures=scheme.num_structures)
     path = folder / "control.safetensors"
     weights = read_weights(path)
     if hash_of_weights(weights) != card["weights_sha256"]:
         raise ModelError(f"loading control {folder}: the weights' hash is not the one on the card.")
     fill_module(network, weights, source=path)
-    return VCM(network.to(device), card)
+    return Control(network.to(device), card)

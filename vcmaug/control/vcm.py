@@ -13,9 +13,7 @@ Notes:
     |gamma| + |beta| over all elements; the label map enters through a space-to-depth stem.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Literal
 
 import torch
 from monai.networks.nets import DiffusionModelUNet
@@ -23,17 +21,19 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from vcmaug.config import Settings
+from vcmaug.control.base import ControlNetwork, Steered
 from vcmaug.control.encoder import ConditionEncoder
 from vcmaug.control.layout import Layout
-from vcmaug.ldm.denoiser import Context, Denoiser
+from vcmaug.ldm.denoiser import Context, Denoiser, Encoded
 from vcmaug.ldm.schedule import ScheduleSettings
 
-__all__ = ["VCM", "SteeredDenoiser", "VCMNetwork", "VCMSettings", "modulate"]
+__all__ = ["VCMNetwork", "VCMSettings", "modulate", "modulated", "zero"]
 
 
 class VCMSettings(Settings):
     """The networks of a VCM."""
 
+    method: Literal["vcm"] = "vcm"
     stem_factor: int = Field(2, ge=1, description="edge of the block folded into channels")
     encoder_channels: tuple[int, ...] = (32, 48)
     encoder_res_blocks: int = Field(1, ge=1)
@@ -58,7 +58,17 @@ def modulate(epsilon: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
     return epsilon * (1.0 + gamma) + beta
 
 
-class VCMNetwork(nn.Module):
+def modulated(frozen: Tensor, gamma: Tensor, beta: Tensor, strength: float) -> Steered:
+    """Return the modulated prediction, and the mean of |gamma| + |beta| as its penalty."""
+    gamma, beta = gamma.float(), beta.float()
+    return Steered(
+        epsilon=modulate(frozen, strength * gamma, strength * beta),
+        frozen=frozen,
+        penalty=(gamma.abs() + beta.abs()).mean(),
+    )
+
+
+class VCMNetwork(ControlNetwork):
     """The trainable part: (z_t, epsilon_t, encoded condition, t) -> gamma_t, beta_t.
 
     Args:
@@ -110,18 +120,19 @@ class VCMNetwork(nn.Module):
         self.unet.out[-1].conv.reset_parameters()
         hidden = settings.hidden_channels
         self.shared = nn.Sequential(nn.Conv3d(hidden, hidden, 3, padding=1), nn.SiLU())
-        self.gamma_head = _zero(nn.Conv3d(hidden, latent_channels, 3, padding=1))
-        self.beta_head = _zero(nn.Conv3d(hidden, latent_channels, 3, padding=1))
+        self.gamma_head = zero(nn.Conv3d(hidden, latent_channels, 3, padding=1))
+        self.beta_head = zero(nn.Conv3d(hidden, latent_channels, 3, padding=1))
         if settings.layout:
-            self.follow_head = _zero(nn.Conv3d(hidden, latent_channels, 3, padding=1))
+            self.follow_head = zero(nn.Conv3d(hidden, latent_channels, 3, padding=1))
 
-    def forward(
-        self, z_t: Tensor, epsilon: Tensor, *, t: Tensor, one_hot: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Return gamma_t, beta_t and the expected latents for label maps [B, K, X, Y, Z]."""
-        encoded = self.encode(one_hot)
-        gamma, beta = self.modulation(z_t, epsilon, t=t, encoded=encoded)
-        return gamma, beta, self.expected(encoded)
+    def steered(
+        self, denoiser: Denoiser, z_t: Tensor, t: Tensor, context: Context, *, strength: float = 1.0
+    ) -> Steered:
+        """Return epsilon'; see `ControlNetwork.steered`."""
+        assert isinstance(context.encoded, Tensor)  # of its own `encode`
+        frozen = denoiser(z_t, t, context).float()
+        gamma, beta = self.modulation(z_t, frozen, t=t, encoded=context.encoded)
+        return modulated(frozen, gamma, beta, strength)
 
     def encode(self, one_hot: Tensor) -> Tensor:
         """Return features [B, channels, x, y, z] of label maps, expected latents behind them."""
@@ -130,8 +141,9 @@ class VCMNetwork(nn.Module):
             return features
         return torch.cat([features, self.layout(features)], dim=1)
 
-    def expected(self, encoded: Tensor) -> Tensor | None:
+    def expected(self, encoded: Encoded) -> Tensor | None:
         """Return the expected latents [B, L, x, y, z] of what `encode` gave, or None."""
+        assert isinstance(encoded, Tensor)  # of its own `encode`
         return encoded[:, self.num_features :] if self.layout else None
 
     def modulation(
@@ -157,76 +169,9 @@ class VCMNetwork(nn.Module):
         return self.gamma_head(shared), self.beta_head(shared) + follow
 
 
-def _zero(convolution: nn.Conv3d) -> nn.Conv3d:
+def zero(convolution: nn.Conv3d) -> nn.Conv3d:
     """Return the convolution with weight and bias at zero."""
     nn.init.zeros_(convolution.weight)
     if convolution.bias is not None:
         nn.init.zeros_(convolution.bias)
     return convolution
-
-
-class VCM:
-    """A VCM in use: frozen, with its card.
-
-    Args:
-        network: Put in evaluation mode, its gradients switched off.
-        card: See `control.base.Control`.
-    """
-
-    def __init__(self, network: VCMNetwork, card: Mapping[str, Any]) -> None:
-        self.network = network.eval().requires_grad_(False)
-        self.card = card
-
-    @torch.no_grad()
-    def encode(self, one_hot: Tensor) -> Tensor:
-        """Return features [B, channels, x, y, z] of label maps [B, K, X, Y, Z]."""
-        return self.network.encode(one_hot)
-
-    def expected(self, encoded: Tensor) -> Tensor | None:
-        """Return the layout's latents [B, L, x, y, z], or None without a layout."""
-        return self.network.expected(encoded)
-
-    def steer(
-        self,
-        denoiser: Denoiser,
-        *,
-        strength: float = 1.0,
-        interval: tuple[float, float] = (0.0, 1.0),
-    ) -> "SteeredDenoiser":
-        """Return a denoiser that holds `denoiser`; see `control.base.Control.steer`."""
-        num_timesteps = self.card["num_timesteps"]
-        return SteeredDenoiser(
-            denoiser=denoiser,
-            network=self.network,
-            strength=strength,
-            first=interval[0] * num_timesteps,
-            last=interval[1] * num_timesteps,
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class SteeredDenoiser:
-    """The denoiser that a VCM makes of another.
-
-    Attributes:
-        denoiser: The frozen prediction.
-        network: The VCM's trained part.
-        strength: Scales gamma and beta.
-        first: Lowest timestep at which the control acts.
-        last: Timestep from which on it does not.
-    """
-
-    denoiser: Denoiser
-    network: VCMNetwork
-    strength: float
-    first: float
-    last: float
-
-    @torch.no_grad()
-    def __call__(self, z_t: Tensor, t: Tensor, context: Context) -> Tensor:
-        """Return epsilon' [B, L, x, y, z]; the frozen epsilon where the control is off."""
-        epsilon = self.denoiser(z_t, t, context)
-        if context.encoded is None or not self.first <= float(t[0]) < self.last:
-            return epsilon
-        gamma, beta = self.network.modulation(z_t, epsilon, t=t, encoded=context.encoded)
-        return modulate(epsilon, self.strength * gamma, self.strength * beta)

@@ -29,7 +29,7 @@ from vcmaug.files import sha256_of_file
 from vcmaug.generate.noise import noise_of
 from vcmaug.generate.plan import Plan, Request
 from vcmaug.generate.samplers import sample
-from vcmaug.ldm.denoiser import Context
+from vcmaug.ldm.denoiser import Context, Encoded
 from vcmaug.ldm.prior import Prior, load_prior
 
 __all__ = ["Asked", "Model", "draw_images", "load_model", "read_asked"]
@@ -179,7 +179,7 @@ def draw_images(
     return images
 
 
-def _start(model: Model, encoded: Tensor | None, *, strength: float) -> Tensor | None:
+def _start(model: Model, encoded: Encoded | None, *, strength: float) -> Tensor | None:
     """Return the latents where draws start, or None for noise.
 
     Those that the condition lets one expect, if the control knows them; at strength 0 the prior's

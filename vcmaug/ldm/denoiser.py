@@ -6,7 +6,8 @@ Sources: Pinaya et al. 2022, arXiv 2209.07162 (scalars as constant channels and 
 cross-attention); the posterior mean of a Gaussian is closed-form algebra.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -16,7 +17,19 @@ from torch import Tensor, nn
 
 from vcmaug.ldm.schedule import Schedule
 
-__all__ = ["Context", "Denoiser", "FrozenDenoiser", "GaussianDenoiser", "ScalarUNet"]
+__all__ = [
+    "Context",
+    "Denoiser",
+    "Encoded",
+    "Features",
+    "FrozenDenoiser",
+    "GaussianDenoiser",
+    "ScalarUNet",
+    "with_scalars",
+]
+
+
+Encoded = Tensor | tuple[Tensor, ...]
 
 
 @dataclass(frozen=True)
@@ -25,12 +38,27 @@ class Context:
 
     Attributes:
         scalars: Normalised scalars [B, S], or None for a prior without any.
-        encoded: The condition as its control encoded it, [B, channels, x, y, z], once per sample;
-            None without a condition.
+        encoded: The condition as its control encoded it, once per sample: [B, channels, x, y, z],
+            or several such; None without a condition.
     """
 
     scalars: Tensor | None = None
-    encoded: Tensor | None = None
+    encoded: Encoded | None = None
+
+
+@dataclass(frozen=True)
+class Features:
+    """What a control adds inside a U-Net.
+
+    Attributes:
+        skips: To each skip connection, in the order of the encoder; or none.
+        mid: To the middle, [B, C, x, y, z].
+        levels: To the encoder's last features of each level, before they are halved; or none.
+    """
+
+    skips: tuple[Tensor, ...] = ()
+    mid: Tensor | None = None
+    levels: tuple[Tensor, ...] = ()
 
 
 class Denoiser(Protocol):
@@ -83,14 +111,41 @@ class ScalarUNet(nn.Module):
             upcast_attention=upcast_attention,
         )
 
-    def forward(self, z_t: Tensor, t: Tensor, scalars: Tensor | None) -> Tensor:
+    def forward(
+        self, z_t: Tensor, t: Tensor, scalars: Tensor | None, features: Features | None = None
+    ) -> Tensor:
         """Return epsilon_hat [B, L, x, y, z] for z_t, timesteps [B] and scalars [B, S] or None."""
-        if scalars is None:
-            plain: Tensor = self.unet(z_t, t)
-            return plain
-        maps = scalars[:, :, None, None, None].expand(-1, -1, *z_t.shape[2:])  # [B, S, x, y, z]
-        steered: Tensor = self.unet(torch.cat([z_t, maps], dim=1), t, context=scalars[:, None, :])
-        return steered
+        features = features or Features()
+        with ExitStack() as hooks:
+            for block, added in zip(self.unet.down_blocks, features.levels, strict=False):
+                last = (getattr(block, "attentions", None) or block.resnets)[-1]
+                hooks.enter_context(_adding(last, added))
+            epsilon: Tensor = self.unet(
+                with_scalars(z_t, scalars),
+                t,
+                context=None if scalars is None else scalars[:, None, :],
+                down_block_additional_residuals=features.skips or None,
+                mid_block_additional_residual=features.mid,
+            )
+        return epsilon
+
+
+def with_scalars(z_t: Tensor, scalars: Tensor | None) -> Tensor:
+    """Return latents with scalars [B, S] as constant channels behind them."""
+    if scalars is None:
+        return z_t
+    maps = scalars[:, :, None, None, None].expand(-1, -1, *z_t.shape[2:])  # [B, S, x, y, z]
+    return torch.cat([z_t, maps], dim=1)
+
+
+@contextmanager
+def _adding(module: nn.Module, added: Tensor) -> Iterator[None]:
+    """Add a tensor to a module's output within the context."""
+    handle = module.register_forward_hook(lambda module, args, output: output + added)
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 class FrozenDenoiser:
@@ -107,6 +162,11 @@ class FrozenDenoiser:
     def __call__(self, z_t: Tensor, t: Tensor, context: Context) -> Tensor:
         """Return epsilon_hat [B, L, x, y, z]; the condition in the context is not looked at."""
         epsilon: Tensor = self.unet(z_t, t, context.scalars)
+        return epsilon
+
+    def fused(self, z_t: Tensor, t: Tensor, context: Context, features: Features) -> Tensor:
+        """Return epsilon_hat with features added inside; gradients flow back to the features."""
+        epsilon: Tensor = self.unet(z_t, t, context.scalars, features)
         return epsilon
 
 

@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 
 from vcmaug.conditions.chain import ConditionSettings, faults_of
 from vcmaug.config import Settings, merged, parse_settings, read_yaml
+from vcmaug.control.build import METHODS, ControlSettings
 from vcmaug.control.vcm import VCMSettings
 from vcmaug.data.prepare import DataSettings
 from vcmaug.data.splits import SplitSettings
@@ -57,12 +58,18 @@ class PriorRecipe(Settings):
 
 
 class ControlRecipe(Settings):
-    """The control of each replicate."""
+    """The control of each replicate; the name of a method alone will do."""
 
-    network: VCMSettings = VCMSettings()
+    network: ControlSettings = VCMSettings()
     training: ControlTraining = ControlTraining()
     start_from: str | None = Field(None, description="a control of the zoo, on the same prior")
     licence: str = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named(cls, value: object) -> object:
+        """Take the name of a method for its default networks."""
+        return {"network": {"method": value}} if value in METHODS else value
 
 
 class ConditionRecipe(ConditionSettings):

@@ -16,8 +16,9 @@ from typing import Any
 
 import torch
 
+from vcmaug.control.base import ControlNetwork
 from vcmaug.control.build import build_network, write_control
-from vcmaug.control.vcm import VCMNetwork, VCMSettings
+from vcmaug.control.vcm import VCMNetwork
 from vcmaug.data.cases import Case
 from vcmaug.data.labels import LabelScheme
 from vcmaug.errors import LeakError, ModelError
@@ -39,7 +40,7 @@ def train_control(
     *,
     prior: Prior,
     scheme: LabelScheme,
-    network: VCMSettings,
+    network: Any,
     settings: ControlTraining,
     seed: int,
     folder: Path,
@@ -55,7 +56,7 @@ def train_control(
         cases: The labelled cases; the labels of exactly these are seen.
         prior: Frozen; its weights' hash is taken before and after.
         scheme: Of the label maps.
-        network: Shapes of the control's networks.
+        network: One of `control.build.ControlSettings`.
         settings: How to train.
         seed: Of everything random.
         folder: Gets `control.safetensors`, `card.json`, and `.checkpoints/`.
@@ -76,7 +77,8 @@ def train_control(
     pairs = labelled_pairs(everybody, prior=prior, scheme=scheme, settings=settings, seed=seed)
     torch.manual_seed(torch_generator(seed, "control").initial_seed())
     module = build_network(network, spec=prior.spec, num_structures=scheme.num_structures)
-    if module.layout is not None and prior.mean is not None:
+    module.start_from_prior(prior.denoiser)
+    if isinstance(module, VCMNetwork) and module.layout is not None and prior.mean is not None:
         module.layout.mean.copy_(prior.mean)
     if start_from is not None:
         seen |= _start(module, start_from, prior=prior, scheme=scheme)
@@ -134,7 +136,7 @@ def _refuse(cases: Sequence[Case], forbidden: Sequence[str]) -> None:
         )
 
 
-def _start(module: VCMNetwork, folder: Path, *, prior: Prior, scheme: LabelScheme) -> set[str]:
+def _start(module: ControlNetwork, folder: Path, *, prior: Prior, scheme: LabelScheme) -> set[str]:
     """Fill a network from a trained control; return the subjects that one has seen.
 
     Raises:

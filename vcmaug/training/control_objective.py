@@ -1,6 +1,6 @@
 """The objective of a control: how far its prediction is from the noise, and where that counts.
 
-What it is: one batch of pairs, the frozen prediction, the modulated one, and the weighted error.
+What it is: one batch of pairs, the steered prediction, and its weighted error.
 In the flow: called by the training loop at every update of a control.
 Sources: Ahn et al. 2025, WACV, arXiv 2410.21826; Hang et al. 2023, arXiv 2303.09556 (weights by the
 signal-to-noise ratio, cut at both ends).
@@ -12,9 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vcmaug.control.vcm import modulate
 from vcmaug.data.labels import LabelScheme
-from vcmaug.ldm.denoiser import Context
 from vcmaug.ldm.prior import Prior
 from vcmaug.seeding import torch_generator
 from vcmaug.training.batches import draw_batch, one_hot_batch
@@ -64,24 +62,22 @@ def control_objective(
         epsilon = torch.randn(z_0.shape, generator=generator)
         z_t = prior.schedule.add_noise(z_0, epsilon, t).to(device)
         scalars = None if pairs.scalars is None else pairs.scalars[chosen].to(device)
-        half = settings.precision == "bfloat16"
-        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=half):
-            frozen = prior.denoiser(z_t, t.to(device), Context(scalars=scalars)).float()
         one_hot = one_hot_batch(pairs.index_maps[chosen], scheme.num_structures).to(device)
-        gamma, beta, expected = module(z_t, frozen, t=t.to(device), one_hot=one_hot)
-        prediction = modulate(frozen, gamma, beta)
+        steered, expected = module(prior.denoiser, z_t, t.to(device), scalars, one_hot)
         near = near_weights(one_hot, z_0.shape[2:], settings.near_weight)
         loss, parts = control_loss(
-            prediction,
+            steered.epsilon.float(),
             epsilon.to(device),
             weights=weights[t].to(device).reshape(-1, 1, 1, 1, 1) * near,
-            gamma=gamma,
-            beta=beta,
+            penalty=steered.penalty,
             l1_weight=settings.l1_weight,
         )
         if expected is not None:
             layout = (near * (expected - z_0.to(device)) ** 2).mean()
             loss, parts = loss + layout, parts | {"layout": layout.item()}
-        return loss, parts | {"frozen_mse": functional.mse_loss(frozen, epsilon.to(device)).item()}
+        if steered.frozen is not None:
+            mse = functional.mse_loss(steered.frozen, epsilon.to(device)).item()
+            parts = parts | {"frozen_mse": mse}
+        return loss, parts
 
     return objective

@@ -56,22 +56,22 @@ def control_loss(
     epsilon: Tensor,
     *,
     weights: Tensor,
-    gamma: Tensor,
-    beta: Tensor,
+    penalty: Tensor | None,
     l1_weight: float,
 ) -> tuple[Tensor, dict[str, float]]:
-    """Return MSE(epsilon', epsilon) + l1_weight * mean(|gamma| + |beta|), and the parts.
+    """Return MSE(epsilon', epsilon) + l1_weight * penalty, and the parts.
 
     Args:
         prediction: epsilon', [B, L, x, y, z].
         epsilon: The noise that was added, likewise.
         weights: Of each element's error, [B, 1, x, y, z]; all 1 is the MSE itself.
-        gamma: Scale, likewise.
-        beta: Shift, likewise.
+        penalty: Mean of |gamma| + |beta| for controls that modulate, None for others.
         l1_weight: lambda; the penalty is a mean over all elements, whatever their number.
     """
     errors = (prediction - epsilon) ** 2
     mse = (weights * errors).mean()
-    penalty = (gamma.abs() + beta.abs()).mean()
-    parts = {"mse": errors.mean().item(), "weighted": mse.item(), "penalty": penalty.item()}
+    parts = {"mse": errors.mean().item(), "weighted": mse.item()}
+    if penalty is None:
+        return mse, parts
+    parts["penalty"] = penalty.item()
     return mse + l1_weight * penalty, parts

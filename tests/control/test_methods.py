@@ -1,0 +1,172 @@
+"""Every control: how many parameters, the identity at first, learning, the prior untouched."""
+
+import pytest
+import torch
+from tiny import make_tiny_prior
+
+from vcmaug.control.base import Control, ControlNetwork
+from vcmaug.control.build import METHODS, build_network, control_settings
+from vcmaug.control.vcm_released import VCMReleasedNetwork
+from vcmaug.errors import ModelError
+from vcmaug.ldm.brainldm import BRAINLDM
+from vcmaug.ldm.denoiser import Context
+from vcmaug.ldm.prior import Prior, load_prior, weights_of
+from vcmaug.ldm.weights import hash_of_weights
+
+SMALL = {
+    "vcm": {
+        "encoder_channels": (4, 8),
+        "channels": (8, 16),
+        "num_res_blocks": 1,
+        "num_head_channels": 8,
+        "hidden_channels": 8,
+        "norm_num_groups": 4,
+    },
+    "vcm_released": {
+        "encoder_channels": (16, 16),
+        "channels": (8, 16),
+        "norm_num_groups": 4,
+        "hidden_channels": 8,
+    },
+    "controlnet": {"encoder_channels": (4, 4, 8)},
+    "controlnet_lite": {"encoder_channels": (4, 4, 8)},
+    "controlnet_mlp": {"encoder_channels": (4, 4, 8)},
+    "t2i_adapter": {},
+    "mcm": {
+        "channels": (8, 16),
+        "attention_levels": (False, True),
+        "num_res_blocks": 1,
+        "num_head_channels": 8,
+        "hidden_channels": 8,
+        "norm_num_groups": 4,
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def prior(tmp_path_factory: pytest.TempPathFactory) -> Prior:
+    return load_prior(make_tiny_prior(tmp_path_factory.mktemp("prior") / "prior"))
+
+
+def new(method: str, prior: Prior) -> ControlNetwork:
+    """Return a small network of a method, started from the prior."""
+    torch.manual_seed(0)
+    settings = control_settings({"method": method, **SMALL[method]})
+    network = build_network(settings, spec=prior.spec, num_structures=2)
+    network.start_from_prior(prior.denoiser)
+    return network
+
+
+def ask(
+    prior: Prior, seed: int = 0
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return noisy latents, timesteps, scalars and label maps of two cases."""
+    generator = torch.Generator().manual_seed(seed)
+    z_t = torch.randn(2, *prior.spec.latent_shape, generator=generator)
+    maps = (torch.rand(2, 2, 16, 16, 16, generator=generator) > 0.5).float()
+    return z_t, torch.tensor([10, 700]), torch.rand(2, 2, generator=generator), maps
+
+
+@pytest.mark.parametrize("method", [name for name in METHODS if name != "vcm_released"])
+def test_a_new_control_is_the_identity(prior: Prior, method: str) -> None:
+    control = Control(new(method, prior), {"num_timesteps": 1000})
+    z_t, t, scalars, maps = ask(prior)
+    context = Context(scalars, control.encode(maps))
+    steered = control.steer(prior.denoiser)(z_t, t, context)
+    assert torch.equal(steered, prior.denoiser(z_t, t, Context(scalars)))
+
+
+def test_the_released_vcm_is_not_because_of_its_norm_alone(prior: Prior) -> None:
+    z_t, t, scalars, maps = ask(prior)
+    frozen = prior.denoiser(z_t, t, Context(scalars))
+    network = new("vcm_released", prior)
+    with torch.no_grad():
+        steered, _ = network(prior.denoiser, z_t, t, scalars, maps)
+    assert float((steered.epsilon - frozen).abs().max()) > 0.1
+    gamma = network.head_norm(torch.randn(2, 4, 4, 4, 4) + 5.0)
+    torch.testing.assert_close(gamma.mean(dim=(2, 3, 4)), torch.zeros(2, 4), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_it_learns_and_the_prior_stays(prior: Prior, method: str) -> None:
+    """The loss on one batch falls by more than a twentieth in forty updates."""
+    network = new(method, prior)
+    before = hash_of_weights(weights_of(prior.autoencoder, prior.denoiser.unet))
+    z_t, t, scalars, maps = ask(prior)
+    wanted = prior.denoiser(z_t, t, Context(scalars)) + 0.5 * torch.randn(
+        z_t.shape, generator=torch.Generator().manual_seed(1)
+    )
+    optimiser = torch.optim.Adam(network.parameters(), lr=2e-3)
+    losses = []
+    for _ in range(40):
+        steered, _ = network(prior.denoiser, z_t, t, scalars, maps)
+        loss = ((steered.epsilon - wanted) ** 2).mean()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.95 * losses[0]
+    assert hash_of_weights(weights_of(prior.autoencoder, prior.denoiser.unet)) == before
+    assert all(p.grad is None for p in prior.denoiser.unet.parameters())
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_strength_zero_is_the_frozen_prediction(prior: Prior, method: str) -> None:
+    network = new(method, prior)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter += 0.05 * torch.randn(parameter.shape)
+    control = Control(network, {"num_timesteps": 1000})
+    z_t, t, scalars, maps = ask(prior)
+    context = Context(scalars, control.encode(maps))
+    frozen = prior.denoiser(z_t, t, Context(scalars))
+    assert torch.equal(control.steer(prior.denoiser, strength=0.0)(z_t, t, context), frozen)
+    assert not torch.allclose(control.steer(prior.denoiser)(z_t, t, context), frozen, atol=1e-3)
+
+
+COUNTS = {  # at the width of BrainLDM: (condition channels, parameters)
+    "vcm_released": (8, 45_220_134 - 394_752),  # without the weights that nothing uses
+    "controlnet": (1, 230_676_432),
+    "controlnet_lite": (1, 63_577_040 - 1_312_768),  # without the time embedding that is not used
+    "controlnet_mlp": (1, 9_051_088 - 1_312_768),
+    "mcm": (3, 44_678_528 - 477_312 + 242_054),  # the U-Net without its unused weights; heads
+    "t2i_adapter": (1, 226_507_264 + 3),  # 8x8x8 voxels folded into 512 channels; three gains
+}
+
+
+@pytest.mark.parametrize("method", COUNTS)
+def test_counts_at_the_width_of_brainldm(method: str) -> None:
+    channels, expected = COUNTS[method]
+    with torch.device("meta"):
+        network = build_network(
+            control_settings({"method": method}), spec=BRAINLDM, num_structures=channels
+        )
+    assert sum(p.numel() for p in network.parameters()) == expected
+
+
+def test_the_released_vcm_has_as_many_tensors_as_its_checkpoint_uses() -> None:
+    with torch.device("meta"):
+        network = build_network(
+            control_settings({"method": "vcm_released"}), spec=BRAINLDM, num_structures=8
+        )
+    assert isinstance(network, VCMReleasedNetwork)
+    unused = 2 * 6  # weight and bias of proj_attn in six attention blocks
+    assert len(network.state_dict()) == 386 - unused
+
+
+def test_features_cannot_be_added_inside_a_steered_denoiser(prior: Prior) -> None:
+    control = Control(new("controlnet", prior), {"num_timesteps": 1000})
+    z_t, t, scalars, maps = ask(prior)
+    context = Context(scalars, control.encode(maps))
+    twice = control.steer(control.steer(prior.denoiser))
+    with pytest.raises(ModelError, match=r"controlnet.*cannot steer a SteeredDenoiser"):
+        twice(z_t, t, context)
+
+
+def test_an_encoder_that_ends_elsewhere_is_refused() -> None:
+    with pytest.raises(ModelError, match="building controlnet for prior 'brainldm': its encoder"):
+        build_network(
+            control_settings({"method": "controlnet", "encoder_channels": (4, 8)}),
+            spec=BRAINLDM,
+            num_structures=1,
+        )

@@ -1,0 +1,105 @@
+"""ControlNet-lite and -mlp: the skips of a U-Net from plain convolutions over the condition.
+
+What it is: per block of the prior's encoder one convolution, of 3x3x3 voxels or of one.
+In the flow: two of the controls that VCM is compared with.
+Sources: Zhang et al. 2023, arXiv 2302.05543 (the ablation with a lighter encoder).
+
+Notes:
+    z_t, the timestep and the scalars are not looked at: what is added is the same at every step,
+    and made once per sample. The released variants hold a time embedding of 1,312,768 parameters
+    that reaches nothing (at the width of BrainLDM); it is left out here.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from monai.networks.nets.controlnet import ControlNetConditioningEmbedding
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional
+
+from vcmaug.config import Settings
+from vcmaug.control.fusion import FusionNetwork
+from vcmaug.control.vcm import zero
+from vcmaug.ldm.denoiser import Context, Features
+from vcmaug.ldm.spec import PriorSpec
+
+__all__ = ["ControlNetLiteNetwork", "ControlNetLiteSettings"]
+
+
+class ControlNetLiteSettings(Settings):
+    """Which of the two, and the condition's encoder."""
+
+    method: Literal["controlnet_lite", "controlnet_mlp"] = "controlnet_lite"
+    encoder_channels: tuple[int, ...] = Field(
+        (16, 32, 96, 256), description="of the condition; each after the first halves the grid"
+    )
+
+    @property
+    def latent_factor(self) -> int:
+        """Voxels per latent cell along one axis, as the encoder makes it."""
+        return int(2 ** (len(self.encoder_channels) - 1))
+
+
+class ControlNetLiteNetwork(FusionNetwork):
+    """Convolutions over the condition, with outputs that start at zero.
+
+    Args:
+        settings: Which of the two.
+        num_structures: K.
+        spec: Of the prior.
+    """
+
+    def __init__(
+        self, settings: ControlNetLiteSettings, *, num_structures: int, spec: PriorSpec
+    ) -> None:
+        super().__init__()
+        self.method = settings.method
+        kernel = 3 if settings.method == "controlnet_lite" else 1
+        own = spec.diffusion
+        self.num_res_blocks = own.num_res_blocks
+        self.encoder = ControlNetConditioningEmbedding(
+            spatial_dims=3,
+            in_channels=num_structures,
+            out_channels=own.channels[0],
+            channels=settings.encoder_channels,
+        )
+        widths = [width for width in own.channels for _ in range(own.num_res_blocks)]
+        self.blocks = nn.ModuleList(
+            nn.Conv3d(below, width, kernel, padding=kernel // 2)
+            for below, width in zip([own.channels[0], *widths], widths, strict=False)
+        )
+        self.middle = nn.Conv3d(own.channels[-1], own.channels[-1], kernel, padding=kernel // 2)
+        self.outs = nn.ModuleList(
+            zero(nn.Conv3d(n, n, 1)) for n in _skip_widths(own.channels, own.num_res_blocks)
+        )
+        self.out_middle = zero(nn.Conv3d(own.channels[-1], own.channels[-1], 1))
+
+    def encode(self, one_hot: Tensor) -> tuple[Tensor, ...]:
+        """Return residuals of every skip and, last, of the middle, for maps [B, K, X, Y, Z]."""
+        h = self.encoder(one_hot)
+        passed = [h]
+        for number, block in enumerate(self.blocks):
+            level, place = divmod(number, self.num_res_blocks)
+            if level > 0 and place == 0:
+                h = functional.avg_pool3d(h, 2)
+                passed.append(h)
+            h = functional.silu(block(h))
+            passed.append(h)
+        skips = [out(one) for out, one in zip(self.outs, passed, strict=True)]
+        return (*skips, self.out_middle(functional.silu(self.middle(h))))
+
+    def features(self, z_t: Tensor, t: Tensor, context: Context) -> Features:
+        """Return what `encode` gave; z_t and t are not looked at."""
+        *skips, mid = context.encoded or ()
+        return Features(skips=tuple(skips), mid=mid)
+
+
+def _skip_widths(channels: Sequence[int], num_res_blocks: int) -> list[int]:
+    """Return the channels of each skip connection, in the order of the encoder."""
+    widths = [channels[0]]
+    for level, width in enumerate(channels):
+        if level > 0:
+            widths.append(channels[level - 1])
+        widths += [width] * num_res_blocks
+    return widths
