@@ -164,7 +164,7 @@ def test_features_cannot_be_added_inside_a_steered_denoiser(prior: Prior) -> Non
 
 
 def test_an_encoder_that_ends_elsewhere_is_refused() -> None:
-    with pytest.raises(ModelError, match="building controlnet for prior 'brainldm': its encoder"):
+    with pytest.raises(ModelError, match="building controlnet: its condition encoder shrinks by 2"):
         build_network(
             control_settings({"method": "controlnet", "encoder_channels": (4, 8)}),
             spec=BRAINLDM,

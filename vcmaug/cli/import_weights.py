@@ -58,3 +58,25 @@ def brainldm_command(
         known = "the released file" if one["is_the_release"] else "NOT the md5 of the release"
         say(f"{name}: {one['file']}, {one['num_keys']} keys, all used; md5 {one['md5']}, {known}.")
     say(f"Sex is coded {sex}. The prior is in {out}.")
+
+
+@import_weights_app.command("vcm")
+def vcm_command(
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="Released checkpoint, .pt.")],
+    prior: Annotated[Path, typer.Option("--prior", help="Folder of the imported BrainLDM.")],
+    out: Out,
+) -> None:
+    """Import the released VCM, for an imported BrainLDM.
+
+    Example: vcmaug import-weights vcm vcm.pt --prior work/priors/brainldm --out work/controls/vcm
+    """
+    from vcmaug.control.importing import import_vcm
+    from vcmaug.ldm.prior import load_prior
+
+    card = import_vcm(path, prior=load_prior(prior), folder=out)
+    found = card["imported_from"]
+    say(
+        f"{found['file']}: {found['num_keys']} keys, {found['num_stored_parameters']:,} "
+        f"parameters; {found['num_unused_parameters']:,} are never used and were dropped."
+    )
+    say(f"Switches that come with it: {card['note']}. The control is in {out}.")

@@ -7,17 +7,22 @@ from typing import Annotated, Any
 import typer
 
 from vcmaug.cli.console import say
+from vcmaug.errors import ModelError
 
 __all__ = ["info_command"]
 
 
 def info_command(
     prior: Annotated[
-        str | None, typer.Option("--prior", help="A prior: of the zoo, or a folder.")
+        str | None, typer.Option("--prior", help="A prior: of the zoo, a folder, or brainldm.")
     ] = None,
     control: Annotated[
-        str | None, typer.Option("--control", help="A control: of the zoo, or a folder.")
+        str | None,
+        typer.Option("--control", help="A control: of the zoo, a folder, or a method's name."),
     ] = None,
+    channels: Annotated[
+        int, typer.Option("--channels", help="Structures, where a method is counted.", min=1)
+    ] = 8,
     recipe: Annotated[Path | None, typer.Option("--recipe", help="A recipe to read.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -25,16 +30,15 @@ def info_command(
 
     Example: vcmaug info --prior brain-mini-4mm --json
     """
-    from vcmaug.ldm.weights import read_card
     from vcmaug.pipeline.recipe import read_recipe
     from vcmaug.provenance import machine, versions
     from vcmaug.zoo import zoo_entries
 
     facts: dict[str, Any] = {"versions": versions(), "machine": machine(), "zoo": zoo_entries()}
     if prior is not None:
-        facts["prior"] = _short(read_card(_folder(prior), kind="prior"))
+        facts["prior"] = _prior(prior)
     if control is not None:
-        facts["control"] = _short(read_card(_folder(control), kind="control"))
+        facts["control"] = _control(control, prior=prior, channels=channels)
     if recipe is not None:
         facts["recipe"] = read_recipe(recipe).model_dump(mode="json")
     if as_json:
@@ -42,6 +46,45 @@ def info_command(
         return
     for name, value in facts.items():
         say(f"{name}: {json.dumps(value, default=str)}")
+
+
+def _prior(name: str) -> dict[str, Any]:
+    """Return the card of a prior, or the counts of BrainLDM's networks without their weights."""
+    from vcmaug.control.counts import num_parameters
+    from vcmaug.ldm.brainldm import BRAINLDM
+    from vcmaug.ldm.weights import read_card
+
+    if name != BRAINLDM.name:
+        return _short(read_card(_folder(name), kind="prior"))
+    return {
+        "name": name,
+        "spec": BRAINLDM.model_dump(mode="json"),
+        "latent_shape": BRAINLDM.latent_shape,
+        "num_parameters": {
+            "autoencoder": num_parameters(BRAINLDM.build_autoencoder),
+            "unet": num_parameters(BRAINLDM.build_unet),
+        },
+        "weights": "not here: import them with `vcmaug import-weights brainldm`",
+    }
+
+
+def _control(name: str, *, prior: str | None, channels: int) -> dict[str, Any]:
+    """Return the card of a control, or the counts of a method's networks on a prior.
+
+    Raises:
+        ModelError: A method is named without a prior.
+    """
+    from vcmaug.control.build import METHODS
+    from vcmaug.control.counts import control_counts
+    from vcmaug.ldm.spec import PriorSpec
+    from vcmaug.ldm.weights import read_card
+
+    if name not in METHODS:
+        return _short(read_card(_folder(name), kind="control"))
+    if prior is None:
+        raise ModelError(f"counting control {name!r}: name the prior as well, --prior NAME.")
+    spec = PriorSpec.model_validate(_prior(prior)["spec"])
+    return control_counts(name, spec=spec, channels=channels)
 
 
 def _folder(name: str) -> Path:

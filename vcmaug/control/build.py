@@ -81,26 +81,13 @@ def build_network(settings: Any, *, spec: PriorSpec, num_structures: int) -> Con
     Raises:
         ModelError: The condition's encoder does not end on the prior's latent grid.
     """
-    factor = getattr(settings, "latent_factor", spec.latent_factor)
-    if factor != spec.latent_factor:
-        raise ModelError(
-            f"building {settings.method} for prior {spec.name!r}: its encoder shrinks by {factor}, "
-            f"the prior's latents by {spec.latent_factor}. Change the number of encoder_channels "
-            "(or, for vcm, stem_factor)."
-        )
-    if isinstance(settings, VCMSettings):
-        return VCMNetwork(
-            settings,
-            num_structures=num_structures,
-            latent_shape=spec.latent_shape,
-            schedule=spec.schedule,
-        )
     if isinstance(settings, T2IAdapterSettings):
         return T2IAdapterNetwork(num_structures=num_structures, spec=spec)
     return _OTHERS[type(settings)](settings, num_structures=num_structures, spec=spec)
 
 
 _OTHERS: Mapping[type, Callable[..., ControlNetwork]] = {
+    VCMSettings: VCMNetwork,
     VCMReleasedSettings: VCMReleasedNetwork,
     ControlNetSettings: ControlNetNetwork,
     ControlNetLiteSettings: ControlNetLiteNetwork,

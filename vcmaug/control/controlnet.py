@@ -16,25 +16,24 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from vcmaug.config import Settings
+from vcmaug.control.encoder import widths_for
 from vcmaug.control.fusion import FusionNetwork, frozen_unet_of
 from vcmaug.ldm.denoiser import Context, Denoiser, Features, with_scalars
 from vcmaug.ldm.spec import PriorSpec
 
-__all__ = ["ControlNetNetwork", "ControlNetSettings"]
+__all__ = ["WIDTHS", "ControlNetNetwork", "ControlNetSettings"]
+
+WIDTHS = (16, 32, 96, 256)
+"""Of the condition's encoder at the latent factor of BrainLDM."""
 
 
 class ControlNetSettings(Settings):
     """The one part of a ControlNet that the prior does not decide."""
 
     method: Literal["controlnet"] = "controlnet"
-    encoder_channels: tuple[int, ...] = Field(
-        (16, 32, 96, 256), description="of the condition; each after the first halves the grid"
+    encoder_channels: tuple[int, ...] | None = Field(
+        None, description="of the condition's encoder, a halving between two; None: as needed"
     )
-
-    @property
-    def latent_factor(self) -> int:
-        """Voxels per latent cell along one axis, as the encoder makes it."""
-        return int(2 ** (len(self.encoder_channels) - 1))
 
 
 class ControlNetNetwork(FusionNetwork):
@@ -67,7 +66,13 @@ class ControlNetNetwork(FusionNetwork):
             cross_attention_dim=num_scalars or None,
             upcast_attention=own.upcast_attention,
             conditioning_embedding_in_channels=num_structures,
-            conditioning_embedding_num_channels=settings.encoder_channels,
+            conditioning_embedding_num_channels=widths_for(
+                settings.encoder_channels,
+                WIDTHS,
+                method=settings.method,
+                first=1,
+                factor=spec.latent_factor,
+            ),
         )
         self.encoder = self.net.controlnet_cond_embedding  # run once per sample, not per step
         self.net.controlnet_cond_embedding = nn.Identity()

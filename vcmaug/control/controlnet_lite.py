@@ -19,6 +19,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vcmaug.config import Settings
+from vcmaug.control.controlnet import WIDTHS
+from vcmaug.control.encoder import widths_for
 from vcmaug.control.fusion import FusionNetwork
 from vcmaug.control.vcm import zero
 from vcmaug.ldm.denoiser import Context, Features
@@ -31,14 +33,9 @@ class ControlNetLiteSettings(Settings):
     """Which of the two, and the condition's encoder."""
 
     method: Literal["controlnet_lite", "controlnet_mlp"] = "controlnet_lite"
-    encoder_channels: tuple[int, ...] = Field(
-        (16, 32, 96, 256), description="of the condition; each after the first halves the grid"
+    encoder_channels: tuple[int, ...] | None = Field(
+        None, description="of the condition's encoder, a halving between two; None: as needed"
     )
-
-    @property
-    def latent_factor(self) -> int:
-        """Voxels per latent cell along one axis, as the encoder makes it."""
-        return int(2 ** (len(self.encoder_channels) - 1))
 
 
 class ControlNetLiteNetwork(FusionNetwork):
@@ -62,7 +59,13 @@ class ControlNetLiteNetwork(FusionNetwork):
             spatial_dims=3,
             in_channels=num_structures,
             out_channels=own.channels[0],
-            channels=settings.encoder_channels,
+            channels=widths_for(
+                settings.encoder_channels,
+                WIDTHS,
+                method=settings.method,
+                first=1,
+                factor=spec.latent_factor,
+            ),
         )
         widths = [width for width in own.channels for _ in range(own.num_res_blocks)]
         self.blocks = nn.ModuleList(

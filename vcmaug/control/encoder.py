@@ -10,13 +10,44 @@ Notes:
     condition is encoded once per sample and not once per step.
 """
 
+import math
 from collections.abc import Sequence
 
 from monai.networks.blocks.segresnet_block import ResBlock
 from monai.networks.utils import pixelunshuffle
 from torch import Tensor, nn
 
-__all__ = ["ConditionEncoder"]
+from vcmaug.errors import ModelError
+
+__all__ = ["ConditionEncoder", "widths_for"]
+
+
+def widths_for(
+    asked: Sequence[int] | None, defaults: Sequence[int], *, method: str, first: int, factor: int
+) -> tuple[int, ...]:
+    """Return the widths of an encoder that ends on the latent grid.
+
+    Args:
+        asked: Of the settings; None takes as many of the defaults as are needed.
+        defaults: From the finest level down.
+        method: For messages.
+        first: Voxels per cell of the first level; each further level halves the grid.
+        factor: Voxels per latent cell along one axis.
+
+    Raises:
+        ModelError: The widths asked for end on another grid.
+    """
+    widths = tuple(asked or defaults)
+    if asked is None:
+        needed = max(1, round(math.log2(factor / first)) + 1)
+        widths = (widths + widths[-1:] * needed)[:needed]
+    reached = first * 2 ** (len(widths) - 1)
+    if reached != factor:
+        raise ModelError(
+            f"building {method}: its condition encoder shrinks by {reached}, the prior's latents "
+            f"by {factor}. Change the number of encoder_channels, or leave them out."
+        )
+    return widths
 
 
 class ConditionEncoder(nn.Module):

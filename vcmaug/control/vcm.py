@@ -22,12 +22,15 @@ from torch import Tensor, nn
 
 from vcmaug.config import Settings
 from vcmaug.control.base import ControlNetwork, Steered
-from vcmaug.control.encoder import ConditionEncoder
+from vcmaug.control.encoder import ConditionEncoder, widths_for
 from vcmaug.control.layout import Layout
 from vcmaug.ldm.denoiser import Context, Denoiser, Encoded
-from vcmaug.ldm.schedule import ScheduleSettings
+from vcmaug.ldm.spec import PriorSpec
 
 __all__ = ["VCMNetwork", "VCMSettings", "modulate", "modulated", "zero"]
+
+
+_WIDTHS = (32, 48, 64)
 
 
 class VCMSettings(Settings):
@@ -35,7 +38,9 @@ class VCMSettings(Settings):
 
     method: Literal["vcm"] = "vcm"
     stem_factor: int = Field(2, ge=1, description="edge of the block folded into channels")
-    encoder_channels: tuple[int, ...] = (32, 48)
+    encoder_channels: tuple[int, ...] | None = Field(
+        None, description="of the condition's encoder, a halving between two; None: as needed"
+    )
     encoder_res_blocks: int = Field(1, ge=1)
     channels: tuple[int, ...] = (64, 128)
     attention_levels: tuple[bool, ...] = (False, True)
@@ -46,11 +51,6 @@ class VCMSettings(Settings):
     layout: bool = Field(
         False, description="predict latents from the map alone, and learn where to follow them"
     )
-
-    @property
-    def latent_factor(self) -> int:
-        """Voxels per latent cell along one axis, as the encoder makes it."""
-        return self.stem_factor * int(2 ** (len(self.encoder_channels) - 1))
 
 
 def modulate(epsilon: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
@@ -74,33 +74,32 @@ class VCMNetwork(ControlNetwork):
     Args:
         settings: Shapes of the networks.
         num_structures: K, channels of the condition.
-        latent_shape: [L, x, y, z].
-        schedule: Of the prior.
+        spec: Of the prior.
     """
 
-    def __init__(
-        self,
-        settings: VCMSettings,
-        *,
-        num_structures: int,
-        latent_shape: tuple[int, ...],
-        schedule: ScheduleSettings,
-    ) -> None:
+    def __init__(self, settings: VCMSettings, *, num_structures: int, spec: PriorSpec) -> None:
         super().__init__()
-        latent_channels = latent_shape[0]
-        self.num_features = settings.encoder_channels[-1]
+        latent_channels = spec.latent_shape[0]
+        widths = widths_for(
+            settings.encoder_channels,
+            _WIDTHS,
+            method=settings.method,
+            first=settings.stem_factor,
+            factor=spec.latent_factor,
+        )
+        self.num_features = widths[-1]
         self.layout = None
         if settings.layout:
             self.layout = Layout(
                 in_channels=self.num_features,
-                latent_shape=latent_shape,
+                latent_shape=spec.latent_shape,
                 hidden_channels=settings.hidden_channels,
-                schedule=schedule,
+                schedule=spec.schedule,
             )
         self.encoder = ConditionEncoder(
             num_structures=num_structures,
             stem_factor=settings.stem_factor,
-            channels=settings.encoder_channels,
+            channels=widths,
             num_res_blocks=settings.encoder_res_blocks,
             norm_num_groups=settings.norm_num_groups,
         )

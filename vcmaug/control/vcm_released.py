@@ -21,6 +21,7 @@ from torch.nn import functional
 
 from vcmaug.config import Settings
 from vcmaug.control.base import ControlNetwork, Steered
+from vcmaug.control.encoder import widths_for
 from vcmaug.control.vcm import modulated, zero
 from vcmaug.ldm.denoiser import Context, Denoiser
 from vcmaug.ldm.spec import PriorSpec
@@ -29,22 +30,20 @@ __all__ = ["RELEASED_SCALE", "VCMReleasedNetwork", "VCMReleasedSettings"]
 
 RELEASED_SCALE = 0.8962649106979370
 _ENCODER_GROUPS = 16
+_WIDTHS = (16, 32, 48)
 
 
 class VCMReleasedSettings(Settings):
     """Widths, and the switch that the released checkpoint needs."""
 
     method: Literal["vcm_released"] = "vcm_released"
-    encoder_channels: tuple[int, ...] = Field((16, 32, 48), description="each halves the grid")
+    encoder_channels: tuple[int, ...] | None = Field(
+        None, description="of the condition's encoder, each halves the grid; None: as needed"
+    )
     channels: tuple[int, ...] = (64, 128, 256)
     norm_num_groups: int = Field(32, ge=1)
     hidden_channels: int = Field(128, ge=1)
     head_norm: bool = Field(True, description="instance normalisation of gamma and beta")
-
-    @property
-    def latent_factor(self) -> int:
-        """Voxels per latent cell along one axis, as the encoder makes it."""
-        return int(2 ** len(self.encoder_channels))
 
 
 class _Block(nn.Module):
@@ -83,7 +82,13 @@ class VCMReleasedNetwork(ControlNetwork):
     ) -> None:
         super().__init__()
         latent_channels = spec.autoencoder.latent_channels
-        widths = settings.encoder_channels
+        widths = widths_for(
+            settings.encoder_channels,
+            _WIDTHS,
+            method=settings.method,
+            first=2,
+            factor=spec.latent_factor,
+        )
         layers: list[nn.Module] = [nn.Conv3d(num_structures, widths[0], 3, padding=1)]
         for below, width in zip([widths[0], *widths], widths, strict=False):
             layers += [

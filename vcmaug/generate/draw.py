@@ -6,7 +6,7 @@ Sources: none beyond the prior's, the control's and the sampler's own.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +94,8 @@ def load_model(plan: Plan, *, device: str) -> Model:
             )
         )
     scheme = LabelScheme.from_json(control.card["scheme"])
-    return Model(prior, control, scheme, read_conditions(conditions))
+    scale = float(control.card.get("latent_scale", prior.latent_scale))
+    return Model(replace(prior, latent_scale=scale), control, scheme, read_conditions(conditions))
 
 
 def read_asked(request: Request, *, plan: Plan, model: Model) -> Asked:

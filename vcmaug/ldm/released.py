@@ -21,7 +21,7 @@ from vcmaug.ldm.prior import write_prior
 from vcmaug.ldm.spec import PriorSpec
 from vcmaug.ldm.weights import fill_module
 
-__all__ = ["import_brainldm", "md5_of_file", "read_released"]
+__all__ = ["import_brainldm", "md5_of_file", "read_released", "refuse_other_model"]
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model")  # around the tensors in some files
 _BLOCK = 1 << 22
@@ -117,7 +117,7 @@ def import_brainldm(
     for name, module in networks.items():
         released = read_released(paths[name])
         weights = rename[name](released)
-        _refuse_other_model(weights, module.state_dict(), name=name, path=paths[name])
+        refuse_other_model(weights, module.state_dict(), name=name, path=paths[name])
         fill_module(module, weights, source=paths[name])
         found, known = md5_of_file(paths[name]), RELEASED_MD5[name]
         files[name] = {
@@ -146,7 +146,7 @@ def import_brainldm(
     return card
 
 
-def _refuse_other_model(
+def refuse_other_model(
     weights: Mapping[str, Tensor], own: Mapping[str, Tensor], *, name: str, path: Path
 ) -> None:
     """Refuse a file whose keys or shapes are not those of the network."""
