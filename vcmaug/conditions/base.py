@@ -25,14 +25,15 @@ class SourceMap:
         subject_id: The person.
         label_map: Values of the scheme, uint16.
         row: Of the case table.
-        images: Its images by name, read by those builders that need one; `image` is the first.
+        images: Its images by name, as files or in memory, for those builders that need one; `image`
+            is the first.
     """
 
     case_id: str
     subject_id: str
     label_map: Volume
     row: Mapping[str, Any]
-    images: Mapping[str, Path] = field(default_factory=dict)
+    images: Mapping[str, Path | Volume] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

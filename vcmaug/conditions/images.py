@@ -36,8 +36,8 @@ def aligned_image(condition: Condition, name: str) -> Volume:
             moved outlines in a way that no image can follow.
     """
     source = condition.source
-    path = source.images.get(name)
-    if path is None:
+    found = source.images.get(name)
+    if found is None:
         raise DataError(f"case {source.case_id}: it has no image {name!r}.")
     culprit = moves_outlines(condition)
     if culprit:
@@ -45,14 +45,15 @@ def aligned_image(condition: Condition, name: str) -> Volume:
             f"condition {condition.condition_id}: its image {name!r} cannot follow what {culprit} "
             "did to the outlines. Use perturb without resize before a builder of images."
         )
-    image = read_image(path, case_id=source.case_id)
+    where = f"case {source.case_id}, {name if isinstance(found, Volume) else found}"
+    image = found if isinstance(found, Volume) else read_image(found, case_id=source.case_id)
     if not same_grid(image, source.label_map):
-        raise DataError(f"case {source.case_id}, {path}: its grid is not that of the label map.")
+        raise DataError(f"{where}: its grid is not that of the label map.")
     array: NDArray[np.float32] = image.array
     low, high = float(array.min()), float(array.max())
     if low < -_BEYOND or high > 1 + _BEYOND:
         raise DataError(
-            f"case {source.case_id}, {path}: its values lie between {low:g} and {high:g}, expected "
+            f"{where}: its values lie between {low:g} and {high:g}, expected "
             "0 to 1. Build conditions from prepared cases (vcmaug prepare)."
         )
     for step in condition.steps:

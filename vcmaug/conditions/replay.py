@@ -10,13 +10,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from vcmaug.conditions.build import files_of
 from vcmaug.conditions.spec import workshop_in
 from vcmaug.conditions.table import read_conditions
+from vcmaug.data.nifti import image_in
 from vcmaug.errors import DataError
 from vcmaug.files import sha256_of_bytes
 
-__all__ = ["map_bytes", "replay"]
+__all__ = ["channel_arrays", "map_bytes", "replay"]
 
 
 def _made(folder: Path, condition_id: str) -> dict[str, bytes]:
@@ -46,6 +50,31 @@ def map_bytes(folder: Path, row: Mapping[str, Any]) -> bytes:
     if sha256_of_bytes(content) != row["sha256"]:
         raise DataError(f"{path}: {found}. Run `vcmaug build-conditions` again.")
     return content
+
+
+def channel_arrays(folder: Path, row: Mapping[str, Any]) -> dict[str, NDArray[np.float32]]:
+    """Return a condition's further channels by name; in a lazy folder they are made again.
+
+    Args:
+        folder: Of the conditions.
+        row: Of the condition, from its table.
+
+    Raises:
+        DataError: A file is missing or changed, or comes out otherwise than before.
+    """
+    result, made = {}, None
+    for place, sha256 in json.loads(row.get("channels") or "{}").items():
+        name = f"{place}/{row['condition_id']}.nii.gz"
+        path = folder / name
+        if path.exists():
+            content = path.read_bytes()
+        else:
+            made = made or _made(folder, str(row["condition_id"]))
+            content = made.get(name, b"")
+        if sha256_of_bytes(content) != sha256:
+            raise DataError(f"{path}: not the file of its table. Run `vcmaug build-conditions`.")
+        result[place.removeprefix("channels-")] = image_in(content)
+    return result
 
 
 def replay(folder: Path, condition_id: str) -> list[str]:

@@ -38,8 +38,11 @@ class ControlNetwork(nn.Module, ABC):
     """The trainable part of a control; a new one returns the frozen prediction exactly."""
 
     @abstractmethod
-    def encode(self, one_hot: Tensor) -> Encoded:
-        """Return the encoded condition, once per sample, of label maps [B, K, X, Y, Z]."""
+    def encode(self, shown: Tensor) -> Encoded:
+        """Return the encoded condition, once per sample, of conditions [B, C, X, Y, Z].
+
+        C is the number of structures, or what `control.shown` makes of several channels.
+        """
 
     @abstractmethod
     def steered(
@@ -64,10 +67,10 @@ class ControlNetwork(nn.Module, ABC):
         """Take over weights of the prior, for those that start as its copy."""
 
     def forward(
-        self, denoiser: Denoiser, z_t: Tensor, t: Tensor, scalars: Tensor | None, one_hot: Tensor
+        self, denoiser: Denoiser, z_t: Tensor, t: Tensor, scalars: Tensor | None, shown: Tensor
     ) -> tuple[Steered, Tensor | None]:
-        """Return the steered prediction and the expected latents for label maps [B, K, X, Y, Z]."""
-        encoded = self.encode(one_hot)
+        """Return the steered prediction and the expected latents for conditions [B, C, X, Y, Z]."""
+        encoded = self.encode(shown)
         steered = self.steered(denoiser, z_t, t, Context(scalars, encoded))
         return steered, self.expected(encoded)
 
@@ -85,9 +88,12 @@ class Control:
         self.card = card
 
     @torch.no_grad()
-    def encode(self, one_hot: Tensor) -> Encoded:
-        """Return the encoded condition, once per sample, of label maps [B, K, X, Y, Z]."""
-        return self.network.encode(one_hot)
+    def encode(self, shown: Tensor) -> Encoded:
+        """Return the encoded condition, once per sample, of conditions [B, C, X, Y, Z].
+
+        C is the number of structures, or what `control.shown` makes of several channels.
+        """
+        return self.network.encode(shown)
 
     def expected(self, encoded: Encoded) -> Tensor | None:
         """Return the latents [B, L, x, y, z] that a condition alone lets one expect.

@@ -5,7 +5,7 @@ In the flow: `training/control.py` writes what generation's workers load.
 Sources: none beyond the controls' own.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,6 +15,7 @@ from vcmaug.control.base import Control, ControlNetwork
 from vcmaug.control.controlnet import ControlNetNetwork, ControlNetSettings
 from vcmaug.control.controlnet_lite import ControlNetLiteNetwork, ControlNetLiteSettings
 from vcmaug.control.mcm import MCMNetwork, MCMSettings
+from vcmaug.control.shown import ALONE, parts_of
 from vcmaug.control.t2i_adapter import T2IAdapterNetwork, T2IAdapterSettings
 from vcmaug.control.vcm import VCMNetwork, VCMSettings
 from vcmaug.control.vcm_released import VCMReleasedNetwork, VCMReleasedSettings
@@ -70,24 +71,29 @@ def control_settings(content: Mapping[str, Any]) -> Any:
     return _SETTINGS.validate_python(dict(content))
 
 
-def build_network(settings: Any, *, spec: PriorSpec, num_structures: int) -> ControlNetwork:
+def build_network(
+    settings: Any, *, spec: PriorSpec, num_structures: int, names: Sequence[str] = ALONE
+) -> ControlNetwork:
     """Return a new control network for a prior; all but `vcm_released` are the identity.
 
     Args:
         settings: One of `ControlSettings`.
         spec: Of the prior.
-        num_structures: K, channels of the condition.
+        num_structures: K, of the label map.
+        names: Channels that it is shown; all but VCM see them as one image of many components.
 
     Raises:
         ModelError: The condition's encoder does not end on the prior's latent grid.
     """
+    if isinstance(settings, VCMSettings):
+        return VCMNetwork(settings, num_structures=num_structures, spec=spec, names=names)
+    num_structures = max(part.stop for part in parts_of(names, num_structures).values())
     if isinstance(settings, T2IAdapterSettings):
         return T2IAdapterNetwork(num_structures=num_structures, spec=spec)
     return _OTHERS[type(settings)](settings, num_structures=num_structures, spec=spec)
 
 
 _OTHERS: Mapping[type, Callable[..., ControlNetwork]] = {
-    VCMSettings: VCMNetwork,
     VCMReleasedSettings: VCMReleasedNetwork,
     ControlNetSettings: ControlNetNetwork,
     ControlNetLiteSettings: ControlNetLiteNetwork,
@@ -149,7 +155,12 @@ def load_control(folder: Path, *, prior: Prior, device: str = "cpu") -> Control:
         )
     scheme = LabelScheme.from_json(card["scheme"])
     settings = control_settings(card["settings"])
-    network = build_network(settings, spec=prior.spec, num_structures=scheme.num_structures)
+    network = build_network(
+        settings,
+        spec=prior.spec,
+        num_structures=scheme.num_structures,
+        names=card.get("shows", ALONE),
+    )
     path = folder / "control.safetensors"
     weights = read_weights(path)
     if hash_of_weights(weights) != card["weights_sha256"]:

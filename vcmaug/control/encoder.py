@@ -11,15 +11,16 @@ Notes:
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
+import torch
 from monai.networks.blocks.segresnet_block import ResBlock
 from monai.networks.utils import pixelunshuffle
 from torch import Tensor, nn
 
 from vcmaug.errors import ModelError
 
-__all__ = ["ConditionEncoder", "widths_for"]
+__all__ = ["ConditionEncoder", "ModalityEncoders", "widths_for"]
 
 
 def widths_for(
@@ -87,3 +88,33 @@ class ConditionEncoder(nn.Module):
         folded = pixelunshuffle(one_hot, spatial_dims=3, scale_factor=self.stem_factor)
         features: Tensor = self.layers(folded)
         return features
+
+
+class ModalityEncoders(nn.Module):
+    """One encoder per channel of a condition; features are averaged over those that are there.
+
+    Args:
+        parts: Where each channel lies in the tensor, its last component a mask of what is known.
+        encoder: Makes the encoder of a channel from its number of components.
+    """
+
+    def __init__(
+        self, parts: Mapping[str, slice], encoder: Callable[..., ConditionEncoder]
+    ) -> None:
+        super().__init__()
+        self.parts = dict(parts)
+        self.encoders = nn.ModuleDict(
+            {name: encoder(num_structures=part.stop - part.start) for name, part in parts.items()}
+        )
+
+    def forward(self, shown: Tensor) -> Tensor:
+        """Return whether anything is there, and the features behind it, [B, 1 + C, x, y, z]."""
+        total, count = torch.zeros(()), torch.zeros(())
+        for name, encoder in self.encoders.items():
+            block = shown[:, self.parts[name]]
+            there = (block[:, -1:].amax(dim=(2, 3, 4), keepdim=True) > 0).float()  # [B,1,1,1,1]
+            features = encoder(block)
+            total, count = total + there * features, count + there
+        mean = total / count.clamp(min=1.0)
+        anything = (count > 0).float().expand(-1, -1, *mean.shape[2:])
+        return torch.cat([anything, mean], dim=1)

@@ -13,6 +13,8 @@ Notes:
     |gamma| + |beta| over all elements; the label map enters through a space-to-depth stem.
 """
 
+from collections.abc import Sequence
+from functools import partial
 from typing import Literal
 
 import torch
@@ -22,8 +24,9 @@ from torch import Tensor, nn
 
 from vcmaug.config import Settings
 from vcmaug.control.base import ControlNetwork, Steered
-from vcmaug.control.encoder import ConditionEncoder, widths_for
+from vcmaug.control.encoder import ConditionEncoder, ModalityEncoders, widths_for
 from vcmaug.control.layout import Layout
+from vcmaug.control.shown import ALONE, parts_of
 from vcmaug.ldm.denoiser import Context, Denoiser, Encoded
 from vcmaug.ldm.spec import PriorSpec
 
@@ -75,9 +78,17 @@ class VCMNetwork(ControlNetwork):
         settings: Shapes of the networks.
         num_structures: K, channels of the condition.
         spec: Of the prior.
+        names: Channels that it is shown.
     """
 
-    def __init__(self, settings: VCMSettings, *, num_structures: int, spec: PriorSpec) -> None:
+    def __init__(
+        self,
+        settings: VCMSettings,
+        *,
+        num_structures: int,
+        spec: PriorSpec,
+        names: Sequence[str] = ALONE,
+    ) -> None:
         super().__init__()
         latent_channels = spec.latent_shape[0]
         widths = widths_for(
@@ -96,13 +107,19 @@ class VCMNetwork(ControlNetwork):
                 hidden_channels=settings.hidden_channels,
                 schedule=spec.schedule,
             )
-        self.encoder = ConditionEncoder(
-            num_structures=num_structures,
+        encoder = partial(
+            ConditionEncoder,
             stem_factor=settings.stem_factor,
             channels=widths,
             num_res_blocks=settings.encoder_res_blocks,
             norm_num_groups=settings.norm_num_groups,
         )
+        self.encoder: nn.Module
+        self.several = tuple(names) != ALONE
+        if self.several:
+            self.encoder = ModalityEncoders(parts_of(names, num_structures), encoder)
+        else:
+            self.encoder = encoder(num_structures=num_structures)
         self.unet = DiffusionModelUNet(
             spatial_dims=3,
             in_channels=(3 if settings.layout else 2) * latent_channels + self.num_features,
@@ -133,22 +150,28 @@ class VCMNetwork(ControlNetwork):
         gamma, beta = self.modulation(z_t, frozen, t=t, encoded=context.encoded)
         return modulated(frozen, gamma, beta, strength)
 
-    def encode(self, one_hot: Tensor) -> Tensor:
-        """Return features [B, channels, x, y, z] of label maps, expected latents behind them."""
-        features: Tensor = self.encoder(one_hot)
+    def encode(self, shown: Tensor) -> Tensor:
+        """Return features [B, channels, x, y, z] of conditions, expected latents behind them.
+
+        Of several channels the first feature says whether any of them is there.
+        """
+        features: Tensor = self.encoder(shown)
         if self.layout is None:
             return features
-        return torch.cat([features, self.layout(features)], dim=1)
+        expected = self.layout(features[:, -self.num_features :])
+        if self.several:  # where nothing is shown, nothing but the mean is to be expected
+            expected = self.layout.mean + features[:, :1] * (expected - self.layout.mean)
+        return torch.cat([features, expected], dim=1)
 
     def expected(self, encoded: Encoded) -> Tensor | None:
         """Return the expected latents [B, L, x, y, z] of what `encode` gave, or None."""
         assert isinstance(encoded, Tensor)  # of its own `encode`
-        return encoded[:, self.num_features :] if self.layout else None
+        return encoded[:, self.num_features + int(self.several) :] if self.layout else None
 
     def modulation(
         self, z_t: Tensor, epsilon: Tensor, *, t: Tensor, encoded: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Return gamma_t and beta_t, each [B, L, x, y, z].
+        """Return gamma_t and beta_t, each [B, L, x, y, z]; zero where nothing is shown.
 
         Args:
             z_t: Noisy latents [B, L, x, y, z].
@@ -156,6 +179,16 @@ class VCMNetwork(ControlNetwork):
             t: Timesteps, long [B].
             encoded: From `encode`.
         """
+        if not self.several:
+            return self._modulation(z_t, epsilon, t=t, encoded=encoded)
+        there = encoded[:, :1]
+        gamma, beta = self._modulation(z_t, epsilon, t=t, encoded=encoded[:, 1:])
+        return there * gamma, there * beta
+
+    def _modulation(
+        self, z_t: Tensor, epsilon: Tensor, *, t: Tensor, encoded: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return gamma_t and beta_t for features and, behind them, expected latents."""
         if self.layout is None:
             features = self.unet(torch.cat([z_t, epsilon, encoded], dim=1), t)
             shared = self.shared(features)  # [B, hidden, x, y, z]

@@ -21,6 +21,7 @@ from vcmaug.files import sha256_of_bytes, write_bytes
 
 __all__ = [
     "image_bytes",
+    "image_in",
     "label_map_bytes",
     "label_map_in",
     "read_image",
@@ -143,6 +144,12 @@ def label_map_in(content: bytes) -> Volume:
     return Volume(
         np.asarray(image.dataobj).astype(np.uint16), np.asarray(image.affine, dtype=float)
     )
+
+
+def image_in(content: bytes) -> NDArray[np.float32]:
+    """Return the voxels of the image or mask in the bytes of its file."""
+    image = nib.Nifti1Image.from_bytes(gzip.decompress(content))
+    return np.asarray(image.dataobj, dtype=np.float32)
 
 
 def _write(path: Path, content: bytes) -> str:

@@ -5,6 +5,7 @@ In the flow: called by the worker, which does the writing.
 Sources: none beyond the prior's, the control's and the sampler's own.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,11 +17,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vcmaug.conditions.replay import map_bytes
+from vcmaug.conditions.replay import channel_arrays, map_bytes
 from vcmaug.conditions.table import read_conditions
 from vcmaug.control.base import Control
 from vcmaug.control.build import load_control
-from vcmaug.data.labels import LabelScheme, one_hot
+from vcmaug.control.shown import ALONE, shown_tensor
+from vcmaug.data.labels import LabelScheme
 from vcmaug.data.nifti import label_map_in
 from vcmaug.data.scalars import asked_value
 from vcmaug.data.volume import Volume
@@ -55,6 +57,8 @@ class Asked:
         label_map: The condition's map, on the prior's grid.
         label_file: The map's file, byte by byte; it becomes the label of the case.
         scalars: Raw values by name; None is missing.
+        channels: Further volumes that the control is shown, by name.
+        presence: Which channels are shown; empty: the label map and all there are.
     """
 
     request: Request
@@ -62,6 +66,8 @@ class Asked:
     label_map: Volume
     label_file: bytes
     scalars: Mapping[str, float | None]
+    channels: Mapping[str, NDArray[np.float32]]
+    presence: Mapping[str, bool]
 
 
 def load_model(plan: Plan, *, device: str) -> Model:
@@ -114,7 +120,10 @@ def read_asked(request: Request, *, plan: Plan, model: Model) -> Asked:
             list_faults(f"request {request.request_id}, condition {row['condition_id']}", faults)
         )
     scalars = {spec.name: asked_value(spec, row) for spec in model.prior.spec.scalars}
-    return Asked(request, row, label_map, label_file, scalars)
+    shows = tuple(model.control.card.get("shows", ALONE))
+    channels = {} if shows == ALONE else channel_arrays(Path(plan.conditions_folder), row)
+    presence = json.loads(row.get("presence") or "{}")
+    return Asked(request, row, label_map, label_file, scalars, channels, presence)
 
 
 def _label_file(request: Request, row: Mapping[str, Any], folder: Path) -> bytes:
@@ -153,16 +162,22 @@ def draw_images(
         device: A torch device.
     """
     prior, control = model.prior, model.control
-    maps = np.stack(
-        [one_hot(one.label_map.array, model.scheme) for one in asked]
-    )  # [B, K, X, Y, Z]
+    shows = tuple(control.card.get("shows", ALONE))
+    shown = np.stack(
+        [
+            shown_tensor(
+                one.label_map.array, one.channels, one.presence, scheme=model.scheme, names=shows
+            )
+            for one in asked
+        ]
+    )  # [B, C, X, Y, Z]
     shape = prior.spec.latent_shape
     noise = torch.stack(
         [noise_of(one.request.request_id, cohort_seed=plan.seed, shape=shape) for one in asked]
     )  # [B, L, x, y, z]
     context = Context(
         scalars=_scalars(asked, prior, device=device),
-        encoded=control.encode(torch.from_numpy(maps).to(device)),
+        encoded=control.encode(torch.from_numpy(shown).to(device)),
     )
     z_0 = sample(
         control.steer(

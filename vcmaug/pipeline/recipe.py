@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 from vcmaug.conditions.chain import ConditionSettings, faults_of
 from vcmaug.config import Settings, merged, parse_settings, read_yaml
 from vcmaug.control.build import METHODS, ControlSettings
+from vcmaug.control.shown import ShownSettings
 from vcmaug.control.vcm import VCMSettings
 from vcmaug.data.prepare import DataSettings
 from vcmaug.data.splits import SplitSettings
@@ -61,6 +62,7 @@ class ControlRecipe(Settings):
     """The control of each replicate; the name of a method alone will do."""
 
     network: ControlSettings = VCMSettings()
+    shows: ShownSettings = ShownSettings()
     training: ControlTraining = ControlTraining()
     start_from: str | None = Field(None, description="a control of the zoo, on the same prior")
     licence: str = ""

@@ -151,6 +151,7 @@ def control_stage(work: Work, replicate: Replicate, *, report: Report = silent) 
             | {"teacher_subjects": sorted(case.subject_id for case in cases) if pseudo else []},
             pseudo_labelled=pseudo,
             start_from=start_from,
+            shows=recipe.shows,
             report=report,
         )
 

@@ -19,7 +19,15 @@ from vcmaug.errors import DataError
 from vcmaug.ldm.spec import PriorSpec
 from vcmaug.seeding import torch_generator
 
-__all__ = ["draw_batch", "flipped", "one_hot_batch", "read_images", "read_index_maps", "scalars_of"]
+__all__ = [
+    "draw_batch",
+    "flipped",
+    "one_hot_batch",
+    "read_images",
+    "read_index_maps",
+    "scalars_of",
+    "shown_batch",
+]
 
 
 def read_images(cases: Sequence[Case]) -> Tensor:
@@ -69,6 +77,31 @@ def one_hot_batch(index_maps: Tensor, num_structures: int) -> Tensor:
     """Return label maps [B, K, X, Y, Z] float32 of channel indices [B, X, Y, Z]."""
     wanted = torch.arange(1, num_structures + 1, device=index_maps.device, dtype=index_maps.dtype)
     return (index_maps[:, None] == wanted[None, :, None, None, None]).float()
+
+
+def shown_batch(
+    one_hot: Tensor, further: Tensor | None, *, drop: float, generator: torch.Generator
+) -> Tensor:
+    """Return what a control is shown [B, C, X, Y, Z], with channels left out at random.
+
+    Args:
+        one_hot: Label maps [B, K, X, Y, Z].
+        further: Value and mask of each further channel [B, 2 N, X, Y, Z], or None: the maps alone.
+        drop: Probability of leaving a channel out; one of them always stays.
+        generator: Of the choice.
+    """
+    if further is None:
+        return one_hot
+    known = torch.ones_like(one_hot[:, :1])
+    blocks = [torch.cat([one_hot, known], dim=1), *further.float().split(2, dim=1)]
+    batch, count = len(one_hot), len(blocks)
+    kept = torch.rand(batch, count, generator=generator) >= drop
+    lucky = torch.randint(count, (batch,), generator=generator)
+    kept[torch.arange(batch), lucky] = True
+    keep = kept.float().to(one_hot.device)
+    return torch.cat(
+        [block * keep[:, k].reshape(-1, 1, 1, 1, 1) for k, block in enumerate(blocks)], dim=1
+    )
 
 
 def draw_batch(num_items: int, *, batch_size: int, seed: int, step: int) -> Tensor:

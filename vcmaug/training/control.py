@@ -18,6 +18,7 @@ import torch
 
 from vcmaug.control.base import ControlNetwork
 from vcmaug.control.build import build_network, write_control
+from vcmaug.control.shown import ShownSettings
 from vcmaug.control.vcm import VCMNetwork
 from vcmaug.data.cases import Case
 from vcmaug.data.labels import LabelScheme
@@ -48,6 +49,7 @@ def train_control(
     about: Mapping[str, Any],
     pseudo_labelled: Sequence[Case] = (),
     start_from: Path | None = None,
+    shows: ShownSettings | None = None,
     report: Report = silent,
 ) -> None:
     """Train a control and leave it in a folder.
@@ -64,6 +66,7 @@ def train_control(
         about: Written into the card: data, licence, command.
         pseudo_labelled: Further training cases, their label maps guessed by a segmenter of `cases`.
         start_from: Folder of a control on the same prior to start from, or None.
+        shows: Channels that it is shown; None: the label map alone.
         report: Told after every update.
 
     Raises:
@@ -74,9 +77,14 @@ def train_control(
     _refuse(everybody, forbidden)
     seen = {case.subject_id for case in everybody}
     before = hash_of_weights(weights_of(prior.autoencoder, prior.denoiser.unet))
-    pairs = labelled_pairs(everybody, prior=prior, scheme=scheme, settings=settings, seed=seed)
+    shows = shows or ShownSettings()
+    pairs = labelled_pairs(
+        everybody, prior=prior, scheme=scheme, settings=settings, seed=seed, shows=shows
+    )
     torch.manual_seed(torch_generator(seed, "control").initial_seed())
-    module = build_network(network, spec=prior.spec, num_structures=scheme.num_structures)
+    module = build_network(
+        network, spec=prior.spec, num_structures=scheme.num_structures, names=shows.names
+    )
     module.start_from_prior(prior.denoiser)
     if isinstance(module, VCMNetwork) and module.layout is not None and prior.mean is not None:
         module.layout.mean.copy_(prior.mean)
@@ -84,7 +92,9 @@ def train_control(
         seen |= _start(module, start_from, prior=prior, scheme=scheme)
     trained = train(
         module,
-        control_objective(pairs, prior=prior, scheme=scheme, settings=settings, seed=seed),
+        control_objective(
+            pairs, prior=prior, scheme=scheme, settings=settings, seed=seed, drop=shows.drop
+        ),
         settings=settings,
         checkpoint=folder / ".checkpoints" / "control.pt",
         identity={
@@ -94,6 +104,7 @@ def train_control(
             "settings": settings.model_dump(mode="json"),
             "scheme": scheme.to_json(),
             "start_from": str(start_from),
+            "shows": shows.model_dump(mode="json"),
             "seed": seed,
         },
         what="control",
@@ -116,6 +127,8 @@ def train_control(
             "pseudo_labelled_subjects": sorted({case.subject_id for case in pseudo_labelled}),
             "started_from": None if start_from is None else start_from.name,
             "training": settings.model_dump(mode="json"),
+            "shows": list(shows.names),
+            "shown": shows.model_dump(mode="json"),
             "seed": seed,
             "figures": {"last": last, "seconds": trained.seconds},
             "log": trained.log,

@@ -15,7 +15,7 @@ from torch.nn import functional
 from vcmaug.data.labels import LabelScheme
 from vcmaug.ldm.prior import Prior
 from vcmaug.seeding import torch_generator
-from vcmaug.training.batches import draw_batch, one_hot_batch
+from vcmaug.training.batches import draw_batch, one_hot_batch, shown_batch
 from vcmaug.training.control_settings import ControlTraining
 from vcmaug.training.loop import Objective
 from vcmaug.training.losses import control_loss
@@ -47,7 +47,13 @@ def near_weights(one_hot: Tensor, cells: Sequence[int], weight: float) -> Tensor
 
 
 def control_objective(
-    pairs: Pairs, *, prior: Prior, scheme: LabelScheme, settings: ControlTraining, seed: int
+    pairs: Pairs,
+    *,
+    prior: Prior,
+    scheme: LabelScheme,
+    settings: ControlTraining,
+    seed: int,
+    drop: float = 0.0,
 ) -> Objective:
     """Return the loss of one step: MSE of epsilon' plus the penalty."""
     last = round(settings.timesteps * prior.schedule.num_timesteps)
@@ -63,7 +69,13 @@ def control_objective(
         z_t = prior.schedule.add_noise(z_0, epsilon, t).to(device)
         scalars = None if pairs.scalars is None else pairs.scalars[chosen].to(device)
         one_hot = one_hot_batch(pairs.index_maps[chosen], scheme.num_structures).to(device)
-        steered, expected = module(prior.denoiser, z_t, t.to(device), scalars, one_hot)
+        shown = shown_batch(
+            one_hot,
+            None if pairs.further is None else pairs.further[chosen].to(device),
+            drop=drop,
+            generator=torch_generator(seed, "shown", step),
+        )
+        steered, expected = module(prior.denoiser, z_t, t.to(device), scalars, shown)
         near = near_weights(one_hot, z_0.shape[2:], settings.near_weight)
         loss, parts = control_loss(
             steered.epsilon.float(),

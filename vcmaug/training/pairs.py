@@ -8,12 +8,18 @@ Sources: none.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from vcmaug.conditions.base import SourceMap, as_it_is
+from vcmaug.control.shown import ALONE, ShownSettings, further_channels, with_channels
 from vcmaug.data.cases import Case
 from vcmaug.data.deformation import warp_label_map
-from vcmaug.data.labels import LabelScheme
+from vcmaug.data.labels import LabelScheme, from_index_map
+from vcmaug.data.nifti import read_label_map
+from vcmaug.data.volume import Volume
 from vcmaug.ldm.prior import Prior
 from vcmaug.training.batches import flipped, read_images, read_index_maps, scalars_of
 from vcmaug.training.bent import bent_image, displacement_for
@@ -30,11 +36,14 @@ class Pairs:
         z: Latents [M, L, x, y, z].
         index_maps: Channel numbers [M, X, Y, Z].
         scalars: [M, S], or None.
+        further: Value and mask of the channels besides the map [M, 2 N, X, Y, Z], half precision;
+            None: there are none.
     """
 
     z: Tensor
     index_maps: Tensor
     scalars: Tensor | None
+    further: Tensor | None = None
 
 
 def labelled_pairs(
@@ -44,8 +53,9 @@ def labelled_pairs(
     scheme: LabelScheme,
     settings: ControlTraining,
     seed: int,
+    shows: ShownSettings | None = None,
 ) -> Pairs:
-    """Return plain, bent and mirrored pairs, encoded once."""
+    """Return plain, bent and mirrored pairs, encoded once, with the channels that are shown."""
     images, maps = read_images(cases), read_index_maps(cases, scheme)
     numbers = list(range(len(cases)))  # which case each pair comes from
     pairs = list(zip(images, maps, strict=True))
@@ -64,11 +74,31 @@ def labelled_pairs(
             numbers.append(number)
     all_images = torch.stack([image for image, _ in pairs])  # [M, C, X, Y, Z]
     all_maps = torch.stack([index for _, index in pairs])  # [M, X, Y, Z]
+    further = None
+    if shows is not None and shows.names != ALONE:
+        rows = zip(all_images, all_maps, numbers, strict=True)
+        made = [_further(i, m, cases[number], scheme, shows) for i, m, number in rows]
+        further = torch.from_numpy(np.stack(made)).half()  # [M, 2 N, X, Y, Z]
     if settings.flip:
         all_images = torch.cat([all_images, flipped(all_images)])
         all_maps = torch.cat([all_maps, flipped(all_maps)])
+        further = None if further is None else torch.cat([further, flipped(further)])
         numbers = numbers * 2
     z = torch.cat([prior.encode(part) for part in all_images.split(8)])
     scalars = scalars_of(cases, prior.spec, fill=prior.card["scalar_fill"])
     scalars = None if scalars is None else scalars[numbers]
-    return Pairs(z, all_maps, scalars)
+    return Pairs(z, all_maps, scalars, further)
+
+
+def _further(
+    image: Tensor, indices: Tensor, case: Case, scheme: LabelScheme, shows: ShownSettings
+) -> NDArray[np.float32]:
+    """Return the channels besides the map of one pair, made from its image."""
+    affine = read_label_map(case.label, case_id=case.case_id).affine if case.label else np.eye(4)
+    label_map = Volume(from_index_map(indices.numpy(), scheme), affine)
+    images = {"image": Volume(image[0].numpy(), affine)}
+    source = SourceMap(case.case_id, case.subject_id, label_map, {}, images)
+    start = as_it_is(source, condition_id=f"training pair of {case.case_id}")
+    channels = with_channels(start, shows, scheme).channels
+    arrays = {name: volume.array for name, volume in channels.items()}
+    return further_channels(arrays, shows.names, label_map.shape)

@@ -1,0 +1,158 @@
+"""Several channels of a condition: any subset of them, and none."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny
+import torch
+
+from vcmaug.control.base import Control
+from vcmaug.control.build import build_network, control_settings
+from vcmaug.control.shown import ShownSettings, parts_of, shown_tensor
+from vcmaug.data.cases import Case
+from vcmaug.data.nifti import write_image, write_label_map
+from vcmaug.data.volume import Volume
+from vcmaug.ldm.denoiser import Context
+from vcmaug.ldm.prior import Prior, load_prior
+from vcmaug.training.batches import shown_batch
+from vcmaug.training.control_settings import ControlTraining
+from vcmaug.training.pairs import labelled_pairs
+
+NAMES = ("label_map", "image", "lesion")
+SMALL = {
+    "encoder_channels": (4, 8),
+    "channels": (8, 16),
+    "num_res_blocks": 1,
+    "num_head_channels": 8,
+    "hidden_channels": 8,
+    "norm_num_groups": 4,
+}
+PARTIAL = {
+    "builder": "modalities",
+    "channels": ["label_map", "image"],
+    "partial": {"image": {"remove": ["core"]}},
+}
+
+
+@pytest.fixture(scope="module")
+def prior(tmp_path_factory: pytest.TempPathFactory) -> Prior:
+    return load_prior(tiny.make_tiny_prior(tmp_path_factory.mktemp("prior") / "prior"))
+
+
+def stirred(prior: Prior, *, layout: bool) -> Control:
+    """Return a control of three channels with no weight at its initial zero."""
+    torch.manual_seed(0)
+    settings = control_settings({**SMALL, "layout": layout})
+    network = build_network(settings, spec=prior.spec, num_structures=2, names=NAMES)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter += 0.1 * torch.randn(parameter.shape)
+    return Control(network, {"num_timesteps": 1000})
+
+
+def volumes(seed: int = 0) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Return a label map, an image and a lesion mask."""
+    rng = np.random.default_rng(seed)
+    image = rng.random((16, 16, 16)).astype(np.float32)
+    lesion = (rng.random((16, 16, 16)) > 0.9).astype(np.float32)
+    return tiny.label_map_of(radius=6.0).array, {"image": image, "lesion": lesion}
+
+
+def shown(presence: dict[str, bool], seed: int = 0) -> torch.Tensor:
+    label_map, channels = volumes(seed)
+    made = shown_tensor(label_map, channels, presence, scheme=tiny.SCHEME, names=NAMES)
+    return torch.from_numpy(made)[None]
+
+
+def test_a_channel_lies_where_its_part_says_and_ends_in_its_mask() -> None:
+    label_map, channels = volumes()
+    known = np.zeros((16, 16, 16), dtype=np.uint8)
+    known[:8] = 1
+    made = shown_tensor(
+        label_map,
+        {"image": channels["image"], "image_known": known},
+        {},
+        scheme=tiny.SCHEME,
+        names=NAMES,
+    )
+    parts = parts_of(NAMES, 2)
+    assert made.shape == (7, 16, 16, 16)
+    assert np.array_equal(made[parts["label_map"]][1], label_map == 2)
+    assert (made[parts["label_map"]][2] == 1).all()
+    assert np.array_equal(made[parts["image"]][0, :8], channels["image"][:8])
+    assert not made[parts["image"]][:, 8:].any()
+    assert not made[parts["lesion"]].any()  # absent: unknown everywhere
+
+
+@pytest.mark.parametrize("layout", [False, True])
+def test_any_subset_steers_and_an_absent_channel_does_not(prior: Prior, layout: bool) -> None:
+    control = stirred(prior, layout=layout)
+    z_t = torch.randn(1, *prior.spec.latent_shape, generator=torch.Generator().manual_seed(0))
+    t, scalars = torch.tensor([400]), torch.rand(1, 2)
+
+    def drawn(presence: dict[str, bool], seed: int = 0) -> torch.Tensor:
+        context = Context(scalars, control.encode(shown(presence, seed)))
+        return control.steer(prior.denoiser)(z_t, t, context)
+
+    frozen = prior.denoiser(z_t, t, Context(scalars))
+    subsets = [dict(zip(NAMES, kept, strict=True)) for kept in np.ndindex(2, 2, 2) if any(kept)]
+    found = [drawn({name: bool(there) for name, there in subset.items()}) for subset in subsets]
+    for number, one in enumerate(found):
+        assert not torch.allclose(one, frozen, atol=1e-4)
+        assert all(not torch.allclose(one, other, atol=1e-5) for other in found[:number])
+    alone = {"label_map": True, "image": False, "lesion": False}
+    assert torch.equal(drawn(alone, seed=0), drawn(alone, seed=1))  # other image, other lesion
+    nothing = dict.fromkeys(NAMES, False)
+    assert torch.equal(drawn(nothing), frozen)
+
+
+def test_nothing_shown_is_expected_to_be_the_mean(prior: Prior) -> None:
+    control = stirred(prior, layout=True)
+    nothing = control.expected(control.encode(shown(dict.fromkeys(NAMES, False))))
+    assert nothing is not None
+    assert torch.equal(nothing, control.network.get_submodule("layout").get_buffer("mean"))
+
+
+def test_training_leaves_channels_out_but_never_all() -> None:
+    one_hot, further = torch.ones(400, 2, 2, 2, 2), torch.ones(400, 4, 2, 2, 2)
+    made = shown_batch(one_hot, further, drop=0.5, generator=torch.Generator().manual_seed(0))
+    there = torch.stack([made[:, k, 0, 0, 0] for k in (2, 4, 6)], dim=1)  # the masks
+    assert made.shape[1] == 7
+    assert (there.sum(dim=1) >= 1).all()
+    assert float(there.mean()) == pytest.approx(0.5 + 0.5 / 3, abs=0.04)
+    assert torch.equal(shown_batch(one_hot, None, drop=0.5, generator=torch.Generator()), one_hot)
+
+
+@pytest.fixture
+def cases(tmp_path: Path) -> list[Case]:
+    """Two cases whose images are noise."""
+    made = []
+    for number, radius in enumerate((5.0, 6.0)):
+        label_map = tiny.label_map_of(radius=radius)
+        rng = np.random.default_rng(number)
+        image = Volume(rng.random((16, 16, 16)).astype(np.float32), label_map.affine)
+        paths = tmp_path / f"i{number}.nii.gz", tmp_path / f"l{number}.nii.gz"
+        write_image(paths[0], image)
+        write_label_map(paths[1], label_map)
+        row = {"age": 40.0, "volume_core_mm3": 900.0}
+        made.append(Case(f"k{number}", f"s{number}", *paths, row=row))
+    return made
+
+
+def test_the_channels_of_a_training_pair_follow_its_image_and_map(
+    prior: Prior, cases: list[Case]
+) -> None:
+    settings = ControlTraining(deformed_copies=1, max_displacement_mm=3, smoothness_mm=6, flip=True)
+    shows = ShownSettings(steps=[PARTIAL])
+    assert shows.names == ("label_map", "image")
+    pairs = labelled_pairs(
+        cases, prior=prior, scheme=tiny.SCHEME, settings=settings, seed=0, shows=shows
+    )
+    assert pairs.further is not None
+    assert pairs.further.shape == (8, 2, 16, 16, 16)
+    hidden = pairs.index_maps == 2
+    assert not pairs.further[:, 1][hidden].any()
+    assert (pairs.further[:, 1][~hidden] == 1).all()
+    assert not pairs.further[:, 0][hidden].any()
+    assert pairs.further[:, 0][~hidden].any()

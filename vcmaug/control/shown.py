@@ -1,0 +1,147 @@
+"""What a control is shown: label map and further channels as one tensor, absent ones marked.
+
+What it is: which channels, how they are made of a training case, and where they lie in the tensor.
+In the flow: training makes the tensor from cases, generation from the files of a condition.
+Sources: Ahn et al. 2025, WACV, arXiv 2410.21826 (one encoder per condition modality, modalities
+left out at random in training).
+
+Notes:
+    Each channel but a label map that stands alone ends in a mask of where it is known; a channel
+    that is absent is unknown everywhere, which zeros in its values would not say.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from vcmaug.conditions.base import Builder, Condition
+from vcmaug.conditions.lowres import LowRes, LowResSettings
+from vcmaug.conditions.modalities import LABEL_MAP, Modalities, ModalitiesSettings
+from vcmaug.config import Settings
+from vcmaug.data.labels import LabelScheme, one_hot
+
+__all__ = [
+    "ALONE",
+    "ShownSettings",
+    "further_channels",
+    "parts_of",
+    "shown_tensor",
+    "with_channels",
+]
+
+ALONE = (LABEL_MAP,)
+"""The label map alone."""
+
+
+class ShownSettings(Settings):
+    """Which channels a control is trained to see, and how often each is left out."""
+
+    steps: tuple[
+        Annotated[LowResSettings | ModalitiesSettings, Field(discriminator="builder")], ...
+    ] = Field((), description="builders that make the channels; none: the label map alone")
+    drop: float = Field(0.3, ge=0, lt=1, description="probability of leaving a channel out")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The channels, in the order of the tensor."""
+        for step in reversed(self.steps):
+            if isinstance(step, ModalitiesSettings):
+                return step.channels
+        return ALONE if not self.steps else (LABEL_MAP, "lowres")
+
+
+def parts_of(names: Sequence[str], num_structures: int) -> dict[str, slice]:
+    """Return where each channel lies in the tensor.
+
+    Examples:
+        >>> parts_of(("label_map", "image"), 2)
+        {'label_map': slice(0, 3, None), 'image': slice(3, 5, None)}
+        >>> parts_of(("label_map",), 2)
+        {'label_map': slice(0, 2, None)}
+    """
+    if tuple(names) == ALONE:
+        return {LABEL_MAP: slice(0, num_structures)}
+    parts, first = {}, 0
+    for name in names:
+        width = num_structures + 1 if name == LABEL_MAP else 2
+        parts[name] = slice(first, first + width)
+        first += width
+    return parts
+
+
+def with_channels(condition: Condition, settings: ShownSettings, scheme: LabelScheme) -> Condition:
+    """Return a condition with every channel that a control is trained to see.
+
+    Raises:
+        DataError: An image is missing or cannot be used; see the builders.
+    """
+    for number, step in enumerate(settings.steps):
+        builder: Builder
+        if isinstance(step, ModalitiesSettings):
+            builder = Modalities(step.model_copy(update={"subsets": "all"}), scheme)
+        else:
+            builder = LowRes(step, scheme)
+        condition = builder.build(condition, seed=number)
+    return condition
+
+
+def further_channels(
+    channels: Mapping[str, NDArray[np.generic]], names: Sequence[str], shape: Sequence[int]
+) -> NDArray[np.float32]:
+    """Return value and mask of each channel but the label map, float32 [2 M, X, Y, Z].
+
+    Args:
+        channels: Volumes by name, with masks `<name>_known` where a part is hidden.
+        names: The channels, in order; those that are absent stay unknown.
+        shape: Of the grid.
+    """
+    images = [name for name in names if name != LABEL_MAP]
+    result = np.zeros((2 * len(images), *shape), dtype=np.float32)
+    for number, name in enumerate(images):
+        if name in channels:
+            known = channels.get(f"{name}_known", np.ones(tuple(shape), dtype=np.uint8))
+            result[2 * number] = np.where(known, channels[name], 0)
+            result[2 * number + 1] = known
+    return result
+
+
+def shown_tensor(
+    label_map: NDArray[np.uint16],
+    channels: Mapping[str, NDArray[np.generic]],
+    presence: Mapping[str, bool],
+    *,
+    scheme: LabelScheme,
+    names: Sequence[str],
+) -> NDArray[np.float32]:
+    """Return the tensor [C, X, Y, Z] of one condition.
+
+    Args:
+        label_map: Values of the scheme [X, Y, Z].
+        channels: Further volumes by name.
+        presence: Which channels are shown; empty: the label map and all there are.
+        scheme: Of the label map.
+        names: The control's channels.
+    """
+    if tuple(names) == ALONE:
+        return one_hot(label_map, scheme).astype(np.float32)
+    shown = {name: array for name, array in channels.items() if _is_shown(name, presence)}
+    parts = parts_of(names, scheme.num_structures)
+    result = np.zeros((max(p.stop for p in parts.values()), *label_map.shape), dtype=np.float32)
+    rest = further_channels(shown, names, label_map.shape)
+    for name, part in parts.items():
+        if name == LABEL_MAP:
+            if presence.get(LABEL_MAP, True):
+                result[part.start : part.stop - 1] = one_hot(label_map, scheme)
+                result[part.stop - 1] = 1.0
+        else:
+            number = [one for one in names if one != LABEL_MAP].index(name)
+            result[part] = rest[2 * number : 2 * number + 2]
+    return result
+
+
+def _is_shown(name: str, presence: Mapping[str, bool]) -> bool:
+    """Return whether a channel, or the one that a mask belongs to, is shown."""
+    return presence.get(name.removesuffix("_known"), True)
