@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import nibabel as nib
+import numpy as np
 import pytest
 import yaml
 from typer.testing import CliRunner
@@ -75,6 +77,28 @@ def test_a_dry_run_prints_the_options_and_writes_nothing(tmp_path: Path) -> None
     assert options["name"] == "demo"
     assert "would go through cases; prior from the zoo" in result.stdout
     assert not (tmp_path / "w").exists()
+
+
+def test_prepare_brings_a_head_into_the_space_of_brainldm(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    head = np.zeros((60, 70, 50), dtype=np.float32)
+    head[10:50, 10:60, 10:40] = np.random.default_rng(0).random((40, 50, 30)) * 900
+    affine = np.diag([3.0, 3.0, 3.0, 1.0])
+    (source / "images").mkdir(parents=True)
+    nib.save(nib.Nifti1Image(head, affine), source / "images" / "a.nii.gz")
+    result = vcmaug(
+        "prepare", str(source), "--out", str(tmp_path / "cases"), "--structures", "brain=1",
+        "--grid", "brainldm", "--allow-unlabelled",
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    assert "Assumed for BrainLDM" in result.stdout
+    made = nib.load(next((tmp_path / "cases" / "images").glob("a*")))
+    assert made.shape == (160, 224, 160)
+    assert nib.aff2axcodes(made.affine) == ("L", "A", "S")
+    np.testing.assert_allclose(made.header.get_zooms(), 1.0)
+    values = np.asarray(made.dataobj)
+    assert values.min() == 0.0
+    assert values.max() == pytest.approx(1.0, abs=1e-4)
 
 
 def test_prepare_lists_every_fault_and_leaves_nothing(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """`vcmaug prepare`: somebody's images and label maps, onto one grid."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -10,6 +10,13 @@ from vcmaug.cli.options import DryRun, Profile, open_work, show_plan
 from vcmaug.errors import RecipeError
 
 __all__ = ["prepare_command"]
+
+_BRAINLDM = "brainldm"
+_ASSUMED = (
+    "Assumed for BrainLDM: each image is a T1w head whose centre is the centre of the grid "
+    "(160x224x160 voxels of 1 mm, LAS), and its 0.5 and 99.5 percentiles are 0 and 1. The prior saw "
+    "heads that were rigidly registered to MNI152 before; this does not register."
+)
 
 _EXAMPLE = (
     "Example: vcmaug prepare my_data --out work/mine/cases --structures anterior=1,posterior=2 "
@@ -29,7 +36,9 @@ def prepare_command(
     structures: Annotated[
         str, typer.Option("--structures", help="Names and values, e.g. anterior=1,posterior=2.")
     ] = "",
-    grid: Annotated[str, typer.Option("--grid", help="Voxels, e.g. 32x48x32.")] = "",
+    grid: Annotated[
+        str, typer.Option("--grid", help="Voxels, e.g. 32x48x32; or brainldm, its whole space.")
+    ] = "",
     spacing: Annotated[str, typer.Option("--spacing", help="Voxel size in mm.")] = "1x1x1",
     orientation: Annotated[str, typer.Option("--orientation")] = "RAS",
     padding: Annotated[str, typer.Option("--padding", help="zero, edge or reflect.")] = "zero",
@@ -68,12 +77,7 @@ def prepare_command(
             "images": images,
             "labels": labels,
             "scheme": _structures(structures),
-            "grid": {
-                "shape": _numbers(grid, "--grid"),
-                "spacing_mm": _numbers(spacing, "--spacing"),
-                "orientation": orientation,
-                "padding": padding,
-            },
+            "grid": _grid(grid, spacing=spacing, orientation=orientation, padding=padding),
             "require_labels": not unlabelled,
         },
         source="the options of prepare",
@@ -89,6 +93,22 @@ def prepare_command(
         splits = make_splits(table["subject_id"], split_settings)
         write_splits(out.parent / "splits.json", splits)
     say(f"{len(table)} cases of {table['subject_id'].nunique()} subjects are in {out}.")
+    if grid == _BRAINLDM:
+        say(_ASSUMED)
+
+
+def _grid(text: str, *, spacing: str, orientation: str, padding: str) -> dict[str, Any]:
+    """Return the grid of the options, or that of BrainLDM."""
+    if text == _BRAINLDM:
+        from vcmaug.ldm.brainldm import BRAINLDM
+
+        return BRAINLDM.grid.model_dump()
+    return {
+        "shape": _numbers(text, "--grid"),
+        "spacing_mm": _numbers(spacing, "--spacing"),
+        "orientation": orientation,
+        "padding": padding,
+    }
 
 
 def _from_recipe(source: Path, *, out: Path, profile: str | None, dry_run: bool) -> None:

@@ -1,0 +1,137 @@
+"""BrainLDM and every control at full size with random weights: memory and seconds of one step.
+
+python benchmarks/brainldm.py [--methods vcm controlnet] [--device cuda] [--batch 1] [--rounds 3]
+
+For each method, in a process of its own: a training step (frozen prediction, loss, gradients,
+AdamW), a sampling step beside one of the bare prior, and a decode. Memory is the peak of the
+process, or of the GPU's allocator; `training_gib_above_prior` is what training adds to the loaded
+prior. JSON comes last.
+"""
+
+import argparse
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from vcmaug.control.base import Control, ControlNetwork
+from vcmaug.control.build import METHODS, build_network, control_settings
+from vcmaug.ldm.brainldm import BRAINLDM
+from vcmaug.ldm.denoiser import Context, FrozenDenoiser
+from vcmaug.provenance import machine, versions
+
+STRUCTURES = 8
+GIB = 2.0**30
+
+
+def peak_gib(device: str) -> float:
+    """Return the peak memory since the last reset: of the GPU, or of the process."""
+    if device == "cuda":
+        return torch.cuda.max_memory_allocated() / GIB
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / GIB
+
+
+def seconds_of(action: Callable[[], object], *, device: str, rounds: int) -> float:
+    """Return the median seconds of an action; the first call does not count where there are more."""
+    times = []
+    for _ in range(rounds + (rounds > 1)):
+        began = time.perf_counter()
+        action()
+        if device == "cuda":
+            torch.cuda.synchronize()
+        times.append(time.perf_counter() - began)
+    return statistics.median(times[-rounds:])
+
+
+def measured(method: str, *, device: str, batch: int, rounds: int) -> dict[str, Any]:
+    """Return memory and seconds of one method."""
+    torch.manual_seed(0)
+    denoiser = FrozenDenoiser(BRAINLDM.build_unet().to(device))
+    z_t = torch.randn(batch, *BRAINLDM.latent_shape, device=device)
+    t, scalars = torch.full((batch,), 500, device=device), torch.rand(batch, 4, device=device)
+    maps = torch.zeros(batch, STRUCTURES, *BRAINLDM.grid.shape, device=device)
+    maps[:, 0, 40:120, 40:180, 40:120] = 1.0
+    with torch.no_grad():
+        bare = seconds_of(lambda: denoiser(z_t, t, Context(scalars)), device=device, rounds=rounds)
+    loaded = peak_gib(device)
+    network: ControlNetwork = build_network(
+        control_settings({"method": method}), spec=BRAINLDM, num_structures=STRUCTURES
+    ).to(device)
+    network.start_from_prior(denoiser)
+    optimiser = torch.optim.AdamW(network.parameters(), lr=1e-5)
+
+    def train_step() -> None:
+        steered, _ = network(denoiser, z_t, t, scalars, maps)
+        optimiser.zero_grad()
+        (steered.epsilon**2).mean().backward()
+        optimiser.step()
+
+    training = seconds_of(train_step, device=device, rounds=rounds)
+    peak = peak_gib(device)
+    optimiser.zero_grad()
+    control = Control(network, {"num_timesteps": 1000})
+    encode = seconds_of(lambda: control.encode(maps), device=device, rounds=rounds)
+    context = Context(scalars, control.encode(maps))
+    steered = control.steer(denoiser)
+    step = seconds_of(lambda: steered(z_t, t, context), device=device, rounds=rounds)
+    return {
+        "method": method,
+        "num_parameters": sum(p.numel() for p in network.parameters()),
+        "training_step_seconds": training,
+        "training_peak_gib": peak,
+        "training_gib_above_prior": peak - loaded,
+        "bare_step_seconds": bare,
+        "sampling_step_seconds": step,
+        "sampling_overhead": step / bare - 1.0,
+        "encode_seconds": encode,
+    }
+
+
+def decoded(*, device: str, rounds: int) -> dict[str, Any]:
+    """Return memory and seconds of one decode."""
+    autoencoder = BRAINLDM.build_autoencoder().to(device).eval()
+    z = torch.randn(1, *BRAINLDM.latent_shape, device=device)
+    with torch.no_grad():
+        seconds = seconds_of(lambda: autoencoder.decode(z), device=device, rounds=rounds)
+    return {"method": "decode", "seconds": seconds, "peak_gib": peak_gib(device)}
+
+
+def main() -> None:
+    """Measure each method in a process of its own and print."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--methods", nargs="+", default=[*METHODS, "decode"])
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--batch", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--one", help="measure this one here and now")
+    asked = parser.parse_args()
+    if asked.one == "decode":
+        print(json.dumps(decoded(device=asked.device, rounds=asked.rounds)))
+        return
+    if asked.one:
+        found = measured(asked.one, device=asked.device, batch=asked.batch, rounds=asked.rounds)
+        print(json.dumps(found))
+        return
+    rows = []
+    for method in asked.methods:
+        command = [sys.executable, "-W", "ignore", __file__, "--one", method]
+        command += ["--device", asked.device, "--batch", str(asked.batch)]
+        command += ["--rounds", str(asked.rounds)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            rows.append({"method": method, "failed": done.stderr.strip().splitlines()[-1:]})
+        else:
+            rows.append(json.loads(done.stdout.strip().splitlines()[-1]))
+        print(rows[-1], file=sys.stderr, flush=True)
+    about = {"device": asked.device, "batch": asked.batch, "rounds": asked.rounds}
+    print(json.dumps({"rows": rows, **about, "machine": machine(), "versions": versions()}))
+
+
+if __name__ == "__main__":
+    main()
