@@ -38,7 +38,7 @@ def peak_gib(device: str) -> float:
 
 
 def seconds_of(action: Callable[[], object], *, device: str, rounds: int) -> float:
-    """Return the median seconds of an action; the first call does not count where there are more."""
+    """Return the median seconds of an action; of several calls the first does not count."""
     times = []
     for _ in range(rounds + (rounds > 1)):
         began = time.perf_counter()

@@ -14,8 +14,8 @@ __all__ = ["prepare_command"]
 _BRAINLDM = "brainldm"
 _ASSUMED = (
     "Assumed for BrainLDM: each image is a T1w head whose centre is the centre of the grid "
-    "(160x224x160 voxels of 1 mm, LAS), and its 0.5 and 99.5 percentiles are 0 and 1. The prior saw "
-    "heads that were rigidly registered to MNI152 before; this does not register."
+    "(160x224x160 voxels of 1 mm, LAS), and its 0.5 and 99.5 percentiles are 0 and 1. The prior "
+    "saw heads that were rigidly registered to MNI152 before; this does not register."
 )
 
 _EXAMPLE = (
