@@ -1,5 +1,8 @@
 import itertools
 import math
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,7 +13,7 @@ from vcmaug.errors import ModelError
 from vcmaug.seeding import torch_generator
 from vcmaug.training.batches import draw_batch, one_hot_batch
 from vcmaug.training.ema import MovingAverage
-from vcmaug.training.loop import TrainingSettings, learning_rate_at, train
+from vcmaug.training.loop import Share, TrainingSettings, learning_rate_at, train
 from vcmaug.training.losses import control_loss, gradient_loss, kl_loss
 
 SETTINGS = TrainingSettings(
@@ -23,8 +26,8 @@ def _network() -> nn.Module:
     return nn.Linear(3, 1)
 
 
-def _objective(module: nn.Module, step: int) -> tuple[torch.Tensor, dict[str, float]]:
-    x = torch.randn(4, 3, generator=torch_generator(0, step))
+def _objective(module: nn.Module, step: int, share: Share) -> tuple[torch.Tensor, dict[str, float]]:
+    x = share.of(torch.randn(4, 3, generator=torch_generator(0, step)))
     loss = ((module(x) - x.sum(dim=1, keepdim=True)) ** 2).mean()
     return loss, {}
 
@@ -32,10 +35,12 @@ def _objective(module: nn.Module, step: int) -> tuple[torch.Tensor, dict[str, fl
 def _train(
     folder: Path, *, stop_at: int | None = None, identity: str = "a"
 ) -> dict[str, torch.Tensor]:
-    def objective(module: nn.Module, step: int) -> tuple[torch.Tensor, dict[str, float]]:
+    def objective(
+        module: nn.Module, step: int, share: Share
+    ) -> tuple[torch.Tensor, dict[str, float]]:
         if step == stop_at:
             raise KeyboardInterrupt
-        return _objective(module, step)
+        return _objective(module, step, share)
 
     return train(
         _network(),
@@ -55,6 +60,60 @@ def test_a_resumed_training_ends_where_an_undisturbed_one_does(tmp_path: Path) -
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
 
 
+def test_accumulated_gradients_are_those_of_the_whole_batch(tmp_path: Path) -> None:
+    whole = _train(tmp_path / "whole")
+    shared = train(
+        _network(),
+        _objective,
+        settings=SETTINGS.model_copy(update={"accumulate": 2}),
+        checkpoint=tmp_path / "x.pt",
+        identity="a",
+        what="test",
+    ).weights
+    for name, tensor in whole.items():
+        torch.testing.assert_close(shared[name], tensor, rtol=1e-4, atol=1e-5)
+
+
+def test_a_batch_that_cannot_be_shared_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"a batch of 4 cannot be shared between 1 processes of 3"):
+        train(
+            _network(),
+            _objective,
+            settings=SETTINGS.model_copy(update={"accumulate": 3}),
+            checkpoint=tmp_path / "x.pt",
+            identity="a",
+            what="test",
+        )
+
+
+def test_two_processes_learn_what_one_learns(tmp_path: Path) -> None:
+    """Real processes, started as `accelerate launch` and torchrun start them."""
+    script = (
+        "import sys, torch\n"
+        "from pathlib import Path\n"
+        "sys.path.insert(0, sys.argv[1])\n"
+        "import test_loop as here\n"
+        "weights = here._train(Path(sys.argv[2]))\n"
+    )
+    (tmp_path / "train.py").write_text(script)
+    out = tmp_path / "two"
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"),
+            *(str(tmp_path / "train.py"), str(Path(__file__).parent), str(out)),
+        ],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = torch.load(out / "x.pt", weights_only=True)["average"]
+    for name, tensor in _train(tmp_path / "one").items():
+        torch.testing.assert_close(found[name], tensor, rtol=1e-4, atol=1e-5)
+
+
 def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
     _train(tmp_path)
     with pytest.raises(ModelError, match="other settings or data"):
@@ -62,8 +121,10 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_loss_that_is_not_finite_stops_the_training(tmp_path: Path) -> None:
-    def objective(module: nn.Module, step: int) -> tuple[torch.Tensor, dict[str, float]]:
-        loss, _ = _objective(module, step)
+    def objective(
+        module: nn.Module, step: int, share: Share
+    ) -> tuple[torch.Tensor, dict[str, float]]:
+        loss, _ = _objective(module, step, share)
         return loss * (math.nan if step == 3 else 1.0), {}
 
     with pytest.raises(ModelError, match="loss is nan at update 3"):

@@ -17,7 +17,7 @@ from vcmaug.ldm.texture import Texture
 from vcmaug.progress import Report, silent
 from vcmaug.seeding import torch_generator
 from vcmaug.training.batches import draw_batch, flipped
-from vcmaug.training.loop import Trained, TrainingSettings, train
+from vcmaug.training.loop import Share, Trained, TrainingSettings, train
 from vcmaug.training.losses import autoencoder_loss
 
 __all__ = [
@@ -65,7 +65,7 @@ def train_autoencoder(
     autoencoder.start_linear(images)
     latent = spec.latent_shape
 
-    def objective(module: nn.Module, step: int) -> tuple[Tensor, dict[str, float]]:
+    def objective(module: nn.Module, step: int, share: Share) -> tuple[Tensor, dict[str, float]]:
         chosen = draw_batch(len(images), batch_size=settings.batch_size, seed=seed, step=step)
         batch = images[chosen]  # [B, C, X, Y, Z]
         generator = torch_generator(seed, "autoencoder", step)
@@ -73,8 +73,8 @@ def train_autoencoder(
             batch = flipped(batch)
         noise = torch.randn((len(batch), *latent), generator=generator)
         device = next(module.parameters()).device
-        batch = batch.to(device)
-        reconstruction, mean, deviation = module(batch, noise.to(device))
+        batch = share.of(batch).to(device)
+        reconstruction, mean, deviation = module(batch, share.of(noise).to(device))
         return autoencoder_loss(
             reconstruction,
             batch,

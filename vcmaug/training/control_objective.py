@@ -17,7 +17,7 @@ from vcmaug.ldm.prior import Prior
 from vcmaug.seeding import torch_generator
 from vcmaug.training.batches import draw_batch, one_hot_batch, shown_batch
 from vcmaug.training.control_settings import ControlTraining
-from vcmaug.training.loop import Objective
+from vcmaug.training.loop import Objective, Share
 from vcmaug.training.losses import control_loss
 from vcmaug.training.pairs import Pairs
 
@@ -59,27 +59,31 @@ def control_objective(
     last = round(settings.timesteps * prior.schedule.num_timesteps)
     weights = timestep_weights(prior.schedule.alphas_cumprod[:last], settings.weighting)
 
-    def objective(module: nn.Module, step: int) -> tuple[Tensor, dict[str, float]]:
+    def objective(module: nn.Module, step: int, share: Share) -> tuple[Tensor, dict[str, float]]:
         device = next(module.parameters()).device
         chosen = draw_batch(len(pairs.z), batch_size=settings.batch_size, seed=seed, step=step)
         generator = torch_generator(seed, "control", step)
         z_0 = pairs.z[chosen]  # [B, L, x, y, z]
         t = torch.randint(last, (len(z_0),), generator=generator)
         epsilon = torch.randn(z_0.shape, generator=generator)
-        z_t = prior.schedule.add_noise(z_0, epsilon, t).to(device)
-        scalars = None if pairs.scalars is None else pairs.scalars[chosen].to(device)
-        one_hot = one_hot_batch(pairs.index_maps[chosen], scheme.num_structures).to(device)
+        one_hot = one_hot_batch(pairs.index_maps[chosen], scheme.num_structures)
+        near = near_weights(one_hot, z_0.shape[2:], settings.near_weight)
         shown = shown_batch(
             one_hot,
-            None if pairs.further is None else pairs.further[chosen].to(device),
+            None if pairs.further is None else pairs.further[chosen],
             drop=drop,
             generator=torch_generator(seed, "shown", step),
         )
+        z_0, t, epsilon = share.of(z_0), share.of(t), share.of(epsilon).to(device)
+        near, shown = share.of(near).to(device), share.of(shown).to(device)
+        z_t = prior.schedule.add_noise(z_0, epsilon.cpu(), t).to(device)
+        scalars = None
+        if pairs.scalars is not None:
+            scalars = share.of(pairs.scalars[chosen]).to(device)
         steered, expected = module(prior.denoiser, z_t, t.to(device), scalars, shown)
-        near = near_weights(one_hot, z_0.shape[2:], settings.near_weight)
         loss, parts = control_loss(
             steered.epsilon.float(),
-            epsilon.to(device),
+            epsilon,
             weights=weights[t].to(device).reshape(-1, 1, 1, 1, 1) * near,
             penalty=steered.penalty,
             l1_weight=settings.l1_weight,
@@ -88,7 +92,7 @@ def control_objective(
             layout = (near * (expected - z_0.to(device)) ** 2).mean()
             loss, parts = loss + layout, parts | {"layout": layout.item()}
         if steered.frozen is not None:
-            mse = functional.mse_loss(steered.frozen, epsilon.to(device)).item()
+            mse = functional.mse_loss(steered.frozen, epsilon).item()
             parts = parts | {"frozen_mse": mse}
         return loss, parts
 

@@ -6,7 +6,8 @@ Sources: Loshchilov and Hutter 2019, arXiv 1711.05101 (AdamW).
 
 Notes:
     Every random draw of step k comes from (seed, k) alone, so that a run that was stopped and
-    resumed sees the batches, timesteps and noise that an undisturbed one sees.
+    resumed sees the batches, timesteps and noise that an undisturbed one sees. Started by
+    `accelerate launch`, several processes share each batch.
 """
 
 import math
@@ -29,17 +30,35 @@ from vcmaug.progress import Progress, Report, silent
 from vcmaug.provenance import fingerprint
 from vcmaug.training.ema import MovingAverage
 
-__all__ = ["Objective", "Trained", "TrainingSettings", "train"]
+__all__ = ["Objective", "Share", "Trained", "TrainingSettings", "train"]
 
-Objective = Callable[[nn.Module, int], tuple[Tensor, dict[str, float]]]
-"""(module, step) -> loss and named parts; draws its batch from (seed, step)."""
+
+@dataclass(frozen=True)
+class Share:
+    """Which items of a batch one call of an objective works on: every `parts`-th from `part` on.
+
+    A batch is drawn whole, then shared between processes and, where gradients are accumulated,
+    between calls; so the sum of all shares is the same whatever their number.
+    """
+
+    part: int = 0
+    parts: int = 1
+
+    def of(self, values: Tensor) -> Tensor:
+        """Return the share of a batch [B, ...]."""
+        return values[self.part :: self.parts]
+
+
+Objective = Callable[[nn.Module, int, Share], tuple[Tensor, dict[str, float]]]
+"""(module, step, share) -> mean loss of the share and named parts; the batch is (seed, step)'s."""
 
 
 class TrainingSettings(Settings):
     """How long and how fast to learn."""
 
     updates: int = Field(1000, ge=1)
-    batch_size: int = Field(4, ge=1)
+    batch_size: int = Field(4, ge=1, description="of an update, over all processes")
+    accumulate: int = Field(1, ge=1, description="calls that share the batch of one process")
     learning_rate: float = Field(1e-4, gt=0)
     warmup_updates: int = Field(50, ge=0)
     final_share: float = Field(0.05, ge=0, le=1, description="last learning rate over the highest")
@@ -102,18 +121,25 @@ def train(
         ModelError: The loss is no longer finite, or the checkpoint is of another run.
     """
     run = _Run(module, settings=settings, identity=fingerprint(identity))
+    parts_of_batch = run.accelerator.num_processes * settings.accumulate
+    if settings.batch_size % parts_of_batch:
+        raise ModelError(
+            f"{what}: a batch of {settings.batch_size} cannot be shared between "
+            f"{run.accelerator.num_processes} processes of {settings.accumulate} calls each. "
+            f"Choose a batch_size that {parts_of_batch} divides."
+        )
     run.resume(checkpoint, what=what)
     module.train()
     for step in range(run.step, settings.updates):
         began = time.perf_counter()
-        loss, parts = objective(run.prepared, step)
-        if not math.isfinite(loss.item()):
+        parts = run.gradients(objective, step=step)
+        if not math.isfinite(parts["loss"]):
             raise ModelError(
-                f"{what}: the loss is {loss.item()} at update {step}. Lower the learning rate "
+                f"{what}: the loss is {parts['loss']} at update {step}. Lower the learning rate "
                 f"({settings.learning_rate:g}); the last good state is in {checkpoint}."
             )
-        run.update(loss, step=step)
-        run.note({"loss": loss.item(), **parts}, step=step, seconds=time.perf_counter() - began)
+        run.update(step=step)
+        run.note(parts, step=step, seconds=time.perf_counter() - began)
         if (step + 1) % settings.checkpoint_every == 0:
             run.save(checkpoint)
         report(Progress(what, step + 1, settings.updates, f"loss {run.smooth_loss:.4f}"))
@@ -145,11 +171,23 @@ class _Run:
         self.log: list[dict[str, float]] = []
         self._sums: dict[str, float] = {}
 
-    def update(self, loss: Tensor, *, step: int) -> None:
+    def gradients(self, objective: Objective, *, step: int) -> dict[str, float]:
+        """Add up the gradients of this process' shares of a batch; return loss and mean parts."""
+        calls = self.settings.accumulate
+        total: dict[str, float] = {}
+        for call in range(calls):
+            part = self.accelerator.process_index * calls + call
+            share = Share(part, self.accelerator.num_processes * calls)
+            loss, parts = objective(self.prepared, step, share)
+            self.accelerator.backward(loss / calls)
+            for name, value in {"loss": loss.item(), **parts}.items():
+                total[name] = total.get(name, 0.0) + value / calls
+        return total
+
+    def update(self, *, step: int) -> None:
         """Take one step of the optimiser and of the average."""
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate_at(step, self.settings)
-        self.accelerator.backward(loss)
         self.accelerator.clip_grad_norm_(self.prepared.parameters(), self.settings.clip_norm)
         self.prepared_optimiser.step()
         self.prepared_optimiser.zero_grad()
@@ -173,7 +211,10 @@ class _Run:
             self._sums = {}
 
     def save(self, path: Path) -> None:
-        """Write the checkpoint atomically."""
+        """Write the checkpoint atomically; all processes have the same, the first one writes."""
+        self.saved_step = self.step
+        if not self.accelerator.is_main_process:
+            return
         stream = BytesIO()
         torch.save(
             {
@@ -190,7 +231,6 @@ class _Run:
             stream,
         )
         write_bytes(path, stream.getvalue())
-        self.saved_step = self.step
 
     def resume(self, path: Path, *, what: str) -> None:
         """Go on from a checkpoint, if there is one."""

@@ -38,7 +38,7 @@ from vcmaug.training.autoencoder import (
 )
 from vcmaug.training.batches import draw_batch, flipped, read_images, scalars_of
 from vcmaug.training.bent import BendSettings, bent_images
-from vcmaug.training.loop import Trained, TrainingSettings, train
+from vcmaug.training.loop import Share, Trained, TrainingSettings, train
 
 __all__ = ["DiffusionTraining", "PriorTraining", "train_prior"]
 
@@ -228,13 +228,14 @@ def _train_unet(
     unet = spec.build_unet()
     schedule = Schedule(spec.schedule)
 
-    def objective(module: nn.Module, step: int) -> tuple[Tensor, dict[str, float]]:
+    def objective(module: nn.Module, step: int, share: Share) -> tuple[Tensor, dict[str, float]]:
         device = next(module.parameters()).device
         chosen = draw_batch(len(latents.z), batch_size=settings.batch_size, seed=seed, step=step)
         generator = torch_generator(seed, "diffusion", step)
         z_0 = latents.z[chosen]  # [B, L, x, y, z]
         t = torch.randint(schedule.num_timesteps, (len(z_0),), generator=generator)
         epsilon = torch.randn(z_0.shape, generator=generator)
+        z_0, t, epsilon, chosen = (share.of(one) for one in (z_0, t, epsilon, chosen))
         z_t = schedule.add_noise(z_0, epsilon, t).to(device)
         scalars = None
         if latents.scalars is not None:  # a copy shares its case's scalars
