@@ -13,7 +13,7 @@ from vcmaug.errors import ModelError
 from vcmaug.seeding import torch_generator
 from vcmaug.training.batches import draw_batch, one_hot_batch
 from vcmaug.training.ema import MovingAverage
-from vcmaug.training.loop import Share, TrainingSettings, learning_rate_at, train
+from vcmaug.training.loop import Share, Trained, TrainingSettings, Watch, learning_rate_at, train
 from vcmaug.training.losses import control_loss, gradient_loss, kl_loss
 
 SETTINGS = TrainingSettings(
@@ -72,6 +72,46 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(tmp_path: Path) -> N
     ).weights
     for name, tensor in whole.items():
         torch.testing.assert_close(shared[name], tensor, rtol=1e-4, atol=1e-5)
+
+
+def test_the_best_average_is_kept_and_survives_a_stop(tmp_path: Path) -> None:
+    """Measured at updates 4, 8 and 12; the values say that 8 was best."""
+
+    def run(folder: Path, stop_at: int | None = None) -> Trained:
+        seen: dict[int, torch.Tensor] = {}
+
+        def objective(module: nn.Module, step: int, share: Share):
+            if step == stop_at:
+                raise KeyboardInterrupt
+            return _objective(module, step, share)
+
+        def measure(module: nn.Module, update: int) -> dict[str, float]:
+            assert not module.training
+            seen[update] = module.weight.clone()
+            return {"validation": {4: 2.0, 8: 1.0, 12: 3.0}[update]}
+
+        trained = train(
+            _network(),
+            objective,
+            settings=SETTINGS,
+            checkpoint=folder / "x.pt",
+            identity="a",
+            what="test",
+            watch=Watch(4, measure),
+        )
+        assert trained.best_update == 8
+        if 8 in seen:
+            assert torch.equal(trained.best["weight"], seen[8])
+        return trained
+
+    whole = run(tmp_path / "whole")
+    assert [row["validation"] for row in whole.log if "validation" in row] == [2.0, 1.0, 3.0]
+    assert not torch.equal(whole.best["weight"], whole.weights["weight"])
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "cut", stop_at=11)  # after the best was saved, before the end
+    again = run(tmp_path / "cut")
+    assert torch.equal(again.best["weight"], whole.best["weight"])
+    assert torch.equal(again.weights["weight"], whole.weights["weight"])
 
 
 def test_a_batch_that_cannot_be_shared_is_refused(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from vcmaug.control.base import ControlNetwork
 from vcmaug.control.build import build_network, write_control
@@ -28,9 +29,9 @@ from vcmaug.ldm.weights import fill_module, hash_of_weights, read_card, read_wei
 from vcmaug.progress import Report, silent
 from vcmaug.provenance import machine, versions
 from vcmaug.seeding import torch_generator
-from vcmaug.training.control_objective import control_objective
+from vcmaug.training.control_objective import control_objective, validation_loss
 from vcmaug.training.control_settings import ControlTraining
-from vcmaug.training.loop import train
+from vcmaug.training.loop import Watch, train
 from vcmaug.training.pairs import labelled_pairs
 
 __all__ = ["train_control"]
@@ -78,8 +79,14 @@ def train_control(
     seen = {case.subject_id for case in everybody}
     before = hash_of_weights(weights_of(prior.autoencoder, prior.denoiser.unet))
     shows = shows or ShownSettings()
+    kept, watch = _held_out(cases, settings, prior=prior, scheme=scheme, seed=seed, shows=shows)
     pairs = labelled_pairs(
-        everybody, prior=prior, scheme=scheme, settings=settings, seed=seed, shows=shows
+        [*kept, *pseudo_labelled],
+        prior=prior,
+        scheme=scheme,
+        settings=settings,
+        seed=seed,
+        shows=shows,
     )
     torch.manual_seed(torch_generator(seed, "control").initial_seed())
     module = build_network(
@@ -108,9 +115,10 @@ def train_control(
             "seed": seed,
         },
         what="control",
+        watch=watch,
         report=report,
     )
-    module.load_state_dict(trained.weights)
+    module.load_state_dict(trained.best if settings.keep == "best" else trained.weights)
     if hash_of_weights(weights_of(prior.autoencoder, prior.denoiser.unet)) != before:
         raise ModelError("training a control: the frozen prior's weights changed. This is a bug.")
     last = trained.log[-1] if trained.log else {}
@@ -130,7 +138,12 @@ def train_control(
             "shows": list(shows.names),
             "shown": shows.model_dump(mode="json"),
             "seed": seed,
-            "figures": {"last": last, "seconds": trained.seconds},
+            "figures": {
+                "last": last,
+                "seconds": trained.seconds,
+                "kept_update": trained.best_update if settings.keep == "best" else settings.updates,
+                "best_update": trained.best_update,
+            },
             "log": trained.log,
             "versions": versions(),
             "machine": machine(),
@@ -147,6 +160,42 @@ def _refuse(cases: Sequence[Case], forbidden: Sequence[str]) -> None:
             f"training a control: subject {', '.join(leaked)} belongs to test or validation. "
             "Use training subjects only."
         )
+
+
+def _held_out(
+    cases: Sequence[Case],
+    settings: ControlTraining,
+    *,
+    prior: Prior,
+    scheme: LabelScheme,
+    seed: int,
+    shows: ShownSettings,
+) -> tuple[Sequence[Case], Watch | None]:
+    """Return the cases to train on, and the measurement on those held out, if there are any.
+
+    Raises:
+        ModelError: No case would be left, or the best is to be kept and none is held out.
+    """
+    count = settings.held_out
+    if count == 0 and settings.keep == "last":
+        return cases, None
+    if not 0 < count < len(cases):
+        raise ModelError(
+            f"training a control on {len(cases)} cases: held_out is {count}, expected 1 to "
+            f"{len(cases) - 1} (keep: best needs one)."
+        )
+    plain = settings.model_copy(update={"deformed_copies": 0, "flip": False})
+    pairs = labelled_pairs(
+        cases[-count:], prior=prior, scheme=scheme, settings=plain, seed=seed, shows=shows
+    )
+
+    def measure(module: nn.Module, update: int) -> dict[str, float]:
+        loss = validation_loss(
+            module, pairs, prior=prior, scheme=scheme, timesteps=settings.timesteps
+        )
+        return {"validation": loss}
+
+    return cases[:-count], Watch(settings.validate_every, measure)
 
 
 def _start(module: ControlNetwork, folder: Path, *, prior: Prior, scheme: LabelScheme) -> set[str]:

@@ -21,9 +21,10 @@ from vcmaug.training.loop import Objective, Share
 from vcmaug.training.losses import control_loss
 from vcmaug.training.pairs import Pairs
 
-__all__ = ["control_objective", "near_weights", "timestep_weights"]
+__all__ = ["control_objective", "near_weights", "timestep_weights", "validation_loss"]
 
 _LEAST_WEIGHT, _MOST_WEIGHT = 0.1, 5.0
+_RUNGS = 10
 
 
 def timestep_weights(alphas_cumprod: Tensor, weighting: str) -> Tensor:
@@ -97,3 +98,29 @@ def control_objective(
         return loss, parts
 
     return objective
+
+
+def validation_loss(
+    module: nn.Module, pairs: Pairs, *, prior: Prior, scheme: LabelScheme, timesteps: float
+) -> float:
+    """Return the mean squared error of epsilon' over pairs and a fixed ladder of timesteps.
+
+    Args:
+        module: The control's network.
+        pairs: Of cases that it was not trained on; all their channels are shown.
+        prior: Frozen.
+        scheme: Of the label maps.
+        timesteps: Share of the schedule, from its quiet end.
+    """
+    device = next(module.parameters()).device
+    one_hot = one_hot_batch(pairs.index_maps, scheme.num_structures)
+    shown = shown_batch(one_hot, pairs.further, drop=0.0, generator=torch_generator("ladder"))
+    scalars = None if pairs.scalars is None else pairs.scalars.to(device)
+    last, errors = timesteps * prior.schedule.num_timesteps, []
+    for rung in range(_RUNGS):
+        t = torch.full((len(pairs.z),), int((rung + 0.5) * last / _RUNGS))
+        epsilon = torch.randn(pairs.z.shape, generator=torch_generator("ladder", rung))
+        z_t = prior.schedule.add_noise(pairs.z, epsilon, t).to(device)
+        steered, _ = module(prior.denoiser, z_t, t.to(device), scalars, shown.to(device))
+        errors.append(functional.mse_loss(steered.epsilon.cpu(), epsilon).item())
+    return sum(errors) / len(errors)

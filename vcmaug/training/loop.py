@@ -30,7 +30,7 @@ from vcmaug.progress import Progress, Report, silent
 from vcmaug.provenance import fingerprint
 from vcmaug.training.ema import MovingAverage
 
-__all__ = ["Objective", "Share", "Trained", "TrainingSettings", "train"]
+__all__ = ["Objective", "Share", "Trained", "Watch", "TrainingSettings", "train"]
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,19 @@ class Share:
 
 Objective = Callable[[nn.Module, int, Share], tuple[Tensor, dict[str, float]]]
 """(module, step, share) -> mean loss of the share and named parts; the batch is (seed, step)'s."""
+
+
+@dataclass(frozen=True)
+class Watch:
+    """What is measured now and then, with the moving average in place of the weights.
+
+    Attributes:
+        every: Updates from one measurement to the next; the last update is measured as well.
+        measure: (module, update) -> named values; `validation`, lower is better, decides the best.
+    """
+
+    every: int
+    measure: Callable[[nn.Module, int], dict[str, float]]
 
 
 class TrainingSettings(Settings):
@@ -79,11 +92,15 @@ class Trained:
         weights: The moving average, by name.
         log: One row per report: step, loss, and the objective's parts, averaged since the last.
         seconds: Time spent in updates, over all resumed runs.
+        best: The moving average that measured best.
+        best_update: When that was; 0 without a watch.
     """
 
     weights: dict[str, Tensor]
     log: list[dict[str, float]]
     seconds: float
+    best: dict[str, Tensor]
+    best_update: int = 0
 
 
 def learning_rate_at(step: int, settings: TrainingSettings) -> float:
@@ -104,6 +121,7 @@ def train(
     checkpoint: Path,
     identity: Any,
     what: str,
+    watch: Watch | None = None,
     report: Report = silent,
 ) -> Trained:
     """Return the trained moving average of a module's weights.
@@ -115,6 +133,7 @@ def train(
         checkpoint: Where to resume from and to save to; left behind at the end.
         identity: JSON-like; a checkpoint of another identity is refused.
         what: Name for progress and messages.
+        watch: What is measured now and then, or None.
         report: Told after every step.
 
     Raises:
@@ -140,12 +159,21 @@ def train(
             )
         run.update(step=step)
         run.note(parts, step=step, seconds=time.perf_counter() - began)
+        if watch and ((step + 1) % watch.every == 0 or step + 1 == settings.updates):
+            run.measure(watch)
         if (step + 1) % settings.checkpoint_every == 0:
             run.save(checkpoint)
         report(Progress(what, step + 1, settings.updates, f"loss {run.smooth_loss:.4f}"))
     if run.step > run.saved_step:
         run.save(checkpoint)
-    return Trained(weights=run.average.weights, log=run.log, seconds=run.seconds)
+    run.accelerator.wait_for_everyone()
+    return Trained(
+        weights=run.average.weights,
+        log=run.log,
+        seconds=run.seconds,
+        best=run.best or run.average.weights,
+        best_update=run.best_update,
+    )
 
 
 class _Run:
@@ -169,6 +197,8 @@ class _Run:
         self.seconds = 0.0
         self.smooth_loss = math.nan
         self.log: list[dict[str, float]] = []
+        self.best: dict[str, Tensor] = {}
+        self.best_update, self.best_value = 0, math.inf
         self._sums: dict[str, float] = {}
 
     def gradients(self, objective: Objective, *, step: int) -> dict[str, float]:
@@ -193,6 +223,20 @@ class _Run:
         self.prepared_optimiser.zero_grad()
         self.average.update(self.module)
         self.step = step + 1
+
+    def measure(self, watch: Watch) -> None:
+        """Measure the moving average, keep it if it is the best, and add a row to the log."""
+        trained = {name: tensor.clone() for name, tensor in self.module.state_dict().items()}
+        self.module.load_state_dict(self.average.weights)
+        self.module.eval()
+        with torch.no_grad():
+            found = watch.measure(self.module, self.step)
+        self.module.load_state_dict(trained)
+        self.module.train()
+        if found.get("validation", math.inf) < self.best_value:
+            self.best_value, self.best_update = found["validation"], self.step
+            self.best = {name: t.clone() for name, t in self.average.weights.items()}
+        self.log.append({"step": self.step, **found})
 
     def note(self, parts: dict[str, float], *, step: int, seconds: float) -> None:
         """Add one step to the log, which keeps about a hundred rows."""
@@ -226,6 +270,9 @@ class _Run:
                 "sums": self._sums,
                 "module": self.module.state_dict(),
                 "average": self.average.weights,
+                "best": self.best,
+                "best_update": self.best_update,
+                "best_value": self.best_value,
                 "optimiser": self.optimiser.state_dict(),
             },
             stream,
@@ -249,3 +296,5 @@ class _Run:
         self.seconds = float(state["seconds"])
         self.smooth_loss = float(state["smooth_loss"])
         self.log, self._sums = state["log"], state["sums"]
+        self.best = state["best"]
+        self.best_update, self.best_value = int(state["best_update"]), float(state["best_value"])
