@@ -5,7 +5,7 @@ import pytest
 import torch
 from tiny import AFFINE, GRID, SCHEME, label_map_of
 
-from vcmaug.control.build import load_control
+from vcmaug.control.build import control_settings, load_control
 from vcmaug.control.vcm import VCMSettings
 from vcmaug.data.cases import Case
 from vcmaug.data.nifti import write_image, write_label_map
@@ -15,7 +15,7 @@ from vcmaug.errors import LeakError, ModelError
 from vcmaug.ldm.denoiser import Context
 from vcmaug.ldm.prior import load_prior, weights_of
 from vcmaug.ldm.spec import AutoencoderSettings, DiffusionSettings, PriorSpec
-from vcmaug.ldm.weights import hash_of_weights
+from vcmaug.ldm.weights import hash_of_weights, read_card
 from vcmaug.training.autoencoder import AutoencoderTraining
 from vcmaug.training.control import train_control
 from vcmaug.training.control_settings import ControlTraining
@@ -156,6 +156,74 @@ def test_training_a_control_is_reproducible(
         _train(cases[:2], prior_folder, tmp_path / name, updates=3)
     first, second = ((tmp_path / name / "control.safetensors").read_bytes() for name in ("a", "b"))
     assert first == second
+
+
+@pytest.mark.parametrize("keep", ["best", "last"])
+def test_a_control_with_a_case_held_out_says_which_update_it_is_of(
+    cases: tuple[Case, ...], prior_folder: Path, tmp_path: Path, keep: str
+) -> None:
+    def run(held_out: int) -> None:
+        train_control(
+            cases,
+            prior=load_prior(prior_folder),
+            scheme=SCHEME,
+            network=NETWORK,
+            settings=ControlTraining(
+                updates=6, batch_size=2, held_out=held_out, validate_every=2, keep=keep
+            ),
+            seed=0,
+            folder=tmp_path / str(held_out),
+            forbidden=(),
+            about={},
+        )
+
+    run(1)
+    card = read_card(tmp_path / "1", kind="control")
+    measured = {row["step"]: row["validation"] for row in card["log"] if "validation" in row}
+    assert sorted(measured) == [2, 4, 6]
+    best = min(measured, key=lambda step: measured[step])
+    assert card["figures"]["best_update"] == best
+    assert card["figures"]["kept_update"] == (best if keep == "best" else 6)
+    assert card["labelled_subjects"] == ["s0", "s1", "s2", "s3"]
+    with pytest.raises(ModelError, match="held_out is 4, expected 1 to 3"):
+        run(4)
+
+
+@pytest.mark.parametrize("method", ["controlnet", "t2i_adapter", "mcm", "vcm_released"])
+def test_every_method_is_trained_by_the_same_function(
+    cases: tuple[Case, ...], prior_folder: Path, tmp_path: Path, method: str
+) -> None:
+    small = {
+        "controlnet": {},
+        "t2i_adapter": {},
+        "mcm": {
+            "channels": (8, 16),
+            "attention_levels": (False, True),
+            "num_res_blocks": 1,
+            "num_head_channels": 8,
+            "hidden_channels": 8,
+            "norm_num_groups": 4,
+        },
+        "vcm_released": {"channels": (8, 16), "norm_num_groups": 4, "hidden_channels": 8},
+    }
+    prior = load_prior(prior_folder)
+    train_control(
+        cases,
+        prior=prior,
+        scheme=SCHEME,
+        network=control_settings({"method": method, **small[method]}),
+        settings=ControlTraining(updates=3, batch_size=2, deformed_copies=0),
+        seed=0,
+        folder=tmp_path,
+        forbidden=(),
+        about={},
+    )
+    control = load_control(tmp_path, prior=prior)
+    assert control.card["name"] == method
+    z_t = torch.randn(1, *prior.spec.latent_shape)
+    t, maps = torch.tensor([500]), torch.ones(1, 2, 16, 16, 16)
+    context = Context(torch.zeros(1, 1), control.encode(maps))
+    assert torch.isfinite(control.steer(prior.denoiser)(z_t, t, context)).all()
 
 
 def test_a_test_subject_is_refused(
