@@ -1,0 +1,200 @@
+"""Every control beside every other: same prior, cases, conditions and updates.
+
+VCMAUG_DATA=FOLDER python benchmarks/controls.py recipes/hippocampus/recipe.yaml --n 10 50
+    [--methods vcm controlnet] [--seeds 0] [--profile NAME] [--out work/controls]
+
+For each method, number of labelled cases and seed, in a process of its own: parameters, peak memory
+and seconds of training, overhead of a sampling step over the bare prior, then the cohort's
+adherence, Frechet distance and volume error. Without a control: strength 0 of the first method.
+What is finished is kept; the same command goes on. JSON comes last.
+"""
+
+import argparse
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from vcmaug.cohort.manifest import read_manifest
+from vcmaug.compute import resolve_compute
+from vcmaug.control.build import METHODS, control_settings, load_control
+from vcmaug.data.labels import volumes_mm3
+from vcmaug.data.nifti import read_image, read_label_map
+from vcmaug.data.prepare import read_prepared
+from vcmaug.files import read_json
+from vcmaug.ldm.denoiser import Context
+from vcmaug.ldm.prior import load_prior
+from vcmaug.pipeline.pool import splits_of
+from vcmaug.pipeline.reader import independent_reader
+from vcmaug.pipeline.recipe import Recipe, read_recipe
+from vcmaug.pipeline.run import draw_cohort
+from vcmaug.pipeline.stages import prepare_stage, prior_stage
+from vcmaug.pipeline.work import Replicate, Work, claim_work
+from vcmaug.provenance import machine, versions
+
+NONE = "none"
+BATCH = 8
+
+
+def recipe_of(path: Path, profile: str | None, method: str, ns: list[int]) -> Recipe:
+    """Return the recipe with another control and these numbers of labelled cases."""
+    recipe = read_recipe(path, profile=profile)
+    own = recipe.control.network
+    keeps = method in (own.method, NONE)
+    network = own if keeps else control_settings({"method": method})
+    generate = recipe.generate.model_copy(
+        update={
+            "strength": 0.0 if method == NONE else 1.0 if not keeps else recipe.generate.strength
+        }
+    )
+    study = recipe.study.model_copy(update={"num_labelled": tuple(ns), "arms": ("real+synthetic",)})
+    control = recipe.control.model_copy(update={"network": network})
+    return recipe.model_copy(update={"control": control, "generate": generate, "study": study})
+
+
+def prepared_once(out: Path, path: Path, profile: str | None) -> None:
+    """Prepare cases, prior and reader once for all methods."""
+    work = claim_work(out / "common", read_recipe(path, profile=profile), profile=profile)
+    prepare_stage(work)
+    prior_stage(work)
+
+
+def work_of(out: Path, recipe: Recipe, profile: str | None, method: str) -> Work:
+    """Return the work folder of a method, which shares cases and prior with the others."""
+    work = claim_work(out / method, recipe, profile=profile)
+    (out / "common" / "reader").mkdir(exist_ok=True)
+    for name in ("cases", "prior", "splits.json", "reader"):
+        link = work.folder / name
+        if not link.exists():
+            link.symlink_to((out / "common" / name).resolve())
+    return work
+
+
+def seconds_of(action: Callable[[], object], rounds: int = 5) -> float:
+    """Return the median seconds of an action; the first call does not count."""
+    times = []
+    for _ in range(rounds + 1):
+        began = time.perf_counter()
+        action()
+        times.append(time.perf_counter() - began)
+    return statistics.median(times[1:])
+
+
+def overhead(work: Work, replicate: Replicate) -> float:
+    """Return what the control adds to a sampling step of the bare prior, as a share of it."""
+    prior = load_prior(work.prior)
+    control = load_control(replicate.control, prior=prior)
+    z_t = torch.randn(BATCH, *prior.spec.latent_shape)
+    t, count = torch.full((BATCH,), 500), len(prior.spec.scalars)
+    scalars = torch.rand(BATCH, count) if count else None
+    maps = torch.zeros(BATCH, len(control.card["scheme"]), *prior.spec.grid.shape)
+    bare = Context(scalars)
+    steered, asked = control.steer(prior.denoiser), Context(scalars, control.encode(maps))
+    plain = seconds_of(lambda: prior.denoiser(z_t, t, bare))
+    return seconds_of(lambda: steered(z_t, t, asked)) / plain - 1.0
+
+
+def volume_errors(work: Work, replicate: Replicate) -> dict[str, float]:
+    """Return per structure the mean of |read - asked| / asked over a cohort."""
+    prepared = read_prepared(work.cases)
+    reader, _ = independent_reader(work, prepared, splits_of(work, prepared))
+    if reader is None:
+        return {}
+    manifest = read_manifest(replicate.cohort)
+    done = manifest[manifest["status"] == "done"].to_dict("records")
+    images = [read_image(replicate.cohort / row["image"], case_id=row["case_id"]) for row in done]
+    maps = [read_label_map(replicate.cohort / row["label"], case_id=row["case_id"]) for row in done]
+    found = reader(np.stack([image.array for image in images]))
+    errors: dict[str, list[float]] = {name: [] for name in prepared.scheme.names}
+    for read, asked in zip(found, maps, strict=True):
+        here = volumes_mm3(read, prepared.scheme, asked.spacing_mm)
+        there = volumes_mm3(asked.array, prepared.scheme, asked.spacing_mm)
+        for name, values in errors.items():
+            if there[name] > 0:
+                values.append(abs(here[name] - there[name]) / there[name])
+    return {name: statistics.mean(values) for name, values in errors.items() if values}
+
+
+def one(asked: argparse.Namespace) -> dict[str, Any]:
+    """Measure one method at one n and seed."""
+    (method,), (n,), (seed,) = asked.methods, asked.n, asked.seeds
+    recipe = recipe_of(asked.recipe, asked.profile, method, asked.all_n)
+    work = work_of(asked.out, recipe, asked.profile, method)
+    replicate = work.replicate(n, seed)
+    compute = resolve_compute(gpus=None, workers=0, scheduler=None)
+    draw_cohort(work, replicate, compute=compute, say=lambda name, ran: None)
+    peak_gib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    card = read_json(replicate.control / "card.json")
+    quality = read_json(replicate.quality / "quality.json")
+    means = {
+        row["source"]: row["dice"] for row in quality["adherence"] if row["structure"] == "mean"
+    }
+    frechet = {row["sets"]: row["frechet_distance"] for row in quality["distances"]}
+    return {
+        "method": method,
+        "num_labelled": n,
+        "seed": seed,
+        "num_parameters": card["num_parameters"],
+        "seconds_per_update": card["figures"]["seconds"] / recipe.control.training.updates,
+        "peak_gib": round(peak_gib, 3),
+        "sampling_overhead": 0.0 if method == NONE else overhead(work, replicate),
+        "adherence": means.get("synthetic"),
+        "adherence_of_real": means.get("real"),
+        "frechet": frechet,
+        "volume_error": volume_errors(work, replicate),
+    }
+
+
+def main() -> None:
+    """Measure each method in a process of its own and print."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("recipe", type=Path)
+    parser.add_argument("--profile")
+    parser.add_argument("--methods", nargs="+", default=[NONE, *METHODS])
+    parser.add_argument("--n", type=int, nargs="+", default=[10])
+    parser.add_argument("--all-n", type=int, nargs="+", help=argparse.SUPPRESS)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--out", type=Path, default=Path("work/controls"))
+    parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if asked.one:
+        print(json.dumps(one(asked)))
+        return
+    prepared_once(asked.out, asked.recipe, asked.profile)
+    rows = []
+    for seed in asked.seeds:
+        for n in asked.n:
+            for method in asked.methods:
+                command = [sys.executable, "-W", "ignore", __file__, str(asked.recipe), "--one"]
+                command += ["--methods", method, "--n", str(n), "--seeds", str(seed)]
+                command += ["--all-n", *map(str, asked.n), "--out", str(asked.out)]
+                command += ["--profile", asked.profile] if asked.profile else []
+                done = subprocess.run(command, capture_output=True, text=True, check=False)
+                last = done.stdout.strip().splitlines()[-1:] or ["{}"]
+                row = (
+                    json.loads(last[0])
+                    if done.returncode == 0
+                    else {
+                        "method": method,
+                        "num_labelled": n,
+                        "seed": seed,
+                        "failed": done.stderr.strip().splitlines()[-3:],
+                    }
+                )
+                rows.append(row)
+                print(json.dumps(row), file=sys.stderr, flush=True)
+    recipe = read_recipe(asked.recipe, profile=asked.profile)
+    about = {"recipe": recipe.name, "updates": recipe.control.training.updates}
+    print(json.dumps({"rows": rows, **about, "machine": machine(), "versions": versions()}))
+
+
+if __name__ == "__main__":
+    main()
