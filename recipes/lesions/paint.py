@@ -6,11 +6,11 @@ Reads ixi_t1w_2mm (hosts) and ms_lesions_lit (masks of 25 patients, T1 of two) i
 Writes images/, labels/ (tissues 1 to 4, lesion 5), atlas.csv and simulation.json.
 
 What is simulated: the place and outline of each lesion are those of a patient's lesion, put where
-the atlas has lesions; its grey value is that of the host times the ratio to the tissue around that
-the two patients show at the same distance from the outline, between the two at random, with a smooth
-noise as strong as theirs. What is not: swelling, atrophy, partial volume other than resampling, and
-everything that a T1 image of two people does not show. Patients whose masks go into hosts of
-validation and test give none to training hosts or to conditions.
+the atlas has lesions; its grey value is that of the host times the ratio to the tissue around
+that the two patients show at the same distance from the outline, between the two at random, with a
+smooth noise as strong as theirs. What is not: swelling, atrophy, partial volume other than
+resampling, and everything that a T1 image of two people does not show. Patients whose masks go into
+hosts of validation and test give none to training hosts or to conditions.
 """
 
 import argparse
@@ -44,12 +44,6 @@ SCHEME = LabelScheme.from_mapping(NAMES)
 PATIENTS = ("patient07", "patient19")  # those with images
 EDGES_MM = (-1.0, 0.0, 1.0, 2.0, 4.0)  # between bins of the distance to a lesion's outline
 MIDDLES_MM = (-1.5, -0.5, 0.5, 1.5, 3.0)  # of the bins; the last is that of the tissue around
-    -1.5,
-    -0.5,
-    0.5,
-    1.5,
-    3.0,
-)  # of the bins; the last is what the others are compared with
 SMALLEST_MM3, COUNT = 300.0, (2, 8)
 TEXTURE_MM = 2.0
 
