@@ -9,7 +9,7 @@ import tiny
 
 from vcmaug.compute import Compute
 from vcmaug.conditions.build import build_conditions
-from vcmaug.conditions.chain import ConditionSettings, chain_of, faults_of
+from vcmaug.conditions.chain import ConditionSettings, chain_of, faults_of, missing_files
 from vcmaug.conditions.replay import map_bytes, replay
 from vcmaug.conditions.scalars import ScalarSettings, with_scalars
 from vcmaug.conditions.spec import workshop_in
@@ -59,7 +59,7 @@ def test_every_fault_is_listed_at_once(tmp_path: Path) -> None:
         {"builder": "lowres", "spacing_mm": 4},
         {"builder": "modalities", "channels": ["image"], "subsets": [["image", "t2"]]},
     )
-    faults = "\n".join(faults_of(settings, ("shell", "core")))
+    faults = "\n".join([*faults_of(settings, ("shell", "core")), *missing_files(settings)])
     for found in (
         "steps.0 (perturb): resize: found 'ventricle', expected a structure of the scheme",
         "steps.1 (shape_model): volumes_mm3: 'shell' is not among the structures that are drawn",

@@ -20,6 +20,7 @@ from vcmaug.conditions.chain import (
     ConditionSettings,
     faults_of,
     map_file,
+    missing_files,
     prepared_file,
     steps_of,
 )
@@ -169,7 +170,7 @@ def _refuse(
     bare = [case.case_id for case in sources if case.label is None]
     if bare:
         raise DataError(f"building conditions: case {', '.join(bare)} has no label map.")
-    faults = faults_of(settings, scheme.names)
+    faults = [*faults_of(settings, scheme.names), *missing_files(settings)]
     if faults:
         raise DataError(list_faults("building conditions", faults))
 

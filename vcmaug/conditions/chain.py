@@ -34,6 +34,7 @@ __all__ = [
     "faults_of",
     "is_warp",
     "map_file",
+    "missing_files",
     "prepared_file",
     "steps_of",
 ]
@@ -163,18 +164,26 @@ def _faults_of_step(step: StepSettings, names: Sequence[str]) -> list[str]:
 def _faults_of_lesions(step: LesionsSettings) -> list[str]:
     """Return what is wrong with the settings of lesions."""
     faults = []
-    if not step.atlas.source.exists():
-        faults.append(f"atlas.source: there is no {step.atlas.source}")
     if step.placement == "registered" and step.atlas.template is None:
         faults.append("placement registered needs atlas.template, an image in the atlas' space")
-    if step.atlas.template is not None and not step.atlas.template.exists():
-        faults.append(f"atlas.template: there is no {step.atlas.template}")
     clash = sorted(set(step.inside) & set(step.atlas.values))
     faults += [f"inside: {name!r} is a lesion itself" for name in clash]
     if len(set(step.atlas.values.values())) < len(step.atlas.values):
         faults.append("atlas.values: two structures share one value")
     if step.count is not None and not 1 <= step.count[0] <= step.count[1]:
         faults.append("count: expected two numbers with 1 <= first <= second")
+    return faults
+
+
+def missing_files(settings: ConditionSettings) -> list[str]:
+    """Return every file that chains name and that is not there."""
+    faults = []
+    for step in steps_of(settings):
+        if isinstance(step, LesionsSettings):
+            for name in ("source", "template"):
+                path = getattr(step.atlas, name)
+                if path is not None and not path.exists():
+                    faults.append(f"lesions: atlas.{name}: there is no {path}")
     return faults
 
 

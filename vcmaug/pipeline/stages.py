@@ -12,13 +12,14 @@ from typing import Any
 from vcmaug.cohort.manifest import read_cohort_card
 from vcmaug.compute import Compute
 from vcmaug.conditions.build import build_conditions
+from vcmaug.conditions.chain import missing_files
 from vcmaug.data.cases import cases_of
 from vcmaug.data.prepare import prepare, read_prepared
 from vcmaug.data.scalars import ScalarSpec
 from vcmaug.data.template import make_population
 from vcmaug.downstream.arms import uses_pool
 from vcmaug.downstream.study import run_study
-from vcmaug.errors import WorkFolderError
+from vcmaug.errors import RecipeError, WorkFolderError, list_faults
 from vcmaug.files import sha256_of_file
 from vcmaug.generate.plan import GenerateSettings
 from vcmaug.generate.run import generate, make_plan
@@ -54,9 +55,16 @@ __all__ = [
 
 
 def prepare_stage(work: Work, *, report: Report = silent) -> bool:
-    """Prepare the cases of a recipe; return whether anything was done."""
+    """Prepare the cases of a recipe; return whether anything was done.
+
+    Raises:
+        RecipeError: A file is not there that conditions will need, hours later.
+        FaultyDataSet: Cases cannot be read; all of them at once.
+    """
     recipe = work.recipe
     settings = recipe.data
+    if missing := missing_files(recipe.conditions):
+        raise RecipeError(list_faults(f"running recipe {recipe.name!r}", missing))
 
     def action() -> None:
         source = settings.source
