@@ -8,6 +8,7 @@ Reads ixi_t1w_2mm (hosts), ms_lesions_lit and soop_lesion_masks (atlases) in tha
 import os
 import shutil
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,6 @@ OUT = Path(__file__).parent / "conditions"
 SCHEME = LabelScheme.from_mapping(
     {
         "csf": 1,
-        "lesion": 9,  # here, for its colour
         "grey_matter": 2,
         "white_matter": 3,
         "ventricles": 4,
@@ -35,8 +35,10 @@ SCHEME = LabelScheme.from_mapping(
         "hippocampus": 6,
         "cerebellum": 7,
         "brainstem": 8,
+        "lesion": 9,
     }
 )
+SCHEME = LabelScheme((*SCHEME.structures[:-1], replace(SCHEME.structures[-1], colour="#ff2222")))
 TISSUE = ["white_matter", "grey_matter", "deep_grey"]
 MS = {
     "source": DATA / "ms_lesions_lit" / "masks",

@@ -18,7 +18,6 @@ COPIED = {
     "gates/samples.png": "samples.png",
     "study/summary.json": "study.json",
     "study/scores.csv": "scores.csv",
-    "prior/card.json": "prior-card.json",
 }
 INK = "#57606a"  # readable on white and on black
 

@@ -6,11 +6,11 @@ Reads ixi_t1w_2mm (hosts) and ms_lesions_lit (masks of 25 patients, T1 of two) i
 Writes images/, labels/ (tissues 1 to 4, lesion 5), atlas.csv and simulation.json.
 
 What is simulated: the place and outline of each lesion are those of a patient's lesion, put where
-the atlas has lesions; its grey value is that of the host times the ratio to white matter that the
-two patients show at the same distance from the outline, between the two at random, with a smooth
-noise as strong as theirs. What is not: swelling, atrophy, partial volume other than resampling, and
-everything that a T1 image of two people does not show. Patients whose masks go into hosts of
-validation and test give none to training hosts or to conditions.
+the atlas has lesions; its grey value is that of the host times the ratio to the tissue around
+that the two patients show at the same distance from the outline, between the two at random, with a
+smooth noise as strong as theirs. What is not: swelling, atrophy, partial volume other than
+resampling, and everything that a T1 image of two people does not show. Patients whose masks go into
+hosts of validation and test give none to training hosts or to conditions.
 """
 
 import argparse
@@ -42,15 +42,15 @@ HERE = Path(__file__).resolve().parent
 NAMES = {"csf": 1, "grey_matter": 2, "white_matter": 3, "ventricles": 4, "lesion": 5}
 SCHEME = LabelScheme.from_mapping(NAMES)
 PATIENTS = ("patient07", "patient19")  # those with images
-EDGES_MM = (-np.inf, -2.0, -1.0, 0.0, 1.0, 2.0)  # bins of the distance to a lesion's outline
-AROUND_MM = (3.0, 6.0)  # white matter that a patient's lesions are compared with
+EDGES_MM = (-1.0, 0.0, 1.0, 2.0, 4.0)  # between bins of the distance to a lesion's outline
+MIDDLES_MM = (-1.5, -0.5, 0.5, 1.5, 3.0)  # of the bins; the last is that of the tissue around
 SMALLEST_MM3, COUNT = 300.0, (2, 8)
 TEXTURE_MM = 2.0
 
 
 @dataclass(frozen=True)
 class Profile:
-    """Ratio to white matter per bin of `EDGES_MM`, and the spread inside, of one patient."""
+    """Ratio to the tissue around, per bin of `EDGES_MM`, and the spread inside, of one patient."""
 
     ratios: NDArray[np.float64]
     spread: float
@@ -64,14 +64,12 @@ def profile_of(patient: str) -> Profile:
     head = read_label_map(folder / "images" / f"{patient}_brainmask.nii.gz", case_id=patient)
     away = signed_distance_mm(mask.array > 0, t1.spacing_mm)
     inner = ndimage.binary_erosion(head.array > 0, iterations=8)
-    around = inner & (away > AROUND_MM[0]) & (away < AROUND_MM[1])
-    white = float(np.quantile(t1.array[around], 0.6))  # most of it is white matter
-    bins = np.digitize(away, EDGES_MM[1:])
-    medians = [np.median(t1.array[inner & (bins == k)]) / white for k in range(len(EDGES_MM))]
+    bins = np.digitize(away, EDGES_MM)
+    medians = np.array([np.median(t1.array[inner & (bins == k)]) for k in range(len(EDGES_MM))])
     inside = inner & (away < 0)
-    rest = t1.array[inside] / white - np.array(medians)[bins[inside]]
+    rest = (t1.array[inside] - medians[bins[inside]]) / medians[-1]
     spread = float(np.subtract(*np.quantile(rest, [0.75, 0.25])) / 1.349)
-    return Profile(np.array(medians, dtype=float) / medians[-1], spread)
+    return Profile(medians / medians[-1], spread)
 
 
 def tissues(subject: str, values: pd.DataFrame) -> Volume:
@@ -136,11 +134,10 @@ def painted(
     lesion = label_map.array == NAMES["lesion"]
     white = float(np.median(image.array[label_map.array == NAMES["white_matter"]]))
     away = signed_distance_mm(lesion, label_map.spacing_mm)
-    middles = [-3.0, -1.5, -0.5, 0.5, 1.5, 2.5]  # of the bins
     noise = generator.standard_normal(image.shape)
     noise = ndimage.gaussian_filter(noise, TEXTURE_MM / np.array(label_map.spacing_mm))
     texture = spread * white * noise / noise.std() * lesion
-    result = image.array * np.interp(away, middles, ratios) + texture
+    result = image.array * np.interp(away, MIDDLES_MM, ratios) + texture
     return np.clip(result, 0.0, None).astype(np.float32)
 
 
@@ -174,8 +171,7 @@ def main() -> None:
         name: {"ratios": one.ratios.round(4).tolist(), "spread": round(one.spread, 4)}
         for name, one in zip(PATIENTS, (first, second), strict=True)
     }
-    bins = [None if np.isinf(edge) else edge for edge in EDGES_MM]
-    write_json(out / "simulation.json", {"bin_from_mm": bins, "patients": about})
+    write_json(out / "simulation.json", {"edges_mm": EDGES_MM, "patients": about})
 
 
 if __name__ == "__main__":

@@ -54,6 +54,25 @@ def test_sources_beyond_the_replicate_are_refused(tmp_path: Path) -> None:
         _refuse(cohort)
 
 
+def test_a_donor_outside_the_study_may_give_a_lesion_but_no_host(tmp_path: Path) -> None:
+    """Lesions of an atlas come from other people; they stand behind the host."""
+    subjects = _subjects(conditions=(*LABELLED, "patient1"))
+    cohort = write_box_cohort(tmp_path, LABELLED, subjects=subjects)
+    edit_rows(cohort, source_subject_ids='["s0", "patient1"]')
+    _refuse(cohort)
+    edit_rows(cohort, source_subject_ids='["patient1", "s0"]')
+    with pytest.raises(LeakError, match="subject patient1 is a source of conditions and not one"):
+        _refuse(cohort)
+
+
+@pytest.mark.parametrize(("donor", "reason"), [("s3", "not one of the"), ("s6", "of test or")])
+def test_a_donor_of_the_study_itself_is_refused(tmp_path: Path, donor: str, reason: str) -> None:
+    cohort = write_box_cohort(tmp_path, LABELLED)
+    edit_rows(cohort, source_subject_ids=f'["s0", "{donor}"]')
+    with pytest.raises(LeakError, match=f"subject {donor} .*{reason}"):
+        _refuse(cohort)
+
+
 @pytest.mark.parametrize("trained", [("s0",), ("s0", "s2"), ("s0", "s1", "s2")])
 def test_a_control_of_other_cases_than_the_n_is_refused(
     tmp_path: Path, trained: tuple[str, ...]

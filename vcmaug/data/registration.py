@@ -9,9 +9,12 @@ SimpleITK (Lowekamp et al. 2013, Front Neuroinform).
 
 Notes:
     SimpleITK's world is LPS+, ours is RAS+: the first two coordinates change sign on the way.
-    One thread and a fixed seed, so that the same two images give the same map.
+    One thread and a fixed seed, so that the same two images give the same map. The thread count of
+    a registration alone is not enough: its metric goes by that of the process.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -31,6 +34,17 @@ _STEP_MM = 5.0
 _SPLINE_MM = 30.0  # between the knots of the B-spline
 _TO_LPS = np.array([-1.0, -1.0, 1.0])
 _LEAST_CORRELATION = 0.3  # of fixed and moved image inside the fixed head; below it nothing fits
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Let SimpleITK work in one thread within the context."""
+    before = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+    try:
+        yield
+    finally:
+        sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(before)
 
 
 @dataclass(frozen=True)
@@ -116,6 +130,7 @@ def register(fixed: Volume, moving: Volume, *, names: tuple[str, str], seed: int
     return _on_lattice(fixed, transform, correlation)
 
 
+@_one_thread()
 def rigid_between(
     fixed: Volume, moving: Volume, *, centres_mm: tuple[NDArray[np.float64], NDArray[np.float64]]
 ) -> NDArray[np.float64]:
@@ -130,7 +145,6 @@ def rigid_between(
     start.SetCenter((centres_mm[0] * _TO_LPS).tolist())
     start.SetTranslation(((centres_mm[1] - centres_mm[0]) * _TO_LPS).tolist())
     method = sitk.ImageRegistrationMethod()
-    method.SetNumberOfThreads(1)
     method.SetMetricAsMeanSquares()
     method.SetInterpolator(sitk.sitkLinear)
     method.SetInitialTransform(start, inPlace=True)
@@ -161,6 +175,7 @@ def _itk(volume: Volume) -> sitk.Image:
     return image
 
 
+@_one_thread()
 def _transform(fixed: sitk.Image, moving: sitk.Image, *, seed: int) -> sitk.Transform:
     """Return affine and B-spline from fixed to moving points."""
     start = sitk.CenteredTransformInitializer(
@@ -188,7 +203,6 @@ def _transform(fixed: sitk.Image, moving: sitk.Image, *, seed: int) -> sitk.Tran
 def _method(seed: int, *, share: float) -> sitk.ImageRegistrationMethod:
     """Return a registration by mutual information on a share of the voxels, one thread."""
     method = sitk.ImageRegistrationMethod()
-    method.SetNumberOfThreads(1)
     method.SetMetricAsMattesMutualInformation(32)
     method.SetMetricSamplingStrategy(method.RANDOM)
     method.SetMetricSamplingPercentage(share, seed + 1)  # 0 would be the clock

@@ -89,8 +89,8 @@ def refuse_leaks(
     Args:
         cohort: A finished cohort.
         labelled_subjects: The n subjects of the replicate. Control and conditions may have seen the
-            labels of these alone, and of a pretraining that the cohort names and that shares no
-            subject with the study.
+            labels of these alone, of a pretraining that the cohort names and that shares no
+            subject with the study, and lesions of donors outside the study.
         splits: Of the study.
         cases: Of the study.
         scheme: Of the study.
@@ -116,6 +116,8 @@ def refuse_leaks(
     ]
     sources, faults_of_rows = _sources(manifest, cases)
     faults += faults_of_rows
+    study = {*splits.train, *held_out}
+    outside = _donors(manifest) - study - {case.subject_id for case in cases}
     faults += [
         f"subject {subject} of test or validation was seen by the conditions: it is a source of a "
         f"synthetic case ({layout.manifest.name})"
@@ -124,10 +126,9 @@ def refuse_leaks(
     faults += [
         f"subject {subject} is a source of conditions and not one of the {len(labelled)} labelled"
         for subject in sorted(
-            (sources | set(subjects["conditions"])) - labelled - held_out - pseudo
+            (sources | set(subjects["conditions"])) - labelled - held_out - pseudo - outside
         )
     ]
-    study = {*splits.train, *held_out}
     faults += _control_faults(
         card, labelled=labelled, held_out=held_out | pseudo, study=study - pseudo
     )
@@ -192,7 +193,7 @@ def _sources(manifest: pd.DataFrame, cases: Sequence[Case]) -> tuple[set[str], l
     listed: set[str] = set()
     faults = []
     for number, row in enumerate(manifest.to_dict("records")):
-        named = _ids(row.get("source_subject_ids")) | {
+        named = {*_ids(row.get("source_subject_ids"))} | {
             subject_of[case_id]
             for case_id in _ids(row.get("source_case_ids"))
             if case_id in subject_of
@@ -204,13 +205,24 @@ def _sources(manifest: pd.DataFrame, cases: Sequence[Case]) -> tuple[set[str], l
     return listed, faults
 
 
-def _ids(text: Any) -> set[str]:
+def _donors(manifest: pd.DataFrame) -> set[str]:
+    """Return the subjects that gave to the condition of another, and are host of none.
+
+    The first source of a row is its host. Donors of a lesion atlas are mostly people outside the
+    study, of whom nothing but the outline of a lesion came in.
+    """
+    rows = [_ids(text) for text in manifest.get("source_subject_ids", ())]
+    hosts = {row[0] for row in rows if row}
+    return {name for row in rows for name in row[1:]} - hosts
+
+
+def _ids(text: Any) -> list[str]:
     """Return the ids in a JSON list; none where the text is no such list."""
     try:
         found = json.loads(text)
     except (TypeError, ValueError):
-        return set()
-    return {str(name) for name in found} if isinstance(found, list) else set()
+        return []
+    return [str(name) for name in found] if isinstance(found, list) else []
 
 
 def _drawn_with_control(manifest: pd.DataFrame) -> bool:
