@@ -13,6 +13,7 @@ from vcmaug.control.shown import ShownSettings, parts_of, shown_tensor
 from vcmaug.data.cases import Case
 from vcmaug.data.nifti import write_image, write_label_map
 from vcmaug.data.volume import Volume
+from vcmaug.errors import ModelError
 from vcmaug.ldm.denoiser import Context
 from vcmaug.ldm.prior import Prior, load_prior
 from vcmaug.training.batches import shown_batch
@@ -156,3 +157,17 @@ def test_the_channels_of_a_training_pair_follow_its_image_and_map(
     assert (pairs.further[:, 1][~hidden] == 1).all()
     assert not pairs.further[:, 0][hidden].any()
     assert pairs.further[:, 0][~hidden].any()
+
+
+def test_a_control_may_be_shown_some_structures_alone(prior: Prior, cases: list[Case]) -> None:
+    shows = ShownSettings(structures=["core"])
+    settings = ControlTraining(deformed_copies=0, flip=False)
+    whole, part = (
+        labelled_pairs(cases, prior=prior, scheme=tiny.SCHEME, settings=settings, seed=0, shows=s)
+        for s in (None, shows)
+    )
+    place = tiny.SCHEME.names.index("core") + 1
+    assert torch.equal(part.index_maps == 1, whole.index_maps == place)
+    assert int(part.index_maps.max()) == 1
+    with pytest.raises(ModelError, match=r"\['lesion'\] are not among"):
+        ShownSettings(structures=["lesion"]).part_of(tiny.SCHEME)

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from pydantic import ValidationError
 from tiny import SCHEME, make_tiny_control, make_tiny_prior
 
 from vcmaug.control.base import Control
@@ -37,9 +38,11 @@ def _ask(
     return z_t, torch.tensor([700, 700]), context
 
 
-@pytest.mark.parametrize("layout", [False, True])
-def test_a_new_control_returns_the_frozen_prediction_exactly(prior: Prior, layout: bool) -> None:
-    settings = SETTINGS.model_copy(update={"layout": layout})
+@pytest.mark.parametrize("switch", [{}, {"layout": True}, {"time_in_encoder": True}])
+def test_a_new_control_returns_the_frozen_prediction_exactly(
+    prior: Prior, switch: dict[str, bool]
+) -> None:
+    settings = SETTINGS.model_copy(update=switch)
     network = build_network(settings, spec=prior.spec, num_structures=2)
     control = Control(network, {"num_timesteps": 1000})
     z_t, t, context = _ask(prior, control)
@@ -60,6 +63,18 @@ def test_a_new_control_learns_from_its_first_update(prior: Prior) -> None:
         optimiser.step()
     moved = [p.grad is not None and float(p.grad.abs().max()) > 0 for p in network.parameters()]
     assert sum(moved) > 0.9 * len(moved)
+
+
+def test_time_enters_the_encoder_only_if_asked(prior: Prior) -> None:
+    """One map at two timesteps: the same features, or others."""
+    one_hot_map = (torch.rand(1, 2, 16, 16, 16) > 0.5).float()
+    for timed in (False, True):
+        asked = SETTINGS.model_copy(update={"time_in_encoder": timed})
+        encoder = build_network(asked, spec=prior.spec, num_structures=2).encoder
+        early, late = (encoder(one_hot_map, torch.tensor([t])) for t in (5, 900))
+        assert torch.equal(early, late) is not timed
+    with pytest.raises(ValidationError, match="layout wants an encoder without time"):
+        VCMSettings(layout=True, time_in_encoder=True)
 
 
 def test_modulation_is_the_equation() -> None:

@@ -72,7 +72,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
         settings=settings,
         prior=prior,
         scheme=tiny.SCHEME,
-        card={"subjects": ["s0"], "shows": NAMES},
+        card={"subjects": ["s0"], "shown": {"steps": [STEPS[1]]}},
     )
     conditions(root, root / "conditions", lazy=False)
     return root

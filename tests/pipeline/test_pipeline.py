@@ -7,13 +7,14 @@ import pandas as pd
 import pytest
 
 from vcmaug.cohort.check import check_cohort
+from vcmaug.cohort.manifest import read_manifest
 from vcmaug.compute import Compute
 from vcmaug.data.nifti import read_image, read_label_map
 from vcmaug.data.volume import same_grid
 from vcmaug.errors import LeakError, RecipeError, WorkFolderError
 from vcmaug.files import read_json, write_json
-from vcmaug.pipeline.recipe import read_recipe
-from vcmaug.pipeline.run import run_recipe
+from vcmaug.pipeline.recipe import ControlRecipe, read_recipe
+from vcmaug.pipeline.run import draw_cohort, run_recipe
 from vcmaug.pipeline.stages import study_stage
 from vcmaug.pipeline.work import Work, claim_work
 
@@ -99,6 +100,32 @@ def test_a_changed_setting_redoes_what_depends_on_it_and_loses_nothing(
     assert len(pd.read_parquet(work.replicates[0].cohort / "manifest.parquet")) == 4
     aside = list((folder / ".stale").glob("cohort-n2-s0-*/manifest.parquet"))
     assert [len(pd.read_parquet(path)) for path in aside] == [5]
+
+
+def test_another_control_by_its_name_runs_through_generate_and_evaluate(
+    finished: Work, tmp_path: Path
+) -> None:
+    """With pictures on the way, which change nothing of the weights."""
+    folder = tmp_path / "copy"
+    shutil.copytree(finished.folder, folder)
+    control = ControlRecipe.model_validate("t2i_adapter")
+    training = finished.recipe.control.training
+    replicate = Work(folder, finished.recipe).replicates[0]
+    weights = set()
+    for look_every in (3, 0):
+        asked = control.model_copy(update={"training": training, "look_every": look_every})
+        work = Work(folder, finished.recipe.model_copy(update={"control": asked}))
+        draw_cohort(work, replicate, compute=HERE, say=lambda name, ran: None)
+        weights.add((replicate.control / "control.safetensors").read_bytes())
+        pictures = sorted(path.name for path in (replicate.control / "training").glob("*.png"))
+        assert pictures == ["update-000003.png", "update-000006.png"]
+        (folder / "stages" / f"control-{replicate.name}.json").unlink()
+        shutil.rmtree(replicate.control / ".checkpoints")
+    assert len(weights) == 1
+    assert read_json(replicate.control / "card.json")["name"] == "t2i_adapter"
+    rows = read_json(replicate.quality / "quality.json")["adherence"]
+    assert {row["source"] for row in rows} >= {"synthetic", "real"}
+    assert set(read_manifest(replicate.cohort)["status"]) == {"done"}
 
 
 @pytest.mark.parametrize("role", ["prior", "control", "conditions"])

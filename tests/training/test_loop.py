@@ -7,13 +7,22 @@ from pathlib import Path
 
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 
 from vcmaug.errors import ModelError
 from vcmaug.seeding import torch_generator
 from vcmaug.training.batches import draw_batch, one_hot_batch
 from vcmaug.training.ema import MovingAverage
-from vcmaug.training.loop import Share, Trained, TrainingSettings, Watch, learning_rate_at, train
+from vcmaug.training.loop import (
+    Objective,
+    Share,
+    Trained,
+    TrainingSettings,
+    Watch,
+    learning_rate_at,
+    train,
+)
 from vcmaug.training.losses import control_loss, gradient_loss, kl_loss
 
 SETTINGS = TrainingSettings(
@@ -50,6 +59,37 @@ def _train(
         identity=identity,
         what="test",
     ).weights
+
+
+def test_a_training_shows_its_log_to_tensorboard(tmp_path: Path) -> None:
+    """Also after a resume: one value per step of the log, the same as there."""
+
+    def run(objective: Objective) -> Trained:
+        return train(
+            _network(),
+            objective,
+            settings=SETTINGS,
+            checkpoint=tmp_path / "x.pt",
+            identity="a",
+            what="test",
+            watches=[Watch(4, lambda module, update: {"validation": float(update)})],
+            events=tmp_path / "training",
+        )
+
+    def cut(module: nn.Module, step: int, share: Share) -> tuple[torch.Tensor, dict[str, float]]:
+        if step == 8:
+            raise KeyboardInterrupt
+        return _objective(module, step, share)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(cut)
+    log = run(_objective).log
+    events = EventAccumulator(str(tmp_path / "training"))
+    events.Reload()
+    for name in ("loss", "validation"):
+        shown = {event.step: event.value for event in events.Scalars(name)}
+        assert shown == pytest.approx({row["step"]: row[name] for row in log if name in row})
+        assert len(events.Scalars(name)) == len(shown)
 
 
 def test_a_resumed_training_ends_where_an_undisturbed_one_does(tmp_path: Path) -> None:
@@ -97,7 +137,7 @@ def test_the_best_average_is_kept_and_survives_a_stop(tmp_path: Path) -> None:
             checkpoint=folder / "x.pt",
             identity="a",
             what="test",
-            watch=Watch(4, measure),
+            watches=[Watch(4, measure)],
         )
         assert trained.best_update == 8
         if 8 in seen:

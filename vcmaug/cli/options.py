@@ -6,8 +6,9 @@ Sources: none.
 """
 
 import json
+import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -25,9 +26,11 @@ __all__ = [
     "Pool",
     "Profile",
     "RecipePath",
+    "Resume",
     "Scheduler",
     "Seed",
     "Workers",
+    "begin_anew",
     "chosen_compute",
     "open_work",
     "replicate_of",
@@ -45,6 +48,10 @@ Out = Annotated[
 Seed = Annotated[int | None, typer.Option("--seed", help="Default: the recipe's.")]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Print the resolved options and what would be done.")
+]
+Resume = Annotated[
+    Literal["latest", "never"],
+    typer.Option("--resume", help="Go on from the latest checkpoint, or begin anew."),
 ]
 NumLabelled = Annotated[
     int | None,
@@ -96,6 +103,12 @@ def replicate_of(
         first_n if num_labelled is None else num_labelled, first_seed if seed is None else seed
     )
     return replicate.with_pool if pool else replicate
+
+
+def begin_anew(folder: Path, resume: str) -> None:
+    """Remove the checkpoints of an unfinished training, if asked to resume never."""
+    if resume == "never":
+        shutil.rmtree(folder / ".checkpoints", ignore_errors=True)
 
 
 def chosen_compute(*, gpus: int | None, workers: int | None, scheduler: str | None) -> "Compute":

@@ -8,7 +8,9 @@ from vcmaug.cli.options import (
     Pool,
     Profile,
     RecipePath,
+    Resume,
     Seed,
+    begin_anew,
     open_work,
     replicate_of,
     show_plan,
@@ -24,9 +26,12 @@ def train_control_command(
     profile: Profile = None,
     out: Out = None,
     seed: Seed = None,
+    resume: Resume = "latest",
     dry_run: DryRun = False,
 ) -> None:
     """Train the control of one (n, seed) on exactly n labelled training cases.
+
+    A stopped training goes on from its latest checkpoint; a finished one is not repeated.
 
     Example: vcmaug train-control recipes/hippocampus/recipe.yaml --n-labelled 10 --seed 0
     """
@@ -38,6 +43,7 @@ def train_control_command(
         options = work.recipe.control.model_dump(mode="json")
         show_plan(f"train a control in {replicate.control}", **options)
         return
+    begin_anew(replicate.control, resume)
     with progress() as report:
         ran = control_stage(work, replicate, report=report)
     say(f"The control {'is' if ran else 'was already'} in {replicate.control}.")

@@ -1,7 +1,17 @@
 """`vcmaug train-prior`: autoencoder and diffusion U-Net, on images alone."""
 
 from vcmaug.cli.console import progress, say
-from vcmaug.cli.options import DryRun, Out, Profile, RecipePath, Seed, open_work, show_plan
+from vcmaug.cli.options import (
+    DryRun,
+    Out,
+    Profile,
+    RecipePath,
+    Resume,
+    Seed,
+    begin_anew,
+    open_work,
+    show_plan,
+)
 
 __all__ = ["train_prior_command"]
 
@@ -11,11 +21,12 @@ def train_prior_command(
     profile: Profile = None,
     out: Out = None,
     seed: Seed = None,
+    resume: Resume = "latest",
     dry_run: DryRun = False,
 ) -> None:
     """Train the prior of a recipe; labels are not needed, test subjects are not seen.
 
-    A stopped training goes on from its last checkpoint.
+    A stopped training goes on from its latest checkpoint; a finished one is not repeated.
 
     Example: vcmaug train-prior recipes/hippocampus/recipe.yaml --profile smoke
     """
@@ -25,6 +36,7 @@ def train_prior_command(
     if dry_run:
         show_plan(f"train a prior in {work.prior}", **work.recipe.prior.model_dump(mode="json"))
         return
+    begin_anew(work.prior, resume)
     with progress() as report:
         ran = prior_stage(work, seed=seed, report=report)
     say(f"The prior {'is' if ran else 'was already'} in {work.prior}.")

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from vcmaug.control.shown import ShownSettings
 from vcmaug.ldm.denoiser import Context, Denoiser, Encoded
 
 __all__ = ["Control", "ControlNetwork", "Steered", "SteeredDenoiser"]
@@ -86,6 +87,7 @@ class Control:
     def __init__(self, network: ControlNetwork, card: Mapping[str, Any]) -> None:
         self.network = network.eval().requires_grad_(False)
         self.card = card
+        self.shows = ShownSettings(**card.get("shown", {}))
 
     @torch.no_grad()
     def encode(self, shown: Tensor) -> Encoded:

@@ -15,7 +15,7 @@ from vcmaug.control.base import Control, ControlNetwork
 from vcmaug.control.controlnet import ControlNetNetwork, ControlNetSettings
 from vcmaug.control.controlnet_lite import ControlNetLiteNetwork, ControlNetLiteSettings
 from vcmaug.control.mcm import MCMNetwork, MCMSettings
-from vcmaug.control.shown import ALONE, parts_of
+from vcmaug.control.shown import ALONE, ShownSettings, parts_of
 from vcmaug.control.t2i_adapter import T2IAdapterNetwork, T2IAdapterSettings
 from vcmaug.control.vcm import VCMNetwork, VCMSettings
 from vcmaug.control.vcm_released import VCMReleasedNetwork, VCMReleasedSettings
@@ -153,13 +153,12 @@ def load_control(folder: Path, *, prior: Prior, device: str = "cpu") -> Control:
             f"({card['prior_sha256'][:12]}), this is {prior.spec.name!r} "
             f"({prior.card['weights_sha256'][:12]}). Train a control on this prior."
         )
-    scheme = LabelScheme.from_json(card["scheme"])
-    settings = control_settings(card["settings"])
+    shows = ShownSettings(**card.get("shown", {}))
     network = build_network(
-        settings,
+        control_settings(card["settings"]),
         spec=prior.spec,
-        num_structures=scheme.num_structures,
-        names=card.get("shows", ALONE),
+        num_structures=shows.part_of(LabelScheme.from_json(card["scheme"])).num_structures,
+        names=shows.names,
     )
     path = folder / "control.safetensors"
     weights = read_weights(path)

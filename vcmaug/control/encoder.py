@@ -1,13 +1,13 @@
 """The condition encoder: a one-hot label map brought down to the latent grid.
 
-What it is: a space-to-depth stem, residual blocks, and strided convolutions; no attention, no time.
+What it is: a space-to-depth stem, residual blocks, and strided convolutions; no attention.
 In the flow: run once per sample; its output stands beside z_t and epsilon in every step.
 Sources: Ahn et al. 2025, arXiv 2410.21826 (the encoder in front of the latent U-Net that makes it
 asymmetric); Shi et al. 2016, arXiv 1609.05158 (the stem).
 
 Notes:
-    The paper's figure lets the time embedding enter the encoder. Here it does not, so that the
-    condition is encoded once per sample and not once per step.
+    The paper's figure lets the time embedding enter the encoder. Here it does so only if asked,
+    since without it the condition is encoded once per sample and not once per step.
 """
 
 import math
@@ -15,12 +15,15 @@ from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from monai.networks.blocks.segresnet_block import ResBlock
+from monai.networks.nets.diffusion_model_unet import get_timestep_embedding
 from monai.networks.utils import pixelunshuffle
 from torch import Tensor, nn
 
 from vcmaug.errors import ModelError
 
 __all__ = ["ConditionEncoder", "ModalityEncoders", "widths_for"]
+
+_FREQUENCIES = 64  # of the embedding of a timestep
 
 
 def widths_for(
@@ -61,6 +64,7 @@ class ConditionEncoder(nn.Module):
             stem_factor * 2**(len(channels) - 1).
         num_res_blocks: Residual blocks per level.
         norm_num_groups: Groups of the group normalisation.
+        timed: Every level is shifted by an embedding of the timestep.
     """
 
     def __init__(
@@ -71,6 +75,7 @@ class ConditionEncoder(nn.Module):
         channels: Sequence[int],
         num_res_blocks: int,
         norm_num_groups: int,
+        timed: bool = False,
     ) -> None:
         super().__init__()
         self.stem_factor = stem_factor
@@ -82,12 +87,30 @@ class ConditionEncoder(nn.Module):
             layers.append(nn.Conv3d(below, width, 3, stride=1 if level == 0 else 2, padding=1))
             layers += [ResBlock(3, width, norm=norm, act=act) for _ in range(num_res_blocks)]
         self.layers = nn.Sequential(*layers)
+        self.shifts = nn.ModuleList()
+        if timed:
+            self.shifts.extend(_time_shift(width) for width in channels)
 
-    def forward(self, one_hot: Tensor) -> Tensor:
-        """Return features [B, channels[-1], x, y, z] of label maps [B, K, X, Y, Z]."""
-        folded = pixelunshuffle(one_hot, spatial_dims=3, scale_factor=self.stem_factor)
-        features: Tensor = self.layers(folded)
+    def forward(self, one_hot: Tensor, t: Tensor | None = None) -> Tensor:
+        """Return features [B, channels[-1], x, y, z].
+
+        Args:
+            one_hot: Label maps [B, K, X, Y, Z].
+            t: Timesteps, long [B]; looked at by a timed encoder alone.
+        """
+        features = pixelunshuffle(one_hot, spatial_dims=3, scale_factor=self.stem_factor)
+        shifts = iter(self.shifts)
+        for layer in self.layers:
+            features = layer(features)
+            if t is not None and self.shifts and isinstance(layer, nn.Conv3d):
+                shift = next(shifts)(get_timestep_embedding(t, _FREQUENCIES).to(features.device))
+                features = features + shift[:, :, None, None, None]
         return features
+
+
+def _time_shift(width: int) -> nn.Module:
+    """Return what makes a shift [B, width] of embedded timesteps [B, frequencies]."""
+    return nn.Sequential(nn.Linear(_FREQUENCIES, width), nn.SiLU(), nn.Linear(width, width))
 
 
 class ModalityEncoders(nn.Module):
@@ -107,13 +130,13 @@ class ModalityEncoders(nn.Module):
             {name: encoder(num_structures=part.stop - part.start) for name, part in parts.items()}
         )
 
-    def forward(self, shown: Tensor) -> Tensor:
+    def forward(self, shown: Tensor, t: Tensor | None = None) -> Tensor:
         """Return whether anything is there, and the features behind it, [B, 1 + C, x, y, z]."""
         total, count = torch.zeros(()), torch.zeros(())
         for name, encoder in self.encoders.items():
             block = shown[:, self.parts[name]]
             there = (block[:, -1:].amax(dim=(2, 3, 4), keepdim=True) > 0).float()  # [B,1,1,1,1]
-            features = encoder(block)
+            features = encoder(block, t)
             total, count = total + there * features, count + there
         mean = total / count.clamp(min=1.0)
         anything = (count > 0).float().expand(-1, -1, *mean.shape[2:])

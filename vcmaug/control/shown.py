@@ -22,6 +22,7 @@ from vcmaug.conditions.lowres import LowRes, LowResSettings
 from vcmaug.conditions.modalities import LABEL_MAP, Modalities, ModalitiesSettings
 from vcmaug.config import Settings
 from vcmaug.data.labels import LabelScheme, one_hot
+from vcmaug.errors import ModelError
 
 __all__ = [
     "ALONE",
@@ -43,6 +44,9 @@ class ShownSettings(Settings):
         Annotated[LowResSettings | ModalitiesSettings, Field(discriminator="builder")], ...
     ] = Field((), description="builders that make the channels; none: the label map alone")
     drop: float = Field(0.3, ge=0, lt=1, description="probability of leaving a channel out")
+    structures: tuple[str, ...] = Field(
+        (), description="of the label map that are shown, such as the ventricles alone; none: all"
+    )
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -51,6 +55,20 @@ class ShownSettings(Settings):
             if isinstance(step, ModalitiesSettings):
                 return step.channels
         return ALONE if not self.steps else (LABEL_MAP, "lowres")
+
+    def part_of(self, scheme: LabelScheme) -> LabelScheme:
+        """Return the scheme of the structures that are shown.
+
+        Raises:
+            ModelError: One of them is not in the scheme.
+        """
+        unknown = [name for name in self.structures if name not in scheme.names]
+        if unknown:
+            raise ModelError(
+                f"what a control is shown: the structures {unknown} are not among {scheme.names}. "
+                "Name structures of the scheme, or none for all."
+            )
+        return scheme.only(self.structures) if self.structures else scheme
 
 
 def parts_of(names: Sequence[str], num_structures: int) -> dict[str, slice]:
@@ -119,10 +137,10 @@ def shown_tensor(
     """Return the tensor [C, X, Y, Z] of one condition.
 
     Args:
-        label_map: Values of the scheme [X, Y, Z].
+        label_map: Values [X, Y, Z]; those that are not in the scheme are not shown.
         channels: Further volumes by name.
         presence: Which channels are shown; empty: the label map and all there are.
-        scheme: Of the label map.
+        scheme: Of the structures that are shown.
         names: The control's channels.
     """
     if tuple(names) == ALONE:

@@ -15,11 +15,11 @@ Notes:
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Literal
+from typing import Literal, Self
 
 import torch
 from monai.networks.nets import DiffusionModelUNet
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from vcmaug.config import Settings
@@ -54,6 +54,16 @@ class VCMSettings(Settings):
     layout: bool = Field(
         False, description="predict latents from the map alone, and learn where to follow them"
     )
+    time_in_encoder: bool = Field(
+        False, description="as in the paper's figure: the condition is encoded at every step"
+    )
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Self:
+        """Refuse a layout that would depend on the timestep."""
+        if self.layout and self.time_in_encoder:
+            raise ValueError("layout wants an encoder without time; set one of the two")
+        return self
 
 
 def modulate(epsilon: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
@@ -113,7 +123,9 @@ class VCMNetwork(ControlNetwork):
             channels=widths,
             num_res_blocks=settings.encoder_res_blocks,
             norm_num_groups=settings.norm_num_groups,
+            timed=settings.time_in_encoder,
         )
+        self.timed = settings.time_in_encoder
         self.encoder: nn.Module
         self.several = tuple(names) != ALONE
         if self.several:
@@ -147,14 +159,18 @@ class VCMNetwork(ControlNetwork):
         """Return epsilon'; see `ControlNetwork.steered`."""
         assert isinstance(context.encoded, Tensor)  # of its own `encode`
         frozen = denoiser(z_t, t, context).float()
-        gamma, beta = self.modulation(z_t, frozen, t=t, encoded=context.encoded)
+        encoded = self.encoder(context.encoded, t) if self.timed else context.encoded
+        gamma, beta = self.modulation(z_t, frozen, t=t, encoded=encoded)
         return modulated(frozen, gamma, beta, strength)
 
     def encode(self, shown: Tensor) -> Tensor:
         """Return features [B, channels, x, y, z] of conditions, expected latents behind them.
 
-        Of several channels the first feature says whether any of them is there.
+        Of several channels the first feature says whether any of them is there. Where time enters
+        the encoder, that is left to each step, and the conditions come back as they are.
         """
+        if self.timed:
+            return shown
         features: Tensor = self.encoder(shown)
         if self.layout is None:
             return features

@@ -120,8 +120,8 @@ def read_asked(request: Request, *, plan: Plan, model: Model) -> Asked:
             list_faults(f"request {request.request_id}, condition {row['condition_id']}", faults)
         )
     scalars = {spec.name: asked_value(spec, row) for spec in model.prior.spec.scalars}
-    shows = tuple(model.control.card.get("shows", ALONE))
-    channels = {} if shows == ALONE else channel_arrays(Path(plan.conditions_folder), row)
+    alone = model.control.shows.names == ALONE
+    channels = {} if alone else channel_arrays(Path(plan.conditions_folder), row)
     presence = json.loads(row.get("presence") or "{}")
     return Asked(request, row, label_map, label_file, scalars, channels, presence)
 
@@ -162,11 +162,11 @@ def draw_images(
         device: A torch device.
     """
     prior, control = model.prior, model.control
-    shows = tuple(control.card.get("shows", ALONE))
+    scheme, names = control.shows.part_of(model.scheme), control.shows.names
     shown = np.stack(
         [
             shown_tensor(
-                one.label_map.array, one.channels, one.presence, scheme=model.scheme, names=shows
+                one.label_map.array, one.channels, one.presence, scheme=scheme, names=names
             )
             for one in asked
         ]

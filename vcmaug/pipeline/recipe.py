@@ -66,6 +66,9 @@ class ControlRecipe(Settings):
     training: ControlTraining = ControlTraining()
     start_from: str | None = Field(None, description="a control of the zoo, on the same prior")
     licence: str = ""
+    look_every: int = Field(
+        0, ge=0, description="updates between pictures of what it draws; 0: none"
+    )
 
     @model_validator(mode="before")
     @classmethod

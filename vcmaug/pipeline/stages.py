@@ -26,6 +26,7 @@ from vcmaug.generate.run import generate, make_plan
 from vcmaug.ldm.prior import load_prior
 from vcmaug.ldm.spec import PriorSpec
 from vcmaug.ldm.weights import read_card
+from vcmaug.pipeline.looking import pictures
 from vcmaug.pipeline.pool import (
     labelled_of,
     pool_of,
@@ -146,9 +147,25 @@ def control_stage(work: Work, replicate: Replicate, *, report: Report = silent) 
     start_from = zoo_folder(recipe.start_from) if recipe.start_from else None
 
     def action() -> None:
+        prior = load_prior(work.prior)
+        watches = ()
+        if recipe.look_every:
+            watches = (
+                pictures(
+                    cases,
+                    every=recipe.look_every,
+                    prior=prior,
+                    scheme=prepared.scheme,
+                    shows=recipe.shows,
+                    settings=work.recipe.generate,
+                    seed=replicate.seed,
+                    folder=replicate.control / "training",
+                ),
+            )
         train_control(
             cases,
-            prior=load_prior(work.prior),
+            prior=prior,
+            watches=watches,
             scheme=prepared.scheme,
             network=recipe.network,
             settings=recipe.training,
@@ -164,7 +181,7 @@ def control_stage(work: Work, replicate: Replicate, *, report: Report = silent) 
         )
 
     inputs = [
-        recipe.model_dump(mode="json"),
+        recipe.model_dump(mode="json", exclude={"look_every"}),
         read_card(start_from, kind="control")["weights_sha256"] if start_from else None,
         read_card(work.prior, kind="prior")["weights_sha256"],
         [[case.case_id, sha256_of_file(case.image)] for case in (*cases, *pseudo)],

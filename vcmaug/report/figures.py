@@ -25,7 +25,15 @@ from vcmaug.data.volume import Volume
 from vcmaug.errors import DataError
 from vcmaug.files import write_bytes
 
-__all__ = ["PLANES", "difference_plot", "draw_slice", "mean_plot", "montage", "write_mosaic"]
+__all__ = [
+    "PLANES",
+    "contoured",
+    "difference_plot",
+    "draw_slice",
+    "mean_plot",
+    "montage",
+    "write_mosaic",
+]
 
 mpl.use("Agg")
 
@@ -52,16 +60,32 @@ def montage(files: Sequence[tuple[str, Path, Path]], scheme: LabelScheme) -> str
             that cannot be read is said to be unreadable.
         scheme: Gives the colours.
     """
-    figure = Figure(figsize=(1.75 * len(files), 5.4), dpi=110, facecolor="black")
-    axes = figure.subplots(len(PLANES), len(files), squeeze=False)
-    for column, (caption, image_path, label_path) in enumerate(files):
+    columns: list[tuple[str, Volume | None, Volume | None]] = []
+    for caption, image_path, label_path in files:
+        try:
+            image = read_image(image_path, case_id=caption)
+            columns.append((caption, image, read_label_map(label_path, case_id=caption)))
+        except DataError:
+            columns.append((caption, None, None))
+    return base64.b64encode(contoured(columns, scheme)).decode("ascii")
+
+
+def contoured(
+    columns: Sequence[tuple[str, Volume | None, Volume | None]], scheme: LabelScheme
+) -> bytes:
+    """Return a PNG of images in three planes with the contours of their label maps.
+
+    Args:
+        columns: (caption, image in [0, 1], label map) per case; without them it is unreadable.
+        scheme: Gives the colours.
+    """
+    figure = Figure(figsize=(1.75 * len(columns), 5.4), dpi=110, facecolor="black")
+    axes = figure.subplots(len(PLANES), len(columns), squeeze=False)
+    for column, (caption, image, label) in enumerate(columns):
         axes[0, column].set_title(caption, color="white", fontsize=7.5)
         for row in PLANES:
             axes[row, column].set_axis_off()
-        try:
-            image = read_image(image_path, case_id=caption)
-            label = read_label_map(label_path, case_id=caption)
-        except DataError:
+        if image is None or label is None:
             axes[1, column].text(0.5, 0.5, "unreadable", color="white", ha="center", fontsize=8)
             continue
         centre = _centre(label.array)
@@ -70,7 +94,7 @@ def montage(files: Sequence[tuple[str, Path, Path]], scheme: LabelScheme) -> str
     figure.subplots_adjust(left=0.01, right=0.99, bottom=0.01, top=0.94, wspace=0.04, hspace=0.04)
     stream = BytesIO()
     figure.savefig(stream, format="png", facecolor="black", metadata={"Software": None})
-    return base64.b64encode(stream.getvalue()).decode("ascii")
+    return stream.getvalue()
 
 
 def write_mosaic(path: Path, images: NDArray[np.float32]) -> None:

@@ -91,6 +91,7 @@ def train_autoencoder(
         checkpoint=checkpoint,
         identity=identity,
         what="autoencoder",
+        events=checkpoint.parent.parent / "training" / "autoencoder",
         report=report,
     )
     autoencoder.load_state_dict(trained.weights)

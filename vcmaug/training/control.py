@@ -51,6 +51,7 @@ def train_control(
     pseudo_labelled: Sequence[Case] = (),
     start_from: Path | None = None,
     shows: ShownSettings | None = None,
+    watches: Sequence[Watch] = (),
     report: Report = silent,
 ) -> None:
     """Train a control and leave it in a folder.
@@ -68,6 +69,7 @@ def train_control(
         pseudo_labelled: Further training cases, their label maps guessed by a segmenter of `cases`.
         start_from: Folder of a control on the same prior to start from, or None.
         shows: Channels that it is shown; None: the label map alone.
+        watches: What else is looked at on the way.
         report: Told after every update.
 
     Raises:
@@ -79,6 +81,7 @@ def train_control(
     seen = {case.subject_id for case in everybody}
     before = hash_of_weights(weights_of(prior.autoencoder, prior.denoiser.unet))
     shows = shows or ShownSettings()
+    shown = shows.part_of(scheme)
     kept, watch = _held_out(cases, settings, prior=prior, scheme=scheme, seed=seed, shows=shows)
     pairs = labelled_pairs(
         [*kept, *pseudo_labelled],
@@ -90,7 +93,7 @@ def train_control(
     )
     torch.manual_seed(torch_generator(seed, "control").initial_seed())
     module = build_network(
-        network, spec=prior.spec, num_structures=scheme.num_structures, names=shows.names
+        network, spec=prior.spec, num_structures=shown.num_structures, names=shows.names
     )
     module.start_from_prior(prior.denoiser)
     if isinstance(module, VCMNetwork) and module.layout is not None and prior.mean is not None:
@@ -100,7 +103,7 @@ def train_control(
     trained = train(
         module,
         control_objective(
-            pairs, prior=prior, scheme=scheme, settings=settings, seed=seed, drop=shows.drop
+            pairs, prior=prior, scheme=shown, settings=settings, seed=seed, drop=shows.drop
         ),
         settings=settings,
         checkpoint=folder / ".checkpoints" / "control.pt",
@@ -115,7 +118,8 @@ def train_control(
             "seed": seed,
         },
         what="control",
-        watch=watch,
+        watches=[*([watch] if watch else []), *watches],
+        events=folder / "training",
         report=report,
     )
     module.load_state_dict(trained.best if settings.keep == "best" else trained.weights)
@@ -135,7 +139,6 @@ def train_control(
             "pseudo_labelled_subjects": sorted({case.subject_id for case in pseudo_labelled}),
             "started_from": None if start_from is None else start_from.name,
             "training": settings.model_dump(mode="json"),
-            "shows": list(shows.names),
             "shown": shows.model_dump(mode="json"),
             "seed": seed,
             "figures": {
@@ -191,7 +194,11 @@ def _held_out(
 
     def measure(module: nn.Module, update: int) -> dict[str, float]:
         loss = validation_loss(
-            module, pairs, prior=prior, scheme=scheme, timesteps=settings.timesteps
+            module,
+            pairs,
+            prior=prior,
+            scheme=shows.part_of(scheme),
+            timesteps=settings.timesteps,
         )
         return {"validation": loss}
 

@@ -12,11 +12,12 @@ Notes:
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from accelerate import Accelerator
@@ -29,6 +30,9 @@ from vcmaug.files import write_bytes
 from vcmaug.progress import Progress, Report, silent
 from vcmaug.provenance import fingerprint
 from vcmaug.training.ema import MovingAverage
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 __all__ = ["Objective", "Share", "Trained", "Watch", "TrainingSettings", "train"]
 
@@ -121,7 +125,8 @@ def train(
     checkpoint: Path,
     identity: Any,
     what: str,
-    watch: Watch | None = None,
+    watches: Sequence[Watch] = (),
+    events: Path | None = None,
     report: Report = silent,
 ) -> Trained:
     """Return the trained moving average of a module's weights.
@@ -133,7 +138,8 @@ def train(
         checkpoint: Where to resume from and to save to; left behind at the end.
         identity: JSON-like; a checkpoint of another identity is refused.
         what: Name for progress and messages.
-        watch: What is measured now and then, or None.
+        watches: What is measured now and then.
+        events: Folder for TensorBoard, if it is installed; the log holds the same figures.
         report: Told after every step.
 
     Raises:
@@ -148,6 +154,7 @@ def train(
             f"Choose a batch_size that {parts_of_batch} divides."
         )
     run.resume(checkpoint, what=what)
+    run.show(events)
     module.train()
     for step in range(run.step, settings.updates):
         began = time.perf_counter()
@@ -159,14 +166,16 @@ def train(
             )
         run.update(step=step)
         run.note(parts, step=step, seconds=time.perf_counter() - began)
-        if watch and ((step + 1) % watch.every == 0 or step + 1 == settings.updates):
-            run.measure(watch)
+        for watch in watches:
+            if (step + 1) % watch.every == 0 or step + 1 == settings.updates:
+                run.measure(watch)
         if (step + 1) % settings.checkpoint_every == 0:
             run.save(checkpoint)
         report(Progress(what, step + 1, settings.updates, f"loss {run.smooth_loss:.4f}"))
     if run.step > run.saved_step:
         run.save(checkpoint)
     run.accelerator.wait_for_everyone()
+    run.close()
     return Trained(
         weights=run.average.weights,
         log=run.log,
@@ -200,6 +209,27 @@ class _Run:
         self.best: dict[str, Tensor] = {}
         self.best_update, self.best_value = 0, math.inf
         self._sums: dict[str, float] = {}
+        self._writer: SummaryWriter | None = None
+
+    def show(self, folder: Path | None) -> None:
+        """Write the log for TensorBoard too; points after the checkpoint are dropped."""
+        if folder and self.accelerator.is_main_process and find_spec("tensorboard"):
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._writer = SummaryWriter(str(folder), purge_step=self.step + 1)
+
+    def close(self) -> None:
+        """Let TensorBoard's file go."""
+        if self._writer:
+            self._writer.close()
+
+    def _row(self, values: dict[str, float]) -> None:
+        """Add a row to the log."""
+        self.log.append({"step": self.step, **values})
+        if self._writer:
+            for name, value in values.items():
+                self._writer.add_scalar(name, value, self.step)
+            self._writer.flush()
 
     def gradients(self, objective: Objective, *, step: int) -> dict[str, float]:
         """Add up the gradients of this process' shares of a batch; return loss and mean parts."""
@@ -236,7 +266,8 @@ class _Run:
         if found.get("validation", math.inf) < self.best_value:
             self.best_value, self.best_update = found["validation"], self.step
             self.best = {name: t.clone() for name, t in self.average.weights.items()}
-        self.log.append({"step": self.step, **found})
+        if found:
+            self._row(found)
 
     def note(self, parts: dict[str, float], *, step: int, seconds: float) -> None:
         """Add one step to the log, which keeps about a hundred rows."""
@@ -251,7 +282,7 @@ class _Run:
         if (step + 1) % max(1, self.settings.updates // 100) == 0:
             steps = self._sums.pop("steps")
             means = {name: total / steps for name, total in self._sums.items()}
-            self.log.append({"step": step + 1, **means})
+            self._row(means)
             self._sums = {}
 
     def save(self, path: Path) -> None:

@@ -17,7 +17,7 @@ from vcmaug.conditions.base import SourceMap, as_it_is
 from vcmaug.control.shown import ALONE, ShownSettings, further_channels, with_channels
 from vcmaug.data.cases import Case
 from vcmaug.data.deformation import warp_label_map
-from vcmaug.data.labels import LabelScheme, from_index_map
+from vcmaug.data.labels import LabelScheme, from_index_map, index_map
 from vcmaug.data.nifti import read_label_map
 from vcmaug.data.volume import Volume
 from vcmaug.ldm.prior import Prior
@@ -34,7 +34,7 @@ class Pairs:
 
     Attributes:
         z: Latents [M, L, x, y, z].
-        index_maps: Channel numbers [M, X, Y, Z].
+        index_maps: Channel numbers [M, X, Y, Z], of the structures that are shown.
         scalars: [M, S], or None.
         further: Value and mask of the channels besides the map [M, 2 N, X, Y, Z], half precision;
             None: there are none.
@@ -56,6 +56,7 @@ def labelled_pairs(
     shows: ShownSettings | None = None,
 ) -> Pairs:
     """Return plain, bent and mirrored pairs, encoded once, with the channels that are shown."""
+    shows = shows or ShownSettings()
     images, maps = read_images(cases), read_index_maps(cases, scheme)
     numbers = list(range(len(cases)))  # which case each pair comes from
     pairs = list(zip(images, maps, strict=True))
@@ -75,10 +76,13 @@ def labelled_pairs(
     all_images = torch.stack([image for image, _ in pairs])  # [M, C, X, Y, Z]
     all_maps = torch.stack([index for _, index in pairs])  # [M, X, Y, Z]
     further = None
-    if shows is not None and shows.names != ALONE:
+    if shows.names != ALONE:
         rows = zip(all_images, all_maps, numbers, strict=True)
         made = [_further(i, m, cases[number], scheme, shows) for i, m, number in rows]
         further = torch.from_numpy(np.stack(made)).half()  # [M, 2 N, X, Y, Z]
+    if shows.structures:
+        values = from_index_map(all_maps.numpy(), scheme)
+        all_maps = torch.from_numpy(index_map(values, shows.part_of(scheme)))
     if settings.flip:
         all_images = torch.cat([all_images, flipped(all_images)])
         all_maps = torch.cat([all_maps, flipped(all_maps)])

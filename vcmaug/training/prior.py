@@ -250,6 +250,7 @@ def _train_unet(
         checkpoint=checkpoint,
         identity=identity,
         what="diffusion U-Net",
+        events=checkpoint.parent.parent / "training" / "diffusion",
         report=report,
     )
     unet.load_state_dict(trained.weights)
