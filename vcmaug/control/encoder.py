@@ -98,7 +98,7 @@ class ConditionEncoder(nn.Module):
             one_hot: Label maps [B, K, X, Y, Z].
             t: Timesteps, long [B]; looked at by a timed encoder alone.
         """
-        features = pixelunshuffle(one_hot, spatial_dims=3, scale_factor=self.stem_factor)
+        features: Tensor = pixelunshuffle(one_hot, spatial_dims=3, scale_factor=self.stem_factor)
         shifts = iter(self.shifts)
         for layer in self.layers:
             features = layer(features)

@@ -148,20 +148,19 @@ def control_stage(work: Work, replicate: Replicate, *, report: Report = silent) 
 
     def action() -> None:
         prior = load_prior(work.prior)
-        watches = ()
+        watches = []
         if recipe.look_every:
-            watches = (
-                pictures(
-                    cases,
-                    every=recipe.look_every,
-                    prior=prior,
-                    scheme=prepared.scheme,
-                    shows=recipe.shows,
-                    settings=work.recipe.generate,
-                    seed=replicate.seed,
-                    folder=replicate.control / "training",
-                ),
+            look = pictures(
+                cases,
+                every=recipe.look_every,
+                prior=prior,
+                scheme=prepared.scheme,
+                shows=recipe.shows,
+                settings=work.recipe.generate,
+                seed=replicate.seed,
+                folder=replicate.control / "training",
             )
+            watches.append(look)
         train_control(
             cases,
             prior=prior,
