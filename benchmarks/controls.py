@@ -1,12 +1,15 @@
 """Every control beside every other: same prior, cases, conditions and updates.
 
-VCMAUG_DATA=FOLDER python benchmarks/controls.py recipes/hippocampus/recipe.yaml --n 10 50
-    [--methods vcm controlnet] [--seeds 0] [--profile NAME] [--out work/controls]
+VCMAUG_DATA=FOLDER python benchmarks/controls.py recipes/hippocampus/recipe.yaml --n 10 50 100
+    [--methods vcm controlnet] [--task map] [--seeds 0] [--profile NAME] [--out work/controls]
 
 For each method, number of labelled cases and seed, in a process of its own: parameters, peak memory
 and seconds of training, overhead of a sampling step over the bare prior, then the cohort's
-adherence, Frechet distance and volume error. Without a control: strength 0 of the first method.
-What is finished is kept; the same command goes on. JSON comes last.
+adherence and volume error in the structures that are shown, and its Frechet distance. `recipe` is
+the recipe's own network at its own strength; `none` is that at strength 0, where draws are the
+prior's alone; all others are their method's default networks at strength 1. Training, prior, cases,
+conditions and sampler are the recipe's for all. What is finished is kept; the same command goes
+on. JSON comes last.
 """
 
 import argparse
@@ -25,8 +28,9 @@ import torch
 
 from vcmaug.cohort.manifest import read_manifest
 from vcmaug.compute import resolve_compute
-from vcmaug.control.build import METHODS, control_settings, load_control
-from vcmaug.data.labels import volumes_mm3
+from vcmaug.control.build import METHODS, load_control
+from vcmaug.control.shown import parts_of
+from vcmaug.data.labels import LabelScheme, volumes_mm3
 from vcmaug.data.nifti import read_image, read_label_map
 from vcmaug.data.prepare import read_prepared
 from vcmaug.files import read_json
@@ -40,24 +44,33 @@ from vcmaug.pipeline.stages import prepare_stage, prior_stage
 from vcmaug.pipeline.work import Replicate, Work, claim_work
 from vcmaug.provenance import machine, versions
 
-NONE = "none"
+OWN, NONE = "recipe", "none"
+VARIANTS = {"vcm_timed": {"method": "vcm", "time_in_encoder": True}}
 BATCH = 8
+PARTIAL = {
+    "builder": "modalities",
+    "channels": ["label_map", "image"],
+    "partial": {"image": {"remove": ["ventricles", "white_matter"]}},
+}
+TASKS: dict[str, dict[str, Any]] = {
+    "map": {},
+    "ventricles": {"structures": ["ventricles"]},
+    "ventricles+partial": {"structures": ["ventricles"], "steps": [PARTIAL]},
+}
 
 
-def recipe_of(path: Path, profile: str | None, method: str, ns: list[int]) -> Recipe:
-    """Return the recipe with another control and these numbers of labelled cases."""
-    recipe = read_recipe(path, profile=profile)
-    own = recipe.control.network
-    keeps = method in (own.method, NONE)
-    network = own if keeps else control_settings({"method": method})
-    generate = recipe.generate.model_copy(
-        update={
-            "strength": 0.0 if method == NONE else 1.0 if not keeps else recipe.generate.strength
-        }
-    )
-    study = recipe.study.model_copy(update={"num_labelled": tuple(ns), "arms": ("real+synthetic",)})
-    control = recipe.control.model_copy(update={"network": network})
-    return recipe.model_copy(update={"control": control, "generate": generate, "study": study})
+def recipe_of(path: Path, profile: str | None, method: str, task: str, ns: list[int]) -> Recipe:
+    """Return the recipe with another control and task, and these numbers of labelled cases."""
+    content = read_recipe(path, profile=profile).model_dump(mode="json")
+    control, generate = content["control"], content["generate"]
+    control["shows"] |= TASKS[task]
+    for chain in content["conditions"]["chains"]:
+        chain["steps"] += TASKS[task].get("steps", [])
+    if method not in (OWN, NONE):
+        control["network"] = VARIANTS.get(method, {"method": method})
+    generate["strength"] = {OWN: generate["strength"], NONE: 0.0}.get(method, 1.0)
+    content["study"] |= {"num_labelled": ns, "arms": ["real+synthetic"]}
+    return Recipe.model_validate(content)
 
 
 def prepared_once(out: Path, path: Path, profile: str | None) -> None:
@@ -67,9 +80,9 @@ def prepared_once(out: Path, path: Path, profile: str | None) -> None:
     prior_stage(work)
 
 
-def work_of(out: Path, recipe: Recipe, profile: str | None, method: str) -> Work:
+def work_of(out: Path, recipe: Recipe, profile: str | None, method: str, task: str) -> Work:
     """Return the work folder of a method, which shares cases and prior with the others."""
-    work = claim_work(out / method, recipe, profile=profile)
+    work = claim_work(out / task / method, recipe, profile=profile)
     (out / "common" / "reader").mkdir(exist_ok=True)
     for name in ("cases", "prior", "splits.json", "reader"):
         link = work.folder / name
@@ -95,7 +108,9 @@ def overhead(work: Work, replicate: Replicate) -> float:
     z_t = torch.randn(BATCH, *prior.spec.latent_shape)
     t, count = torch.full((BATCH,), 500), len(prior.spec.scalars)
     scalars = torch.rand(BATCH, count) if count else None
-    maps = torch.zeros(BATCH, len(control.card["scheme"]), *prior.spec.grid.shape)
+    scheme = control.shows.part_of(LabelScheme.from_json(control.card["scheme"]))
+    parts = parts_of(control.shows.names, scheme.num_structures)
+    maps = torch.zeros(BATCH, max(p.stop for p in parts.values()), *prior.spec.grid.shape)
     bare = Context(scalars)
     steered, asked = control.steer(prior.denoiser), Context(scalars, control.encode(maps))
     plain = seconds_of(lambda: prior.denoiser(z_t, t, bare))
@@ -126,17 +141,19 @@ def volume_errors(work: Work, replicate: Replicate) -> dict[str, float]:
 def one(asked: argparse.Namespace) -> dict[str, Any]:
     """Measure one method at one n and seed."""
     (method,), (n,), (seed,) = asked.methods, asked.n, asked.seeds
-    recipe = recipe_of(asked.recipe, asked.profile, method, asked.all_n)
-    work = work_of(asked.out, recipe, asked.profile, method)
+    recipe = recipe_of(asked.recipe, asked.profile, method, asked.task, asked.all_n)
+    work = work_of(asked.out, recipe, asked.profile, method, asked.task)
     replicate = work.replicate(n, seed)
     compute = resolve_compute(gpus=None, workers=0, scheduler=None)
     draw_cohort(work, replicate, compute=compute, say=lambda name, ran: None)
     peak_gib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     card = read_json(replicate.control / "card.json")
     quality = read_json(replicate.quality / "quality.json")
-    means = {
-        row["source"]: row["dice"] for row in quality["adherence"] if row["structure"] == "mean"
-    }
+    shown = recipe.control.shows.structures or read_prepared(work.cases).scheme.names
+    adherence: dict[str, list[float]] = {"synthetic": [], "real": []}
+    for row in quality["adherence"]:
+        if row["source"] in adherence and row["structure"] in shown:
+            adherence[row["source"]].append(row["dice"])
     frechet = {row["sets"]: row["frechet_distance"] for row in quality["distances"]}
     return {
         "method": method,
@@ -146,10 +163,12 @@ def one(asked: argparse.Namespace) -> dict[str, Any]:
         "seconds_per_update": card["figures"]["seconds"] / recipe.control.training.updates,
         "peak_gib": round(peak_gib, 3),
         "sampling_overhead": 0.0 if method == NONE else overhead(work, replicate),
-        "adherence": means.get("synthetic"),
-        "adherence_of_real": means.get("real"),
+        "adherence": statistics.mean(adherence["synthetic"]),
+        "adherence_of_real": statistics.mean(adherence["real"]),
         "frechet": frechet,
-        "volume_error": volume_errors(work, replicate),
+        "volume_error": {
+            name: error for name, error in volume_errors(work, replicate).items() if name in shown
+        },
     }
 
 
@@ -158,7 +177,8 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("recipe", type=Path)
     parser.add_argument("--profile")
-    parser.add_argument("--methods", nargs="+", default=[NONE, *METHODS])
+    parser.add_argument("--methods", nargs="+", default=[NONE, OWN, *METHODS, *VARIANTS])
+    parser.add_argument("--task", choices=[*TASKS], default="map")
     parser.add_argument("--n", type=int, nargs="+", default=[10])
     parser.add_argument("--all-n", type=int, nargs="+", help=argparse.SUPPRESS)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
@@ -176,6 +196,7 @@ def main() -> None:
                 command = [sys.executable, "-W", "ignore", __file__, str(asked.recipe), "--one"]
                 command += ["--methods", method, "--n", str(n), "--seeds", str(seed)]
                 command += ["--all-n", *map(str, asked.n), "--out", str(asked.out)]
+                command += ["--task", asked.task]
                 command += ["--profile", asked.profile] if asked.profile else []
                 done = subprocess.run(command, capture_output=True, text=True, check=False)
                 last = done.stdout.strip().splitlines()[-1:] or ["{}"]
@@ -192,7 +213,7 @@ def main() -> None:
                 rows.append(row)
                 print(json.dumps(row), file=sys.stderr, flush=True)
     recipe = read_recipe(asked.recipe, profile=asked.profile)
-    about = {"recipe": recipe.name, "updates": recipe.control.training.updates}
+    about = {"recipe": recipe.name, "task": asked.task, "updates": recipe.control.training.updates}
     print(json.dumps({"rows": rows, **about, "machine": machine(), "versions": versions()}))
 
 
