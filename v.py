@@ -1,0 +1,2 @@
+from vcmaug.cli.main import main
+main()
