@@ -1,5 +1,6 @@
 """Lesions of an atlas in a host: where they are put, what the rules leave, what is refused."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from vcmaug.conditions.atlas_index import AtlasSettings, index_atlas, refuse_oth
 from vcmaug.conditions.base import Condition, SourceMap, as_it_is
 from vcmaug.conditions.lesions import Lesions, LesionsSettings
 from vcmaug.conditions.mass_effect import pushed_aside
-from vcmaug.conditions.placement import AffinePlace, Placed, place, to_map
+from vcmaug.conditions.placement import AffinePlace, Placed, bend, place, to_map
 from vcmaug.data.labels import LabelScheme
 from vcmaug.data.nifti import write_image, write_label_map
 from vcmaug.data.volume import Volume
@@ -127,6 +128,23 @@ def test_a_placed_lesion_is_where_and_as_large_as_asked(atlas_folder: Path) -> N
     found = in_grid(placed)
     np.testing.assert_allclose(np.argwhere(found).mean(axis=0), centre, atol=0.3)
     assert found.sum() == pytest.approx(8 * lesion.volume_mm3, rel=0.2)
+
+
+@pytest.mark.parametrize("voxel_mm", [0.5, 1.0, 3.0])
+def test_an_elastic_change_bends_a_lesion_and_does_more_than_move_it(
+    atlas_folder: Path, voxel_mm: float
+) -> None:
+    lesion = index_atlas(AtlasSettings(source=atlas_folder)).lesions[0]
+    lesion = replace(
+        lesion,
+        affine=lesion.affine @ np.diag([voxel_mm] * 3 + [1.0]),
+        volume_mm3=lesion.volume_mm3 * voxel_mm**3,
+    )
+    found_mm = voxel_mm * bend(lesion, (9, 8, 9), 1.0, np.random.default_rng(0))
+    assert np.sqrt((found_mm**2).sum(axis=0)).max() <= 1.0 + 1e-5
+    bent_mm = np.sqrt(((found_mm - found_mm.mean(axis=(1, 2, 3), keepdims=True)) ** 2).sum(axis=0))
+    moved_mm = np.sqrt((found_mm.mean(axis=(1, 2, 3)) ** 2).sum())
+    assert bent_mm.max() > moved_mm
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -19,9 +19,10 @@ from vcmaug.data.deformation import draw_velocity, upsampled
 from vcmaug.data.registration import WorldMap
 from vcmaug.shapes import Box, Shape3, as_shape3
 
-__all__ = ["AffinePlace", "Place", "Placed", "RegisteredPlace", "place", "to_map"]
+__all__ = ["AffinePlace", "Place", "Placed", "RegisteredPlace", "bend", "place", "to_map"]
 
-_SMOOTHEST_MM = 4.0  # of the elastic change of a drawn lesion
+_BENDS = 4.0  # standard deviations of the elastic change across a lesion: fewer only move it
+_STEEPEST = 0.5  # its longest displacement over its smoothness, so that it does not fold
 
 
 @dataclass(frozen=True)
@@ -160,7 +161,7 @@ def place(
         return None
     places = where.look_up(lesion, box)
     if elastic_mm > 0 and generator is not None:
-        places = places + _bend(lesion, as_shape3(places.shape[1:]), elastic_mm, generator)
+        places = places + bend(lesion, as_shape3(places.shape[1:]), elastic_mm, generator)
     share = ndimage.map_coordinates(
         (lesion.crop > 0).astype(np.float32), places, order=1, mode="grid-constant", cval=0.0
     )
@@ -174,17 +175,24 @@ def place(
     return Placed(box, classes)
 
 
-def _bend(
+def bend(
     lesion: Lesion, shape: Shape3, elastic_mm: float, generator: np.random.Generator
 ) -> NDArray[np.float32]:
-    """Return a smooth displacement [3, a, b, c] in voxels of the crop."""
-    spacing = np.sqrt((lesion.affine[:3, :3] ** 2).sum(axis=0))
-    smoothness = max(_SMOOTHEST_MM, lesion.volume_mm3 ** (1 / 3) / 2)
+    """Return a smooth displacement [3, a, b, c] in voxels of the crop.
+
+    Args:
+        lesion: Its size decides how smooth, and how far where `elastic_mm` would fold it.
+        shape: [a, b, c] of the box to which it comes.
+        elastic_mm: Longest displacement.
+        generator: Draws it.
+    """
+    x_mm, y_mm, z_mm = np.sqrt((lesion.affine[:3, :3] ** 2).sum(axis=0)).tolist()
+    smoothness_mm = lesion.volume_mm3 ** (1 / 3) / _BENDS
     field = draw_velocity(
         shape,
-        spacing_mm=(float(spacing[0]), float(spacing[1]), float(spacing[2])),
-        max_displacement_mm=elastic_mm,
-        smoothness_mm=smoothness,
+        spacing_mm=(x_mm, y_mm, z_mm),
+        max_displacement_mm=min(elastic_mm, _STEEPEST * smoothness_mm),
+        smoothness_mm=smoothness_mm,
         generator=generator,
     )
     return upsampled(field, shape)

@@ -65,12 +65,12 @@ def draw_velocity(
         min(size, max(_FEWEST_NODES, math.ceil(_NODES_PER_SIGMA * extent / smoothness_mm) + 1))
         for size, extent in zip(shape, extent_mm, strict=True)
     ]
-    steps_mm = [
-        max(extent, 1e-6) / max(count - 1, 1)
-        for extent, count in zip(extent_mm, nodes, strict=True)
-    ]
+    steps_mm = [extent / max(count - 1, 1) for extent, count in zip(extent_mm, nodes, strict=True)]
     noise = generator.standard_normal((3, *nodes), dtype=np.float32)
-    sigmas = [smoothness_mm / step for step in steps_mm]
+    sigmas = [
+        smoothness_mm / step if count > 1 else 0.0
+        for count, step in zip(nodes, steps_mm, strict=True)
+    ]
     smooth = np.stack([ndimage.gaussian_filter(part, sigmas, mode="wrap") for part in noise])
     spacing = np.asarray(spacing_mm, dtype=np.float32).reshape(3, 1, 1, 1)
     longest = float(np.sqrt((smooth**2).sum(axis=0)).max())
