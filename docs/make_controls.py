@@ -83,7 +83,8 @@ def compared(name: str, content: dict[str, Any]) -> list[str]:
     machine = content["machine"]
     lines = [f"### {content['recipe']}, {content['task']}", ""]
     lines += [
-        f"{content['updates']} updates each, {machine['cores']} {machine['processor']} cores; `benchmarks/results/{name}`.",
+        f"{content['updates']} updates each, {machine['cores']} {machine['processor']} cores; "
+        f"`benchmarks/results/{name}`.",
         "",
     ]
     body = []

@@ -1,2 +1,0 @@
-from vcmaug.cli.main import main
-main()
