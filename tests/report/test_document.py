@@ -1,14 +1,17 @@
 """The report: one offline page, and nothing invented."""
 
+import json
 import re
 import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from made_up_work import make_work, write_recipe
 
 from vcmaug.errors import WorkFolderError
+from vcmaug.files import write_json
 from vcmaug.report.document import write_report
 
 VOID = {"meta", "img", "br", "hr", "input", "link"}
@@ -163,3 +166,19 @@ def test_a_volume_that_cannot_be_read_does_not_stop_the_page(work: Path) -> None
 def test_a_folder_that_is_no_work_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(WorkFolderError, match=r"there is no recipe\.json"):
         write_report(tmp_path)
+
+
+def test_lesion_wise_scores_have_names(work: Path) -> None:
+    folder = work / "study"
+    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    for part in ("means", "differences"):
+        dice = [row for row in summary[part] if row["metric"] == "dice"]
+        summary[part] += [row | {"metric": "lesion_f1"} for row in dice]
+    write_json(folder / "summary.json", summary)
+    scores = pd.read_parquet(folder / "scores.parquet")
+    first = scores["structure"] == scores["structure"].iloc[0]
+    scores.assign(lesion_f1=first.map({True: 0.4375})).to_parquet(folder / "scores.parquet")
+    page = Page(write_report(work))
+    assert "lesion-wise F1" in page.words
+    assert "0.4375" in page.words
+    assert "missing" not in page.words

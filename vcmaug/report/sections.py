@@ -14,6 +14,14 @@ from vcmaug.report.tables import Found, Table, table_of
 
 __all__ = ["quality_tables", "study_tables"]
 
+_METRICS = {
+    "dice": "Dice",
+    "hd95_mm": "HD95, mm",
+    "lesion_f1": "lesion-wise F1",
+    "lesion_sensitivity": "lesion-wise sensitivity",
+    "lesion_precision": "lesion-wise precision",
+}
+
 
 def quality_tables(found: Found) -> list[Table]:
     """Return adherence and distances of all cohorts, real figures beside synthetic ones."""
@@ -90,19 +98,18 @@ def study_tables(found: Found) -> list[Table]:
     """Return means and differences of the study."""
     if found.summary is None:
         return []
-    metrics = {"dice": "Dice", "hd95_mm": "HD95, mm"}
     means, differences = (
-        [{**row, "metric": metrics[row["metric"]]} for row in found.summary[part]]
+        [{**row, "metric": _METRICS[row["metric"]]} for row in found.summary[part]]
         for part in ("means", "differences")
     )
     shared = {"mean": "mean", "low": "2.5 %", "high": "97.5 %", "num_subjects": "subjects"}
     closed = [
-        {**row, "metric": metrics[row["metric"]]} for row in found.summary.get("gap_closed", [])
+        {**row, "metric": _METRICS[row["metric"]]} for row in found.summary.get("gap_closed", [])
     ]
     tables = [
         table_of(
-            f"Paired differences; {found.summary['interval']}. Dice: higher is "
-            "better; HD95: lower is better.",
+            f"Paired differences; {found.summary['interval']}. HD95: lower is better; all others: "
+            "higher is better.",
             differences,
             {
                 "metric": "metric",
@@ -136,22 +143,27 @@ def study_tables(found: Found) -> list[Table]:
     ]
     if not closed:  # no arm with every label
         tables.pop(1)
-    return tables if found.scores is None else [*tables, _by_structure(found.scores)]
+    return tables if found.scores is None else [*tables, *_by_structure(found.scores)]
 
 
-def _by_structure(scores: pd.DataFrame) -> Table:
-    """Return mean scores per structure."""
+def _by_structure(scores: pd.DataFrame) -> list[Table]:
+    """Return mean scores per structure, those of single lesions in a table of their own."""
+    voxels = {key: name for key, name in _METRICS.items() if not key.startswith("lesion")}
+    lesions = {key: _METRICS[key] for key in _METRICS if key not in voxels and key in scores}
+    tables = [_structure_means("Means per structure", scores, voxels)]
+    if lesions:
+        caption = "Means lesion by lesion; a lesion is found where a tenth of it is predicted."
+        tables.append(_structure_means(caption, scores.dropna(subset=list(lesions)), lesions))
+    return tables
+
+
+def _structure_means(caption: str, scores: pd.DataFrame, metrics: dict[str, str]) -> Table:
+    """Return the means of some metrics per structure, n and arm."""
     keys = ["structure", "num_labelled", "arm"]
-    means = scores.groupby(keys, sort=False)[["dice", "hd95_mm"]].mean().reset_index()
+    means = scores.groupby(keys, sort=False)[list(metrics)].mean().reset_index()
     rows = means.sort_values(["structure", "num_labelled"], kind="stable").to_dict("records")
     return table_of(
-        "Means per structure",
+        caption,
         [{str(key): value for key, value in row.items()} for row in rows],
-        {
-            "structure": "structure",
-            "num_labelled": "n",
-            "arm": "arm",
-            "dice": "Dice",
-            "hd95_mm": "HD95, mm",
-        },
+        {"structure": "structure", "num_labelled": "n", "arm": "arm", **metrics},
     )
