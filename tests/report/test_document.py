@@ -88,6 +88,8 @@ def test_the_page_says_what_came_out(whole: Path, tmp_path: Path) -> None:
         "3,000 parameters",
         "What this does not show",
         "The patient's left is on the left.",
+        "chosen at random (simulated: all)",
+        "Paired difference from real only, 95 % intervals (simulated: all)",
     ):
         assert words in page.words
     assert "missing" not in page.words

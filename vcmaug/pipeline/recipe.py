@@ -120,6 +120,7 @@ class Recipe(Settings):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
     title: str = ""
     caveat: str = Field("", description="stands at the top of the report")
+    simulated: str = Field("", description="what is simulated in the real images; in every caption")
     data_note: str = Field("", description="source and licence of the data, for cards and report")
     seed: int = 0
     population: PopulationSettings | None = None

@@ -50,6 +50,8 @@ def write_report(work: Path, out: Path | None = None, *, seed: int = 0) -> Path:
     environment = Environment(
         loader=PackageLoader("vcmaug.report", "."), autoescape=True, undefined=StrictUndefined
     )
+    simulated = found.recipe["recipe"].get("simulated")
+    said = f" (simulated: {simulated})" if simulated else ""
     page = environment.get_template("report.html.j2").render(
         title=found.recipe["title"] or found.recipe["name"],
         name=found.recipe["name"],
@@ -59,9 +61,9 @@ def write_report(work: Path, out: Path | None = None, *, seed: int = 0) -> Path:
         flow=flow_of(found),
         legend=[] if found.prepare is None else found.prepare["scheme"],
         sides=_sides(found),
-        montages=_montages(found, seed=seed),
+        montages=[(caption + said, png) for caption, png in _montages(found, seed=seed)],
         quality=quality_tables(found),
-        plots=_plots(found),
+        plots=[(caption + said, svg) for caption, svg in _plots(found)],
         study=study_tables(found),
         manifests=[_manifest(r) for r in found.replicates if r.manifest is not None],
         provenance=_provenance(found),
