@@ -10,18 +10,26 @@ from diffusers import DPMSolverMultistepScheduler
 from monai.networks.schedulers import DDIMScheduler
 
 from vcmaug.errors import CohortError
-from vcmaug.generate.samplers import SamplerSettings, ddim_step, sample, timesteps_of
+from vcmaug.generate.samplers import SamplerSettings, sample, timesteps_of
+from vcmaug.generate.solvers import ddim_step, ddpm_step
 from vcmaug.ldm.denoiser import Context, GaussianDenoiser
 from vcmaug.ldm.schedule import Schedule, ScheduleSettings
 
 SCHEDULE = Schedule(ScheduleSettings())
 SHAPE = (2, 2, 8, 8, 8)
 MEAN, VARIANCE = 0.7, 0.25
+ODE = ["ddim", "heun", "dpm++2m"]
+SDE = ["ddpm", "dpm++2m-sde"]
 
 
 def noise(seed: int = 0) -> torch.Tensor:
     """Return standard normal noise of a fixed shape."""
     return torch.randn(SHAPE, generator=torch.Generator().manual_seed(seed))
+
+
+def fresh(step: int) -> torch.Tensor:
+    """Return standard normal noise for one step."""
+    return noise(1000 + step)
 
 
 def drawn(name: str, steps: int, *, denoiser=None) -> torch.Tensor:
@@ -34,6 +42,7 @@ def drawn(name: str, steps: int, *, denoiser=None) -> torch.Tensor:
         schedule=SCHEDULE,
         timesteps=timesteps_of(settings, num_timesteps=1000),
         name=name,
+        fresh=fresh,
     )
 
 
@@ -51,14 +60,14 @@ def exact(t: int | None = None) -> torch.Tensor:
     return mean + deviation * (noise() - first_mean) / first_deviation
 
 
-@pytest.mark.parametrize("name", ["ddim", "dpm++2m"])
+@pytest.mark.parametrize("name", ODE)
 def test_draws_converge_to_the_exact_flow(name):
     errors = [float((drawn(name, steps) - exact()).abs().mean()) for steps in (10, 20, 40, 80)]
     assert all(later < earlier / 1.5 for earlier, later in pairwise(errors))
     assert errors[-1] < 0.03
 
 
-@pytest.mark.parametrize(("name", "order"), [("ddim", 1), ("dpm++2m", 2)])
+@pytest.mark.parametrize(("name", "order"), [("ddim", 1), ("heun", 2), ("dpm++2m", 2)])
 def test_halving_the_steps_shows_the_order(name, order):
     """On the way from 999 to 199; the last step to alpha_bar = 1 is of first order by design."""
     exactly = GaussianDenoiser(MEAN, VARIANCE, schedule=SCHEDULE)
@@ -67,17 +76,18 @@ def test_halving_the_steps_shows_the_order(name, order):
         seen = []
 
         def recording(z_t, t, context, seen=seen):
-            seen.append(z_t)
+            seen.append((int(t[0]), z_t))
             return exactly(z_t, t, context)
 
         timesteps = range(999, 198, -800 // steps)
         sample(recording, noise(), Context(), schedule=SCHEDULE, timesteps=timesteps, name=name)
-        errors.append(float((seen[-1] - exact(199)).abs().mean()))
+        last = [z_t for t, z_t in seen if t == timesteps[-1]][-1]
+        errors.append(float((last - exact(199)).abs().mean()))
     for earlier, later in pairwise(errors):
         assert math.log2(earlier / later) == pytest.approx(order, abs=0.35)
 
 
-@pytest.mark.parametrize("name", ["ddim", "dpm++2m"])
+@pytest.mark.parametrize("name", ODE + SDE)
 def test_draws_reach_mean_and_variance(name):
     z_0 = drawn(name, 200)
     count = z_0.numel()
@@ -85,14 +95,44 @@ def test_draws_reach_mean_and_variance(name):
     assert abs(float(z_0.var()) - VARIANCE) < 4 * VARIANCE * math.sqrt(2 / count) + 0.01
 
 
-def test_multistep_is_nearer_than_ddim_at_equal_steps():
-    errors = {name: float((drawn(name, 20) - exact()).abs().mean()) for name in ("ddim", "dpm++2m")}
+def test_the_second_order_is_nearer_than_ddim_at_equal_steps():
+    errors = {name: float((drawn(name, 20) - exact()).abs().mean()) for name in ODE}
     assert errors["dpm++2m"] < errors["ddim"]
+    assert errors["heun"] < errors["ddim"]
+
+
+@pytest.mark.parametrize("name", SDE)
+def test_fresh_noise_decides_about_a_stochastic_draw(name):
+    assert torch.equal(drawn(name, 5), drawn(name, 5))
+    exactly = GaussianDenoiser(MEAN, VARIANCE, schedule=SCHEDULE)
+    walk = {"schedule": SCHEDULE, "timesteps": (999, 500, 100), "name": name}
+    first, other = (
+        sample(exactly, noise(), Context(), fresh=lambda step, k=k: noise(step + k), **walk)
+        for k in (10, 20)
+    )
+    assert not torch.allclose(first, other, atol=0.01)
+    with pytest.raises(ValueError, match="fresh noise"):
+        sample(exactly, noise(), Context(), **walk)
+
+
+def test_ddpm_steps_are_those_of_the_posterior():
+    """Between neighbours: mean and variance of Ho et al. 2020, eq. 7, from beta_t."""
+    t = 400
+    alpha, alpha_next = (float(SCHEDULE.alphas_cumprod[k]) for k in (t, t - 1))
+    beta = 1 - alpha / alpha_next
+    z_t, z_0 = noise(1), noise(2)
+    mean = (math.sqrt(alpha_next) * beta * z_0 + math.sqrt(1 - beta) * (1 - alpha_next) * z_t) / (
+        1 - alpha
+    )
+    torch.testing.assert_close(ddpm_step(z_t, z_0, None, alpha=alpha, alpha_next=alpha_next), mean)
+    with_noise = ddpm_step(z_t, z_0, torch.ones(SHAPE), alpha=alpha, alpha_next=alpha_next)
+    spread = math.sqrt(beta * (1 - alpha_next) / (1 - alpha))
+    torch.testing.assert_close(with_noise - mean, torch.full(SHAPE, spread), rtol=1e-3, atol=1e-6)
 
 
 def test_a_certain_z_0_is_reached_in_one_step():
     certain = GaussianDenoiser(MEAN, 1e-12, schedule=SCHEDULE)
-    for name in ("ddim", "dpm++2m"):
+    for name in ODE + SDE:
         assert torch.allclose(drawn(name, 1, denoiser=certain), torch.tensor(MEAN), atol=1e-3)
 
 
@@ -119,17 +159,18 @@ def test_ddim_steps_are_monais():
         )
 
 
+@pytest.mark.parametrize("name", ["dpm++2m", "dpm++2m-sde"])
 @pytest.mark.parametrize(
     ("steps", "spacing"), [(10, "trailing"), (25, "trailing"), (20, "leading")]
 )
-def test_multistep_draws_are_diffusers(steps, spacing):
-    settings = SamplerSettings(name="dpm++2m", steps=steps, spacing=spacing)
+def test_multistep_draws_are_diffusers(name, steps, spacing):
+    settings = SamplerSettings(name=name, steps=steps, spacing=spacing)
     timesteps = timesteps_of(settings, num_timesteps=1000)
     theirs = DPMSolverMultistepScheduler(
         beta_start=0.0015,
         beta_end=0.0205,
         beta_schedule="scaled_linear",
-        algorithm_type="dpmsolver++",
+        algorithm_type="sde-dpmsolver++" if name == "dpm++2m-sde" else "dpmsolver++",
         solver_order=2,
         solver_type="midpoint",
         final_sigmas_type="zero",
@@ -139,11 +180,17 @@ def test_multistep_draws_are_diffusers(steps, spacing):
         theirs.set_timesteps(timesteps=list(timesteps))
     denoiser = GaussianDenoiser(MEAN, VARIANCE, schedule=SCHEDULE)
     z_t = noise()
-    for t in theirs.timesteps:
+    for step, t in enumerate(theirs.timesteps):
         epsilon = denoiser(z_t, torch.full((SHAPE[0],), int(t)), Context())
-        z_t = theirs.step(epsilon, t, z_t).prev_sample
+        z_t = theirs.step(epsilon, t, z_t, variance_noise=fresh(step)).prev_sample
     ours = sample(
-        denoiser, noise(), Context(), schedule=SCHEDULE, timesteps=timesteps, name="dpm++2m"
+        denoiser,
+        noise(),
+        Context(),
+        schedule=SCHEDULE,
+        timesteps=timesteps,
+        name=name,
+        fresh=fresh,
     )
     torch.testing.assert_close(ours, z_t, rtol=1e-3, atol=1e-3)
 

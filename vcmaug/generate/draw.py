@@ -172,9 +172,7 @@ def draw_images(
         ]
     )  # [B, C, X, Y, Z]
     shape = prior.spec.latent_shape
-    noise = torch.stack(
-        [noise_of(one.request.request_id, cohort_seed=plan.seed, shape=shape) for one in asked]
-    )  # [B, L, x, y, z]
+    noise = _stacked_noise(asked, plan, shape)  # [B, L, x, y, z]
     context = Context(
         scalars=_scalars(asked, prior, device=device),
         encoded=control.encode(torch.from_numpy(shown).to(device)),
@@ -189,6 +187,7 @@ def draw_images(
         timesteps=plan.timesteps,
         name=plan.settings.sampler.name,
         mean=_start(model, context.encoded, strength=plan.settings.strength),
+        fresh=lambda step: _stacked_noise(asked, plan, shape, purpose=f"step {step}").to(device),
     )
     decoded = prior.decode(z_0, _texture_noise(asked, plan=plan, prior=prior, device=device))
     images: NDArray[np.float32] = decoded[:, 0].float().cpu().numpy()  # [B, X, Y, Z]
@@ -215,11 +214,19 @@ def _texture_noise(
     if prior.texture is None:
         return None
     shape = (prior.spec.image_channels, *prior.spec.grid.shape)
-    noise = [
-        noise_of(one.request.request_id, cohort_seed=plan.seed, shape=shape, purpose="texture")
-        for one in asked
-    ]
-    return torch.stack(noise).to(device)
+    return _stacked_noise(asked, plan, shape, purpose="texture").to(device)
+
+
+def _stacked_noise(
+    asked: Sequence[Asked], plan: Plan, shape: tuple[int, ...], *, purpose: str = "noise"
+) -> Tensor:
+    """Return the noise of all requests, [B, *shape], on the CPU."""
+    return torch.stack(
+        [
+            noise_of(one.request.request_id, cohort_seed=plan.seed, shape=shape, purpose=purpose)
+            for one in asked
+        ]
+    )
 
 
 def _scalars(asked: Sequence[Asked], prior: Prior, *, device: str) -> Tensor | None:

@@ -1,10 +1,9 @@
 """Samplers: from noise to z_0 along an explicit list of timesteps.
 
-What it is: the list, and one step each of DDIM and of DPM-Solver++(2M).
+What it is: the list, and the walk along it with one of five solvers.
 In the flow: sees a denoiser and a schedule, and nothing of controls or conditions.
-Sources: Song et al. 2021, arXiv 2010.02502, eq. 12 (eta = 0); Lu et al. 2022, arXiv 2211.01095,
-algorithm 2; Lin et al. 2024, arXiv 2305.08891 (trailing timesteps, and the mean of a draw); Zheng
-et al. 2022, arXiv 2202.09671 (truncated diffusion).
+Sources: Lin et al. 2024, arXiv 2305.08891 (trailing timesteps, and the mean of a draw); Zheng et
+al. 2022, arXiv 2202.09671 (truncated diffusion); the solvers name their own.
 
 Notes:
     Timesteps are computed here and recorded in every manifest, since libraries differ in their
@@ -12,7 +11,7 @@ Notes:
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import torch
@@ -21,16 +20,27 @@ from torch import Tensor
 
 from vcmaug.config import Settings
 from vcmaug.errors import CohortError
+from vcmaug.generate.solvers import (
+    ddim_step,
+    ddpm_step,
+    dpmpp_2m_sde_step,
+    dpmpp_2m_step,
+    heun_step,
+)
 from vcmaug.ldm.denoiser import Context, Denoiser
 from vcmaug.ldm.schedule import Schedule
 
-__all__ = ["SamplerSettings", "ddim_step", "dpmpp_2m_step", "sample", "timesteps_of"]
+__all__ = ["STOCHASTIC", "SamplerName", "SamplerSettings", "sample", "timesteps_of"]
+
+SamplerName = Literal["ddim", "ddpm", "heun", "dpm++2m", "dpm++2m-sde"]
+STOCHASTIC = ("ddpm", "dpm++2m-sde")
+"""Solvers that take fresh noise at every step."""
 
 
 class SamplerSettings(Settings):
     """Which sampler, and how many steps."""
 
-    name: Literal["ddim", "dpm++2m"] = "ddim"
+    name: SamplerName = Field("ddim", description="heun asks the network twice per step")
     steps: int = Field(25, ge=1)
     spacing: Literal["trailing", "leading"] = "trailing"
     start: float = Field(
@@ -75,8 +85,9 @@ def sample(
     *,
     schedule: Schedule,
     timesteps: Sequence[int],
-    name: str,
+    name: SamplerName,
     mean: Tensor | None = None,
+    fresh: Callable[[int], Tensor] | None = None,
 ) -> Tensor:
     """Return z_0 [B, L, x, y, z] drawn from noise of that shape.
 
@@ -86,9 +97,13 @@ def sample(
         context: Scalars and encoded condition.
         schedule: Of the prior.
         timesteps: Falling, as from `timesteps_of`.
-        name: "ddim" or "dpm++2m".
+        name: Of the solver.
         mean: Latents where the walk starts, under noise: the prior's mean [L, x, y, z], or what
             the conditions let one expect [B, L, x, y, z].
+        fresh: Gives a stochastic solver its standard normal noise, like `noise`, by step.
+
+    Raises:
+        ValueError: A stochastic solver has no `fresh` noise.
 
     Notes:
         A network that predicts epsilon leaves the mean of z_0 open where there is next to no
@@ -96,58 +111,36 @@ def sample(
         draws come out too bright or too dark. Starting lower, at the noised mean, takes that
         freedom away.
     """
+    if name in STOCHASTIC and fresh is None:
+        raise ValueError(f"sampler {name} needs fresh noise at every step")
     alphas = [float(schedule.alphas_cumprod[t]) for t in timesteps] + [1.0]
     z_t, previous_z_0 = noise, None
     if mean is not None:
         z_t = math.sqrt(alphas[0]) * mean + math.sqrt(1.0 - alphas[0]) * noise
+
+    def predicted(z: Tensor, step: int) -> Tensor:
+        batch_t = torch.full((len(z),), timesteps[step], dtype=torch.long, device=z.device)
+        return denoiser(z, batch_t, context)
+
     for step, t in enumerate(timesteps):
-        batch_t = torch.full((len(noise),), t, dtype=torch.long, device=noise.device)
-        epsilon = denoiser(z_t, batch_t, context)
-        z_0 = schedule.predict_z_0(z_t, epsilon, batch_t)
-        if name == "ddim":
-            z_t = ddim_step(z_0, epsilon, alpha_next=alphas[step + 1])
+        epsilon = predicted(z_t, step)
+        z_0 = schedule.predict_z_0(z_t, epsilon, torch.tensor([t]))
+        last = step == len(timesteps) - 1
+        near = (alphas[max(step - 1, 0)], alphas[step], alphas[step + 1])
+        renewed = fresh(step) if fresh is not None and name in STOCHASTIC and not last else None
+        if last:
+            z_t = z_0
+        elif name == "ddpm":
+            z_t = ddpm_step(z_t, z_0, renewed, alpha=near[1], alpha_next=near[2])
+        elif name == "dpm++2m":
+            z_t = dpmpp_2m_step(z_t, z_0, previous_z_0, alphas=near)
+        elif name == "dpm++2m-sde":
+            z_t = dpmpp_2m_sde_step(z_t, z_0, previous_z_0, renewed, alphas=near)
         else:
-            z_t = dpmpp_2m_step(z_t, z_0, previous_z_0, alphas=alphas, step=step)
+            z_next = ddim_step(z_0, epsilon, alpha_next=near[2])
+            if name == "heun":
+                epsilon_next = predicted(z_next, step + 1)
+                z_next = heun_step(z_t, epsilon, epsilon_next, alpha=near[1], alpha_next=near[2])
+            z_t = z_next
         previous_z_0 = z_0
     return z_t
-
-
-def ddim_step(z_0: Tensor, epsilon: Tensor, *, alpha_next: float) -> Tensor:
-    """Return z at the next timestep: the predicted z_0 with the predicted noise put back.
-
-    Args:
-        z_0: Predicted clean latents [B, L, x, y, z].
-        epsilon: Predicted noise, likewise.
-        alpha_next: alpha_bar of the next timestep; 1 at the end.
-    """
-    return math.sqrt(alpha_next) * z_0 + math.sqrt(1.0 - alpha_next) * epsilon
-
-
-def dpmpp_2m_step(
-    z_t: Tensor, z_0: Tensor, previous_z_0: Tensor | None, *, alphas: Sequence[float], step: int
-) -> Tensor:
-    """Return z at the next timestep by the second-order multistep solver.
-
-    The first and the last step are of first order.
-
-    Args:
-        z_t: Latents at this step [B, L, x, y, z].
-        z_0: Their predicted clean latents, likewise.
-        previous_z_0: The prediction one step earlier, or None at the first step.
-        alphas: alpha_bar of every timestep, and 1 at the end.
-        step: Which.
-    """
-    if alphas[step + 1] >= 1.0:
-        return z_0
-    sigma, sigma_next = math.sqrt(1 - alphas[step]), math.sqrt(1 - alphas[step + 1])
-    h = _log_snr(alphas[step + 1]) - _log_snr(alphas[step])
-    blended = z_0
-    if previous_z_0 is not None:
-        ratio = (_log_snr(alphas[step]) - _log_snr(alphas[step - 1])) / h
-        blended = z_0 + (z_0 - previous_z_0) / (2.0 * ratio)
-    return (sigma_next / sigma) * z_t - math.sqrt(alphas[step + 1]) * math.expm1(-h) * blended
-
-
-def _log_snr(alpha: float) -> float:
-    """Return lambda = log(sqrt(alpha_bar) / sqrt(1 - alpha_bar))."""
-    return 0.5 * math.log(alpha / (1.0 - alpha))
