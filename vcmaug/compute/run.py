@@ -9,6 +9,7 @@ Notes:
     item runs never changes what it makes.
 """
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -25,8 +26,11 @@ __all__ = ["run_all"]
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+_PER_THREAD, _FEWEST_AT_ONCE = 4, 16  # items that wait at the scheduler
+
 _Fault = tuple[str, str]  # an item in words, and what went wrong with it
 
+_LOST = "the connection to the Dask scheduler was lost"
 _NO_WORKER = "no worker process is left, and no new one could be started"
 
 
@@ -164,24 +168,44 @@ def _run_there(
     on_done: Callable[[Item, Result], None],
     retries: int,
 ) -> list[tuple[Item, str]]:
-    """Run items on a Dask client; return those that failed, and what went wrong with each."""
+    """Run items on a Dask client; return those that failed, and what went wrong with each.
+
+    Only a few items per worker are handed over at a time, so that scheduler and client stay as
+    small for a million items as for a thousand.
+    """
     failed: list[tuple[Item, str]] = []
-    futures = {
-        client.submit(_guarded, function, item, retries=retries, pure=False): item for item in items
-    }
-    for future in as_completed(list(futures)):
-        item, outcome = futures.pop(future), _outcome_of(future)
+    waiting, futures = iter(items), as_completed()
+    item_of: dict[Any, Item] = {}
+
+    def hand_over() -> None:
+        for item in itertools.islice(waiting, max(0, _at_once(client) - len(item_of))):
+            future = client.submit(_guarded, function, item, retries=retries, pure=False)
+            item_of[future] = item
+            futures.add(future)
+
+    hand_over()
+    for future in futures:
+        item, outcome = item_of.pop(future), _outcome_of(future)
         if outcome.fault:
             failed.append((item, outcome.fault))
         else:
             on_done(item, outcome.result)
-    return failed
+        hand_over()
+    return failed + [(item, _LOST) for item in waiting]
+
+
+def _at_once(client: Any) -> int:
+    """Return how many items a cluster may hold now; none where its scheduler is gone."""
+    try:
+        return max(_FEWEST_AT_ONCE, _PER_THREAD * sum(client.nthreads().values()))
+    except (OSError, RuntimeError):  # what Dask raises then depends on the moment
+        return 0
 
 
 def _outcome_of(future: Any) -> _Outcome:
     """Return what became of an item that ended, in words where it failed."""
     if future.status == "cancelled":
-        return _Outcome(None, "the connection to the Dask scheduler was lost")
+        return _Outcome(None, _LOST)
     try:
         outcome: _Outcome = future.result()
     except KilledWorker:
