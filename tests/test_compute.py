@@ -226,6 +226,29 @@ def test_a_cluster_that_goes_away_is_named(tmp_path):
             )
 
 
+@pytest.mark.parametrize("workers", [0, 2])
+def test_an_interrupt_lets_what_runs_end_and_begins_nothing_more(tmp_path, workers):
+    """As Ctrl-C does, the signal reaches all processes of the group."""
+    code = f"import work_items; work_items.square_in_workers({str(tmp_path)!r}, {workers})"
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    parent = subprocess.Popen(
+        [sys.executable, "-c", code],
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    _wait_until(lambda: len(list(tmp_path.iterdir())) > 2)
+    os.killpg(parent.pid, signal.SIGINT)
+    _, errors = parent.communicate(timeout=60)
+    assert "not begun, since the run was interrupted" in errors
+    assert "What is finished is kept" in errors
+    assert "KeyboardInterrupt" not in errors
+    left = int(errors.split("of which ")[1].split(" ")[0])
+    num_done = len({path.name.split("-")[0] for path in tmp_path.iterdir()})
+    assert 0 <= num_done - (10_000 - left) <= workers  # some begin while they are taken back
+
+
 def test_workers_die_with_their_parent(tmp_path):
     code = f"import work_items; work_items.square_in_workers({str(tmp_path)!r}, 2)"
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}

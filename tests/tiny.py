@@ -1,10 +1,13 @@
 """Tiny real things for tests: a prior of random weights, a control, conditions, a cohort."""
 
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
+from vcmaug.cohort.manifest import ManifestRow
 from vcmaug.compute import Compute, resolve_compute
 from vcmaug.conditions.build import build_conditions
 from vcmaug.conditions.chain import Chain, ConditionSettings
@@ -154,6 +157,11 @@ def tiny_plan(
         n=n,
         seed=seed,
     )
+
+
+def manifest_row(**values: Any) -> dict[str, Any]:
+    """Return a row of a manifest as it stands in a part; columns not named are empty."""
+    return {one.name: one.type() for one in fields(ManifestRow)} | values
 
 
 def bytes_of(cohort: Path) -> dict[str, bytes]:

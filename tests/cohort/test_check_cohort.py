@@ -1,7 +1,6 @@
 """A cohort against its manifest: every kind of damage is found, and all at once."""
 
 import shutil
-from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,8 @@ import tiny
 
 from vcmaug.cohort.check import check_cohort
 from vcmaug.cohort.layout import CohortLayout
-from vcmaug.cohort.manifest import ManifestRow, merge_parts
+from vcmaug.cohort.manifest import read_manifest
+from vcmaug.cohort.merge import merge_parts
 from vcmaug.data.nifti import write_image, write_label_map
 from vcmaug.data.volume import Volume
 from vcmaug.files import append_lines, write_json
@@ -26,19 +26,20 @@ def sound(tmp_path_factory) -> Path:
         label_map = tiny.label_map_of(radius=4.0 + number)
         image = np.linspace(0, 1, label_map.array.size).reshape(label_map.shape)
         label_sha256 = write_label_map(layout.label(request_id), label_map)
-        row = dict.fromkeys([field.name for field in fields(ManifestRow)], "") | {
-            "request_id": request_id,
-            "case_id": f"synthetic-{request_id}",
-            "status": "done",
-            "image": f"images/{request_id}.nii.gz",
-            "label": f"labels/{request_id}.nii.gz",
-            "image_sha256": write_image(layout.image(request_id), Volume(image, label_map.affine)),
-            "label_sha256": label_sha256,
-            "condition_sha256": label_sha256,
-        }
-        rows.append(row)
+        rows.append(
+            tiny.manifest_row(
+                request_id=request_id,
+                case_id=f"synthetic-{request_id}",
+                status="done",
+                image=f"images/{request_id}.nii.gz",
+                label=f"labels/{request_id}.nii.gz",
+                image_sha256=write_image(layout.image(request_id), Volume(image, label_map.affine)),
+                label_sha256=label_sha256,
+                condition_sha256=label_sha256,
+            )
+        )
     append_lines(layout.part(0), rows)
-    merge_parts(layout, [row["request_id"] for row in rows])
+    merge_parts(layout, [[row["request_id"] for row in rows]])
     write_json(layout.card, {"counts": {"done": 4}})
     return layout.folder
 
@@ -53,12 +54,13 @@ def rewrite(layout: CohortLayout, request_id: str, **values: str) -> None:
     """Append a row that differs, and merge again."""
     rows = {row["request_id"]: row for row in _rows(layout)}
     append_lines(layout.part(0), [rows[request_id] | values])
-    merge_parts(layout, list(rows))
+    merge_parts(layout, [list(rows)])
 
 
 def _rows(layout: CohortLayout):
     """Return the manifest's rows."""
-    return merge_parts(layout, [f"r{k}" for k in range(4)]).to_dict("records")
+    merge_parts(layout, [[f"r{k}" for k in range(4)]])
+    return read_manifest(layout.folder).to_dict("records")
 
 
 def test_a_sound_cohort_has_no_fault(sound):

@@ -23,7 +23,8 @@ from vcmaug.ldm.prior import load_prior
 
 def draw(plan, out, report=lambda progress: None):
     """Draw a cohort in process."""
-    return generate(plan, out=out, compute=tiny.IN_PROCESS, report=report)
+    generate(plan, out=out, compute=tiny.IN_PROCESS, report=report)
+    return read_manifest(out)
 
 
 def same_but_for_the_run(first: pd.DataFrame, second: pd.DataFrame) -> None:

@@ -52,8 +52,10 @@ def test_every_request_is_in_one_micro_batch_and_every_micro_batch_in_one_shard(
     batches = [k for shard in range(num_shards(plan)) for k in micro_batches_of_shard(plan, shard)]
     assert batches == list(range(plan.num_micro_batches))
     requests = [request for k in batches for request in requests_of_micro_batch(plan, k)]
-    assert [request.request_id for request in requests] == plan.request_ids
-    assert len(set(plan.request_ids)) == n
+    assert [request.request_id for request in requests] == [
+        plan.request(k).request_id for k in range(n)
+    ]
+    assert len({request.request_id for request in requests}) == n
     uses = [[r.condition for r in requests].count(c) for c in range(num_conditions)]
     assert max(uses) - min(uses) <= 1
 

@@ -7,6 +7,7 @@ import tiny
 import torch
 
 from vcmaug.cohort.layout import CohortLayout
+from vcmaug.cohort.manifest import read_manifest
 from vcmaug.errors import WorkFolderError
 from vcmaug.generate.plan import claim_plan, num_shards
 from vcmaug.generate.run import generate
@@ -16,10 +17,13 @@ from vcmaug.generate.worker import ShardTask, draw_shard
 def test_any_order_of_shards_leaves_the_same_cohort(world, reference, tmp_path):
     plan = claim_plan(tmp_path, tiny.tiny_plan(world, n=7))
     for shard in reversed(range(num_shards(plan))):
-        assert draw_shard(ShardTask(str(tmp_path), shard, "cpu")) == (1 if shard == 3 else 2)
+        done = draw_shard(ShardTask(str(tmp_path), shard, "cpu"))
+        assert done.num_requests == done.num_drawn == (1 if shard == 3 else 2)
+        assert done.num_refused == 0
+        assert done.peak_mib > 50
     assert tiny.bytes_of(tmp_path) == tiny.bytes_of(reference)
-    manifest = generate(plan, out=tmp_path, compute=tiny.IN_PROCESS)
-    assert list(manifest["attempt"]) == [1] * 7
+    generate(plan, out=tmp_path, compute=tiny.IN_PROCESS)
+    assert list(read_manifest(tmp_path)["attempt"]) == [1] * 7
 
 
 def test_rows_follow_their_files(world, tmp_path):

@@ -33,6 +33,16 @@ class CohortLayout:
         return self.folder / "manifest.csv"
 
     @property
+    def rejects(self) -> Path:
+        """Draws that the gate refused, if any; columns as in the manifest."""
+        return self.folder / "rejects.parquet"
+
+    @property
+    def rejects_csv(self) -> Path:
+        """The rejects for people."""
+        return self.folder / "rejects.csv"
+
+    @property
     def card(self) -> Path:
         """What the cohort came from; written after the manifest."""
         return self.folder / "cohort.json"
@@ -55,6 +65,10 @@ class CohortLayout:
     def image(self, request_id: str) -> Path:
         """Return the path of a generated image."""
         return self.folder / "images" / f"{request_id}.nii.gz"
+
+    def reject(self, request_id: str, tries: int) -> Path:
+        """Return the path of an image that the gate refused, where such are kept."""
+        return self.folder / "rejects" / f"{request_id}-try{tries}.nii.gz"
 
     def label(self, request_id: str) -> Path:
         """Return the path of its label map."""

@@ -1,12 +1,12 @@
 """The manifest: one row per request, with everything it came from.
 
-What it is: the row, the parts that shards append to, and their merge.
+What it is: the row, and the reading of a finished cohort.
 In the flow: written by generation, read by quality, study and report.
 Sources: none.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,20 +15,18 @@ import pandas as pd
 from vcmaug.cohort.layout import CohortLayout
 from vcmaug.data.labels import LabelScheme
 from vcmaug.errors import CohortError
-from vcmaug.files import read_json, read_json_lines, write_bytes, write_json, write_text
+from vcmaug.files import read_json, write_bytes, write_json, write_text
 from vcmaug.provenance import machine, versions
 
 __all__ = [
     "RUN_COLUMNS",
     "ManifestRow",
-    "merge_parts",
     "read_cohort_card",
     "read_manifest",
-    "rows_of_parts",
     "write_plain_cohort",
 ]
 
-RUN_COLUMNS = ("shard", "device", "seconds", "attempt", "versions")
+RUN_COLUMNS = ("shard", "device", "seconds", "phases", "drawn_together", "attempt", "versions")
 """Columns that describe the run; the others are equal whoever drew the cohort, and where."""
 
 
@@ -41,7 +39,7 @@ class ManifestRow:
 
     request_id: str
     index: int
-    status: str  # "done" or "failed"
+    status: str  # "done"; "failed"; "rejected": refused by the gate in every try
     reason: str
     case_id: str
     subject_id: str
@@ -63,50 +61,20 @@ class ManifestRow:
     interval: str = "[]"  # JSON
     prior_sha256: str = ""
     control_sha256: str = ""
+    tries: int = 1  # draws until the gate took it; each has noise of its own
+    checks: str = "{}"  # JSON: what was measured of the image
     micro_batch: int = 0
     shard: int = 0
     device: str = "cpu"
     seconds: float = 0.0
+    phases: str = "{}"  # JSON: seconds by phase, the micro-batch's over its requests
+    drawn_together: int = 1  # fewer than the micro-batch where memory was too small for it
     attempt: int = 1  # 1, and one more for each time its files were lost or its draw had failed
     versions: str = "{}"  # JSON
 
     def to_json(self) -> dict[str, Any]:
         """Return the row as JSON-like content."""
         return asdict(self)
-
-
-def rows_of_parts(layout: CohortLayout) -> dict[str, dict[str, Any]]:
-    """Return all rows that shards have written, by request; of two rows the later one counts."""
-    rows: dict[str, dict[str, Any]] = {}
-    for path in sorted(layout.parts.glob("shard-*.jsonl")):
-        for row in read_json_lines(path):
-            rows[row["request_id"]] = row
-    return rows
-
-
-def merge_parts(layout: CohortLayout, request_ids: Iterable[str]) -> pd.DataFrame:
-    """Write and return the manifest: Parquet first, then CSV; the order of parts plays no role.
-
-    Args:
-        layout: Of the cohort.
-        request_ids: All that the plan asks for.
-
-    Raises:
-        CohortError: Rows are missing.
-    """
-    rows = rows_of_parts(layout)
-    wanted = list(request_ids)
-    missing = [request_id for request_id in wanted if request_id not in rows]
-    if missing:
-        raise CohortError(
-            f"merging the manifest of {layout.folder}: {len(missing)} of {len(wanted)} requests "
-            f"have no row yet, {missing[0]} first. Run the same `vcmaug generate` again."
-        )
-    columns = [field.name for field in fields(ManifestRow)]
-    table = pd.DataFrame([rows[request_id] for request_id in wanted], columns=columns)
-    write_bytes(layout.manifest, table.to_parquet(index=False))
-    write_text(layout.manifest_csv, table.to_csv(index=False))
-    return table
 
 
 def write_plain_cohort(

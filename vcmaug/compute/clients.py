@@ -59,6 +59,7 @@ def _start_workers(compute: Compute, *, num: int) -> Any:
                 "host": "127.0.0.1",
                 "dashboard": False,
                 "dashboard_address": "127.0.0.1:0",
+                "preload": ["vcmaug.compute.undisturbed"],
                 "env": {} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu},
             },
         }

@@ -10,7 +10,10 @@ Notes:
 """
 
 import itertools
-from collections.abc import Callable, Sequence
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -30,6 +33,7 @@ _PER_THREAD, _FEWEST_AT_ONCE = 4, 16  # items that wait at the scheduler
 
 _Fault = tuple[str, str]  # an item in words, and what went wrong with it
 
+_INTERRUPTED = "not begun, since the run was interrupted"
 _LOST = "the connection to the Dask scheduler was lost"
 _NO_WORKER = "no worker process is left, and no new one could be started"
 
@@ -53,6 +57,8 @@ def run_all(
 ) -> None:
     """Run a function over items; a failed item does not stop the others.
 
+    An interrupt (Ctrl-C) lets what runs end and begins nothing more; a second one stops at once.
+
     Args:
         function: Importable by name on a worker.
         items: Small and picklable; their `str` names them in messages.
@@ -68,12 +74,12 @@ def run_all(
     """
     if not items:
         return
-    if compute.kind == "in-process":
-        faults = _run_here(function, items, on_done=on_done, retries=retries)
-    else:
-        faults = _run_in_rounds(
-            function, items, compute=compute, threads=threads, on_done=on_done, retries=retries
-        )
+    with _drained() as stop:
+        work = _Work(function, on_done, retries, stop)
+        if compute.kind == "in-process":
+            faults = _run_here(work, items)
+        else:
+            faults = _run_in_rounds(work, items, compute=compute, threads=threads)
     if faults:
         raise ComputeError(
             list_faults(
@@ -95,19 +101,46 @@ def _grouped(faults: Sequence[_Fault]) -> list[str]:
     ]
 
 
-def _run_here(
-    function: Callable[[Item], Result],
-    items: Sequence[Item],
-    *,
-    on_done: Callable[[Item, Result], None],
-    retries: int,
-) -> list[_Fault]:
+@dataclass(frozen=True)
+class _Work:
+    """What is done with every item; `stop` is set by an interrupt."""
+
+    function: Callable[[Any], Any]
+    on_done: Callable[[Any, Any], None]
+    retries: int
+    stop: threading.Event
+
+
+@contextmanager
+def _drained() -> Iterator[threading.Event]:
+    """Yield an event that the first interrupt sets; the second one ends the process as ever."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():  # where no signal arrives
+        yield stop
+        return
+    before = signal.getsignal(signal.SIGINT)
+
+    def note(number: int, frame: object) -> None:
+        stop.set()
+        signal.signal(signal.SIGINT, before)
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _run_here(work: _Work, items: Sequence[Any]) -> list[_Fault]:
     """Run items one after the other in this process; return what failed."""
     faults: list[_Fault] = []
     for item in items:
-        for tries_left in reversed(range(retries + 1)):
+        if work.stop.is_set():
+            faults.append((str(item), _INTERRUPTED))
+            continue
+        for tries_left in reversed(range(work.retries + 1)):
             try:
-                outcome = _guarded(function, item)
+                outcome = _guarded(work.function, item)
             except Exception as error:
                 if tries_left == 0:
                     faults.append((str(item), f"{type(error).__name__}: {error}"))
@@ -115,7 +148,7 @@ def _run_here(
                 if outcome.fault:
                     faults.append((str(item), outcome.fault))
                 else:
-                    on_done(item, outcome.result)
+                    work.on_done(item, outcome.result)
                 break
     return faults
 
@@ -129,13 +162,7 @@ def _guarded(function: Callable[[Item], Result], item: Item) -> _Outcome:
 
 
 def _run_in_rounds(
-    function: Callable[[Item], Result],
-    items: Sequence[Item],
-    *,
-    compute: Compute,
-    threads: int,
-    on_done: Callable[[Item, Result], None],
-    retries: int,
+    work: _Work, items: Sequence[Any], *, compute: Compute, threads: int
 ) -> list[_Fault]:
     """Run items on workers, on new ones while all were lost and fewer items are left.
 
@@ -148,9 +175,9 @@ def _run_in_rounds(
         num_before = len(left)
         try:
             with open_client(
-                compute, threads=threads, num_items=len(left), retries=retries
+                compute, threads=threads, num_items=len(left), retries=work.retries
             ) as client:
-                found = _run_there(client, function, left, on_done=on_done, retries=retries)
+                found = _run_there(client, work, left)
         except ComputeError:
             if num_before == len(items):
                 raise
@@ -160,38 +187,45 @@ def _run_in_rounds(
     return faults + [(str(item), _NO_WORKER) for item in left]
 
 
-def _run_there(
-    client: Any,
-    function: Callable[[Item], Result],
-    items: Sequence[Item],
-    *,
-    on_done: Callable[[Item, Result], None],
-    retries: int,
-) -> list[tuple[Item, str]]:
+def _run_there(client: Any, work: _Work, items: Sequence[Any]) -> list[tuple[Any, str]]:
     """Run items on a Dask client; return those that failed, and what went wrong with each.
 
     Only a few items per worker are handed over at a time, so that scheduler and client stay as
     small for a million items as for a thousand.
     """
-    failed: list[tuple[Item, str]] = []
+    failed: list[tuple[Any, str]] = []
     waiting, futures = iter(items), as_completed()
-    item_of: dict[Any, Item] = {}
+    item_of: dict[Any, Any] = {}
 
     def hand_over() -> None:
         for item in itertools.islice(waiting, max(0, _at_once(client) - len(item_of))):
-            future = client.submit(_guarded, function, item, retries=retries, pure=False)
+            future = client.submit(_guarded, work.function, item, retries=work.retries, pure=False)
             item_of[future] = item
             futures.add(future)
 
     hand_over()
     for future in futures:
+        if future not in item_of:  # taken back
+            continue
         item, outcome = item_of.pop(future), _outcome_of(future)
         if outcome.fault:
             failed.append((item, outcome.fault))
         else:
-            on_done(item, outcome.result)
-        hand_over()
-    return failed + [(item, _LOST) for item in waiting]
+            work.on_done(item, outcome.result)
+        if not work.stop.is_set():
+            hand_over()
+        else:
+            failed += [(item, _INTERRUPTED) for item in _taken_back(client, item_of)]
+    why = _INTERRUPTED if work.stop.is_set() else _LOST
+    return failed + [(item, why) for item in waiting]
+
+
+def _taken_back(client: Any, item_of: dict[Any, Any]) -> list[Any]:
+    """Take items back that no worker has begun, and return them."""
+    begun = {key for keys in client.processing().values() for key in keys}
+    futures = [future for future in item_of if future.key not in begun]
+    client.cancel(futures)
+    return [item_of.pop(future) for future in futures]
 
 
 def _at_once(client: Any) -> int:

@@ -6,7 +6,10 @@ Sources: none beyond the prior's, the control's and the sampler's own.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,13 +31,14 @@ from vcmaug.data.scalars import asked_value
 from vcmaug.data.volume import Volume
 from vcmaug.errors import CohortError, DataError, list_faults
 from vcmaug.files import sha256_of_file
+from vcmaug.generate.gate import Measure, load_measure
 from vcmaug.generate.noise import noise_of
 from vcmaug.generate.plan import Plan, Request
 from vcmaug.generate.samplers import sample
 from vcmaug.ldm.denoiser import Context, Encoded
 from vcmaug.ldm.prior import Prior, load_prior
 
-__all__ = ["Asked", "Model", "draw_images", "load_model", "read_asked"]
+__all__ = ["Asked", "Clock", "Model", "draw_images", "load_model", "read_asked"]
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,24 @@ class Model:
     control: Control
     scheme: LabelScheme
     conditions: pd.DataFrame
+    measure: Measure | None = None
+
+
+class Clock:
+    """Seconds by phase, of a device that may lag behind."""
+
+    def __init__(self, device: str = "cpu") -> None:
+        self.device = device
+        self.seconds: Counter[str] = Counter()
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Count the time that is spent within."""
+        began = time.perf_counter()
+        yield
+        if self.device.startswith("cuda"):
+            torch.cuda.synchronize()
+        self.seconds[name] += time.perf_counter() - began
 
 
 @dataclass(frozen=True)
@@ -101,7 +123,9 @@ def load_model(plan: Plan, *, device: str) -> Model:
         )
     scheme = LabelScheme.from_json(control.card["scheme"])
     scale = float(control.card.get("latent_scale", prior.latent_scale))
-    return Model(replace(prior, latent_scale=scale), control, scheme, read_conditions(conditions))
+    measure = load_measure(plan.measure) if plan.measure is not None else None
+    own_scale = replace(prior, latent_scale=scale)
+    return Model(own_scale, control, scheme, read_conditions(conditions), measure)
 
 
 def read_asked(request: Request, *, plan: Plan, model: Model) -> Asked:
@@ -151,7 +175,13 @@ def _misfits(label_map: Volume, model: Model) -> list[str]:
 
 
 def draw_images(
-    asked: Sequence[Asked], *, plan: Plan, model: Model, device: str
+    asked: Sequence[Asked],
+    *,
+    plan: Plan,
+    model: Model,
+    device: str,
+    number: int = 0,
+    clock: Clock | None = None,
 ) -> NDArray[np.float32]:
     """Return the images, float32 [B, X, Y, Z] in [0, 1] or NaN, of one micro-batch.
 
@@ -160,38 +190,47 @@ def draw_images(
         plan: Timesteps, strength, seed.
         model: On `device`.
         device: A torch device.
+        number: Which try, from 0; each has noise of its own.
+        clock: Told how long encoding, sampling and decoding take.
     """
-    prior, control = model.prior, model.control
-    scheme, names = control.shows.part_of(model.scheme), control.shows.names
-    shown = np.stack(
+    prior, control, settings = model.prior, model.control, plan.settings
+    clock = clock or Clock(device)
+    shape = prior.spec.latent_shape
+
+    def noise(purpose: str) -> Tensor:
+        return _stacked_noise(asked, plan, shape, purpose=purpose, number=number).to(device)
+
+    with clock.phase("encode"):
+        encoded = control.encode(torch.from_numpy(_shown(asked, model)).to(device))
+    context = Context(scalars=_scalars(asked, prior, device=device), encoded=encoded)
+    with clock.phase("sample"):
+        z_0 = sample(
+            control.steer(prior.denoiser, strength=settings.strength, interval=settings.interval),
+            noise("noise"),
+            context,
+            schedule=prior.schedule,
+            timesteps=plan.timesteps,
+            name=settings.sampler.name,
+            mean=_start(model, encoded, strength=settings.strength),
+            fresh=lambda step: noise(f"step {step}"),
+        )
+    with clock.phase("decode"):
+        decoded = prior.decode(z_0, _texture(asked, plan, prior, number=number, device=device))
+        images: NDArray[np.float32] = decoded[:, 0].float().cpu().numpy()  # [B, X, Y, Z]
+    return images
+
+
+def _shown(asked: Sequence[Asked], model: Model) -> NDArray[np.float32]:
+    """Return what the control is shown [B, C, X, Y, Z]."""
+    scheme, names = model.control.shows.part_of(model.scheme), model.control.shows.names
+    return np.stack(
         [
             shown_tensor(
                 one.label_map.array, one.channels, one.presence, scheme=scheme, names=names
             )
             for one in asked
         ]
-    )  # [B, C, X, Y, Z]
-    shape = prior.spec.latent_shape
-    noise = _stacked_noise(asked, plan, shape)  # [B, L, x, y, z]
-    context = Context(
-        scalars=_scalars(asked, prior, device=device),
-        encoded=control.encode(torch.from_numpy(shown).to(device)),
     )
-    z_0 = sample(
-        control.steer(
-            prior.denoiser, strength=plan.settings.strength, interval=plan.settings.interval
-        ),
-        noise.to(device),
-        context,
-        schedule=prior.schedule,
-        timesteps=plan.timesteps,
-        name=plan.settings.sampler.name,
-        mean=_start(model, context.encoded, strength=plan.settings.strength),
-        fresh=lambda step: _stacked_noise(asked, plan, shape, purpose=f"step {step}").to(device),
-    )
-    decoded = prior.decode(z_0, _texture_noise(asked, plan=plan, prior=prior, device=device))
-    images: NDArray[np.float32] = decoded[:, 0].float().cpu().numpy()  # [B, X, Y, Z]
-    return images
 
 
 def _start(model: Model, encoded: Encoded | None, *, strength: float) -> Tensor | None:
@@ -207,23 +246,24 @@ def _start(model: Model, encoded: Encoded | None, *, strength: float) -> Tensor 
     return mean + min(strength, 1.0) * (expected - mean)
 
 
-def _texture_noise(
-    asked: Sequence[Asked], *, plan: Plan, prior: Prior, device: str
+def _texture(
+    asked: Sequence[Asked], plan: Plan, prior: Prior, *, number: int, device: str
 ) -> Tensor | None:
     """Return the noise of the texture [B, C, X, Y, Z], or None for a prior without one."""
     if prior.texture is None:
         return None
     shape = (prior.spec.image_channels, *prior.spec.grid.shape)
-    return _stacked_noise(asked, plan, shape, purpose="texture").to(device)
+    return _stacked_noise(asked, plan, shape, purpose="texture", number=number).to(device)
 
 
 def _stacked_noise(
-    asked: Sequence[Asked], plan: Plan, shape: tuple[int, ...], *, purpose: str = "noise"
+    asked: Sequence[Asked], plan: Plan, shape: tuple[int, ...], *, purpose: str, number: int
 ) -> Tensor:
     """Return the noise of all requests, [B, *shape], on the CPU."""
+    own = f"{purpose}, try {number}" if number else purpose
     return torch.stack(
         [
-            noise_of(one.request.request_id, cohort_seed=plan.seed, shape=shape, purpose=purpose)
+            noise_of(one.request.request_id, cohort_seed=plan.seed, shape=shape, purpose=own)
             for one in asked
         ]
     )

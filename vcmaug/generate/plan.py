@@ -19,6 +19,7 @@ from vcmaug.cohort.layout import CohortLayout
 from vcmaug.config import Settings
 from vcmaug.errors import WorkFolderError, list_faults
 from vcmaug.files import read_json, write_json
+from vcmaug.generate.gate import GateSettings, MeasureSource
 from vcmaug.generate.samplers import SamplerSettings
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "num_shards",
     "read_plan",
     "requests_of_micro_batch",
+    "requests_of_shard",
 ]
 
 
@@ -44,6 +46,7 @@ class GenerateSettings(Settings):
     micro_batch_size: int = Field(4, ge=1, description="requests drawn together")
     micro_batches_per_shard: int = Field(2, ge=1, description="what one worker takes at a time")
     threads_per_worker: int = Field(1, ge=1)
+    gate: GateSettings = GateSettings()
 
     @field_validator("interval")
     @classmethod
@@ -77,15 +80,11 @@ class Plan(Settings):
     prior_folder: str
     control_folder: str
     conditions_folder: str
+    measure: MeasureSource | None = None
 
     def request(self, index: int) -> Request:
         """Return a request: number k asks for condition k modulo their number."""
         return Request(f"r{index:06d}", index, index % self.num_conditions)
-
-    @property
-    def request_ids(self) -> list[str]:
-        """Ids of all requests, in order."""
-        return [self.request(index).request_id for index in range(self.n)]
 
     @property
     def num_micro_batches(self) -> int:
@@ -112,6 +111,12 @@ def micro_batches_of_shard(plan: Plan, shard: int) -> range:
     return range(first, last)
 
 
+def requests_of_shard(plan: Plan, shard: int) -> list[Request]:
+    """Return the requests of a shard: a fixed run of indices."""
+    batches = micro_batches_of_shard(plan, shard)
+    return [one for batch in batches for one in requests_of_micro_batch(plan, batch)]
+
+
 def read_plan(folder: Path) -> Plan:
     """Return the plan of a cohort."""
     return Plan.model_validate(read_json(CohortLayout(folder).plan))
@@ -128,7 +133,7 @@ def claim_plan(folder: Path, plan: Plan) -> Plan:
     """
     path = CohortLayout(folder).plan
     if path.exists():
-        before = read_json(path)
+        before = read_plan(folder).model_dump(mode="json")  # what it does not name by default
         differences = _differences(before, plan.model_dump(mode="json"))
         if differences:
             raise WorkFolderError(
@@ -147,6 +152,7 @@ def claim_plan(folder: Path, plan: Plan) -> Plan:
 def _differences(before: dict[str, Any], now: dict[str, Any], place: str = "") -> list[str]:
     """Return what differs between two plans; where folders lie and how shards are cut may."""
     free = {"prior_folder", "control_folder", "conditions_folder", "micro_batches_per_shard"}
+    free |= {"folder"}  # of the measure
     faults = []
     for name in sorted((set(before) | set(now)) - free):
         first, second = before.get(name), now.get(name)

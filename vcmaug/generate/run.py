@@ -5,32 +5,32 @@ In the flow: conditions in, a finished cohort out.
 Sources: none.
 """
 
-import json
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from vcmaug.cohort.layout import CohortLayout
-from vcmaug.cohort.manifest import merge_parts
+from vcmaug.cohort.merge import Merged, merge_parts
 from vcmaug.compute import Compute, run_all
 from vcmaug.conditions.replay import map_bytes
 from vcmaug.conditions.spec import read_spec
 from vcmaug.conditions.table import read_conditions
 from vcmaug.data.nifti import label_map_in
 from vcmaug.errors import CohortError, ModelError, list_faults
-from vcmaug.files import locked, sha256_of_file, write_json
+from vcmaug.files import locked, read_json, sha256_of_file, write_json
+from vcmaug.generate.gate import MeasureSource
 from vcmaug.generate.plan import (
     GenerateSettings,
     Plan,
     claim_plan,
-    micro_batches_of_shard,
     num_shards,
-    requests_of_micro_batch,
+    requests_of_shard,
 )
 from vcmaug.generate.samplers import timesteps_of
-from vcmaug.generate.worker import ShardTask, draw_shard
+from vcmaug.generate.worker import ShardDone, ShardTask, draw_shard
 from vcmaug.ldm.spec import PriorSpec
 from vcmaug.ldm.weights import read_card
 from vcmaug.progress import Progress, Report, silent
@@ -47,6 +47,7 @@ def make_plan(
     conditions_folder: Path,
     n: int,
     seed: int,
+    measure: MeasureSource | None = None,
 ) -> Plan:
     """Return the plan of a cohort; no weights are loaded.
 
@@ -57,6 +58,7 @@ def make_plan(
         conditions_folder: With conditions.parquet.
         n: How many cases; beyond the number of conditions each is drawn again with other noise.
         seed: Of the cohort.
+        measure: What the gate asks for that an image alone does not tell.
 
     Raises:
         ModelError: The control belongs to another prior.
@@ -73,6 +75,7 @@ def make_plan(
     conditions = read_conditions(conditions_folder)
     spec = PriorSpec.model_validate(prior["spec"])
     faults = _misfits(spec, control, conditions=conditions, folder=conditions_folder, n=n)
+    faults += _unfit_measure(settings, measure, control)
     if faults:
         raise CohortError(list_faults(f"planning a cohort of {conditions_folder}", faults))
     return Plan(
@@ -87,6 +90,7 @@ def make_plan(
         prior_folder=str(prior_folder.resolve()),
         control_folder=str(control_folder.resolve()),
         conditions_folder=str(conditions_folder.resolve()),
+        measure=measure,
     )
 
 
@@ -123,13 +127,38 @@ def _misfits(
     return faults
 
 
+def _unfit_measure(
+    settings: GenerateSettings, measure: MeasureSource | None, control: Mapping[str, Any]
+) -> list[str]:
+    """Return why the gate cannot measure; it must have seen no other labels than the control."""
+    if measure is None:
+        wish = settings.gate.accept
+        missing = f"the gate asks {wish!r}, and there is nothing that measures it"
+        return [missing] if settings.gate.measured else []
+    seen = set(read_json(Path(measure.folder) / "card.json")["subjects"])
+    others = sorted(seen - set(control.get("labelled_subjects", control["subjects"])))
+    if not others:
+        return []
+    return [
+        f"the gate's measure was trained on {len(others)} subjects that are not among the "
+        f"control's labelled ones, {others[0]} first: such a gate would leak"
+    ]
+
+
 def _values(scheme: Sequence[Mapping[str, Any]]) -> dict[str, int]:
     """Return name -> value of a scheme as JSON."""
     return {str(structure["name"]): int(structure["value"]) for structure in scheme}
 
 
-def generate(plan: Plan, *, out: Path, compute: Compute, report: Report = silent) -> pd.DataFrame:
-    """Draw a cohort, or what is missing of it, and return its manifest.
+def generate(
+    plan: Plan,
+    *,
+    out: Path,
+    compute: Compute,
+    report: Report = silent,
+    draw: Callable[[ShardTask], ShardDone] = draw_shard,
+) -> Merged:
+    """Draw a cohort, or what is missing of it; return how many requests ended how.
 
     Files come first, then the rows of their micro-batch in a part; after the last shard the parts
     are merged into manifest.parquet, then manifest.csv, then cohort.json.
@@ -139,6 +168,7 @@ def generate(plan: Plan, *, out: Path, compute: Compute, report: Report = silent
         out: The cohort's folder; held by this run alone.
         compute: Where.
         report: Told as shards end.
+        draw: Draws a shard; importable by name on a worker.
 
     Raises:
         WorkFolderError: The folder is in use or holds another plan.
@@ -149,57 +179,81 @@ def generate(plan: Plan, *, out: Path, compute: Compute, report: Report = silent
     with locked(out, purpose="generating"):
         plan = claim_plan(out, plan)
         layout.remove_leftovers()
-        num_drawn = 0
-
-        def collect(task: ShardTask, num_rows: int) -> None:
-            nonlocal num_drawn
-            num_drawn += num_rows
-            report(Progress("generating", num_drawn, plan.n, str(task)))
-
         run_all(
-            draw_shard,
+            draw,
             _tasks(plan, out=out, device=compute.device),
             compute=compute,
             threads=plan.settings.threads_per_worker,
-            on_done=collect,
+            on_done=_Tally(plan.n, report).add,
         )
         layout.remove_leftovers()
-        manifest = merge_parts(layout, plan.request_ids)
-        write_json(layout.card, _card(plan, manifest))
-    if not (manifest["status"] == "done").any():
-        raise CohortError(
-            f"generating in {out}: every request failed, e.g. {manifest['reason'].iloc[0]!r}. Look "
-            "at the control's training log."
+        shards = (
+            [r.request_id for r in requests_of_shard(plan, k)] for k in range(num_shards(plan))
         )
-    return manifest
+        merged = merge_parts(layout, shards)
+        write_json(layout.card, _card(plan, merged))
+    if not merged.counts["done"]:
+        raise CohortError(
+            f"generating in {out}: every request failed, e.g. {merged.reason!r}. Look at the "
+            "control's training log."
+        )
+    return merged
+
+
+class _Tally:
+    """Counts shards as they end, and tells how fast they come."""
+
+    def __init__(self, total: int, report: Report) -> None:
+        self._total, self._report = total, report
+        self._began = time.monotonic()
+        self._done = self._drawn = self._refused = 0
+        self._peaks: dict[str, int] = {}
+
+    def add(self, task: ShardTask, done: ShardDone) -> None:
+        """Count a shard and report."""
+        self._done += done.num_requests
+        self._drawn += done.num_drawn
+        self._refused += done.num_refused
+        self._peaks[done.worker] = max(done.peak_mib, self._peaks.get(done.worker, 0))
+        self._report(Progress("generating", self._done, self._total, self._note()))
+
+    def _note(self) -> str:
+        """Return rate, workers, memory and refusals."""
+        hours = (time.monotonic() - self._began) / 3600
+        num, peak = len(self._peaks), max(self._peaks.values())
+        parts = [
+            f"{self._drawn / hours:,.0f} volumes per hour",
+            f"{num} worker{'s' if num > 1 else ''}, at most {peak:,} MiB each",
+        ]
+        return "; ".join(parts + ([f"{self._refused} refused"] if self._refused else []))
 
 
 def _tasks(plan: Plan, *, out: Path, device: str) -> list[ShardTask]:
     """Return one task per shard."""
-    tasks = []
+    folder, tasks = str(out.resolve()), []
     for shard in range(num_shards(plan)):
-        batches = micro_batches_of_shard(plan, shard)
-        first = requests_of_micro_batch(plan, batches[0])[0].request_id
-        last = requests_of_micro_batch(plan, batches[-1])[-1].request_id
-        tasks.append(ShardTask(str(out.resolve()), shard, device, f"requests {first} to {last}"))
+        requests = requests_of_shard(plan, shard)
+        named = f"requests {requests[0].request_id} to {requests[-1].request_id}"
+        tasks.append(ShardTask(folder, shard, device, named))
     return tasks
 
 
-def _card(plan: Plan, manifest: pd.DataFrame) -> Mapping[str, Any]:
+def _card(plan: Plan, merged: Merged) -> Mapping[str, Any]:
     """Return what a cohort came from."""
     prior = read_card(Path(plan.prior_folder), kind="prior")
     control = read_card(Path(plan.control_folder), kind="control")
-    sources = {s for text in manifest["source_subject_ids"].unique() for s in json.loads(text)}
     return {
         "kind": "cohort",
         "n": plan.n,
-        "counts": {str(k): int(v) for k, v in manifest["status"].value_counts().items()},
+        "counts": dict(merged.counts),
+        "num_refused": merged.refused,
+        "seconds": {phase: round(spent, 3) for phase, spent in merged.seconds.items()},
         "scheme": control["scheme"],
         "grid": prior["spec"]["grid"],
         "subjects": {
             "prior": prior["subjects"],
             "control": control["subjects"],
-            "conditions": sorted(sources),
+            "conditions": sorted(merged.subjects),
         },
         "labelled_subjects": control.get("labelled_subjects", control["subjects"]),
         "pseudo_labelled_subjects": control.get("pseudo_labelled_subjects", []),

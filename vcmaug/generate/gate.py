@@ -1,0 +1,149 @@
+"""The gate: what a drawn image must be, or it is drawn again.
+
+What it is: the wish of a user, the figures of an image, and the verdict.
+In the flow: between the draw and the file; the worker asks it.
+Sources: none.
+
+Notes:
+    An image that holds NaN, is the same everywhere or lies mostly outside [0, 1] is refused always.
+    What else is measured comes from a measure that is named in the plan and loaded by the worker,
+    so this room knows no segmenter. The measure must not have seen more than the control.
+"""
+
+import importlib
+import operator
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, field_validator
+
+from vcmaug.config import Settings
+from vcmaug.errors import CohortError
+from vcmaug.files import sha256_of_file
+
+__all__ = ["GateSettings", "Measure", "MeasureSource", "figures_of", "load_measure", "verdict"]
+
+Measure = Callable[[NDArray[np.float32], NDArray[np.uint16]], Sequence[Mapping[str, float]]]
+"""Images [B, X, Y, Z] and the maps that were asked for -> figures by name, per image."""
+
+_MOST_CLIPPED = 0.5
+_TOLERANCE = 0.05
+_RELATIONS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
+_CLAUSE = re.compile(r"\s*([A-Za-z][\w.-]*)\s*(>=|<=|>|<)\s*(-?[0-9.]+(?:[eE]-?\d+)?)\s*")
+
+
+class GateSettings(Settings):
+    """What a drawn image must be; all of it decides about a cohort's bytes."""
+
+    accept: str = Field(
+        "", description="such as 'adherence.dice >= 0.8 and image.clipped < 0.01'; empty: any image"
+    )
+    max_tries: int = Field(3, ge=1, description="draws of one request, each with its own noise")
+    keep_rejects: bool = Field(False, description="keep the images that were refused, too")
+
+    @field_validator("accept")
+    @classmethod
+    def _is_readable(cls, value: str) -> str:
+        """Refuse what is no list of comparisons."""
+        clauses_of(value)
+        return value
+
+    @property
+    def num_tries(self) -> int:
+        """Draws of one request at most."""
+        return self.max_tries if self.accept else 1
+
+    @property
+    def measured(self) -> bool:
+        """Whether figures are asked for that an image alone does not tell."""
+        return any(not name.startswith("image.") for name, _, _ in clauses_of(self.accept))
+
+
+class MeasureSource(Settings):
+    """Where workers find the measure."""
+
+    loader: str = Field(pattern=r"^[\w.]+:\w+$", description="module:function, folder -> measure")
+    folder: str
+    sha256: str = Field(description="of the folder's card.json")
+
+
+def clauses_of(accept: str) -> list[tuple[str, str, float]]:
+    """Return (figure, relation, bound) of each comparison; all of them must hold.
+
+    Raises:
+        ValueError: It is no list of comparisons joined by `and`.
+
+    Examples:
+        >>> clauses_of("adherence.dice >= 0.8 and image.clipped < 0.01")
+        [('adherence.dice', '>=', 0.8), ('image.clipped', '<', 0.01)]
+    """
+    clauses = []
+    for text in accept.split(" and ") if accept.strip() else []:
+        match = _CLAUSE.fullmatch(text)
+        if match is None:
+            raise ValueError(
+                f"{text.strip()!r} is no comparison such as 'adherence.dice >= 0.8'; several are "
+                "joined by 'and'"
+            )
+        clauses.append((match[1], match[2], float(match[3])))
+    return clauses
+
+
+def load_measure(source: MeasureSource) -> Measure:
+    """Return the measure of a plan.
+
+    Raises:
+        CohortError: It is no longer that of the plan.
+    """
+    card = Path(source.folder) / "card.json"
+    if not card.exists() or sha256_of_file(card) != source.sha256:
+        raise CohortError(
+            f"loading the gate's measure: {card} is not the one that the plan was made with. "
+            "Restore it, or choose another --out."
+        )
+    module, function = source.loader.split(":")
+    measure: Measure = getattr(importlib.import_module(module), function)(Path(source.folder))
+    return measure
+
+
+def figures_of(image: NDArray[np.float32]) -> dict[str, float]:
+    """Return what an image alone tells: smallest and largest value, and the share outside [0, 1].
+
+    A twentieth beyond counts as inside; files are clipped to [0, 1].
+    """
+    outside = (image < -_TOLERANCE) | (image > 1.0 + _TOLERANCE)
+    return {
+        "image.min": round(float(image.min()), 6),
+        "image.max": round(float(image.max()), 6),
+        "image.clipped": round(float(outside.mean()), 6),
+    }
+
+
+def broken(image: NDArray[np.float32]) -> str:
+    """Return why an image cannot be used by anybody, or nothing."""
+    if not np.isfinite(image).all():
+        return "the image holds NaN or infinity"
+    if image.min() == image.max():
+        return "the image is the same everywhere"
+    clipped = figures_of(image)["image.clipped"]
+    return f"{clipped:.0%} of the image lies outside [0, 1]" if clipped > _MOST_CLIPPED else ""
+
+
+def verdict(figures: Mapping[str, float], accept: str) -> str:
+    """Return which comparison does not hold, or nothing.
+
+    Raises:
+        CohortError: A figure is not measured.
+    """
+    for name, relation, bound in clauses_of(accept):
+        if name not in figures:
+            raise CohortError(
+                f"asking the gate {accept!r}: {name!r} is not measured. Measured are "
+                f"{', '.join(sorted(figures))}."
+            )
+        if not _RELATIONS[relation](figures[name], bound):
+            return f"{name} is {figures[name]:.4g}, not {relation} {bound:g}"
+    return ""
