@@ -17,7 +17,7 @@ from vcmaug.control.vcm import VCMSettings
 from vcmaug.data.cases import Case
 from vcmaug.data.geometry import Grid
 from vcmaug.data.labels import LabelScheme
-from vcmaug.data.nifti import write_label_map
+from vcmaug.data.nifti import read_image, write_label_map
 from vcmaug.data.scalars import ScalarSpec
 from vcmaug.data.volume import Volume
 from vcmaug.generate.plan import GenerateSettings, Plan
@@ -168,6 +168,15 @@ def bytes_of(cohort: Path) -> dict[str, bytes]:
     """Return the bytes of every image and label of a cohort, by name."""
     paths = sorted([*cohort.glob("images/*"), *cohort.glob("labels/*")])
     return {str(path.relative_to(cohort)): path.read_bytes() for path in paths}
+
+
+def assert_images_close(first: Path, second: Path, *, atol: float) -> None:
+    """Compare the voxels of all images of two cohorts."""
+    for path in sorted(first.glob("images/*")):
+        one, other = (
+            read_image(p, case_id="k").array for p in (path, second / "images" / path.name)
+        )
+        np.testing.assert_allclose(one, other, atol=atol)
 
 
 def generate_in_workers(root: str, out: str, workers: int, n: int, steps: int) -> None:

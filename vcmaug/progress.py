@@ -4,20 +4,24 @@ What it is: one record and one type; the command line turns it into a bar or int
 In the flow: every long function takes `report: Report = silent`.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 __all__ = ["Progress", "Report", "silent"]
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far one piece of work is: `done` of `total` steps, and a short note (a loss, a rate)."""
+    """How far one piece of work is: `done` of `total` steps, and a short note (a loss, a rate).
+
+    `figures` says the same as the note, for machines.
+    """
 
     what: str
     done: int
     total: int
     note: str = ""
+    figures: Mapping[str, float] = field(default_factory=dict)
 
 
 Report = Callable[[Progress], None]

@@ -5,10 +5,12 @@ In the flow: around every verb.
 Sources: none.
 """
 
+import json
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 
 from rich.console import Console
 from rich.panel import Panel
@@ -23,7 +25,7 @@ from rich.progress import Progress as Bars
 from rich.text import Text
 
 from vcmaug.errors import VcmaugError
-from vcmaug.progress import Progress, Report
+from vcmaug.progress import Progress, Report, silent
 
 __all__ = ["OUT", "failed", "progress", "say"]
 
@@ -46,8 +48,16 @@ def failed(fault: VcmaugError) -> None:
 
 
 @contextmanager
-def progress() -> Iterator[Report]:
-    """Yield a report that draws bars with the time left, or prints a line now and then."""
+def progress(*, quiet: bool = False, json_lines: bool = False) -> Iterator[Report]:
+    """Yield a report that draws bars with the time left, or prints a line now and then.
+
+    Args:
+        quiet: Say nothing.
+        json_lines: Print every report as one line of JSON.
+    """
+    if quiet or json_lines:
+        yield silent if quiet else _print_json
+        return
     if not OUT.is_terminal:
         yield _PlainLines().report
         return
@@ -61,6 +71,11 @@ def progress() -> Iterator[Report]:
     )
     with Bars(*columns, console=OUT) as bars:
         yield _Bars(bars).report
+
+
+def _print_json(state: Progress) -> None:
+    """Print a report as one line of JSON."""
+    print(json.dumps(asdict(state)), flush=True)
 
 
 class _Bars:
@@ -94,6 +109,8 @@ class _PlainLines:
         if state.what not in self._began or state.done <= 1:
             self._began[state.what] = now, state.done - 1
             self._last[state.what] = now
+        if state.done == 0 and state.note:
+            print(f"{state.what}: {state.note}", flush=True)
         ended = state.done >= state.total
         if not ended and now - self._last[state.what] < _LINE_SECONDS:
             return

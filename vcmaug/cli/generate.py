@@ -1,6 +1,7 @@
 """`vcmaug generate`: the cohort."""
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -8,10 +9,12 @@ from vcmaug.cli.console import progress, say
 from vcmaug.cli.options import (
     DryRun,
     Gpus,
+    JsonLines,
     NumLabelled,
     Out,
     Pool,
     Profile,
+    Quiet,
     RecipePath,
     Scheduler,
     Seed,
@@ -22,6 +25,9 @@ from vcmaug.cli.options import (
     show_plan,
 )
 
+if TYPE_CHECKING:
+    from vcmaug.generate.gate import GateSettings
+
 __all__ = ["generate_command"]
 
 
@@ -30,6 +36,23 @@ def generate_command(
     n: Annotated[int | None, typer.Option("--n", min=1, help="How many cases.")] = None,
     num_labelled: NumLabelled = None,
     pool: Pool = False,
+    accept: Annotated[
+        str | None,
+        typer.Option("--accept", help="Draw again unless, e.g., 'adherence.dice >= 0.8'."),
+    ] = None,
+    max_tries: Annotated[
+        int | None, typer.Option("--max-tries", min=1, help="Draws of one request at most.")
+    ] = None,
+    keep_rejects: Annotated[
+        bool, typer.Option("--keep-rejects", help="Keep images that were refused.")
+    ] = False,
+    only: Annotated[
+        str | None,
+        typer.Option("--only", metavar="ID", help="Draw one case again and compare; no writing."),
+    ] = None,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Hash all files of a finished cohort and mend it.")
+    ] = False,
     gpus: Gpus = None,
     workers: Workers = None,
     scheduler: Scheduler = None,
@@ -37,10 +60,13 @@ def generate_command(
     out: Out = None,
     seed: Seed = None,
     dry_run: DryRun = False,
+    quiet: Quiet = False,
+    json_lines: JsonLines = False,
 ) -> None:
     """Draw a labelled cohort; the same command again draws only what is missing.
 
-    Any number of workers, in any order, killed and repeated, leaves the same files.
+    Any number of workers, in any order, killed and repeated, leaves the same files. Ctrl-C lets
+    what runs end; a second one stops at once.
 
     Example: vcmaug generate recipes/hippocampus/recipe.yaml --n 1000 --gpus 4
     """
@@ -49,11 +75,42 @@ def generate_command(
     compute = chosen_compute(gpus=gpus, workers=workers, scheduler=scheduler)
     work = open_work(recipe, profile=profile, out=out, dry_run=dry_run)
     replicate = replicate_of(work, num_labelled=num_labelled, seed=seed, pool=pool)
+    gate = _gate(work.recipe.generate.gate, accept, max_tries, keep_rejects=keep_rejects)
     count = n or work.recipe.generate.n
     if dry_run:
-        options = work.recipe.generate.model_dump(mode="json")
+        options = work.recipe.generate.model_copy(update={"gate": gate}).model_dump(mode="json")
         show_plan(f"draw {count} cases into {replicate.cohort} {compute}", **options)
         return
-    with progress() as report:
-        ran = generate_stage(work, replicate, n=n, compute=compute, report=report)
-    say(f"The cohort {'is' if ran else 'was already'} in {replicate.cohort}.")
+    if only is not None:
+        _repeat(replicate.cohort, only)
+        return
+    with progress(quiet=quiet, json_lines=json_lines) as report:
+        ran = generate_stage(
+            work, replicate, n=n, gate=gate, verify=verify, compute=compute, report=report
+        )
+    if not quiet and not json_lines:
+        say(f"The cohort {'is' if ran else 'was already'} in {replicate.cohort}.")
+
+
+def _gate(
+    gate: "GateSettings", accept: str | None, max_tries: int | None, *, keep_rejects: bool
+) -> "GateSettings":
+    """Return the recipe's gate with what the options change."""
+    from vcmaug.config import parse_settings
+    from vcmaug.generate.gate import GateSettings
+
+    changed: dict[str, object] = {"accept": accept, "max_tries": max_tries}
+    changed |= {"keep_rejects": keep_rejects or None}
+    given = {name: value for name, value in changed.items() if value is not None}
+    content = gate.model_dump(mode="json") | given
+    return parse_settings(GateSettings, content, source="the options of generate")
+
+
+def _repeat(cohort: Path, request_id: str) -> None:
+    """Draw one case again, say what came out, and end with code 1 if it differs."""
+    from vcmaug.generate.repeat import repeat
+
+    repeated = repeat(cohort, request_id)
+    say(repeated.words)
+    if not repeated.same:
+        raise typer.Exit(1)

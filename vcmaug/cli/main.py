@@ -13,6 +13,7 @@ import typer
 
 from vcmaug import __version__
 from vcmaug.cli.build_conditions import build_conditions_command
+from vcmaug.cli.check import check_command
 from vcmaug.cli.console import failed, say
 from vcmaug.cli.downstream_eval import downstream_eval_command
 from vcmaug.cli.evaluate import evaluate_command
@@ -41,6 +42,7 @@ app.command("train-prior")(train_prior_command)
 app.command("train-control")(train_control_command)
 app.command("build-conditions")(build_conditions_command)
 app.command("generate")(generate_command)
+app.command("check")(check_command)
 app.command("evaluate")(evaluate_command)
 app.command("gates")(gates_command)
 app.command("downstream-eval")(downstream_eval_command)

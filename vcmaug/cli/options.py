@@ -21,10 +21,12 @@ if TYPE_CHECKING:
 __all__ = [
     "DryRun",
     "Gpus",
+    "JsonLines",
     "NumLabelled",
     "Out",
     "Pool",
     "Profile",
+    "Quiet",
     "RecipePath",
     "Resume",
     "Scheduler",
@@ -69,6 +71,11 @@ Workers = Annotated[
 ]
 Scheduler = Annotated[
     str | None, typer.Option("--scheduler", help="Address of a running Dask scheduler.")
+]
+
+Quiet = Annotated[bool, typer.Option("--quiet", help="Say nothing unless something fails.")]
+JsonLines = Annotated[
+    bool, typer.Option("--json-lines", help="Print progress as lines of JSON, for machines.")
 ]
 
 

@@ -5,6 +5,9 @@ In the flow: after generation, before anybody trusts a cohort that was copied.
 Sources: none.
 """
 
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +17,24 @@ from vcmaug.data.nifti import read_image, read_label_map
 from vcmaug.data.volume import same_grid
 from vcmaug.errors import DataError
 from vcmaug.files import sha256_of_file
+from vcmaug.progress import Progress, Report, silent
 
 __all__ = ["check_cohort"]
 
+_COLUMNS = (
+    "request_id",
+    "case_id",
+    "status",
+    "image",
+    "label",
+    "image_sha256",
+    "label_sha256",
+    "condition_id",
+    "condition_sha256",
+)
 
-def check_cohort(folder: Path) -> list[str]:
+
+def check_cohort(folder: Path, *, report: Report = silent) -> list[str]:
     """Return every fault of a cohort as a sentence; an empty list is a sound cohort.
 
     Checked: no id stands twice, the card counts as many cases as the manifest has; per case, both
@@ -28,7 +44,7 @@ def check_cohort(folder: Path) -> list[str]:
     Raises:
         CohortError: The cohort is not finished.
     """
-    manifest = read_manifest(folder)
+    manifest = read_manifest(folder, columns=_COLUMNS)
     counted = sum(read_cohort_card(folder)["counts"].values())
     faults = [
         f"request {request_id}: stands twice in the manifest"
@@ -36,13 +52,18 @@ def check_cohort(folder: Path) -> list[str]:
     ]
     if counted != len(manifest):
         faults.append(f"cohort.json counts {counted} requests, the manifest has {len(manifest)}")
-    for row in manifest[manifest["status"] == "done"].to_dict("records"):
-        named = {str(name): value for name, value in row.items()}
-        faults += _faults_of(named, CohortLayout(folder))
+    done = manifest[manifest["status"] == "done"]
+    rows = (dict(zip(_COLUMNS, row, strict=True)) for row in done.itertuples(index=False))
+    with ThreadPoolExecutor() as pool:
+        for number, found in enumerate(
+            pool.map(partial(_faults_of, layout=CohortLayout(folder)), rows), start=1
+        ):
+            faults += found
+            report(Progress("checking", number, len(done)))
     return faults
 
 
-def _faults_of(row: dict[str, Any], layout: CohortLayout) -> list[str]:
+def _faults_of(row: Mapping[str, Any], *, layout: CohortLayout) -> list[str]:
     """Return the faults of one case."""
     case_id = str(row["case_id"])
     faults = []

@@ -108,8 +108,8 @@ def write_plain_cohort(
     return manifest
 
 
-def read_manifest(folder: Path) -> pd.DataFrame:
-    """Return the manifest of a finished cohort.
+def read_manifest(folder: Path, *, columns: Sequence[str] | None = None) -> pd.DataFrame:
+    """Return the manifest of a finished cohort, or some columns of it.
 
     Raises:
         CohortError: The cohort is not finished.
@@ -120,7 +120,7 @@ def read_manifest(folder: Path) -> pd.DataFrame:
             f"reading cohort {folder}: there is no manifest.parquet, so it is not finished. Run "
             "the same `vcmaug generate` again; it draws what is missing."
         )
-    return pd.read_parquet(path)
+    return pd.read_parquet(path, columns=None if columns is None else list(columns))
 
 
 def read_cohort_card(folder: Path) -> dict[str, Any]:

@@ -10,7 +10,7 @@ Notes:
 """
 
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, fields
@@ -31,8 +31,8 @@ REFUSED = "refused"
 """Status of a draw that the gate refused and that was drawn again; such rows are kept apart."""
 
 _ROWS_AT_ONCE = 2048
-_TYPES = {"str": pa.string(), "int": pa.int64(), "float": pa.float64()}
-_SCHEMA = pa.schema([(one.name, _TYPES[one.type.__name__]) for one in fields(ManifestRow)])
+_TYPES: dict[Any, pa.DataType] = {str: pa.string(), int: pa.int64(), float: pa.float64()}
+_SCHEMA = pa.schema([(one.name, _TYPES[one.type]) for one in fields(ManifestRow)])
 
 
 @dataclass
@@ -50,7 +50,7 @@ class Merged:
     counts: Counter[str] = field(default_factory=Counter)
     refused: int = 0
     subjects: set[str] = field(default_factory=set)
-    seconds: Counter[str] = field(default_factory=Counter)
+    seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     reason: str = ""
 
     def add(self, row: dict[str, Any]) -> None:

@@ -66,8 +66,7 @@ def _start_workers(compute: Compute, *, num: int) -> Any:
         for place, gpu in enumerate(gpus[:num])
     }
     # Without an address Dask's HTTP server takes port 8787, and warns where another run has it.
-    here = {"host": "127.0.0.1", "dashboard": False, "dashboard_address": "127.0.0.1:0"}
-    options = {**here, "port": 0}
+    options = {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0", "port": 0}
     try:
         return SpecCluster(workers=workers, scheduler={"cls": Scheduler, "options": options})
     except (OSError, RuntimeError, TimeoutError) as fault:

@@ -54,6 +54,7 @@ def run_all(
     threads: int,
     on_done: Callable[[Item, Result], None],
     retries: int = 2,
+    tell: Callable[[str], None] = lambda text: None,
 ) -> None:
     """Run a function over items; a failed item does not stop the others.
 
@@ -67,6 +68,7 @@ def run_all(
         on_done: Called here with each item and its result, in the order in which they end.
         retries: How often an item runs again that raised, or whose worker died. A `VcmaugError`
             is for a user to mend and is not tried again.
+        tell: Told where Dask shows what the workers do.
 
     Raises:
         ComputeError: Names every item that failed, after all others have ended; or the workers
@@ -75,7 +77,7 @@ def run_all(
     if not items:
         return
     with _drained() as stop:
-        work = _Work(function, on_done, retries, stop)
+        work = _Work(function, on_done, retries, stop, tell)
         if compute.kind == "in-process":
             faults = _run_here(work, items)
         else:
@@ -109,6 +111,7 @@ class _Work:
     on_done: Callable[[Any, Any], None]
     retries: int
     stop: threading.Event
+    tell: Callable[[str], None]
 
 
 @contextmanager
@@ -177,6 +180,7 @@ def _run_in_rounds(
             with open_client(
                 compute, threads=threads, num_items=len(left), retries=work.retries
             ) as client:
+                work.tell(f"Dask dashboard at {client.dashboard_link}")
                 found = _run_there(client, work, left)
         except ComputeError:
             if num_before == len(items):
@@ -231,9 +235,10 @@ def _taken_back(client: Any, item_of: dict[Any, Any]) -> list[Any]:
 def _at_once(client: Any) -> int:
     """Return how many items a cluster may hold now; none where its scheduler is gone."""
     try:
-        return max(_FEWEST_AT_ONCE, _PER_THREAD * sum(client.nthreads().values()))
+        num_threads = sum(int(num) for num in client.nthreads().values())
     except (OSError, RuntimeError):  # what Dask raises then depends on the moment
         return 0
+    return max(_FEWEST_AT_ONCE, _PER_THREAD * num_threads)
 
 
 def _outcome_of(future: Any) -> _Outcome:

@@ -7,7 +7,7 @@ Sources: none beyond the prior's, the control's and the sampler's own.
 
 import json
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -57,7 +57,7 @@ class Clock:
 
     def __init__(self, device: str = "cpu") -> None:
         self.device = device
-        self.seconds: Counter[str] = Counter()
+        self.seconds: defaultdict[str, float] = defaultdict(float)
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:

@@ -185,6 +185,7 @@ def generate(
             compute=compute,
             threads=plan.settings.threads_per_worker,
             on_done=_Tally(plan.n, report).add,
+            tell=lambda text: report(Progress("generating", 0, plan.n, text)),
         )
         layout.remove_leftovers()
         shards = (
@@ -215,17 +216,19 @@ class _Tally:
         self._drawn += done.num_drawn
         self._refused += done.num_refused
         self._peaks[done.worker] = max(done.peak_mib, self._peaks.get(done.worker, 0))
-        self._report(Progress("generating", self._done, self._total, self._note()))
-
-    def _note(self) -> str:
-        """Return rate, workers, memory and refusals."""
         hours = (time.monotonic() - self._began) / 3600
-        num, peak = len(self._peaks), max(self._peaks.values())
-        parts = [
-            f"{self._drawn / hours:,.0f} volumes per hour",
-            f"{num} worker{'s' if num > 1 else ''}, at most {peak:,} MiB each",
-        ]
-        return "; ".join(parts + ([f"{self._refused} refused"] if self._refused else []))
+        figures = {
+            "volumes_per_hour": round(self._drawn / hours),
+            "workers": len(self._peaks),
+            "peak_mib_of_a_worker": max(self._peaks.values()),
+            "refused": self._refused,
+        }
+        note = (
+            f"{figures['volumes_per_hour']:,} volumes per hour, {figures['workers']} at work, "
+            f"{figures['peak_mib_of_a_worker']:,} MiB each at most"
+        )
+        note += f", {self._refused} refused" if self._refused else ""
+        self._report(Progress("generating", self._done, self._total, note, figures))
 
 
 def _tasks(plan: Plan, *, out: Path, device: str) -> list[ShardTask]:

@@ -32,7 +32,7 @@ from vcmaug.generate.keep import Bench, Finished, keep
 from vcmaug.generate.micro_batch import draw_tries
 from vcmaug.generate.plan import Plan, micro_batches_of_shard, read_plan, requests_of_micro_batch
 
-__all__ = ["ShardDone", "ShardTask", "draw_shard"]
+__all__ = ["ShardDone", "ShardTask", "draw_shard", "threads_of"]
 
 _MIB = 1024  # ru_maxrss counts KiB
 
@@ -96,7 +96,7 @@ def draw_shard(task: ShardTask) -> ShardDone:
     bench = Bench(plan, CohortLayout(folder), task.shard, _device(task.device))
     there = _rows_there(bench)
     num_requests = num_drawn = num_refused = 0
-    with _threads(plan.settings.threads_per_worker), ThreadPoolExecutor(1, "writer") as writer:
+    with threads_of(plan.settings.threads_per_worker), ThreadPoolExecutor(1, "writer") as writer:
         writing: Future[None] | None = None
         for micro_batch in micro_batches_of_shard(plan, task.shard):
             num_requests += len(requests_of_micro_batch(plan, micro_batch))
@@ -122,7 +122,7 @@ def _device(wanted: str) -> str:
 
 
 @contextmanager
-def _threads(num: int) -> Iterator[None]:
+def threads_of(num: int) -> Iterator[None]:
     """Compute with so many threads, and with the same convolutions every time, meanwhile."""
     threads, deterministic = torch.get_num_threads(), torch.backends.cudnn.deterministic
     torch.set_num_threads(num)

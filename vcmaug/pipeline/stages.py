@@ -21,11 +21,13 @@ from vcmaug.downstream.arms import uses_pool
 from vcmaug.downstream.study import run_study
 from vcmaug.errors import RecipeError, WorkFolderError, list_faults
 from vcmaug.files import sha256_of_file
+from vcmaug.generate.gate import GateSettings
 from vcmaug.generate.plan import GenerateSettings
 from vcmaug.generate.run import generate, make_plan
 from vcmaug.ldm.prior import load_prior
 from vcmaug.ldm.spec import PriorSpec
 from vcmaug.ldm.weights import read_card
+from vcmaug.pipeline.acceptance import measure_of
 from vcmaug.pipeline.looking import pictures
 from vcmaug.pipeline.pool import (
     labelled_of,
@@ -247,27 +249,49 @@ def generate_stage(
     replicate: Replicate,
     *,
     n: int | None = None,
+    gate: GateSettings | None = None,
+    verify: bool = False,
     compute: Compute,
     report: Report = silent,
 ) -> bool:
-    """Draw the cohort of a replicate; return whether it was done."""
+    """Draw the cohort of a replicate; return whether it was done.
+
+    Args:
+        work: The work folder.
+        replicate: Whose.
+        n: How many cases; None: the recipe's.
+        gate: What images must be; None: the recipe's.
+        verify: Compare all files of a finished cohort with their hashes, and mend it.
+        compute: Where.
+        report: Told as shards end.
+    """
     recipe = work.recipe.generate
+    settings = GenerateSettings(**recipe.model_dump(exclude={"n"}))
+    if gate is not None:
+        settings = settings.model_copy(update={"gate": gate})
+    measured = settings.gate.measured
     plan = make_plan(
-        GenerateSettings(**recipe.model_dump(exclude={"n"})),
+        settings,
         prior_folder=work.prior,
         control_folder=replicate.control,
         conditions_folder=replicate.conditions,
         n=n or recipe.n,
         seed=replicate.seed,
+        measure=measure_of(work, replicate, report=report) if measured else None,
     )
 
     def action() -> None:
         generate(plan, out=replicate.cohort, compute=compute, report=report)
 
-    free = {"prior_folder", "control_folder", "conditions_folder"}
+    free: Any = {
+        "prior_folder": True,
+        "control_folder": True,
+        "conditions_folder": True,
+        "measure": {"folder"},
+    }
     inputs = plan.model_dump(mode="json", exclude=free)
     name = f"cohort-{replicate.name}"
-    return stage(work, name, inputs=inputs, outputs=replicate.cohort, action=action)
+    return stage(work, name, inputs=inputs, outputs=replicate.cohort, action=action, again=verify)
 
 
 def evaluate_stage(work: Work, replicate: Replicate, *, report: Report = silent) -> bool:

@@ -177,7 +177,15 @@ def tree_hash(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def stage(work: Work, name: str, *, inputs: Any, outputs: Path, action: Callable[[], None]) -> bool:
+def stage(
+    work: Work,
+    name: str,
+    *,
+    inputs: Any,
+    outputs: Path,
+    action: Callable[[], None],
+    again: bool = False,
+) -> bool:
     """Run a stage unless it is done and its inputs are unchanged; return whether it ran.
 
     What an older recipe left in the stage's folder is moved to `.stale/`, not removed.
@@ -188,12 +196,13 @@ def stage(work: Work, name: str, *, inputs: Any, outputs: Path, action: Callable
         inputs: JSON-like; all that decides the outputs.
         outputs: The stage's own folder.
         action: What to do; it resumes by itself what it left unfinished.
+        again: Run it even if it is done.
     """
     marker = work.folder / "stages" / f"{name}.json"
     identity = fingerprint(inputs, length=64)
     before = read_json(marker) if marker.exists() else {}
     unchanged = before.get("identity") == identity
-    if unchanged and before.get("done") and outputs.exists():
+    if unchanged and before.get("done") and outputs.exists() and not again:
         return False
     if before and not unchanged and outputs.exists():
         aside = work.folder / ".stale" / f"{name}-{before['identity'][:12]}"

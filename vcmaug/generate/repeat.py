@@ -1,0 +1,82 @@
+"""One request of a finished cohort drawn again, and held against its file.
+
+What it is: the proof that a manifest's row says how its image was made.
+In the flow: after generation, on any machine; nothing is written.
+Sources: none.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vcmaug.cohort.layout import CohortLayout
+from vcmaug.cohort.manifest import read_manifest
+from vcmaug.data.nifti import image_bytes, image_in
+from vcmaug.data.volume import Volume
+from vcmaug.errors import CohortError
+from vcmaug.files import sha256_of_bytes
+from vcmaug.generate.draw import Clock, load_model, read_asked
+from vcmaug.generate.micro_batch import draw_tries
+from vcmaug.generate.plan import read_plan, requests_of_micro_batch
+from vcmaug.generate.worker import threads_of
+
+__all__ = ["Repeated", "repeat"]
+
+
+@dataclass(frozen=True)
+class Repeated:
+    """What came of it.
+
+    Attributes:
+        same: Whether the file would be the same, byte by byte.
+        difference: Largest difference of a voxel from the file, whose values are in [0, 1].
+        words: The same for people.
+    """
+
+    same: bool
+    difference: float
+    words: str
+
+
+def repeat(folder: Path, request_id: str, *, device: str = "cpu") -> Repeated:
+    """Draw a request of a finished cohort again, with its whole micro-batch.
+
+    Args:
+        folder: Of the cohort.
+        request_id: Or the case's id, such as synthetic-r000012.
+        device: A torch device; the bytes are the same on the kind that the manifest names.
+
+    Raises:
+        CohortError: The cohort is not finished, there is no such request, it has no image, or what
+            its plan needs has changed.
+    """
+    wanted = request_id.removeprefix("synthetic-")
+    rows = read_manifest(folder).set_index("request_id")
+    if wanted not in rows.index:
+        raise CohortError(
+            f"drawing {request_id} of {folder} again: there is no such request; they go from "
+            f"{rows.index[0]} to {rows.index[-1]}."
+        )
+    row: dict[Any, Any] = rows.loc[wanted].to_dict()
+    if row["status"] != "done":
+        raise CohortError(
+            f"drawing {request_id} of {folder} again: it has no image ({row['reason']})."
+        )
+    plan = read_plan(folder)
+    with threads_of(plan.settings.threads_per_worker):
+        model = load_model(plan, device=device)
+        requests = requests_of_micro_batch(plan, int(row["micro_batch"]))
+        asked = [read_asked(request, plan=plan, model=model) for request in requests]
+        tries = draw_tries(asked, plan=plan, model=model, device=device, clock=Clock(device))
+    last = {one.asked.request.request_id: one for one in tries}[wanted]
+    content = image_bytes(Volume(last.image, last.asked.label_map.affine))
+    before = (CohortLayout(folder).folder / row["image"]).read_bytes()
+    difference = float(np.abs(image_in(content) - image_in(before)).max())
+    same = sha256_of_bytes(content) == row["image_sha256"]
+    how = "the same bytes" if same else f"other bytes, at most {difference:.3g} apart"
+    words = f"{wanted}, drawn again on {device}: {how} (first drawn on {row['device']})."
+    if last.together != row["drawn_together"]:
+        words += f" {row['drawn_together']} were drawn together then, {last.together} now."
+    return Repeated(same, difference, words)

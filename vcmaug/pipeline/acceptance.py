@@ -1,0 +1,95 @@
+"""The measure of the gate in a recipe: adherence, read by the arm's own segmenter.
+
+What it is: the folder that workers load it from, and the loading.
+In the flow: before a cohort is drawn, where the recipe's gate asks for adherence.
+Sources: none.
+
+Notes:
+    The segmenter is the arm `real` of the same n and seed, trained on the very labels that the
+    control has. The independent reader that evaluates a cohort never sits in its gate.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vcmaug.data.labels import LabelScheme
+from vcmaug.downstream.fit import Reader
+from vcmaug.downstream.segmenter import Segmenter, SegmenterSettings
+from vcmaug.downstream.study import run_arm
+from vcmaug.files import read_json, sha256_of_file, write_bytes, write_json
+from vcmaug.generate.gate import Measure, MeasureSource
+from vcmaug.ldm.weights import fill_module, read_weights
+from vcmaug.pipeline.pool import labelled_of, study_inputs
+from vcmaug.pipeline.work import Replicate, Work
+from vcmaug.progress import Report, silent
+from vcmaug.quality.adherence import adherence_rows
+
+__all__ = ["load_adherence", "measure_of"]
+
+_WEIGHTS = "segmenter.safetensors"
+
+
+def measure_of(work: Work, replicate: Replicate, *, report: Report = silent) -> MeasureSource:
+    """Return where workers find the adherence of a replicate; its segmenter is trained if need be.
+
+    Args:
+        work: The work folder.
+        replicate: Whose n cases the segmenter may see.
+        report: Told within the training.
+    """
+    prepared, splits, labelled = labelled_of(work, replicate)
+    study = work.recipe.study
+    result = run_arm(
+        "real",
+        num_labelled=replicate.num_labelled,
+        seed=replicate.seed,
+        settings=study,
+        inputs=study_inputs(work, splits),
+        out=work.study,
+        report=report,
+    )
+    weights = result.with_suffix(".safetensors")
+    folder = work.replicate(replicate.num_labelled, replicate.seed).folder / "acceptance"
+    write_bytes(folder / _WEIGHTS, weights.read_bytes())
+    card = {
+        "kind": "segmenter",
+        "segmenter": study.segmenter.model_dump(mode="json"),
+        "scheme": prepared.scheme.to_json(),
+        "subjects": sorted(case.subject_id for case in labelled),
+        "file_sha256": sha256_of_file(weights),
+    }
+    write_json(folder / "card.json", card)
+    return MeasureSource(
+        loader=f"{load_adherence.__module__}:{load_adherence.__name__}",
+        folder=str(folder.resolve()),
+        sha256=sha256_of_file(folder / "card.json"),
+    )
+
+
+def load_adherence(folder: Path) -> Measure:
+    """Return the measure: adherence.dice, and adherence.dice.STRUCTURE, of every image."""
+    card = read_json(folder / "card.json")
+    scheme = LabelScheme.from_json(card["scheme"])
+    settings = SegmenterSettings.model_validate(card["segmenter"])
+    network = Segmenter(settings, num_structures=scheme.num_structures)
+    fill_module(network, read_weights(folder / _WEIGHTS), source=folder / _WEIGHTS)
+    reader = Reader(network.eval(), scheme)
+
+    def measure(
+        images: NDArray[np.float32], asked: NDArray[np.uint16]
+    ) -> Sequence[Mapping[str, float]]:
+        places = [str(place) for place in range(len(images))]
+        rows = adherence_rows(
+            places, images=images, asked=asked, reader=reader, scheme=scheme, source="synthetic"
+        )
+        found = []
+        for place in places:
+            dice = {r["structure"]: r["dice"] for r in rows if r["case_id"] == place}
+            each = {f"adherence.dice.{name}": round(value, 4) for name, value in dice.items()}
+            found.append({"adherence.dice": round(float(np.mean([*dice.values()])), 4), **each})
+        return found
+
+    return measure
