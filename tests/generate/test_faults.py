@@ -1,6 +1,5 @@
 """What goes wrong at scale, in real processes where it must: memory, disk, Ctrl-C."""
 
-import json
 import os
 import signal
 import subprocess
@@ -14,6 +13,7 @@ import torch
 from vcmaug.cohort.check import check_cohort
 from vcmaug.cohort.manifest import read_manifest
 from vcmaug.errors import ComputeError
+from vcmaug.files import read_json_lines
 from vcmaug.generate import micro_batch
 from vcmaug.generate.run import generate
 
@@ -111,7 +111,7 @@ def test_an_interrupted_run_drains_and_goes_on(world, tmp_path):
     os.killpg(run.pid, signal.SIGINT)  # as Ctrl-C does: to all processes of the group
     _, errors = run.communicate(timeout=120)
     assert "not begun, since the run was interrupted" in errors
-    rows = [json.loads(line) for part in out.glob("parts/*") for line in part.open()]
+    rows = [row for part in out.glob("parts/*") for row in read_json_lines(part)]
     assert 0 < len(rows) < 60
     assert len(list(out.glob("images/*.nii.gz"))) == len(rows)  # nothing without its row
     plan = tiny.tiny_plan(world, n=60, steps=8)

@@ -93,7 +93,7 @@ def test_a_case_of_several_tries_can_be_repeated(world, median, tmp_path):
 
 def test_where_all_are_rejected_the_run_says_why(world, tmp_path):
     plan = gated(world, tmp_path / "m", accept="own.mean > 5", max_tries=2)
-    with pytest.raises(CohortError, match="every request failed, e.g. 'own.mean is "):
+    with pytest.raises(CohortError, match=r"every request failed, e\.g\. 'own\.mean is "):
         generate(plan, out=tmp_path / "cohort", compute=tiny.IN_PROCESS)
     assert list(read_manifest(tmp_path / "cohort")["status"]) == ["rejected"] * 4
     assert len(pd.read_parquet(tmp_path / "cohort" / "rejects.parquet")) == 4
