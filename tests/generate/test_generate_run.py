@@ -89,6 +89,14 @@ def test_the_seed_changes_images_and_no_label(world, reference, tmp_path):
     assert all((other[name] == this[name]) == name.startswith("labels") for name in this)
 
 
+def test_low_precision_changes_images_a_little(world, reference, tmp_path):
+    plan = tiny.tiny_plan(world, n=7)
+    settings = plan.settings.model_copy(update={"precision": "bfloat16"})
+    draw(plan.model_copy(update={"settings": settings}), tmp_path)
+    assert tiny.bytes_of(tmp_path) != tiny.bytes_of(reference)
+    tiny.assert_images_close(tmp_path, reference, atol=0.05)
+
+
 def test_a_rerun_writes_nothing_anew(world, reference, tmp_path):
     out = shutil.copytree(reference, tmp_path / "cohort")
     before = stamps(out)

@@ -35,7 +35,7 @@ from vcmaug.generate.gate import Measure, load_measure
 from vcmaug.generate.noise import noise_of
 from vcmaug.generate.plan import Plan, Request
 from vcmaug.generate.samplers import sample
-from vcmaug.ldm.denoiser import Context, Encoded
+from vcmaug.ldm.denoiser import Context, Denoiser, Encoded
 from vcmaug.ldm.prior import Prior, load_prior
 
 __all__ = ["Asked", "Clock", "Model", "draw_images", "load_model", "read_asked"]
@@ -204,8 +204,11 @@ def draw_images(
         encoded = control.encode(torch.from_numpy(_shown(asked, model)).to(device))
     context = Context(scalars=_scalars(asked, prior, device=device), encoded=encoded)
     with clock.phase("sample"):
+        steered = control.steer(
+            prior.denoiser, strength=settings.strength, interval=settings.interval
+        )
         z_0 = sample(
-            control.steer(prior.denoiser, strength=settings.strength, interval=settings.interval),
+            _in_precision(steered, settings.precision),
             noise("noise"),
             context,
             schedule=prior.schedule,
@@ -218,6 +221,19 @@ def draw_images(
         decoded = prior.decode(z_0, _texture(asked, plan, prior, number=number, device=device))
         images: NDArray[np.float32] = decoded[:, 0].float().cpu().numpy()  # [B, X, Y, Z]
     return images
+
+
+def _in_precision(denoiser: Denoiser, precision: str) -> Denoiser:
+    """Return a denoiser whose networks compute in a precision; what it returns is float32."""
+    if precision == "float32":
+        return denoiser
+    dtype = {"bfloat16": torch.bfloat16, "float16": torch.float16}[precision]
+
+    def predicted(z_t: Tensor, t: Tensor, context: Context) -> Tensor:
+        with torch.autocast(z_t.device.type, dtype):
+            return denoiser(z_t, t, context).float()
+
+    return predicted
 
 
 def _shown(asked: Sequence[Asked], model: Model) -> NDArray[np.float32]:

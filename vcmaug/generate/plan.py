@@ -11,7 +11,7 @@ Notes:
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
@@ -42,6 +42,9 @@ class GenerateSettings(Settings):
     strength: float = Field(1.0, ge=0, description="scales gamma and beta")
     interval: tuple[float, float] = Field(
         (0.0, 1.0), description="share of the schedule in which the control acts"
+    )
+    precision: Literal["float32", "bfloat16", "float16"] = Field(
+        "float32", description="of the networks that are asked at every step"
     )
     micro_batch_size: int = Field(4, ge=1, description="requests drawn together")
     micro_batches_per_shard: int = Field(2, ge=1, description="what one worker takes at a time")

@@ -1,0 +1,111 @@
+"""What the benchmarks of sampling share: one cohort per way of drawing, and what it is worth."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vcmaug.cohort.manifest import read_manifest
+from vcmaug.compute import Compute
+from vcmaug.data.cases import cases_of
+from vcmaug.data.nifti import read_image, read_label_map
+from vcmaug.data.prepare import read_prepared
+from vcmaug.files import read_json, write_json
+from vcmaug.generate.plan import GenerateSettings
+from vcmaug.generate.run import generate, make_plan
+from vcmaug.pipeline.pool import splits_of
+from vcmaug.pipeline.reader import Read, independent_reader
+from vcmaug.pipeline.work import Replicate, Work, find_work
+from vcmaug.quality.adherence import adherence_rows
+from vcmaug.quality.distances import frechet_distance, standardised
+from vcmaug.quality.features import describe
+
+Rows = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Ground:
+    """A finished replicate, its independent reader, and descriptors of real images."""
+
+    work: Work
+    replicate: Replicate
+    reader: Read
+    real: Rows
+
+    @property
+    def settings(self) -> GenerateSettings:
+        """The recipe's way of drawing."""
+        recipe = self.work.recipe.generate
+        return GenerateSettings(**recipe.model_dump(exclude={"n"}))
+
+
+def ground_of(folder: Path) -> Ground:
+    """Return the first replicate of a work folder that `vcmaug run` has finished."""
+    work = find_work(folder)
+    prepared = read_prepared(work.cases)
+    splits = splits_of(work, prepared)
+    reader, _ = independent_reader(work, prepared, splits)
+    assert reader is not None  # a finished run has one
+    cases = cases_of(prepared.cases, (*splits.train, *splits.validation))
+    images = [read_image(case.image, case_id=case.case_id).array for case in cases]
+    return Ground(work, work.replicates[0], reader, describe(np.stack(images)))
+
+
+def cohort_of(
+    ground: Ground, out: Path, settings: GenerateSettings, *, n: int
+) -> tuple[Path, float]:
+    """Return a cohort drawn in a way, in this process, and its seconds per volume.
+
+    What is there is kept; the same requests have the same noise and conditions in every way.
+    """
+    gate = settings.gate.model_copy(update={"accept": ""})
+    plan = make_plan(
+        settings.model_copy(update={"gate": gate}),
+        prior_folder=ground.work.prior,
+        control_folder=ground.replicate.control,
+        conditions_folder=ground.replicate.conditions,
+        n=n,
+        seed=ground.replicate.seed,
+    )
+    sampler = settings.sampler
+    folder = out / f"{sampler.name}-{sampler.steps}-{settings.precision}-{n}"
+    note = folder / "seconds.json"
+    if not note.exists():
+        began = time.perf_counter()
+        generate(plan, out=folder, compute=Compute("in-process"))
+        write_json(note, (time.perf_counter() - began) / n)
+    return folder, read_json(note)
+
+
+def judged(ground: Ground, cohort: Path) -> tuple[Rows, Rows]:
+    """Return the adherence [N] and the descriptors [N, D] of a cohort's images, failed ones NaN."""
+    rows = read_manifest(cohort).to_dict("records")
+    done = [row for row in rows if row["status"] == "done"]
+    images = np.stack([read_image(cohort / r["image"], case_id=r["case_id"]).array for r in done])
+    maps = np.stack([read_label_map(cohort / r["label"], case_id=r["case_id"]).array for r in done])
+    names = [row["case_id"] for row in done]
+    scheme = read_prepared(ground.work.cases).scheme
+    read: dict[str, list[float]] = {name: [] for name in names}
+    for row in adherence_rows(
+        names, images=images, asked=maps, reader=ground.reader, scheme=scheme, source="synthetic"
+    ):
+        read[row["case_id"]].append(row["dice"])
+    described = dict(zip(names, describe(images), strict=True))
+    missing = np.full(ground.real.shape[1], np.nan)
+    ids = [row["case_id"] for row in rows]
+    dice = np.array([np.mean(read[name]) if name in read else np.nan for name in ids])
+    return dice, np.stack([described.get(name, missing) for name in ids])
+
+
+def distance(ground: Ground, descriptors: Rows) -> float:
+    """Return the Frechet distance to real images, in units of their deviations."""
+    real, drawn = standardised(ground.real, descriptors[np.isfinite(descriptors).all(axis=1)])
+    return frechet_distance(real, drawn)
+
+
+def interval(draws: Any) -> list[float]:
+    """Return the 95 % percentile interval of bootstrap draws."""
+    return [float(edge) for edge in np.percentile(draws, [2.5, 97.5])]
