@@ -42,8 +42,8 @@ class Ground:
         return GenerateSettings(**recipe.model_dump(exclude={"n"}))
 
 
-def ground_of(folder: Path) -> Ground:
-    """Return the first replicate of a work folder that `vcmaug run` has finished."""
+def ground_of(folder: Path, replicate: str) -> Ground:
+    """Return a replicate, such as n10-s0, of a work folder in which its cohort was evaluated."""
     work = find_work(folder)
     prepared = read_prepared(work.cases)
     splits = splits_of(work, prepared)
@@ -51,7 +51,9 @@ def ground_of(folder: Path) -> Ground:
     assert reader is not None  # a finished run has one
     cases = cases_of(prepared.cases, (*splits.train, *splits.validation))
     images = [read_image(case.image, case_id=case.case_id).array for case in cases]
-    return Ground(work, work.replicates[0], reader, describe(np.stack(images)))
+    num_labelled, seed = (int(part[1:]) for part in replicate.split("-"))
+    chosen = work.replicate(num_labelled, seed)
+    return Ground(work, chosen, reader, describe(np.stack(images)))
 
 
 def cohort_of(

@@ -1,9 +1,10 @@
 """What more steps and other solvers bring: adherence and Frechet distance over network calls.
 
-python benchmarks/frontier.py work/brain-mini-smoke [--n 64] [--out work/frontier] [--quick]
+python benchmarks/frontier.py work/hippocampus [--replicate n10-s0] [--n 64] [--out work/frontier]
+    [--quick]
 
-The first replicate of a work folder that `vcmaug run` has finished is drawn again in every way,
-with the same conditions and noise. The choice: of all ways whose adherence is, by paired
+A replicate of a work folder that `vcmaug run` has finished is drawn again in every way, with the
+same conditions and noise. The choice: of all ways whose adherence is, by paired
 bootstrap, not lower than the reference's (DDIM, 200 steps) by more than 0.01 Dice and whose
 Frechet distance not higher by more than 5 %, the one with the fewest calls. Finished ways are
 kept; the same command goes on. JSON comes last; docs/make_frontier.py draws it.
@@ -66,13 +67,14 @@ def main() -> None:
     """Draw every way, compare and print."""
     parser = argparse.ArgumentParser()
     parser.add_argument("work", type=Path)
+    parser.add_argument("--replicate", default="n10-s0")
     parser.add_argument("--n", type=int, default=64)
     parser.add_argument("--out", type=Path, default=Path("work/frontier"))
     parser.add_argument("--quick", action="store_true", help="8 volumes, few ways: a trial")
     asked = parser.parse_args()
     n, out = (8 if asked.quick else asked.n), asked.out / asked.work.name
     reference_way = ("ddim", 20) if asked.quick else REFERENCE
-    ground = ground_of(asked.work)
+    ground = ground_of(asked.work, asked.replicate)
     folder, seconds = cohort_of(ground, out, settings_of(ground, *reference_way), n=n)
     reference = judged(ground, folder)
     rows = []
@@ -91,13 +93,10 @@ def main() -> None:
         rows.append(row)
         print(json.dumps(row), file=sys.stderr, flush=True)
     chosen = min((row for row in rows if row["equal"]), key=lambda row: row["calls"])
-    about = {"work": ground.work.recipe.name, "prior": str(ground.work.recipe.prior.zoo), "n": n}
-    result = {
-        "rows": rows,
-        "chosen": {k: chosen[k] for k in ("sampler", "steps", "calls")},
-        **about,
-    }
-    print(json.dumps({**result, "machine": machine(), "versions": versions()}))
+    about = {"recipe": ground.work.recipe.name, "replicate": asked.replicate, "n": n}
+    about |= {"grid_mm": list(ground.work.recipe.data.grid.spacing_mm)}
+    about |= {"chosen": {key: chosen[key] for key in ("sampler", "steps", "calls")}}
+    print(json.dumps({"rows": rows, **about, "machine": machine(), "versions": versions()}))
 
 
 if __name__ == "__main__":
