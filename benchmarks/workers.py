@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from vcmaug.cohort.manifest import read_manifest
 from vcmaug.compute import Compute
 from vcmaug.conditions.build import ConditionSettings, build_conditions
 from vcmaug.data.cases import Case
@@ -52,7 +53,7 @@ def main() -> None:
             scheme=scheme,
             n=4,
             seed=0,
-            forbidden=(),
+            folds={},
             compute=here,
         )
         plan = make_plan(
@@ -65,9 +66,9 @@ def main() -> None:
         )
         for way, compute in (("one_process", here), ("two_workers", Compute("workers", num=2))):
             began = time.perf_counter()
-            manifest = generate(plan, out=folder / way, compute=compute)
+            generate(plan, out=folder / way, compute=compute)
             seconds[way] = time.perf_counter() - began
-            hashes[way] = list(manifest["image_sha256"])
+            hashes[way] = list(read_manifest(folder / way)["image_sha256"])
     result = {
         "what": f"{NUM_CASES} volumes of 40x48x40, {len(plan.timesteps)} steps, one thread each",
         "seconds": seconds,

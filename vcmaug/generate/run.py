@@ -36,7 +36,7 @@ from vcmaug.ldm.weights import read_card
 from vcmaug.progress import Progress, Report, silent
 from vcmaug.provenance import machine, versions
 
-__all__ = ["generate", "make_plan"]
+__all__ = ["generate", "make_plan", "tasks_of"]
 
 
 def make_plan(
@@ -181,7 +181,7 @@ def generate(
         layout.remove_leftovers()
         run_all(
             draw,
-            _tasks(plan, out=out, device=compute.device),
+            tasks_of(plan, out=out, device=compute.device),
             compute=compute,
             threads=plan.settings.threads_per_worker,
             on_done=_Tally(plan.n, report).add,
@@ -231,7 +231,7 @@ class _Tally:
         self._report(Progress("generating", self._done, self._total, note, figures))
 
 
-def _tasks(plan: Plan, *, out: Path, device: str) -> list[ShardTask]:
+def tasks_of(plan: Plan, *, out: Path, device: str) -> list[ShardTask]:
     """Return one task per shard."""
     folder, tasks = str(out.resolve()), []
     for shard in range(num_shards(plan)):

@@ -1,0 +1,45 @@
+"""What stands in for networks and GPUs where the engine is measured; workers import it by name."""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vcmaug.generate.worker import ShardDone, ShardTask
+
+SECONDS_PER_SAMPLE = 0.1
+
+
+def draw_asleep(task: "ShardTask") -> "ShardDone":
+    """Draw a shard with all that belongs to it but networks: each sample takes a tenth second."""
+    return _drawn(task, seconds=SECONDS_PER_SAMPLE)
+
+
+def draw_at_once(task: "ShardTask") -> "ShardDone":
+    """Draw a shard with all that belongs to it but networks, in no time."""
+    return _drawn(task, seconds=0.0)
+
+
+def _drawn(task: "ShardTask", *, seconds: float) -> "ShardDone":
+    """Draw a shard; note when each draw began."""
+    import numpy as np
+
+    from vcmaug.generate import micro_batch, worker
+
+    def images_of(asked: Any, **others: Any) -> Any:
+        (Path(task.folder) / f"began-{time.time():.6f}").touch()
+        time.sleep(seconds * len(asked))
+        shape = asked[0].label_map.shape
+        generator = np.random.default_rng(asked[0].request.index)
+        images = generator.integers(0, 256, (len(asked), *shape), dtype=np.uint8)
+        return images.astype(np.float32) / 255.0
+
+    micro_batch.draw_images = images_of
+    return worker.draw_shard(task)
+
+
+def asleep(item: tuple[int, float]) -> tuple[float, float]:
+    """Sleep as long as a shard takes on a GPU; return when that began and ended."""
+    began = time.time()
+    time.sleep(item[1])
+    return began, time.time()
