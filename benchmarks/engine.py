@@ -6,7 +6,8 @@ python benchmarks/engine.py [--quick]
 sample's begin to the finished manifest, over n * 0.1 s / workers, less 1. Reading conditions,
 checks, hashing, files, rows, merge and Dask are in it; starting processes is not.
 `plan_million_*`: plan and tasks of 1,000,000 requests in a process of its own, and what its peak
-memory grows by; `libraries_mb` is there before. `parent_mib_*`: peak of the parent of two workers at n = 1,000 and 20,000.
+memory grows by; `libraries_mb` is there before. `parent_mib_*`: peak of the parent of two workers
+at n = 1,000 and 20,000.
 `efficiency_64`: 64 processes without torch that sleep a second per shard: time slept over 64
 times the span. JSON comes last, on one line.
 """

@@ -1,0 +1,102 @@
+"""`generate` and `check` on a finished work folder: gate, repeat, verify, progress for machines."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from typer.testing import CliRunner, Result
+
+from vcmaug.cli.main import app
+from vcmaug.cohort.manifest import read_manifest
+from vcmaug.compute import Compute
+from vcmaug.files import read_json
+from vcmaug.pipeline.recipe import read_recipe
+from vcmaug.pipeline.run import draw_cohort
+from vcmaug.pipeline.stages import prepare_stage, prior_stage
+from vcmaug.pipeline.work import Work, claim_work
+
+HERE = Compute("in-process")
+
+
+@pytest.fixture(scope="module")
+def drawn(recipe_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Work:
+    """Return a work folder whose first cohort is drawn and evaluated."""
+    work = claim_work(
+        tmp_path_factory.mktemp("work") / "tiny", read_recipe(recipe_path), profile=""
+    )
+    prepare_stage(work)
+    prior_stage(work)
+    draw_cohort(work, work.replicates[0], compute=HERE, say=lambda name, ran: None)
+    return work
+
+
+@pytest.fixture
+def work(drawn: Work, tmp_path: Path) -> Work:
+    """Return a copy to change."""
+    return Work(shutil.copytree(drawn.folder, tmp_path / "tiny"), drawn.recipe)
+
+
+@pytest.fixture
+def generate(recipe_path: Path, work: Work):
+    """Return the verb on that copy."""
+
+    def run(*words: str) -> Result:
+        command = ["generate", str(recipe_path), "--out", str(work.folder), *words]
+        return CliRunner().invoke(app, command, catch_exceptions=False)
+
+    return run
+
+
+def test_the_gate_reads_with_the_arms_own_segmenter(work: Work, generate) -> None:
+    result = generate("--accept", "adherence.dice >= 0", "--max-tries", "2", "--keep-rejects")
+    assert result.exit_code == 0
+    replicate = work.replicates[0]
+    card = read_json(replicate.folder / "acceptance" / "card.json")
+    assert card["subjects"] == read_json(replicate.control / "card.json")["labelled_subjects"]
+    for checks in read_manifest(replicate.cohort)["checks"].map(json.loads):
+        each = [checks[f"adherence.dice.{name}"] for name in ("shell", "core")]
+        assert checks["adherence.dice"] == pytest.approx(sum(each) / 2, abs=1e-4)
+    gate = read_json(replicate.cohort / "plan.json")["settings"]["gate"]
+    assert gate == {"accept": "adherence.dice >= 0", "max_tries": 2, "keep_rejects": True}
+
+
+def test_a_wish_that_cannot_be_read_is_one_error(generate) -> None:
+    with pytest.raises(Exception, match=r"'adherence' is no comparison such as"):
+        generate("--accept", "adherence")
+
+
+def test_one_case_is_drawn_again(work: Work, generate) -> None:
+    before = (work.replicates[0].cohort / "manifest.csv").read_bytes()
+    result = generate("--only", "r000001")
+    assert (result.exit_code, "the same bytes" in result.output) == (0, True)
+    assert (work.replicates[0].cohort / "manifest.csv").read_bytes() == before
+    manifest = work.replicates[0].cohort / "manifest.parquet"
+    pd.read_parquet(manifest).assign(image_sha256="0" * 64).to_parquet(manifest)
+    assert generate("--only", "r000001").exit_code == 1
+
+
+def test_check_lists_faults_and_verify_mends_them(work: Work, generate) -> None:
+    cohort = work.replicates[0].cohort
+    assert "is whole" in CliRunner().invoke(app, ["check", str(cohort)]).output
+    image = cohort / "images" / "r000002.nii.gz"
+    whole = image.read_bytes()
+    image.write_bytes(whole[:-9])
+    result = CliRunner().invoke(app, ["check", str(cohort)])
+    assert result.exit_code == 1
+    assert "r000002.nii.gz: its hash is not the manifest's" in result.output
+    assert "was already in" in generate().output  # what is done is not read again unless asked
+    assert image.read_bytes() != whole
+    assert generate("--verify").exit_code == 0
+    assert image.read_bytes() == whole
+    assert "is whole" in CliRunner().invoke(app, ["check", str(cohort)]).output
+
+
+def test_progress_for_machines_and_for_nobody(generate) -> None:
+    lines = generate("--verify", "--json-lines").output.splitlines()
+    last = json.loads(lines[-1])
+    assert last["what"] == "generating"
+    assert last["done"] == last["total"] > 0
+    assert {"volumes_per_hour", "refused", "workers"} < set(last["figures"])
+    assert generate("--verify", "--quiet").output == ""
