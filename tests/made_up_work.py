@@ -86,7 +86,7 @@ def write_replicate(folder: Path, num_labelled: int, *, side: int, n: int = 4) -
     columns = [field.name for field in fields(ManifestRow)]
     manifest = pd.DataFrame(rows, columns=columns)
     write_bytes(folder / "cohort" / "manifest.parquet", manifest.to_parquet(index=False))
-    write_json(folder / "cohort" / "cohort.json", {"scheme": SCHEME.to_json(), "n": n})
+    write_json(folder / "cohort" / "cohort.json", cohort_card(n))
     write_quality(folder / "quality", [str(row["case_id"]) for row in rows[:-1]])
 
 
@@ -125,6 +125,13 @@ def write_quality(folder: Path, case_ids: list[str]) -> None:
     quality |= {"memorisation": memorisation}
     quality |= {"distances": [row | shared for row in distances], "reader": {"subjects": 3}}
     write_json(folder / "quality.json", quality)
+
+
+def cohort_card(n: int) -> dict[str, Any]:
+    """Return the card of a cohort of n requests, of which one failed."""
+    seconds = {"sample": 2.5 * n, "write": 0.25 * n}
+    card = {"scheme": SCHEME.to_json(), "n": n, "counts": {"done": n - 1, "failed": 1}}
+    return card | {"num_refused": 2, "seconds": seconds}
 
 
 def write_study(folder: Path, num_labelled: tuple[int, ...]) -> None:

@@ -89,6 +89,8 @@ def test_the_page_says_what_came_out(whole: Path, tmp_path: Path) -> None:
         "What this does not show",
         "The patient's left is on the left.",
         "chosen at random (simulated: all)",
+        "seconds per case of each phase of drawing",
+        "2.5000",
         "Paired difference from real only, 95 % intervals (simulated: all)",
     ):
         assert words in page.words

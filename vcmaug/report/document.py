@@ -14,7 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from vcmaug.data.labels import LabelScheme
 from vcmaug.files import write_text
 from vcmaug.report.figures import difference_plot, mean_plot, montage
-from vcmaug.report.sections import quality_tables, study_tables
+from vcmaug.report.sections import drawing_tables, quality_tables, study_tables
 from vcmaug.report.tables import Found, ReplicateFound, Table, find, flow_of, headline_of, table_of
 from vcmaug.seeding import stable_seed
 
@@ -65,7 +65,8 @@ def write_report(work: Path, out: Path | None = None, *, seed: int = 0) -> Path:
         quality=quality_tables(found),
         plots=[(caption + said, svg) for caption, svg in _plots(found)],
         study=study_tables(found),
-        manifests=[_manifest(r) for r in found.replicates if r.manifest is not None],
+        manifests=drawing_tables(found)
+        + [_manifest(r) for r in found.replicates if r.manifest is not None],
         provenance=_provenance(found),
         limits=_limits(found),
     )
