@@ -164,7 +164,7 @@ def one(asked: argparse.Namespace) -> dict[str, Any]:
     for row in quality["adherence"]:
         if row["source"] in adherence and row["structure"] in shown:
             adherence[row["source"]].append(row["dice"])
-    frechet = {row["sets"]: row["frechet_distance"] for row in quality["distances"]}
+    frechet = {row["row"]: row["frechet_distance"] for row in quality["distances"]}
     return {
         "method": method,
         "num_labelled": n,
