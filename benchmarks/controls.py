@@ -1,7 +1,8 @@
 """Every control beside every other: same prior, cases, conditions and updates.
 
 VCMAUG_DATA=FOLDER python benchmarks/controls.py recipes/hippocampus/recipe.yaml --n 10 50 100
-    [--methods vcm controlnet] [--task map] [--seeds 0] [--profile NAME] [--out work/controls]
+    [--methods vcm controlnet] [--task map] [--seeds 0] [--profile NAME] [--prior NAME]
+    [--out work/controls]
 
 For each method, number of labelled cases and seed, in a process of its own: parameters, peak memory
 and seconds of training, overhead of a sampling step over the bare prior, then the cohort's
@@ -38,7 +39,7 @@ from vcmaug.ldm.denoiser import Context
 from vcmaug.ldm.prior import load_prior
 from vcmaug.pipeline.pool import splits_of
 from vcmaug.pipeline.reader import independent_reader
-from vcmaug.pipeline.recipe import Recipe, read_recipe
+from vcmaug.pipeline.recipe import PriorRecipe, Recipe, read_recipe
 from vcmaug.pipeline.run import draw_cohort
 from vcmaug.pipeline.stages import prepare_stage, prior_stage
 from vcmaug.pipeline.work import Replicate, Work, claim_work
@@ -59,9 +60,18 @@ TASKS: dict[str, dict[str, Any]] = {
 }
 
 
-def recipe_of(path: Path, profile: str | None, method: str, task: str, ns: list[int]) -> Recipe:
+def base_of(asked: argparse.Namespace) -> Recipe:
+    """Return the recipe, with a prior of the zoo if one is named."""
+    recipe = read_recipe(asked.recipe, profile=asked.profile)
+    if asked.prior is None:
+        return recipe
+    return recipe.model_copy(update={"prior": PriorRecipe(zoo=asked.prior)})
+
+
+def recipe_of(asked: argparse.Namespace, method: str) -> Recipe:
     """Return the recipe with another control and task, and these numbers of labelled cases."""
-    content = read_recipe(path, profile=profile).model_dump(mode="json")
+    task, ns = asked.task, asked.all_n
+    content = base_of(asked).model_dump(mode="json")
     control, generate = content["control"], content["generate"]
     control["shows"] |= TASKS[task]
     for chain in content["conditions"]["chains"]:
@@ -73,9 +83,9 @@ def recipe_of(path: Path, profile: str | None, method: str, task: str, ns: list[
     return Recipe.model_validate(content)
 
 
-def prepared_once(out: Path, path: Path, profile: str | None) -> None:
+def prepared_once(asked: argparse.Namespace) -> None:
     """Prepare cases, prior and reader once for all methods."""
-    work = claim_work(out / "common", read_recipe(path, profile=profile), profile=profile)
+    work = claim_work(asked.out / "common", base_of(asked), profile=asked.profile)
     prepare_stage(work)
     prior_stage(work)
 
@@ -141,7 +151,7 @@ def volume_errors(work: Work, replicate: Replicate) -> dict[str, float]:
 def one(asked: argparse.Namespace) -> dict[str, Any]:
     """Measure one method at one n and seed."""
     (method,), (n,), (seed,) = asked.methods, asked.n, asked.seeds
-    recipe = recipe_of(asked.recipe, asked.profile, method, asked.task, asked.all_n)
+    recipe = recipe_of(asked, method)
     work = work_of(asked.out, recipe, asked.profile, method, asked.task)
     replicate = work.replicate(n, seed)
     compute = resolve_compute(gpus=None, workers=0, scheduler=None)
@@ -177,6 +187,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("recipe", type=Path)
     parser.add_argument("--profile")
+    parser.add_argument("--prior", help="of the zoo, in place of the recipe's")
     parser.add_argument("--methods", nargs="+", default=[NONE, OWN, *METHODS, *VARIANTS])
     parser.add_argument("--task", choices=[*TASKS], default="map")
     parser.add_argument("--n", type=int, nargs="+", default=[10])
@@ -188,7 +199,7 @@ def main() -> None:
     if asked.one:
         print(json.dumps(one(asked)))
         return
-    prepared_once(asked.out, asked.recipe, asked.profile)
+    prepared_once(asked)
     rows = []
     for seed in asked.seeds:
         for n in asked.n:
@@ -197,7 +208,9 @@ def main() -> None:
                 command += ["--methods", method, "--n", str(n), "--seeds", str(seed)]
                 command += ["--all-n", *map(str, asked.n), "--out", str(asked.out)]
                 command += ["--task", asked.task]
-                command += ["--profile", asked.profile] if asked.profile else []
+                for name in ("profile", "prior"):
+                    chosen = getattr(asked, name)
+                    command += [f"--{name}", chosen] if chosen else []
                 done = subprocess.run(command, capture_output=True, text=True, check=False)
                 last = done.stdout.strip().splitlines()[-1:] or ["{}"]
                 row = (
@@ -212,7 +225,7 @@ def main() -> None:
                 )
                 rows.append(row)
                 print(json.dumps(row), file=sys.stderr, flush=True)
-    recipe = read_recipe(asked.recipe, profile=asked.profile)
+    recipe = base_of(asked)
     about = {"recipe": recipe.name, "task": asked.task, "updates": recipe.control.training.updates}
     print(json.dumps({"rows": rows, **about, "machine": machine(), "versions": versions()}))
 
