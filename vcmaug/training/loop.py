@@ -30,6 +30,7 @@ from vcmaug.files import write_bytes
 from vcmaug.progress import Progress, Report, silent
 from vcmaug.provenance import fingerprint
 from vcmaug.training.ema import MovingAverage
+from vcmaug.training.precision import guard_small_convolutions
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -192,6 +193,8 @@ class _Run:
         self.settings = settings
         self.identity = identity
         self.module = module
+        if settings.precision == "bfloat16":
+            guard_small_convolutions(module)
         self.average = MovingAverage(module, decay=settings.ema_decay)
         self.optimiser = torch.optim.AdamW(
             module.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
