@@ -24,34 +24,15 @@ from typing import Any
 
 import psutil
 import stand_ins
-from workers import CONTROL, PRIOR, ball
+from workers import CONTROL, PRIOR, conditions_in
 
 from vcmaug.compute import Compute, run_all
-from vcmaug.conditions.build import ConditionSettings, build_conditions
-from vcmaug.data.labels import LabelScheme
 from vcmaug.generate.plan import GenerateSettings, Plan, claim_plan
 from vcmaug.generate.run import generate, make_plan, tasks_of
-from vcmaug.ldm.weights import read_card
 from vcmaug.provenance import machine, versions
 from vcmaug.zoo import zoo_folder
 
 SHARD_SECONDS = 1.0
-
-
-def conditions_in(folder: Path) -> Path:
-    """Build four conditions; return their folder."""
-    scheme = LabelScheme.from_json(read_card(zoo_folder(CONTROL), kind="control")["scheme"])
-    build_conditions(
-        ConditionSettings(),
-        [ball(folder)],
-        folder=folder / "conditions",
-        scheme=scheme,
-        n=4,
-        seed=0,
-        folds={},
-        compute=Compute("in-process"),
-    )
-    return folder / "conditions"
 
 
 def plan_of(n: int, conditions: Path) -> Plan:

@@ -39,28 +39,34 @@ def ball(folder: Path) -> Case:
     return Case("ball", "ball", image=path, label=path)
 
 
+def conditions_in(folder: Path) -> Path:
+    """Build four conditions; return their folder."""
+    scheme = LabelScheme.from_json(read_card(zoo_folder(CONTROL), kind="control")["scheme"])
+    build_conditions(
+        ConditionSettings(),
+        [ball(folder)],
+        folder=folder / "conditions",
+        scheme=scheme,
+        n=4,
+        seed=0,
+        folds={},
+        compute=Compute("in-process"),
+    )
+    return folder / "conditions"
+
+
 def main() -> None:
     """Measure and print."""
     here = Compute("in-process")
-    scheme = LabelScheme.from_json(read_card(zoo_folder(CONTROL), kind="control")["scheme"])
     seconds, hashes = {}, {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        build_conditions(
-            ConditionSettings(),
-            [ball(folder)],
-            folder=folder / "conditions",
-            scheme=scheme,
-            n=4,
-            seed=0,
-            folds={},
-            compute=here,
-        )
+        conditions = conditions_in(folder)
         plan = make_plan(
             GenerateSettings(micro_batches_per_shard=1),
             prior_folder=zoo_folder(PRIOR),
             control_folder=zoo_folder(CONTROL),
-            conditions_folder=folder / "conditions",
+            conditions_folder=conditions,
             n=NUM_CASES,
             seed=0,
         )

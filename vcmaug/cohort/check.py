@@ -5,7 +5,7 @@ In the flow: after generation, before anybody trusts a cohort that was copied.
 Sources: none.
 """
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -21,6 +21,7 @@ from vcmaug.progress import Progress, Report, silent
 
 __all__ = ["check_cohort"]
 
+_AT_ONCE = 256
 _COLUMNS = (
     "request_id",
     "case_id",
@@ -53,17 +54,16 @@ def check_cohort(folder: Path, *, report: Report = silent) -> list[str]:
     if counted != len(manifest):
         faults.append(f"cohort.json counts {counted} requests, the manifest has {len(manifest)}")
     done = manifest[manifest["status"] == "done"]
-    rows = (dict(zip(_COLUMNS, row, strict=True)) for row in done.itertuples(index=False))
+    faults_of = partial(_faults_of, layout=CohortLayout(folder))
     with ThreadPoolExecutor() as pool:
-        for number, found in enumerate(
-            pool.map(partial(_faults_of, layout=CohortLayout(folder)), rows), start=1
-        ):
-            faults += found
-            report(Progress("checking", number, len(done)))
+        for first in range(0, len(done), _AT_ONCE):  # a pool takes all that it is given at once
+            rows = done.iloc[first : first + _AT_ONCE].to_dict("records")
+            faults += [fault for found in pool.map(faults_of, rows) for fault in found]
+            report(Progress("checking", first + len(rows), len(done)))
     return faults
 
 
-def _faults_of(row: Mapping[str, Any], *, layout: CohortLayout) -> list[str]:
+def _faults_of(row: Mapping[Hashable, Any], *, layout: CohortLayout) -> list[str]:
     """Return the faults of one case."""
     case_id = str(row["case_id"])
     faults = []

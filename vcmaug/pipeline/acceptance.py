@@ -18,11 +18,10 @@ from numpy.typing import NDArray
 from vcmaug.data.labels import LabelScheme
 from vcmaug.downstream.fit import Reader
 from vcmaug.downstream.segmenter import Segmenter, SegmenterSettings
-from vcmaug.downstream.study import run_arm
 from vcmaug.files import read_json, sha256_of_file, write_bytes, write_json
 from vcmaug.generate.gate import Measure, MeasureSource
 from vcmaug.ldm.weights import fill_module, read_weights
-from vcmaug.pipeline.pool import labelled_of, study_inputs
+from vcmaug.pipeline.pool import labelled_of, own_segmenter
 from vcmaug.pipeline.work import Replicate, Work
 from vcmaug.progress import Report, silent
 from vcmaug.quality.adherence import adherence_rows
@@ -40,23 +39,13 @@ def measure_of(work: Work, replicate: Replicate, *, report: Report = silent) -> 
         replicate: Whose n cases the segmenter may see.
         report: Told within the training.
     """
-    prepared, splits, labelled = labelled_of(work, replicate)
-    study = work.recipe.study
-    result = run_arm(
-        "real",
-        num_labelled=replicate.num_labelled,
-        seed=replicate.seed,
-        settings=study,
-        inputs=study_inputs(work, splits),
-        out=work.study,
-        report=report,
-    )
-    weights = result.with_suffix(".safetensors")
+    prepared, _, labelled = labelled_of(work, replicate)
+    weights = own_segmenter(work, replicate, report=report)
     folder = work.replicate(replicate.num_labelled, replicate.seed).folder / "acceptance"
     write_bytes(folder / _WEIGHTS, weights.read_bytes())
     card = {
         "kind": "segmenter",
-        "segmenter": study.segmenter.model_dump(mode="json"),
+        "segmenter": work.recipe.study.segmenter.model_dump(mode="json"),
         "scheme": prepared.scheme.to_json(),
         "subjects": sorted(case.subject_id for case in labelled),
         "file_sha256": sha256_of_file(weights),

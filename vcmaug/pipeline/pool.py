@@ -25,6 +25,7 @@ from vcmaug.rivals.self_training import pseudo_cases, pseudo_label
 __all__ = [
     "labelled_of",
     "load_segmenter",
+    "own_segmenter",
     "pool_of",
     "pseudo_stage",
     "splits_of",
@@ -75,25 +76,28 @@ def teachers_stage(work: Work, *, compute: Compute | None = None, report: Report
     )
 
 
-def pseudo_stage(work: Work, replicate: Replicate, *, report: Report = silent) -> bool:
-    """Let the replicate's own segmenter label its pool; return whether it was done.
+def own_segmenter(work: Work, replicate: Replicate, *, report: Report = silent) -> Path:
+    """Return the weights of a replicate's own segmenter: the arm `real` of the same n and seed.
 
-    The segmenter is the arm `real` of the same n and seed; it is trained now and kept for the
-    study.
+    It is trained now if it is not there, and kept for the study.
     """
-    prepared, splits, labelled = labelled_of(work, replicate)
-    pool = _unlabelled(work, replicate)
-    study = work.recipe.study
     result = run_arm(
         "real",
         num_labelled=replicate.num_labelled,
         seed=replicate.seed,
-        settings=study,
-        inputs=study_inputs(work, splits),
+        settings=work.recipe.study,
+        inputs=study_inputs(work, splits_of(work, read_prepared(work.cases))),
         out=work.study,
         report=report,
     )
-    weights = result.with_suffix(".safetensors")
+    return result.with_suffix(".safetensors")
+
+
+def pseudo_stage(work: Work, replicate: Replicate, *, report: Report = silent) -> bool:
+    """Let the replicate's own segmenter label its pool; return whether it was done."""
+    prepared, _, labelled = labelled_of(work, replicate)
+    pool = _unlabelled(work, replicate)
+    weights = own_segmenter(work, replicate, report=report)
 
     def action() -> None:
         pseudo_label(
