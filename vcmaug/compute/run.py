@@ -21,6 +21,7 @@ from distributed import KilledWorker, as_completed
 from distributed.scheduler import NoWorkerError
 
 from vcmaug.compute.clients import open_client
+from vcmaug.compute.memory import keep_freed_memory
 from vcmaug.compute.where import Compute
 from vcmaug.errors import ComputeError, VcmaugError, list_faults
 
@@ -158,6 +159,7 @@ def _run_here(work: _Work, items: Sequence[Any]) -> list[_Fault]:
 
 def _guarded(function: Callable[[Item], Result], item: Item) -> _Outcome:
     """Return the outcome of one item; errors that trying again may cure pass through."""
+    keep_freed_memory()
     try:
         return _Outcome(function(item))
     except VcmaugError as fault:
