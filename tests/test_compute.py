@@ -1,6 +1,7 @@
 """Where work runs: the wish, the run in process, and real worker processes."""
 
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -36,6 +37,12 @@ def test_without_a_wish_work_runs_in_process():
     assert resolve_compute(workers=0) == Compute("in-process")
     assert resolve_compute(workers=3) == Compute("workers", num=3)
     assert resolve_compute(scheduler="tcp://h:1").device == "auto"
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the setting is one of glibc")
+def test_a_worker_keeps_the_memory_that_it_freed(tmp_path):
+    found = squares(work_items.fresh_pages, tmp_path, compute=Compute("workers", num=1), num=2)
+    assert found[1] < 5 * 1024  # of 50 * 1024, had it handed all back
 
 
 def test_two_wishes_are_refused():

@@ -4,9 +4,12 @@ Each function takes (folder, number) and leaves a trace in the folder.
 """
 
 import os
+import resource
 import signal
 import time
 from pathlib import Path
+
+import numpy as np
 
 from vcmaug.compute import resolve_compute, run_all
 from vcmaug.errors import DataError
@@ -35,6 +38,15 @@ def gpu_of_worker(item: tuple[str, int]) -> tuple[int, str]:
     """Return the process and the GPU that it sees, after a moment in which others get work."""
     time.sleep(0.2)
     return os.getpid(), os.environ["CUDA_VISIBLE_DEVICES"]
+
+
+def fresh_pages(item: tuple[str, int]) -> int:
+    """Return how many fresh pages this process was given while it used 4 MiB, 50 times."""
+    del item
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(50):
+        np.ones(2**22, dtype=np.uint8)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
 
 def square_but_die_once(item: tuple[str, int]) -> int:

@@ -218,6 +218,24 @@ def test_a_loss_that_is_not_finite_stops_the_training(tmp_path: Path) -> None:
         )
 
 
+def test_a_gradient_that_is_not_finite_stops_the_training_with_one_clear_error(
+    tmp_path: Path,
+) -> None:
+    def root(module: nn.Module, step: int, share: Share) -> tuple[torch.Tensor, dict[str, float]]:
+        loss, parts = _objective(module, step, share)
+        return loss + (0 * loss).sqrt() if step == 3 else loss, parts
+
+    with pytest.raises(ModelError, match="gradient_norm is nan at update 3"):
+        train(
+            _network(),
+            root,
+            settings=SETTINGS,
+            checkpoint=tmp_path / "x.pt",
+            identity="a",
+            what="test",
+        )
+
+
 def test_the_learning_rate_warms_up_and_falls() -> None:
     rates = [learning_rate_at(step, SETTINGS) for step in range(12)]
     assert rates[0] == pytest.approx(0.025)

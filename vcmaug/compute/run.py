@@ -32,6 +32,8 @@ Result = TypeVar("Result")
 
 _PER_THREAD, _FEWEST_AT_ONCE = 4, 16  # items that wait at the scheduler
 
+_GONE = (OSError, RuntimeError, AttributeError)  # of a lost scheduler, depending on the moment
+
 _Fault = tuple[str, str]  # an item in words, and what went wrong with it
 
 _INTERRUPTED = "not begun, since the run was interrupted"
@@ -227,8 +229,11 @@ def _run_there(client: Any, work: _Work, items: Sequence[Any]) -> list[tuple[Any
 
 
 def _taken_back(client: Any, item_of: dict[Any, Any]) -> list[Any]:
-    """Take items back that no worker has begun, and return them."""
-    begun = {key for keys in client.processing().values() for key in keys}
+    """Take items back that no worker has begun, and return them; none from a lost scheduler."""
+    try:
+        begun = {key for keys in client.processing().values() for key in keys}
+    except _GONE:
+        return []
     futures = [future for future in item_of if future.key not in begun]
     client.cancel(futures)
     return [item_of.pop(future) for future in futures]
@@ -236,9 +241,11 @@ def _taken_back(client: Any, item_of: dict[Any, Any]) -> list[Any]:
 
 def _at_once(client: Any) -> int:
     """Return how many items a cluster may hold now; none where its scheduler is gone."""
+    if client.status != "running":  # or Dask would wait for that scheduler to come back
+        return 0
     try:
         num_threads = sum(int(num) for num in client.nthreads().values())
-    except (OSError, RuntimeError):  # what Dask raises then depends on the moment
+    except _GONE:
         return 0
     return max(_FEWEST_AT_ONCE, _PER_THREAD * num_threads)
 

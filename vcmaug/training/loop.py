@@ -24,6 +24,7 @@ from accelerate import Accelerator
 from pydantic import Field
 from torch import Tensor, nn
 
+from vcmaug.compute import keep_freed_memory
 from vcmaug.config import Settings
 from vcmaug.errors import ModelError
 from vcmaug.files import write_bytes
@@ -144,8 +145,9 @@ def train(
         report: Told after every step.
 
     Raises:
-        ModelError: The loss is no longer finite, or the checkpoint is of another run.
+        ModelError: Loss or gradient are no longer finite, or the checkpoint is of another run.
     """
+    keep_freed_memory()
     run = _Run(module, settings=settings, identity=fingerprint(identity))
     parts_of_batch = run.accelerator.num_processes * settings.accumulate
     if settings.batch_size % parts_of_batch:
@@ -160,11 +162,12 @@ def train(
     for step in range(run.step, settings.updates):
         began = time.perf_counter()
         parts = run.gradients(objective, step=step)
-        if not math.isfinite(parts["loss"]):
-            raise ModelError(
-                f"{what}: the loss is {parts['loss']} at update {step}. Lower the learning rate "
-                f"({settings.learning_rate:g}); the last good state is in {checkpoint}."
-            )
+        for name in ("loss", "gradient_norm"):
+            if not math.isfinite(parts[name]):
+                raise ModelError(
+                    f"{what}: the {name} is {parts[name]} at update {step}. Lower the learning "
+                    f"rate ({settings.learning_rate:g}); the last good state is in {checkpoint}."
+                )
         run.update(step=step)
         run.note(parts, step=step, seconds=time.perf_counter() - began)
         for watch in watches:
@@ -235,7 +238,7 @@ class _Run:
             self._writer.flush()
 
     def gradients(self, objective: Objective, *, step: int) -> dict[str, float]:
-        """Add up the gradients of this process' shares of a batch; return loss and mean parts."""
+        """Add up and clip the gradients of this process' shares of a batch; return mean parts."""
         calls = self.settings.accumulate
         total: dict[str, float] = {}
         for call in range(calls):
@@ -245,13 +248,13 @@ class _Run:
             self.accelerator.backward(loss / calls)
             for name, value in {"loss": loss.item(), **parts}.items():
                 total[name] = total.get(name, 0.0) + value / calls
-        return total
+        norm = self.accelerator.clip_grad_norm_(self.prepared.parameters(), self.settings.clip_norm)
+        return total | {"gradient_norm": float(norm)}
 
     def update(self, *, step: int) -> None:
         """Take one step of the optimiser and of the average."""
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate_at(step, self.settings)
-        self.accelerator.clip_grad_norm_(self.prepared.parameters(), self.settings.clip_norm)
         self.prepared_optimiser.step()
         self.prepared_optimiser.zero_grad()
         self.average.update(self.module)
