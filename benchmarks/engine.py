@@ -26,13 +26,11 @@ import psutil
 import stand_ins
 from workers import CONTROL, PRIOR, conditions_in
 
-from vcmaug.compute import Compute, run_all
+from vcmaug.compute import Compute
 from vcmaug.generate.plan import GenerateSettings, Plan, claim_plan
 from vcmaug.generate.run import generate, make_plan, tasks_of
 from vcmaug.provenance import machine, versions
 from vcmaug.zoo import zoo_folder
-
-SHARD_SECONDS = 1.0
 
 
 def plan_of(n: int, conditions: Path) -> Plan:
@@ -80,23 +78,9 @@ def parent(conditions: Path, out: Path, n: int) -> dict[str, float]:
     return {f"parent_mib_{n}": round(mib)}
 
 
-def efficiency(num: int, shards_each: int) -> float:
-    """Return the share of their time for which many workers slept, from first to last shard."""
-    spans: list[tuple[float, float]] = []
-    run_all(
-        stand_ins.asleep,
-        [(place, SHARD_SECONDS) for place in range(num * shards_each)],
-        compute=Compute("workers", num=num),
-        threads=1,
-        on_done=lambda item, span: spans.append(span),
-    )
-    span = max(end for _, end in spans) - min(begin for begin, _ in spans)
-    return sum(end - begin for begin, end in spans) / (num * span)
-
-
 def in_a_process(*arguments: object) -> dict[str, Any]:
-    """Return what this script measures in a process of its own."""
-    command = [sys.executable, "-W", "ignore", __file__, *map(str, arguments)]
+    """Return what a script measures in a process of its own."""
+    command = [sys.executable, "-W", "ignore", *map(str, arguments)]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     found: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
     return found
@@ -105,16 +89,15 @@ def in_a_process(*arguments: object) -> dict[str, Any]:
 def measured(folder: Path, *, quick: bool) -> dict[str, Any]:
     """Return all figures."""
     conditions = conditions_in(folder)
-    n, ns, num, each = (40, (100, 400), 4, 5) if quick else (1000, (1000, 20_000), 64, 20)
+    n, ns, num, each = (20, (100,), 2, 3) if quick else (1000, (1000, 20_000), 64, 20)
     found: dict[str, Any] = {"n": n}
     for name, workers in (("one_worker", 1), ("two_workers", 2)):
         out = folder / name
         found[f"overhead_{name}"] = overhead(conditions, out, n=n, workers=workers)
-    found |= in_a_process("--million", conditions, folder / "million")
+    found |= in_a_process(__file__, "--million", conditions, folder / "million")
     for count in ns:
-        found |= in_a_process("--parent", conditions, folder / f"n{count}", count)
-    found["efficiency_64"] = efficiency(num, each)
-    return found | {"simulated_gpus": num, "seconds_per_shard": SHARD_SECONDS}
+        found |= in_a_process(__file__, "--parent", conditions, folder / f"n{count}", count)
+    return found | in_a_process(Path(__file__).with_name("many_workers.py"), num, each)
 
 
 def main() -> None:
