@@ -4,8 +4,9 @@ python benchmarks/engine.py [--quick]
 
 `overhead_*`: wall time of a cohort of n = 1,000 whose samples take 0.1 s each, from the first
 sample's begin to the finished manifest, over n * 0.1 s / workers, less 1. Reading conditions,
-checks, hashing, files, rows, merge and Dask are in it; starting processes is not.
-`plan_million_*`: plan and tasks of 1,000,000 requests in a process of its own, and what its peak
+checks, hashing, files, rows, merge, Dask and the end of its processes are in it; their start is
+not. A shard takes 10 s, as the default's eight volumes do where one takes longer.
+`plan_million_*`: plan and tasks of 1,000,000 requests, in short shards, in a process of its own, and what its peak
 memory grows by; `libraries_mb` is there before. `parent_mib_*`: peak of the parent of two workers
 at n = 1,000 and 20,000.
 `efficiency_64`: 64 processes without torch that sleep a second per shard: time slept over 64
@@ -33,10 +34,10 @@ from vcmaug.provenance import machine, versions
 from vcmaug.zoo import zoo_folder
 
 
-def plan_of(n: int, conditions: Path) -> Plan:
-    """Return the plan of a cohort of n."""
+def plan_of(n: int, conditions: Path, *, shard: int = 25) -> Plan:
+    """Return the plan of a cohort of n, in shards of so many micro-batches."""
     return make_plan(
-        GenerateSettings(micro_batches_per_shard=4),
+        GenerateSettings(micro_batches_per_shard=shard),
         prior_folder=zoo_folder(PRIOR),
         control_folder=zoo_folder(CONTROL),
         conditions_folder=conditions,
@@ -58,7 +59,7 @@ def million(conditions: Path, out: Path) -> dict[str, float]:
     """Return seconds and peak memory of the plan of a million requests, in this process."""
     before = psutil.Process().memory_info().rss
     began = time.perf_counter()
-    plan = claim_plan(out, plan_of(1_000_000, conditions))
+    plan = claim_plan(out, plan_of(1_000_000, conditions, shard=2))
     num = len(tasks_of(plan, out=out, device="cpu"))
     spent = time.perf_counter() - began
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -27,11 +27,12 @@ def _drawn(task: "ShardTask", *, seconds: float) -> "ShardDone":
     from vcmaug.generate import micro_batch, worker
 
     def images_of(asked: Any, **others: Any) -> Any:
-        (Path(task.folder) / f"began-{time.time():.6f}").touch()
-        time.sleep(seconds * len(asked))
+        began = time.time()
+        (Path(task.folder) / f"began-{began:.6f}").touch()
         shape = asked[0].label_map.shape
         generator = np.random.default_rng(asked[0].request.index)
         images = generator.integers(0, 256, (len(asked), *shape), dtype=np.uint8)
+        time.sleep(max(0.0, began + seconds * len(asked) - time.time()))  # what is left of it
         return images.astype(np.float32) / 255.0
 
     micro_batch.draw_images = images_of

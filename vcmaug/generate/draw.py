@@ -63,11 +63,11 @@ class Clock:
         self.seconds: defaultdict[str, float] = defaultdict(float)
 
     @contextmanager
-    def phase(self, name: str) -> Iterator[None]:
-        """Count the time that is spent within."""
+    def phase(self, name: str, *, beside: bool = False) -> Iterator[None]:
+        """Count the time that is spent within; work beside the device does not wait for it."""
         began = time.perf_counter()
         yield
-        if self.device.startswith("cuda"):
+        if self.device.startswith("cuda") and not beside:
             torch.cuda.synchronize()
         self.seconds[name] += time.perf_counter() - began
 

@@ -6,6 +6,7 @@ Sources: none.
 """
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import torch
@@ -22,6 +23,8 @@ from vcmaug.generate.plan import Plan
 from vcmaug.provenance import versions
 
 __all__ = ["Bench", "Finished", "keep"]
+
+_AT_ONCE = 4  # volumes; a GPU can draw them faster than one core compresses them
 
 
 @dataclass(frozen=True)
@@ -58,13 +61,17 @@ class Finished:
 def keep(finished: Finished, bench: Bench) -> None:
     """Write what is missing of a micro-batch, files first, then rows."""
     last = {one.asked.request.request_id: one for one in finished.tries}
-    with finished.clock.phase("write"):
-        written = [
-            (one, _written(one, bench, last=one is last[one.asked.request.request_id]))
-            for one in finished.tries
-            if one.asked.request.request_id in finished.attempts
-        ]
-    rows = [_row(one, finished, bench, **files).to_json() for one, files in written]
+    tries = [one for one in finished.tries if one.asked.request.request_id in finished.attempts]
+
+    def written(one: Try) -> dict[str, str]:
+        return _written(one, bench, last=one is last[one.asked.request.request_id])
+
+    with finished.clock.phase("write", beside=True), ThreadPoolExecutor(_AT_ONCE) as pool:
+        files = list(pool.map(written, tries))
+    rows = [
+        _row(one, finished, bench, **columns).to_json()
+        for one, columns in zip(tries, files, strict=True)
+    ]
     append_lines(bench.layout.part(bench.shard), rows)
 
 

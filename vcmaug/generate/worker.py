@@ -6,15 +6,16 @@ Sources: none.
 
 Notes:
     A micro-batch is always drawn whole, so that its bytes do not depend on what was there before;
-    only what is missing or damaged is written. Files are compressed and written by a thread while
-    the next micro-batch is drawn; rows follow their files.
+    only what is missing or damaged is written. While one is drawn, a thread reads the conditions of
+    the next and others compress and write the files of the last; rows follow their files.
 """
 
 import os
 import resource
 import socket
 import time
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ import torch
 from vcmaug.cohort.layout import CohortLayout
 from vcmaug.cohort.merge import REFUSED
 from vcmaug.files import read_json_lines, sha256_of_file
-from vcmaug.generate.draw import Clock, Model, load_model, read_asked
+from vcmaug.generate.draw import Asked, Clock, Model, load_model, read_asked
 from vcmaug.generate.keep import Bench, Finished, keep
 from vcmaug.generate.micro_batch import draw_tries
 from vcmaug.generate.plan import Plan, micro_batches_of_shard, read_plan, requests_of_micro_batch
@@ -77,6 +78,25 @@ class ShardDone:
     peak_mib: int
 
 
+@dataclass(frozen=True)
+class _Wanted:
+    """A micro-batch before it is drawn.
+
+    Attributes:
+        micro_batch: Which.
+        num_requests: Of it.
+        attempts: Which attempt it is, of the requests that are to be written.
+        asked: All its requests with their conditions; none where nothing is to be written.
+        clock: Knows how long reading took.
+    """
+
+    micro_batch: int
+    num_requests: int
+    attempts: dict[str, int]
+    asked: list[Asked]
+    clock: Clock
+
+
 @lru_cache(maxsize=1)
 def _model(plan: Plan, device: str) -> Model:
     """Return the model of a plan, loaded once per process."""
@@ -96,13 +116,18 @@ def draw_shard(task: ShardTask) -> ShardDone:
     bench = Bench(plan, CohortLayout(folder), task.shard, _device(task.device))
     there = _rows_there(bench)
     num_requests = num_drawn = num_refused = 0
-    with threads_of(plan.settings.threads_per_worker), ThreadPoolExecutor(1, "writer") as writer:
+    with (
+        threads_of(plan.settings.threads_per_worker),
+        ThreadPoolExecutor(1, "reader") as reader,
+        ThreadPoolExecutor(1, "writer") as writer,
+    ):
         writing: Future[None] | None = None
-        for micro_batch in micro_batches_of_shard(plan, task.shard):
-            num_requests += len(requests_of_micro_batch(plan, micro_batch))
-            finished = _drawn(bench, micro_batch, there)
-            if finished is None:
+        micro_batches = micro_batches_of_shard(plan, task.shard)
+        for wanted in _ahead(reader, lambda which: _read(bench, which, there), micro_batches):
+            num_requests += wanted.num_requests
+            if not wanted.attempts:
                 continue
+            finished = _drawn(bench, wanted)
             num_drawn += len(finished.attempts)
             num_refused += sum(bool(one.refused) for one in finished.tries)
             if writing is not None:
@@ -112,6 +137,19 @@ def draw_shard(task: ShardTask) -> ShardDone:
             writing.result()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // _MIB
     return ShardDone(num_requests, num_drawn, num_refused, _name_of_process(), peak)
+
+
+def _ahead(
+    pool: ThreadPoolExecutor, function: Callable[[int], _Wanted], items: Iterable[int]
+) -> Iterator[_Wanted]:
+    """Yield what a function makes of each item, in order, and compute the next meanwhile."""
+    futures: deque[Future[_Wanted]] = deque()
+    for item in items:
+        futures.append(pool.submit(function, item))
+        if len(futures) > 1:
+            yield futures.popleft().result()
+    while futures:
+        yield futures.popleft().result()
 
 
 def _device(wanted: str) -> str:
@@ -145,8 +183,8 @@ def _rows_there(bench: Bench) -> dict[str, dict[str, Any]]:
     return {row["request_id"]: row for row in rows if row["status"] != REFUSED}
 
 
-def _drawn(bench: Bench, micro_batch: int, there: dict[str, dict[str, Any]]) -> Finished | None:
-    """Return a micro-batch, drawn whole; None where all of it is there.
+def _read(bench: Bench, micro_batch: int, there: dict[str, dict[str, Any]]) -> _Wanted:
+    """Return a micro-batch with its conditions, or without attempts where all of it is there.
 
     Args:
         bench: Where.
@@ -159,15 +197,24 @@ def _drawn(bench: Bench, micro_batch: int, there: dict[str, dict[str, Any]]) -> 
         for request in requests
         if not _is_settled(there.get(request.request_id), bench.layout.folder)
     }
-    if not attempts:
-        return None
-    model = _model(bench.plan, bench.device)
-    began, clock = time.perf_counter(), Clock(bench.device)
-    with clock.phase("read"):
-        asked = [read_asked(request, plan=bench.plan, model=model) for request in requests]
-    tries = draw_tries(asked, plan=bench.plan, model=model, device=bench.device, clock=clock)
+    clock, asked = Clock(bench.device), []
+    if attempts:
+        model = _model(bench.plan, bench.device)
+        with clock.phase("read", beside=True):
+            asked = [read_asked(request, plan=bench.plan, model=model) for request in requests]
+    return _Wanted(micro_batch, len(requests), attempts, asked, clock)
+
+
+def _drawn(bench: Bench, wanted: _Wanted) -> Finished:
+    """Return a micro-batch, drawn whole."""
+    began, model = time.perf_counter(), _model(bench.plan, bench.device)
+    tries = draw_tries(
+        wanted.asked, plan=bench.plan, model=model, device=bench.device, clock=wanted.clock
+    )
     seconds = time.perf_counter() - began
-    return Finished(tries, attempts, micro_batch, len(requests), seconds, clock)
+    return Finished(
+        tries, wanted.attempts, wanted.micro_batch, wanted.num_requests, seconds, wanted.clock
+    )
 
 
 def _is_settled(row: dict[str, Any] | None, folder: Path) -> bool:
