@@ -5,10 +5,10 @@ python benchmarks/engine.py [--quick]
 `overhead_*`: wall time of a cohort of n = 1,000 whose samples take 0.1 s each, from the first
 sample's begin to the finished manifest, over n * 0.1 s / workers, less 1. Reading conditions,
 checks, hashing, files, rows, merge, Dask and the end of its processes are in it; their start is
-not. A shard takes 10 s, as the default's eight volumes do where one takes longer.
-`plan_million_*`: plan and tasks of 1,000,000 requests, in short shards, in a process of its own, and what its peak
-memory grows by; `libraries_mb` is there before. `parent_mib_*`: peak of the parent of two workers
-at n = 1,000 and 20,000.
+not. A shard takes 10 s.
+`plan_million_*`: plan and tasks of 1,000,000 requests, in short shards, in a process of its
+own, and what its peak memory grows by; `libraries_mb` is there before. `parent_mib_*`: peak of the
+parent of two workers at n = 1,000 and 20,000.
 `efficiency_64`: 64 processes without torch that sleep a second per shard: time slept over 64
 times the span. JSON comes last, on one line.
 """
