@@ -6,7 +6,9 @@ VCMAUG_DATA=FOLDER python benchmarks/controls.py recipes/hippocampus/recipe.yaml
 
 For each method, number of labelled cases and seed, in a process of its own: parameters, peak memory
 and seconds of training, overhead of a sampling step over the bare prior, then the cohort's
-adherence and volume error in the structures that are shown, and its Frechet distance. `recipe` is
+adherence (with a bootstrap interval over cases, and case by case, since all methods draw the same
+conditions from the same noise) and volume error in the structures that are shown, and its Frechet
+distance. `recipe` is
 the recipe's own network at its own strength; `none` is that at strength 0, where draws are the
 prior's alone; all others are their method's default networks at strength 1. Training, prior, cases,
 conditions and sampler are the recipe's for all. What is finished is kept; the same command goes
@@ -20,7 +22,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +36,8 @@ from vcmaug.control.shown import parts_of
 from vcmaug.data.labels import LabelScheme, volumes_mm3
 from vcmaug.data.nifti import read_image, read_label_map
 from vcmaug.data.prepare import read_prepared
-from vcmaug.files import read_json
+from vcmaug.downstream.statistics import bootstrap_mean
+from vcmaug.files import read_json, sha256_of_file, write_json
 from vcmaug.ldm.denoiser import Context
 from vcmaug.ldm.prior import load_prior
 from vcmaug.pipeline.pool import splits_of
@@ -44,10 +47,11 @@ from vcmaug.pipeline.run import draw_cohort
 from vcmaug.pipeline.stages import prepare_stage, prior_stage
 from vcmaug.pipeline.work import Replicate, Work, claim_work
 from vcmaug.provenance import machine, versions
+from vcmaug.quality.adherence import adherence_rows
 
 OWN, NONE = "recipe", "none"
 VARIANTS = {"vcm_timed": {"method": "vcm", "time_in_encoder": True}}
-BATCH = 8
+BATCH, DRAWS = 8, 2000
 PARTIAL = {
     "builder": "modalities",
     "channels": ["label_map", "image"],
@@ -127,25 +131,44 @@ def overhead(work: Work, replicate: Replicate) -> float:
     return seconds_of(lambda: steered(z_t, t, asked)) / plain - 1.0
 
 
-def volume_errors(work: Work, replicate: Replicate) -> dict[str, float]:
-    """Return per structure the mean of |read - asked| / asked over a cohort."""
+def readings(work: Work, replicate: Replicate, shown: Sequence[str]) -> dict[str, Any]:
+    """Return per case the mean Dice of what is shown, its interval over cases, and volume errors.
+
+    A volume error is the mean of |read - asked| / asked over the cohort, per structure.
+    """
     prepared = read_prepared(work.cases)
     reader, _ = independent_reader(work, prepared, splits_of(work, prepared))
-    if reader is None:
-        return {}
+    assert reader is not None  # the recipes here have one
     manifest = read_manifest(replicate.cohort)
     done = manifest[manifest["status"] == "done"].to_dict("records")
+    names, scheme = [row["case_id"] for row in done], prepared.scheme
     images = [read_image(replicate.cohort / row["image"], case_id=row["case_id"]) for row in done]
     maps = [read_label_map(replicate.cohort / row["label"], case_id=row["case_id"]) for row in done]
     found = reader(np.stack([image.array for image in images]))
-    errors: dict[str, list[float]] = {name: [] for name in prepared.scheme.names}
-    for read, asked in zip(found, maps, strict=True):
-        here = volumes_mm3(read, prepared.scheme, asked.spacing_mm)
-        there = volumes_mm3(asked.array, prepared.scheme, asked.spacing_mm)
+    asked = np.stack([one.array for one in maps])
+    dice: dict[str, list[float]] = {name: [] for name in names}
+    for row in adherence_rows(
+        names, images=found, asked=asked, reader=lambda read: read, scheme=scheme, source=""
+    ):
+        if row["structure"] in shown:
+            dice[row["case_id"]].append(row["dice"])
+    errors: dict[str, list[float]] = {name: [] for name in shown}
+    for read, one in zip(found, maps, strict=True):
+        here = volumes_mm3(read, scheme, one.spacing_mm)
+        there = volumes_mm3(one.array, scheme, one.spacing_mm)
         for name, values in errors.items():
             if there[name] > 0:
                 values.append(abs(here[name] - there[name]) / there[name])
-    return {name: statistics.mean(values) for name, values in errors.items() if values}
+    of_cases = [statistics.mean(values) for values in dice.values()]
+    estimate = bootstrap_mean(
+        np.array([of_cases]), num_draws=DRAWS, generator=np.random.default_rng(0)
+    )
+    return {
+        "adherence": estimate.mean,
+        "adherence_interval": [estimate.low, estimate.high],
+        "adherence_of_cases": {k: round(v, 5) for k, v in zip(dice, of_cases, strict=True)},
+        "volume_error": {name: statistics.mean(v) for name, v in errors.items() if v},
+    }
 
 
 def one(asked: argparse.Namespace) -> dict[str, Any]:
@@ -156,16 +179,21 @@ def one(asked: argparse.Namespace) -> dict[str, Any]:
     replicate = work.replicate(n, seed)
     compute = resolve_compute(gpus=None, workers=0, scheduler=None)
     draw_cohort(work, replicate, compute=compute, say=lambda name, ran: None)
+    cohort = sha256_of_file(replicate.cohort / "manifest.parquet")
+    kept = work.folder / f"row-n{n}-s{seed}.json"
+    if kept.exists() and read_json(kept)["cohort_sha256"] == cohort:
+        return dict(read_json(kept))
     peak_gib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     card = read_json(replicate.control / "card.json")
     quality = read_json(replicate.quality / "quality.json")
     shown = recipe.control.shows.structures or read_prepared(work.cases).scheme.names
-    adherence: dict[str, list[float]] = {"synthetic": [], "real": []}
-    for row in quality["adherence"]:
-        if row["source"] in adherence and row["structure"] in shown:
-            adherence[row["source"]].append(row["dice"])
+    of_real = [
+        row["dice"]
+        for row in quality["adherence"]
+        if row["source"] == "real" and row["structure"] in shown
+    ]
     frechet = {row["row"]: row["frechet_distance"] for row in quality["distances"]}
-    return {
+    found = {
         "method": method,
         "num_labelled": n,
         "seed": seed,
@@ -173,13 +201,13 @@ def one(asked: argparse.Namespace) -> dict[str, Any]:
         "seconds_per_update": card["figures"]["seconds"] / recipe.control.training.updates,
         "peak_gib": round(peak_gib, 3),
         "sampling_overhead": 0.0 if method == NONE else overhead(work, replicate),
-        "adherence": statistics.mean(adherence["synthetic"]),
-        "adherence_of_real": statistics.mean(adherence["real"]),
+        "adherence_of_real": statistics.mean(of_real),
         "frechet": frechet,
-        "volume_error": {
-            name: error for name, error in volume_errors(work, replicate).items() if name in shown
-        },
+        "cohort_sha256": cohort,
+        **readings(work, replicate, shown),
     }
+    write_json(kept, found)
+    return found
 
 
 def main() -> None:
