@@ -10,7 +10,6 @@ prior. JSON comes last.
 
 import argparse
 import json
-import resource
 import statistics
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from typing import Any
 
 import torch
 
+from vcmaug.compute import peak_memory
 from vcmaug.control.base import Control, ControlNetwork
 from vcmaug.control.build import METHODS, build_network, control_settings
 from vcmaug.ldm.brainldm import BRAINLDM
@@ -34,7 +34,7 @@ def peak_gib(device: str) -> float:
     """Return the peak memory since the last reset: of the GPU, or of the process."""
     if device == "cuda":
         return torch.cuda.max_memory_allocated() / GIB
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / GIB
+    return peak_memory() / GIB
 
 
 def seconds_of(action: Callable[[], object], *, device: str, rounds: int) -> float:

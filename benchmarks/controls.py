@@ -4,23 +4,23 @@ VCMAUG_DATA=FOLDER python benchmarks/controls.py recipes/hippocampus/recipe.yaml
     [--methods vcm controlnet] [--task map] [--seeds 0] [--profile NAME] [--prior NAME]
     [--out work/controls]
 
-For each method, number of labelled cases and seed, in a process of its own: parameters, peak memory
-and seconds of training, overhead of a sampling step over the bare prior, then the cohort's
-adherence (with a bootstrap interval over cases, and case by case, since all methods draw the same
-conditions from the same noise) and volume error in the structures that are shown, and its Frechet
-distance. `recipe` is
-the recipe's own network at its own strength; `none` is that at strength 0, where draws are the
-prior's alone; all others are their method's default networks at strength 1. Training, prior, cases,
-conditions and sampler are the recipe's for all. What is finished is kept; the same command goes
-on. JSON comes last.
+For each method, number of labelled cases and seed, in a process of its own: parameters, overhead of
+a sampling step over the bare prior, then the cohort's adherence (with a bootstrap interval over
+cases, and case by case, since all methods draw the same conditions from the same noise) and volume
+error in the structures that are shown, and its Frechet distance. At the end, side by side, memory
+and seconds of a few updates each. `recipe` is the recipe's own network at its own strength; `none`
+is that at strength 0, where draws are the prior's alone; all others are their method's default
+networks at strength 1. Training, prior, cases, conditions and sampler are the recipe's for all.
+What is finished is kept; the same command goes on. JSON comes last.
 """
 
 import argparse
+import itertools
 import json
-import resource
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -30,28 +30,28 @@ import numpy as np
 import torch
 
 from vcmaug.cohort.manifest import read_manifest
-from vcmaug.compute import resolve_compute
+from vcmaug.compute import peak_memory, resolve_compute
 from vcmaug.control.build import METHODS, load_control
 from vcmaug.control.shown import parts_of
 from vcmaug.data.labels import LabelScheme, volumes_mm3
 from vcmaug.data.nifti import read_image, read_label_map
 from vcmaug.data.prepare import read_prepared
 from vcmaug.downstream.statistics import bootstrap_mean
-from vcmaug.files import read_json, sha256_of_file, write_json
+from vcmaug.files import read_json
 from vcmaug.ldm.denoiser import Context
 from vcmaug.ldm.prior import load_prior
 from vcmaug.pipeline.pool import splits_of
 from vcmaug.pipeline.reader import independent_reader
 from vcmaug.pipeline.recipe import PriorRecipe, Recipe, read_recipe
 from vcmaug.pipeline.run import draw_cohort
-from vcmaug.pipeline.stages import prepare_stage, prior_stage
+from vcmaug.pipeline.stages import control_stage, prepare_stage, prior_stage
 from vcmaug.pipeline.work import Replicate, Work, claim_work
 from vcmaug.provenance import machine, versions
 from vcmaug.quality.adherence import adherence_rows
 
 OWN, NONE = "recipe", "none"
 VARIANTS = {"vcm_timed": {"method": "vcm", "time_in_encoder": True}}
-BATCH, DRAWS = 8, 2000
+BATCH, DRAWS, COST_UPDATES = 8, 2000, 10
 PARTIAL = {
     "builder": "modalities",
     "channels": ["label_map", "image"],
@@ -98,11 +98,16 @@ def work_of(out: Path, recipe: Recipe, profile: str | None, method: str, task: s
     """Return the work folder of a method, which shares cases and prior with the others."""
     work = claim_work(out / task / method, recipe, profile=profile)
     (out / "common" / "reader").mkdir(exist_ok=True)
+    link_common(work, out / "common")
+    return work
+
+
+def link_common(work: Work, common: Path) -> None:
+    """Let a work folder have the cases, prior and reader that all methods share."""
     for name in ("cases", "prior", "splits.json", "reader"):
         link = work.folder / name
         if not link.exists():
-            link.symlink_to((out / "common" / name).resolve())
-    return work
+            link.symlink_to((common / name).resolve())
 
 
 def seconds_of(action: Callable[[], object], rounds: int = 5) -> float:
@@ -179,11 +184,6 @@ def one(asked: argparse.Namespace) -> dict[str, Any]:
     replicate = work.replicate(n, seed)
     compute = resolve_compute(gpus=None, workers=0, scheduler=None)
     draw_cohort(work, replicate, compute=compute, say=lambda name, ran: None)
-    cohort = sha256_of_file(replicate.cohort / "manifest.parquet")
-    kept = work.folder / f"row-n{n}-s{seed}.json"
-    if kept.exists() and read_json(kept)["cohort_sha256"] == cohort:
-        return dict(read_json(kept))
-    peak_gib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     card = read_json(replicate.control / "card.json")
     quality = read_json(replicate.quality / "quality.json")
     shown = recipe.control.shows.structures or read_prepared(work.cases).scheme.names
@@ -193,21 +193,51 @@ def one(asked: argparse.Namespace) -> dict[str, Any]:
         if row["source"] == "real" and row["structure"] in shown
     ]
     frechet = {row["row"]: row["frechet_distance"] for row in quality["distances"]}
-    found = {
+    return {
         "method": method,
         "num_labelled": n,
         "seed": seed,
         "num_parameters": card["num_parameters"],
-        "seconds_per_update": card["figures"]["seconds"] / recipe.control.training.updates,
-        "peak_gib": round(peak_gib, 3),
-        "sampling_overhead": 0.0 if method == NONE else overhead(work, replicate),
         "adherence_of_real": statistics.mean(of_real),
         "frechet": frechet,
-        "cohort_sha256": cohort,
+        "sampling_overhead": 0.0 if method == NONE else overhead(work, replicate),
         **readings(work, replicate, shown),
     }
-    write_json(kept, found)
-    return found
+
+
+def cost(asked: argparse.Namespace) -> dict[str, Any]:
+    """Measure memory and seconds of a short training of one method, in this process."""
+    (method,), (n,), (seed,) = asked.methods, asked.n, asked.seeds
+    content = recipe_of(asked, method).model_dump(mode="json")
+    content["control"]["training"]["updates"] = COST_UPDATES
+    recipe, ends = Recipe.model_validate(content), []
+    with tempfile.TemporaryDirectory() as name:
+        work = claim_work(Path(name), recipe, profile=asked.profile)
+        link_common(work, asked.out / "common")
+        control_stage(
+            work,
+            work.replicate(n, seed),
+            report=lambda progress: ends.append(time.perf_counter()),
+        )
+    seconds = np.diff(ends)[-COST_UPDATES + 2 :]
+    return {
+        "seconds_per_update": float(np.median(seconds)),
+        "peak_gib": round(peak_memory() / 2**30, 3),
+    }
+
+
+def in_a_process(asked: argparse.Namespace, what: str, *, method: str, n: int, seed: int) -> Any:
+    """Return what is measured in a process of its own, or its last words."""
+    command = [sys.executable, "-W", "ignore", __file__, str(asked.recipe), f"--{what}"]
+    command += ["--methods", method, "--n", str(n), "--seeds", str(seed), "--out", str(asked.out)]
+    command += ["--all-n", *map(str, asked.n), "--task", asked.task]
+    for name in ("profile", "prior"):
+        chosen = getattr(asked, name)
+        command += [f"--{name}", chosen] if chosen else []
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        return {"failed": done.stderr.strip().splitlines()[-3:]}
+    return json.loads(done.stdout.strip().splitlines()[-1])
 
 
 def main() -> None:
@@ -222,37 +252,23 @@ def main() -> None:
     parser.add_argument("--all-n", type=int, nargs="+", help=argparse.SUPPRESS)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--out", type=Path, default=Path("work/controls"))
-    parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
+    for what in ("one", "cost"):
+        parser.add_argument(f"--{what}", action="store_true", help=argparse.SUPPRESS)
     asked = parser.parse_args()
-    if asked.one:
-        print(json.dumps(one(asked)))
+    if asked.one or asked.cost:
+        print(json.dumps(one(asked) if asked.one else cost(asked)))
         return
     prepared_once(asked)
     rows = []
-    for seed in asked.seeds:
-        for n in asked.n:
-            for method in asked.methods:
-                command = [sys.executable, "-W", "ignore", __file__, str(asked.recipe), "--one"]
-                command += ["--methods", method, "--n", str(n), "--seeds", str(seed)]
-                command += ["--all-n", *map(str, asked.n), "--out", str(asked.out)]
-                command += ["--task", asked.task]
-                for name in ("profile", "prior"):
-                    chosen = getattr(asked, name)
-                    command += [f"--{name}", chosen] if chosen else []
-                done = subprocess.run(command, capture_output=True, text=True, check=False)
-                last = done.stdout.strip().splitlines()[-1:] or ["{}"]
-                row = (
-                    json.loads(last[0])
-                    if done.returncode == 0
-                    else {
-                        "method": method,
-                        "num_labelled": n,
-                        "seed": seed,
-                        "failed": done.stderr.strip().splitlines()[-3:],
-                    }
-                )
-                rows.append(row)
-                print(json.dumps(row), file=sys.stderr, flush=True)
+    for seed, n, method in itertools.product(asked.seeds, asked.n, asked.methods):
+        chosen = {"method": method, "n": n, "seed": seed}
+        rows.append({"method": method, "num_labelled": n, "seed": seed})
+        rows[-1] |= in_a_process(asked, "one", **chosen)
+        print(json.dumps(rows[-1]), file=sys.stderr, flush=True)
+    for row in rows:  # side by side at the end, since what is finished takes no time
+        if "failed" not in row:
+            chosen = {"method": row["method"], "n": row["num_labelled"], "seed": row["seed"]}
+            row |= in_a_process(asked, "cost", **chosen)
     recipe = base_of(asked)
     about = {"recipe": recipe.name, "task": asked.task, "updates": recipe.control.training.updates}
     print(json.dumps({"rows": rows, **about, "machine": machine(), "versions": versions()}))

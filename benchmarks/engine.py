@@ -15,7 +15,6 @@ times the span. JSON comes last, on one line.
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -27,7 +26,7 @@ import psutil
 import stand_ins
 from workers import CONTROL, PRIOR, conditions_in
 
-from vcmaug.compute import Compute
+from vcmaug.compute import Compute, peak_memory
 from vcmaug.generate.plan import GenerateSettings, Plan, claim_plan
 from vcmaug.generate.run import generate, make_plan, tasks_of
 from vcmaug.provenance import machine, versions
@@ -62,10 +61,9 @@ def million(conditions: Path, out: Path) -> dict[str, float]:
     plan = claim_plan(out, plan_of(1_000_000, conditions, shard=2))
     num = len(tasks_of(plan, out=out, device="cpu"))
     spent = time.perf_counter() - began
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return {
         "plan_million_seconds": spent,
-        "plan_million_mb": (peak - before) / 1e6,
+        "plan_million_mb": (peak_memory() - before) / 1e6,
         "libraries_mb": before / 1e6,
         "plan_million_shards": num,
     }
@@ -75,8 +73,7 @@ def parent(conditions: Path, out: Path, n: int) -> dict[str, float]:
     """Return the peak memory of this process, which draws a cohort with two workers."""
     compute = Compute("workers", num=2)
     generate(plan_of(n, conditions), out=out, compute=compute, draw=stand_ins.draw_at_once)
-    mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return {f"parent_mib_{n}": round(mib)}
+    return {f"parent_mib_{n}": round(peak_memory() / 2**20)}
 
 
 def in_a_process(*arguments: object) -> dict[str, Any]:

@@ -11,10 +11,15 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+
+from vcmaug.downstream.statistics import bootstrap_mean
 
 HERE = Path(__file__).parent
 RESULTS = HERE.parent / "benchmarks" / "results"
+FIRST = "recipe"
 MARKER = "<!-- what follows is written by docs/make_controls.py -->\n"
 INK = "#57606a"  # readable on white and on black
 COLOURS = (
@@ -23,12 +28,27 @@ COLOURS = (
 )  # fmt: skip
 
 
-def spread(values: Sequence[float], digits: int = 3) -> str:
-    """Return the mean and, of several seeds, the range of values."""
-    mean = f"{statistics.mean(values):.{digits}f}"
-    if len(values) == 1:
-        return mean
-    return f"{mean} ({min(values):.{digits}f} to {max(values):.{digits}f})"
+def adherence(rows: Sequence[dict[str, Any]]) -> str:
+    """Return the mean, with its interval over cases of one seed or the range of several."""
+    values = [row["adherence"] for row in rows]
+    low, high = rows[0]["adherence_interval"] if len(rows) == 1 else (min(values), max(values))
+    return f"{statistics.mean(values):.3f} ({low:.3f} to {high:.3f})"
+
+
+def against(first: Sequence[dict[str, Any]], rows: Sequence[dict[str, Any]]) -> str:
+    """Return by how much rows adhere more than the first method, case by case and seed by seed."""
+    pairs = {row["seed"]: row["adherence_of_cases"] for row in first}
+    rows = [row for row in rows if row["seed"] in pairs and row not in first]
+    if not rows:
+        return ""
+    dice = [(row["adherence_of_cases"], pairs[row["seed"]]) for row in rows]
+    common = set.intersection(*({*here} & {*there} for here, there in dice))
+    found = bootstrap_mean(
+        np.array([[here[case] - there[case] for case in sorted(common)] for here, there in dice]),
+        num_draws=2000,
+        generator=np.random.default_rng(0),
+    )
+    return f"{found.mean:+.3f} ({found.low:+.3f} to {found.high:+.3f})"
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
@@ -48,10 +68,44 @@ def frechet(row: dict[str, Any]) -> float:
 
 
 def plot(name: str, content: dict[str, Any]) -> str:
-    """Draw adherence over n, one line per method; return the picture's name."""
+    """Draw adherence: one line per method over n, or one dot each of one n; return the file."""
     rows = [row for row in content["rows"] if "failed" not in row]
     figure = Figure(figsize=(6.4, 3.8))
     axes = figure.subplots()
+    real = statistics.mean(row["adherence_of_real"] for row in rows)
+    if len({(row["num_labelled"], row["seed"]) for row in rows}) == 1:
+        dots(axes, rows)
+        axes.axvline(real, color=INK, linestyle=":")
+        axes.text(real, -0.8, "real images", color=INK, fontsize=8, ha="center")
+        figure.subplots_adjust(left=0.22, right=0.97, bottom=0.14, top=0.92)
+    else:
+        over_n(axes, rows)
+        axes.axhline(real, color=INK, linestyle=":", label="real images")
+        figure.legend(loc="outside right upper", frameon=False, labelcolor=INK, fontsize=8)
+        figure.subplots_adjust(left=0.12, right=0.74, bottom=0.14, top=0.96)
+    axes.tick_params(colors=INK, length=0)
+    for side in axes.spines.values():
+        side.set_visible(False)
+    picture = HERE / "controls" / f"{name}.svg"
+    picture.parent.mkdir(exist_ok=True)
+    figure.savefig(picture, transparent=True, metadata={"Date": None})
+    return picture.name
+
+
+def dots(axes: Axes, rows: Sequence[dict[str, Any]]) -> None:
+    """Draw one dot per method with its interval over cases, the best on top."""
+    ranked = sorted(rows, key=lambda row: -row["adherence"])
+    for place, row in enumerate(ranked):
+        axes.plot(row["adherence_interval"], [place] * 2, color=COLOURS[0], linewidth=2)
+        axes.plot(row["adherence"], place, "o", color=COLOURS[0])
+    axes.set_yticks(range(len(ranked)), [row["method"] for row in ranked])
+    axes.invert_yaxis()
+    axes.grid(axis="y", color=INK, alpha=0.2)
+    axes.set_xlabel("adherence, Dice", color=INK)
+
+
+def over_n(axes: Axes, rows: Sequence[dict[str, Any]]) -> None:
+    """Draw one line per method over labelled cases, with the range of its seeds."""
     for method, colour in zip(methods_of(rows), COLOURS, strict=False):
         found: dict[int, list[float]] = {}
         for row in rows:
@@ -61,20 +115,9 @@ def plot(name: str, content: dict[str, Any]) -> str:
         low = [mean - min(v) for mean, v in zip(means, found.values(), strict=True)]
         high = [max(v) - mean for mean, v in zip(means, found.values(), strict=True)]
         axes.errorbar(list(found), means, yerr=[low, high], marker="o", color=colour, label=method)
-    real = statistics.mean(row["adherence_of_real"] for row in rows)
-    axes.axhline(real, color=INK, linestyle=":", label="real images")
     axes.set_xlabel("labelled cases", color=INK)
     axes.set_ylabel("adherence, Dice", color=INK)
     axes.set_xticks(sorted({row["num_labelled"] for row in rows}))
-    axes.tick_params(colors=INK)
-    for side in axes.spines.values():
-        side.set_visible(False)
-    figure.legend(loc="outside right upper", frameon=False, labelcolor=INK, fontsize=8)
-    figure.subplots_adjust(left=0.12, right=0.74, bottom=0.14, top=0.96)
-    picture = HERE / "controls" / f"{name}.svg"
-    picture.parent.mkdir(exist_ok=True)
-    figure.savefig(picture, transparent=True, metadata={"Date": None})
-    return picture.name
 
 
 def compared(name: str, content: dict[str, Any]) -> list[str]:
@@ -91,13 +134,15 @@ def compared(name: str, content: dict[str, Any]) -> list[str]:
     for method in methods_of(rows):
         for n in sorted({row["num_labelled"] for row in rows if row["method"] == method}):
             here = [r for r in rows if (r["method"], r["num_labelled"]) == (method, n)]
+            first = [r for r in rows if (r["method"], r["num_labelled"]) == (FIRST, n)]
             errors = [statistics.mean(row["volume_error"].values()) for row in here]
             body.append(
                 [
                     f"`{method}`",
                     str(n),
                     f"{here[0]['num_parameters'] / 1e6:.2f}",
-                    spread([row["adherence"] for row in here]),
+                    adherence(here),
+                    against(first, here),
                     f"{statistics.mean(errors):.2f}",
                     f"{statistics.mean(frechet(row) for row in here):.2f}",
                     f"{statistics.mean(row['seconds_per_update'] for row in here):.2f}",
@@ -105,10 +150,15 @@ def compared(name: str, content: dict[str, Any]) -> list[str]:
                     f"{statistics.mean(row['sampling_overhead'] for row in here):+.0%}",
                 ]
             )
-    head = ["method", "n", "parameters, M", "adherence", "volume error", "Frechet distance"]
-    lines += table([*head, "s per update", "peak GiB", "sampling step"], body)
+    head = ["method", "n", "parameters, M", "adherence", f"against `{FIRST}`", "volume error"]
+    lines += table([*head, "Frechet distance", "s per update", "peak GiB", "sampling step"], body)
     real = statistics.mean(row["adherence_of_real"] for row in rows)
-    lines += [f"Of real images the same segmenter scores {real:.3f}.", ""]
+    floor = statistics.mean(row["frechet"]["real vs real"] for row in rows)
+    lines += [
+        f"Of real images the same segmenter scores {real:.3f}; two halves of the real images are "
+        f"{floor:.2f} apart.",
+        "",
+    ]
     missing = [
         f"{row['method']} at n = {row['num_labelled']}"
         for row in content["rows"]

@@ -234,7 +234,7 @@ def _taken_back(client: Any, item_of: dict[Any, Any]) -> list[Any]:
         begun = {key for keys in client.processing().values() for key in keys}
     except _GONE:
         return []
-    futures = [future for future in item_of if future.key not in begun]
+    futures = [future for future in item_of if future.key not in begun and not future.done()]
     client.cancel(futures)
     return [item_of.pop(future) for future in futures]
 

@@ -6,7 +6,7 @@ Sources: Dask distributed, "Customize initialization".
 
 Notes:
     Taking a Python apart in which torch was loaded lasts longer than a second, and a run waits for
-    it. When the exit handlers have run there is nothing left to lose.
+    it. Handlers that were registered later run first, those of Dask and earlier ones are left out.
 """
 
 import atexit

@@ -11,7 +11,6 @@ Notes:
 """
 
 import os
-import resource
 import socket
 import time
 from collections import deque
@@ -27,6 +26,7 @@ import torch
 
 from vcmaug.cohort.layout import CohortLayout
 from vcmaug.cohort.merge import REFUSED
+from vcmaug.compute import peak_memory
 from vcmaug.files import read_json_lines, sha256_of_file
 from vcmaug.generate.draw import Asked, Clock, Model, load_model, read_asked
 from vcmaug.generate.keep import Bench, Finished, keep
@@ -35,7 +35,7 @@ from vcmaug.generate.plan import Plan, micro_batches_of_shard, read_plan, reques
 
 __all__ = ["ShardDone", "ShardTask", "draw_shard", "threads_of"]
 
-_MIB = 1024  # ru_maxrss counts KiB
+_MIB = 2**20
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ def draw_shard(task: ShardTask) -> ShardDone:
             writing = writer.submit(keep, finished, bench)
         if writing is not None:
             writing.result()
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // _MIB
+    peak = peak_memory() // _MIB
     return ShardDone(num_requests, num_drawn, num_refused, _name_of_process(), peak)
 
 

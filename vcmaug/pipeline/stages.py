@@ -37,7 +37,7 @@ from vcmaug.pipeline.pool import (
     study_inputs,
     teachers_stage,
 )
-from vcmaug.pipeline.reader import independent_reader
+from vcmaug.pipeline.reader import independent_reader, reader_subjects
 from vcmaug.pipeline.recipe import POPULATION
 from vcmaug.pipeline.work import Replicate, Work, stage, tree_hash
 from vcmaug.progress import Report, silent
@@ -323,6 +323,7 @@ def evaluate_stage(work: Work, replicate: Replicate, *, report: Report = silent)
         recipe.reader.model_dump(mode="json"),
         recipe.study.segmenter.model_dump(mode="json"),
         recipe.study.augment.model_dump(mode="json"),
+        reader_subjects(work, splits),
         sha256_of_file(manifest),
         tree_hash(work.cases),
         sha256_of_file(work.splits),
