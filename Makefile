@@ -35,7 +35,7 @@ check: $(VENV)/.test
 
 # those of minutes, without data; benchmarks/controls.py and benchmarks/brainldm.py take hours and tell how
 bench: $(VENV)/.test
-	for name in space_to_depth workers conditions; do $(BIN)/python "benchmarks/$$name.py" || exit 1; done
+	for name in space_to_depth workers conditions engine; do $(BIN)/python "benchmarks/$$name.py" || exit 1; done
 
 clean:
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist
