@@ -8,10 +8,11 @@ For each method, number of labelled cases and seed, in a process of its own: par
 a sampling step over the bare prior, then the cohort's adherence (with a bootstrap interval over
 cases, and case by case, since all methods draw the same conditions from the same noise) and volume
 error in the structures that are shown, and its Frechet distance. At the end, side by side, memory
-and seconds of a few updates each. `recipe` is the recipe's own network at its own strength; `none`
-is that at strength 0, where draws are the prior's alone; all others are their method's default
-networks at strength 1. Training, prior, cases, conditions and sampler are the recipe's for all.
-What is finished is kept; the same command goes on. JSON comes last.
+and seconds of a few updates each. `recipe` is the recipe's own network at its own strength,
+`recipe_at_1` at strength 1, `recipe_no_layout` without its layout; `none` is it at strength 0,
+where draws are the prior's alone; all others are their method's default networks at strength 1.
+Training, prior, cases, conditions and sampler are the recipe's for all. What is finished is kept;
+the same command goes on. JSON comes last.
 """
 
 import argparse
@@ -49,7 +50,7 @@ from vcmaug.pipeline.work import Replicate, Work, claim_work
 from vcmaug.provenance import machine, versions
 from vcmaug.quality.adherence import adherence_rows
 
-OWN, NONE = "recipe", "none"
+OWN, AT_1, NO_LAYOUT, NONE = "recipe", "recipe_at_1", "recipe_no_layout", "none"
 VARIANTS = {"vcm_timed": {"method": "vcm", "time_in_encoder": True}}
 BATCH, DRAWS, COST_UPDATES = 8, 2000, 10
 PARTIAL = {
@@ -80,9 +81,12 @@ def recipe_of(asked: argparse.Namespace, method: str) -> Recipe:
     control["shows"] |= TASKS[task]
     for chain in content["conditions"]["chains"]:
         chain["steps"] += TASKS[task].get("steps", [])
-    if method not in (OWN, NONE):
+    if method == NO_LAYOUT:
+        control["network"]["layout"] = False
+    elif method not in (OWN, AT_1, NONE):
         control["network"] = VARIANTS.get(method, {"method": method})
-    generate["strength"] = {OWN: generate["strength"], NONE: 0.0}.get(method, 1.0)
+    own = generate["strength"]
+    generate["strength"] = {OWN: own, NO_LAYOUT: own, NONE: 0.0}.get(method, 1.0)
     content["study"] |= {"num_labelled": ns, "arms": ["real+synthetic"]}
     return Recipe.model_validate(content)
 
@@ -246,7 +250,9 @@ def main() -> None:
     parser.add_argument("recipe", type=Path)
     parser.add_argument("--profile")
     parser.add_argument("--prior", help="of the zoo, in place of the recipe's")
-    parser.add_argument("--methods", nargs="+", default=[NONE, OWN, *METHODS, *VARIANTS])
+    parser.add_argument(
+        "--methods", nargs="+", default=[NONE, OWN, AT_1, NO_LAYOUT, *METHODS, *VARIANTS]
+    )
     parser.add_argument("--task", choices=[*TASKS], default="map")
     parser.add_argument("--n", type=int, nargs="+", default=[10])
     parser.add_argument("--all-n", type=int, nargs="+", help=argparse.SUPPRESS)
