@@ -2,7 +2,7 @@
 
 VCMAUG_DATA=FOLDER python benchmarks/controls.py recipes/hippocampus/recipe.yaml --n 10 50 100
     [--methods vcm controlnet] [--task map] [--seeds 0] [--profile NAME] [--prior NAME]
-    [--out work/controls]
+    [--out work/controls] [--add-to benchmarks/results/controls-hippocampus.json]
 
 For each method, number of labelled cases and seed, in a process of its own: parameters, overhead of
 a sampling step over the bare prior, then the cohort's adherence (with a bootstrap interval over
@@ -12,7 +12,8 @@ and seconds of a few updates each. `recipe` is the recipe's own network at its o
 `recipe_at_1` at strength 1, `recipe_no_layout` without its layout; `none` is it at strength 0,
 where draws are the prior's alone; all others are their method's default networks at strength 1.
 Training, prior, cases, conditions and sampler are the recipe's for all. What is finished is kept;
-the same command goes on. JSON comes last.
+the same command goes on, and --add-to takes the rows of an earlier result of the same settings.
+JSON comes last.
 """
 
 import argparse
@@ -47,7 +48,7 @@ from vcmaug.pipeline.recipe import PriorRecipe, Recipe, read_recipe
 from vcmaug.pipeline.run import draw_cohort
 from vcmaug.pipeline.stages import control_stage, prepare_stage, prior_stage
 from vcmaug.pipeline.work import Replicate, Work, claim_work
-from vcmaug.provenance import machine, versions
+from vcmaug.provenance import fingerprint, machine, versions
 from vcmaug.quality.adherence import adherence_rows
 
 OWN, AT_1, NO_LAYOUT, NONE = "recipe", "recipe_at_1", "recipe_no_layout", "none"
@@ -230,6 +231,26 @@ def cost(asked: argparse.Namespace) -> dict[str, Any]:
     }
 
 
+def settings_of(asked: argparse.Namespace) -> str:
+    """Return a fingerprint of what rows have in common: recipe, task, the prior's weights."""
+    work = claim_work(asked.out / "common", base_of(asked), profile=asked.profile)
+    prior = read_json(work.prior / "card.json")["weights_sha256"]
+    apart = {"study": {"num_labelled", "seeds"}, "data": {"source"}}
+    content = base_of(asked).model_dump(mode="json", exclude=apart)
+    return fingerprint([content, asked.task, prior])
+
+
+def known_rows(asked: argparse.Namespace) -> list[dict[str, Any]]:
+    """Return the rows of an earlier result, if it is of the same settings."""
+    known = read_json(asked.add_to)
+    if known["settings"] != settings_of(asked):
+        raise SystemExit(
+            f"adding to {asked.add_to}: it was measured with settings {known['settings']}, these "
+            f"are {settings_of(asked)}. Measure all methods anew, without --add-to."
+        )
+    return [row for row in known["rows"] if "failed" not in row]
+
+
 def in_a_process(asked: argparse.Namespace, what: str, *, method: str, n: int, seed: int) -> Any:
     """Return what is measured in a process of its own, or its last words."""
     command = [sys.executable, "-W", "ignore", __file__, str(asked.recipe), f"--{what}"]
@@ -258,6 +279,7 @@ def main() -> None:
     parser.add_argument("--all-n", type=int, nargs="+", help=argparse.SUPPRESS)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--out", type=Path, default=Path("work/controls"))
+    parser.add_argument("--add-to", type=Path, help="result whose rows need not be drawn again")
     for what in ("one", "cost"):
         parser.add_argument(f"--{what}", action="store_true", help=argparse.SUPPRESS)
     asked = parser.parse_args()
@@ -265,11 +287,13 @@ def main() -> None:
         print(json.dumps(one(asked) if asked.one else cost(asked)))
         return
     prepared_once(asked)
-    rows = []
+    rows = [] if asked.add_to is None else known_rows(asked)
+    there = {(row["seed"], row["num_labelled"], row["method"]) for row in rows}
     for seed, n, method in itertools.product(asked.seeds, asked.n, asked.methods):
-        chosen = {"method": method, "n": n, "seed": seed}
+        if (seed, n, method) in there:
+            continue
         rows.append({"method": method, "num_labelled": n, "seed": seed})
-        rows[-1] |= in_a_process(asked, "one", **chosen)
+        rows[-1] |= in_a_process(asked, "one", method=method, n=n, seed=seed)
         print(json.dumps(rows[-1]), file=sys.stderr, flush=True)
     for row in rows:  # side by side at the end, since what is finished takes no time
         if "failed" not in row:
@@ -277,6 +301,7 @@ def main() -> None:
             row |= in_a_process(asked, "cost", **chosen)
     recipe = base_of(asked)
     about = {"recipe": recipe.name, "task": asked.task, "updates": recipe.control.training.updates}
+    about |= {"settings": settings_of(asked)}
     print(json.dumps({"rows": rows, **about, "machine": machine(), "versions": versions()}))
 
 
