@@ -76,7 +76,8 @@ def plot(name: str, content: dict[str, Any]) -> str:
     if len({(row["num_labelled"], row["seed"]) for row in rows}) == 1:
         dots(axes, rows)
         axes.axvline(real, color=INK, linestyle=":")
-        axes.text(real, -0.8, "real images", color=INK, fontsize=8, ha="center")
+        above = axes.get_xaxis_transform()
+        axes.text(real, 1.02, "real images", color=INK, fontsize=8, ha="right", transform=above)
         figure.subplots_adjust(left=0.22, right=0.97, bottom=0.14, top=0.92)
     else:
         over_n(axes, rows)
