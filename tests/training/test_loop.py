@@ -3,6 +3,7 @@ import math
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -200,35 +201,26 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
         _train(tmp_path, identity="b")
 
 
-def test_a_loss_that_is_not_finite_stops_the_training(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("spoilt", "named"),
+    [
+        (lambda loss: loss * math.nan, "loss is nan at update 3"),
+        (lambda loss: loss + (0 * loss).sqrt(), "gradient_norm is nan at update 3"),
+    ],
+)
+def test_a_loss_or_gradient_that_is_not_finite_stops_the_training_with_one_clear_error(
+    spoilt: Callable[[torch.Tensor], torch.Tensor], named: str, tmp_path: Path
+) -> None:
     def objective(
         module: nn.Module, step: int, share: Share
     ) -> tuple[torch.Tensor, dict[str, float]]:
-        loss, _ = _objective(module, step, share)
-        return loss * (math.nan if step == 3 else 1.0), {}
+        loss, parts = _objective(module, step, share)
+        return spoilt(loss) if step == 3 else loss, parts
 
-    with pytest.raises(ModelError, match="loss is nan at update 3"):
+    with pytest.raises(ModelError, match=named):
         train(
             _network(),
             objective,
-            settings=SETTINGS,
-            checkpoint=tmp_path / "x.pt",
-            identity="a",
-            what="test",
-        )
-
-
-def test_a_gradient_that_is_not_finite_stops_the_training_with_one_clear_error(
-    tmp_path: Path,
-) -> None:
-    def root(module: nn.Module, step: int, share: Share) -> tuple[torch.Tensor, dict[str, float]]:
-        loss, parts = _objective(module, step, share)
-        return loss + (0 * loss).sqrt() if step == 3 else loss, parts
-
-    with pytest.raises(ModelError, match="gradient_norm is nan at update 3"):
-        train(
-            _network(),
-            root,
             settings=SETTINGS,
             checkpoint=tmp_path / "x.pt",
             identity="a",
