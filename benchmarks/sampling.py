@@ -132,7 +132,7 @@ def main() -> None:
     if asked.quick:
         loop = settings_of(ground, REFERENCE[0], 10, **batches)
         ways["equal_steps"] = loop
-    volumes, rounds = (8, 1) if asked.quick else (32, 3)
+    volumes, rounds = (8, 1) if asked.quick else (16, 3)
     seconds = in_turns(ground, loop, ways, volumes=volumes, rounds=rounds)
     found: dict[str, Any] = {"seconds_per_volume": seconds}
     for name in ways:
