@@ -8,6 +8,7 @@ Reads `benchmarks/results/controls-*.json` and `brainldm-*.json`; all behind the
 import json
 import statistics
 from collections.abc import Iterable, Sequence
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +27,14 @@ COLOURS = (
     "#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#332288", "#ddcc77",
     "#999933", "#882255",
 )  # fmt: skip
+Spread = tuple[float, float, float]
 
 
-def adherence(rows: Sequence[dict[str, Any]]) -> str:
-    """Return the mean, with its interval over cases of one seed or the range of several."""
+def spread(rows: Sequence[dict[str, Any]]) -> Spread:
+    """Return the mean adherence; its interval over cases of one seed, or the range of several."""
     values = [row["adherence"] for row in rows]
     low, high = rows[0]["adherence_interval"] if len(rows) == 1 else (min(values), max(values))
-    return f"{statistics.mean(values):.3f} ({low:.3f} to {high:.3f})"
+    return statistics.mean(values), low, high
 
 
 def against(first: Sequence[dict[str, Any]], rows: Sequence[dict[str, Any]]) -> str:
@@ -68,57 +70,57 @@ def frechet(row: dict[str, Any]) -> float:
 
 
 def plot(name: str, content: dict[str, Any]) -> str:
-    """Draw adherence: one line per method over n, or one dot each of one n; return the file."""
+    """Draw adherence: a dot per method at the smallest n, a line for each that has several."""
     rows = [row for row in content["rows"] if "failed" not in row]
-    figure = Figure(figsize=(6.4, 3.8))
-    axes = figure.subplots()
+    found: dict[str, dict[int, Spread]] = {method: {} for method in methods_of(rows)}
+    for method, n in {(row["method"], row["num_labelled"]) for row in rows}:
+        here = [r for r in rows if (r["method"], r["num_labelled"]) == (method, n)]
+        found[method][n] = spread(here)
     real = statistics.mean(row["adherence_of_real"] for row in rows)
-    if len({(row["num_labelled"], row["seed"]) for row in rows}) == 1:
-        dots(axes, rows)
-        axes.axvline(real, color=INK, linestyle=":")
-        above = axes.get_xaxis_transform()
-        axes.text(real, 1.02, "real images", color=INK, fontsize=8, ha="right", transform=above)
-        figure.subplots_adjust(left=0.22, right=0.97, bottom=0.14, top=0.92)
-    else:
-        over_n(axes, rows)
-        axes.axhline(real, color=INK, linestyle=":", label="real images")
-        figure.legend(loc="outside right upper", frameon=False, labelcolor=INK, fontsize=8)
-        figure.subplots_adjust(left=0.12, right=0.74, bottom=0.14, top=0.96)
-    axes.tick_params(colors=INK, length=0)
-    for side in axes.spines.values():
-        side.set_visible(False)
+    lines = {method: over for method, over in found.items() if len(over) > 1}
+    figure = Figure(figsize=(11, 4.2) if lines else (6.4, 4.2), layout="constrained")
+    panels = figure.subplots(1, 2 if lines else 1, squeeze=False)[0]
+    smallest = min(row["num_labelled"] for row in rows)
+    dots(panels[0], {method: over[smallest] for method, over in found.items() if smallest in over})
+    panels[0].axvline(real, color=INK, linestyle=":")
+    panels[0].set_title(f"{smallest} labelled cases; dotted: real images", fontsize=9, color=INK)
+    if lines:
+        over_n(panels[1], lines)
+        panels[1].axhline(real, color=INK, linestyle=":")
+    for axes in panels:
+        axes.tick_params(colors=INK, length=0)
+        for side in axes.spines.values():
+            side.set_visible(False)
     picture = HERE / "controls" / f"{name}.svg"
     picture.parent.mkdir(exist_ok=True)
     figure.savefig(picture, transparent=True, metadata={"Date": None})
     return picture.name
 
 
-def dots(axes: Axes, rows: Sequence[dict[str, Any]]) -> None:
-    """Draw one dot per method with its interval over cases, the best on top."""
-    ranked = sorted(rows, key=lambda row: -row["adherence"])
-    for place, row in enumerate(ranked):
-        axes.plot(row["adherence_interval"], [place] * 2, color=COLOURS[0], linewidth=2)
-        axes.plot(row["adherence"], place, "o", color=COLOURS[0])
-    axes.set_yticks(range(len(ranked)), [row["method"] for row in ranked])
+def dots(axes: Axes, found: dict[str, Spread]) -> None:
+    """Draw one dot per method with its interval, the best on top."""
+    ranked = sorted(found, key=lambda method: -found[method][0])
+    for place, method in enumerate(ranked):
+        mean, low, high = found[method]
+        axes.plot([low, high], [place] * 2, color=COLOURS[0], linewidth=2)
+        axes.plot(mean, place, "o", color=COLOURS[0])
+    axes.set_yticks(range(len(ranked)), ranked)
     axes.invert_yaxis()
     axes.grid(axis="y", color=INK, alpha=0.2)
     axes.set_xlabel("adherence, Dice", color=INK)
 
 
-def over_n(axes: Axes, rows: Sequence[dict[str, Any]]) -> None:
-    """Draw one line per method over labelled cases, with the range of its seeds."""
-    for method, colour in zip(methods_of(rows), COLOURS, strict=False):
-        found: dict[int, list[float]] = {}
-        for row in rows:
-            if row["method"] == method:
-                found.setdefault(row["num_labelled"], []).append(row["adherence"])
-        means = [statistics.mean(values) for values in found.values()]
-        low = [mean - min(v) for mean, v in zip(means, found.values(), strict=True)]
-        high = [max(v) - mean for mean, v in zip(means, found.values(), strict=True)]
-        axes.errorbar(list(found), means, yerr=[low, high], marker="o", color=colour, label=method)
+def over_n(axes: Axes, found: dict[str, dict[int, Spread]]) -> None:
+    """Draw one line per method over labelled cases."""
+    for (method, over), colour in zip(found.items(), cycle(COLOURS), strict=False):
+        ns = sorted(over)
+        means, low, high = zip(*(over[n] for n in ns), strict=True)
+        errors = [np.subtract(means, low), np.subtract(high, means)]
+        axes.errorbar(ns, means, yerr=errors, marker="o", color=colour, label=method)
     axes.set_xlabel("labelled cases", color=INK)
     axes.set_ylabel("adherence, Dice", color=INK)
-    axes.set_xticks(sorted({row["num_labelled"] for row in rows}))
+    axes.set_xticks(sorted({n for over in found.values() for n in over}))
+    axes.legend(frameon=False, labelcolor=INK, fontsize=8)
 
 
 def compared(name: str, content: dict[str, Any]) -> list[str]:
@@ -142,7 +144,7 @@ def compared(name: str, content: dict[str, Any]) -> list[str]:
                     f"`{method}`",
                     str(n),
                     f"{here[0]['num_parameters'] / 1e6:.2f}",
-                    adherence(here),
+                    "{:.3f} ({:.3f} to {:.3f})".format(*spread(here)),
                     against(first, here),
                     f"{statistics.mean(errors):.2f}",
                     f"{statistics.mean(frechet(row) for row in here):.2f}",
