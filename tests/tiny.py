@@ -121,7 +121,7 @@ def make_tiny_conditions(
         scheme=SCHEME,
         n=n,
         seed=5,
-        folds={},
+        folds={"s0": "train", "s1": "train"},
         compute=compute,
     )
     return folder

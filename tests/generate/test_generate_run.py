@@ -52,6 +52,7 @@ def test_a_cohort_is_whole_and_honest(world, reference):
         assert same_grid(image, label)
         assert 0 <= image.array.min() < image.array.max() <= 1
     assert list(manifest["condition_id"]) == [f"c{k % 3:06d}" for k in range(7)]
+    assert list(manifest["fold"]) == ["train"] * 7
     assert json.loads(manifest["timesteps"][0]) == [999, 666, 332]
     assert json.loads(manifest["scalars"][0])["age"] == 30.0
     assert pd.read_csv(reference / "manifest.csv").shape == manifest.shape

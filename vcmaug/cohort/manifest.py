@@ -52,6 +52,7 @@ class ManifestRow:
     source_case_ids: str  # JSON
     source_subject_ids: str  # JSON
     builder: str
+    fold: str = ""  # of all its parents, in the split of the cases
     parameters: str = "{}"  # JSON
     seed: str = ""
     scalars: str = "{}"  # JSON

@@ -132,6 +132,7 @@ def _row(one: Try, finished: Finished, bench: Bench, **files: str) -> ManifestRo
         source_case_ids=str(row["source_case_ids"]),
         source_subject_ids=str(row["source_subject_ids"]),
         builder=str(row["builder"]),
+        fold=str(row["fold"]),
         parameters=str(row["steps"]),
         seed=str(plan.seed),
         scalars=stable_json(one.asked.scalars),
