@@ -6,7 +6,9 @@ import yaml
 from vcmaug.control.build import build_network
 from vcmaug.errors import RecipeError
 from vcmaug.files import read_json
+from vcmaug.generate.samplers import SamplerSettings
 from vcmaug.pipeline.recipe import read_recipe
+from vcmaug.zoo import zoo_folder
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 NAMED = [
@@ -43,3 +45,21 @@ def test_the_split_files_keep_their_subjects_apart(name: str) -> None:
     roles = [set(splits[role]) for role in ("train", "validation", "test")]
     assert sum(map(len, roles)) == len(set().union(*roles))
     assert min(map(len, roles)) >= 20
+
+
+@pytest.mark.parametrize("name", ["brain-mini-4mm"])
+def test_a_prior_of_the_zoo_brings_its_sampler_where_none_is_named(
+    name: str, tmp_path: Path
+) -> None:
+    path, chosen = tmp_path / "recipe.yaml", read_json(zoo_folder(name) / "card.json")["sampler"]
+    content = {
+        "name": "own",
+        "data": {"source": "cases", "scheme": {"core": 1}, "grid": {"shape": [8, 8, 8]}},
+        "splits": {"num_test": 2, "num_validation": 1},
+        "prior": {"zoo": name},
+    }
+    for asked, expected in (({}, chosen), ({"sampler": {"steps": 7}}, {"steps": 7})):
+        path.write_text(yaml.safe_dump(content | {"generate": {"strength": 2.0} | asked}))
+        generate = read_recipe(path).generate
+        assert generate.strength == 2.0
+        assert generate.sampler == SamplerSettings(**expected)

@@ -20,6 +20,7 @@ from vcmaug.data.splits import SplitSettings
 from vcmaug.downstream.fit import FitSettings
 from vcmaug.downstream.study import StudySettings
 from vcmaug.errors import RecipeError
+from vcmaug.files import read_json
 from vcmaug.generate.plan import GenerateSettings
 from vcmaug.generate.samplers import SamplerSettings
 from vcmaug.ldm.spec import PriorSpec
@@ -28,6 +29,7 @@ from vcmaug.rivals.copy_paste import CopyPasteSettings
 from vcmaug.rivals.label_to_image import LabelToImageSettings
 from vcmaug.training.control_settings import ControlTraining
 from vcmaug.training.prior import PriorTraining
+from vcmaug.zoo import zoo_entries, zoo_folder
 
 __all__ = ["Recipe", "read_recipe"]
 
@@ -171,7 +173,18 @@ def read_recipe(path: Path, *, profile: str | None = None) -> Recipe:
             )
         content = merged(content, profiles[profile])
     _resolve(content, path.resolve().parent)
+    _take_sampler_of_prior(content)
     return parse_settings(Recipe, content, source=f"recipe {path}")
+
+
+def _take_sampler_of_prior(content: dict[str, Any]) -> None:
+    """Where no sampler is named, take the one that the prior's frontier chose, in place."""
+    prior, generate = content.get("prior"), content.setdefault("generate", {})
+    zoo = prior.get("zoo") if isinstance(prior, dict) else None
+    if zoo in zoo_entries() and isinstance(generate, dict):
+        chosen = read_json(zoo_folder(zoo) / "card.json").get("sampler")
+        if chosen is not None:
+            generate.setdefault("sampler", chosen)
 
 
 def _resolve(content: dict[str, Any], folder: Path) -> None:
