@@ -65,6 +65,12 @@ def test_a_channel_that_a_case_lacks_is_absent_and_not_zero(source: SourceMap) -
         shown(source, channels=("t2",), subsets="all")
 
 
+def test_the_empty_subset_shows_nothing(source: SourceMap) -> None:
+    made = shown(source, channels=("label_map", "flair"), subsets=[[], ["flair"]])
+    assert dict(made.presence) == {"label_map": False, "flair": False}
+    assert made.channels == {}
+
+
 def test_probabilities_are_reached_and_no_draw_is_empty(source: SourceMap) -> None:
     asked = {"channels": ("label_map", "flair"), "subsets": {"label_map": 0.3, "flair": 0.5}}
     drawn = [shown(source, seed=seed, **asked).presence for seed in range(400)]
@@ -98,7 +104,7 @@ def test_an_image_that_cannot_follow_is_refused(source: SourceMap) -> None:
         Modalities(ModalitiesSettings(channels=("image",)), tiny.SCHEME).build(bent, seed=0)
 
 
-@pytest.mark.parametrize("wrong", ["some", "at-most-0", "at-most-x", [[]], {"flair": 2.0}, {}])
+@pytest.mark.parametrize("wrong", ["some", "at-most-0", "at-most-x", [], {"flair": 2.0}, {}])
 def test_subsets_that_mean_nothing_are_refused(wrong: object) -> None:
     with pytest.raises(ValueError, match="expected"):
         ModalitiesSettings(channels=("flair",), subsets=wrong)

@@ -64,3 +64,16 @@ def test_without_a_layout_nothing_is_expected(plain: Model, laid_out: Model) -> 
     expected = laid_out.control.expected(laid_out.control.encode(maps))
     assert expected is not None
     assert expected.shape == (1, *plain.prior.spec.latent_shape)
+
+def test_what_is_shown_nothing_is_the_priors_own(plain: Model, laid_out: Model, world: Path) -> None:
+    plan = tiny.tiny_plan(world)
+    for model in (plain, laid_out):
+        asked = [
+            read_asked(one, plan=plan, model=model) for one in requests_of_micro_batch(plan, 0)
+        ]
+        asked[0] = replace(asked[0], presence={"label_map": False})
+        found = draw_images(asked, plan=plan, model=model, device="cpu")
+        bare, steered = (drawn(model, world, strength=strength) for strength in (0.0, 1.0))
+        assert not np.array_equal(bare[0], steered[0])
+        assert np.array_equal(found[0], bare[0])
+        assert np.array_equal(found[1:], steered[1:])

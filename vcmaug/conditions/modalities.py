@@ -48,7 +48,7 @@ class ModalitiesSettings(Settings):
     subsets: str | tuple[Subset, ...] | dict[str, float] = Field(
         "all",
         description="all: one with every channel; each: each alone; at-most-2: all of one or two; "
-        "a list of lists; or a probability per channel",
+        "a list of lists, of which [] shows nothing; or a probability per channel",
     )
     partial: dict[str, PartialSettings] = Field({}, description="by image channel")
 
@@ -57,7 +57,7 @@ class ModalitiesSettings(Settings):
     def _is_known(
         cls, value: str | tuple[Subset, ...] | dict[str, float]
     ) -> str | tuple[Subset, ...] | dict[str, float]:
-        """Refuse a word that means nothing, an empty subset and what is no probability."""
+        """Refuse a word that means nothing, no subset at all and what is no probability."""
         if isinstance(value, str):
             known = value in ("all", "each")
             known = known or (value.startswith("at-most-") and value[8:].isdigit())
@@ -66,8 +66,8 @@ class ModalitiesSettings(Settings):
         elif isinstance(value, dict):
             if any(not 0 <= share <= 1 for share in value.values()) or not any(value.values()):
                 raise ValueError("expected probabilities from 0 to 1, one of them above 0")
-        elif not value or any(not subset for subset in value):
-            raise ValueError("expected a list of lists of channels, none of them empty")
+        elif not value:
+            raise ValueError("expected a list of lists of channels, at least one of them")
         return value
 
     def named(self) -> set[str]:
@@ -133,7 +133,7 @@ class Modalities:
             elif name in condition.source.images:
                 channels |= self._image(condition, name)
         shown = {*channels, *({LABEL_MAP} & set(chosen))}
-        if not shown:
+        if chosen and not shown:
             raise DataError(
                 f"condition {condition.condition_id}: case {condition.source.case_id} has none of "
                 f"the channels {', '.join(chosen)}. Leave the case or the subset out."

@@ -149,8 +149,14 @@ class SteeredDenoiser:
 
     @torch.no_grad()
     def __call__(self, z_t: Tensor, t: Tensor, context: Context) -> Tensor:
-        """Return epsilon' [B, L, x, y, z]; the frozen epsilon where the control is off."""
+        """Return epsilon' [B, L, x, y, z]; the frozen epsilon where the control is off.
+
+        It is off outside its timesteps, and for samples that are shown nothing.
+        """
         if context.encoded is None or not self.first <= float(t[0]) < self.last:
             return self.denoiser(z_t, t, context)
         steered = self.network.steered(self.denoiser, z_t, t, context, strength=self.strength)
-        return steered.epsilon
+        if context.there is None:
+            return steered.epsilon
+        frozen = self.denoiser(z_t, t, context)
+        return torch.where(context.there[:, None, None, None, None], steered.epsilon, frozen)

@@ -28,6 +28,7 @@ __all__ = [
     "ALONE",
     "ShownSettings",
     "further_channels",
+    "is_any_shown",
     "parts_of",
     "shown_tensor",
     "with_channels",
@@ -158,6 +159,14 @@ def shown_tensor(
             number = [one for one in names if one != LABEL_MAP].index(name)
             result[part] = rest[2 * number : 2 * number + 2]
     return result
+
+
+def is_any_shown(
+    channels: Mapping[str, NDArray[np.generic]], presence: Mapping[str, bool], names: Sequence[str]
+) -> bool:
+    """Return whether a control of these channels is shown any of them; see `shown_tensor`."""
+    there = {LABEL_MAP, *channels}
+    return any(name in there and _is_shown(name, presence) for name in names)
 
 
 def _is_shown(name: str, presence: Mapping[str, bool]) -> bool:

@@ -25,7 +25,7 @@ from vcmaug.conditions.replay import channel_arrays, map_bytes
 from vcmaug.conditions.table import read_conditions
 from vcmaug.control.base import Control
 from vcmaug.control.build import load_control
-from vcmaug.control.shown import ALONE, shown_tensor
+from vcmaug.control.shown import ALONE, is_any_shown, shown_tensor
 from vcmaug.data.labels import LabelScheme
 from vcmaug.data.nifti import label_map_in
 from vcmaug.data.scalars import asked_value
@@ -36,7 +36,7 @@ from vcmaug.generate.gate import Measure, load_measure
 from vcmaug.generate.noise import noise_of
 from vcmaug.generate.plan import Plan, Request
 from vcmaug.generate.samplers import sample
-from vcmaug.ldm.denoiser import Context, Denoiser, Encoded
+from vcmaug.ldm.denoiser import Context, Denoiser
 from vcmaug.ldm.prior import Prior, load_prior
 
 __all__ = ["Asked", "Clock", "Model", "draw_images", "load_model", "read_asked"]
@@ -205,7 +205,8 @@ def draw_images(
 
     with clock.phase("encode"):
         encoded = control.encode(torch.from_numpy(_shown(asked, model)).to(device))
-    context = Context(scalars=_scalars(asked, prior, device=device), encoded=encoded)
+    there = _there(asked, model, device=device)
+    context = Context(_scalars(asked, prior, device=device), encoded, there)
     with clock.phase("sample"):
         steered = control.steer(
             prior.denoiser, strength=settings.strength, interval=settings.interval
@@ -217,7 +218,7 @@ def draw_images(
             schedule=prior.schedule,
             timesteps=plan.timesteps,
             name=settings.sampler.name,
-            mean=_start(model, encoded, strength=settings.strength),
+            mean=_start(model, context, strength=settings.strength),
             fresh=lambda step: noise(f"step {step}"),
         )
     with clock.phase("decode"):
@@ -264,16 +265,25 @@ def _shown(asked: Sequence[Asked], model: Model) -> NDArray[np.float32]:
     )
 
 
-def _start(model: Model, encoded: Encoded | None, *, strength: float) -> Tensor | None:
+def _there(asked: Sequence[Asked], model: Model, *, device: str) -> Tensor | None:
+    """Return which requests show the control anything, bool [B], or None where all do."""
+    names = model.control.shows.names
+    there = [is_any_shown(one.channels, one.presence, names) for one in asked]
+    return None if all(there) else torch.tensor(there, device=device)
+
+
+def _start(model: Model, context: Context, *, strength: float) -> Tensor | None:
     """Return the latents where draws start, or None for noise.
 
-    Those that the condition lets one expect, if the control knows them; at strength 0 the prior's
-    mean, so that the control has no part in the draw.
+    Those that the condition lets one expect, if the control knows them; the prior's mean at
+    strength 0 and where nothing is shown, so that the control has no part in the draw.
     """
-    mean = model.prior.mean
+    mean, encoded = model.prior.mean, context.encoded
     expected = None if encoded is None else model.control.expected(encoded)
     if mean is None or expected is None:
         return mean
+    if context.there is not None:
+        expected = torch.where(context.there[:, None, None, None, None], expected, mean)
     return mean + min(strength, 1.0) * (expected - mean)
 
 

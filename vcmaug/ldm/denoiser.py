@@ -40,10 +40,12 @@ class Context:
         scalars: Normalised scalars [B, S], or None for a prior without any.
         encoded: The condition as its control encoded it, once per sample: [B, channels, x, y, z],
             or several such; None without a condition.
+        there: Which samples are shown anything at all, bool [B]; None: all of them.
     """
 
     scalars: Tensor | None = None
     encoded: Encoded | None = None
+    there: Tensor | None = None
 
 
 @dataclass(frozen=True)
