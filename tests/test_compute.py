@@ -198,6 +198,12 @@ def test_an_item_whose_worker_was_killed_runs_again(tmp_path):
     assert found == {number: number**2 for number in range(5)}
 
 
+def test_a_worker_that_always_raises_fails_nothing_while_another_is_sound(tmp_path):
+    compute = Compute("workers", num=2)
+    found = squares(work_items.square_where_sound, tmp_path, compute=compute, num=30)
+    assert found == {number: number**2 for number in range(30)}
+
+
 def test_an_item_that_kills_every_worker_is_given_up_alone(tmp_path):
     compute = Compute("workers", num=1)
     with pytest.raises(ComputeError, match=r"1 fault\n.*2\): its worker process died each time"):

@@ -78,6 +78,18 @@ def square_but_refuse(item: tuple[str, int]) -> int:
     return square(item)
 
 
+def square_where_sound(item: tuple[str, int]) -> int:
+    """Return the square after a moment; the first process is broken and raises."""
+    try:
+        with (Path(item[0]) / "broken").open("x", encoding="utf-8") as stream:
+            stream.write(str(os.getpid()))
+    except FileExistsError:
+        pass
+    if (Path(item[0]) / "broken").read_text(encoding="utf-8") in ("", str(os.getpid())):
+        raise RuntimeError("the device is gone")
+    return square_slowly(item)
+
+
 def square_in_workers(folder: str, workers: int) -> None:
     """Run squares without end in a process of its own, which a test kills."""
     items = [(folder, number) for number in range(10_000)]

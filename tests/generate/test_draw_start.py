@@ -65,7 +65,10 @@ def test_without_a_layout_nothing_is_expected(plain: Model, laid_out: Model) -> 
     assert expected is not None
     assert expected.shape == (1, *plain.prior.spec.latent_shape)
 
-def test_what_is_shown_nothing_is_the_priors_own(plain: Model, laid_out: Model, world: Path) -> None:
+
+def test_what_is_shown_nothing_is_the_priors_own(
+    plain: Model, laid_out: Model, world: Path
+) -> None:
     plan = tiny.tiny_plan(world)
     for model in (plain, laid_out):
         asked = [

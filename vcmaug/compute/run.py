@@ -14,10 +14,10 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from distributed import KilledWorker, as_completed
+from distributed import KilledWorker, as_completed, get_worker
 from distributed.scheduler import NoWorkerError
 
 from vcmaug.compute.clients import open_client
@@ -43,10 +43,19 @@ _NO_WORKER = "no worker process is left, and no new one could be started"
 
 @dataclass(frozen=True)
 class _Outcome:
-    """What became of one item: a result, or the words of an error that a user can mend."""
+    """What became of one item.
+
+    Attributes:
+        result: Of an item that went well.
+        fault: What went wrong, in words; nothing: it went well.
+        again: Whether another try may cure it; an error that a user can mend stays.
+        worker: Where it ran.
+    """
 
     result: Any
     fault: str = ""
+    again: bool = False
+    worker: str = ""
 
 
 def run_all(
@@ -69,8 +78,8 @@ def run_all(
         compute: Where.
         threads: Threads of one worker process.
         on_done: Called here with each item and its result, in the order in which they end.
-        retries: How often an item runs again that raised, or whose worker died. A `VcmaugError`
-            is for a user to mend and is not tried again.
+        retries: How often an item runs again that raised, on another worker where there is one,
+            or whose worker died. A `VcmaugError` is for a user to mend and is not tried again.
         tell: Told where Dask shows what the workers do.
 
     Raises:
@@ -144,28 +153,31 @@ def _run_here(work: _Work, items: Sequence[Any]) -> list[_Fault]:
         if work.stop.is_set():
             faults.append((str(item), _INTERRUPTED))
             continue
-        for tries_left in reversed(range(work.retries + 1)):
-            try:
-                outcome = _guarded(work.function, item)
-            except Exception as error:
-                if tries_left == 0:
-                    faults.append((str(item), f"{type(error).__name__}: {error}"))
-            else:
-                if outcome.fault:
-                    faults.append((str(item), outcome.fault))
-                else:
-                    work.on_done(item, outcome.result)
+        for _ in range(work.retries + 1):
+            outcome = _guarded(work.function, item)
+            if not outcome.again:
                 break
+        if outcome.fault:
+            faults.append((str(item), outcome.fault))
+        else:
+            work.on_done(item, outcome.result)
     return faults
 
 
 def _guarded(function: Callable[[Item], Result], item: Item) -> _Outcome:
-    """Return the outcome of one item; errors that trying again may cure pass through."""
+    """Return the outcome of one item."""
     keep_freed_memory()
     try:
         return _Outcome(function(item))
     except VcmaugError as fault:
         return _Outcome(None, str(fault) or type(fault).__name__)
+    except Exception as error:
+        return _Outcome(None, f"{type(error).__name__}: {error}", again=True)
+
+
+def _guarded_there(function: Callable[[Item], Result], item: Item) -> _Outcome:
+    """Return the outcome of one item on a Dask worker."""
+    return replace(_guarded(function, item), worker=get_worker().address)
 
 
 def _run_in_rounds(
@@ -185,7 +197,8 @@ def _run_in_rounds(
                 compute, threads=threads, num_items=len(left), retries=work.retries
             ) as client:
                 work.tell(f"Dask dashboard at {client.dashboard_link}")
-                found = _run_there(client, work, left)
+                loose = compute.kind == "scheduler"  # which may wait for ever for one worker
+                found = _run_there(client, work, left, loose=loose)
         except ComputeError:
             if num_before == len(items):
                 raise
@@ -195,28 +208,53 @@ def _run_in_rounds(
     return faults + [(str(item), _NO_WORKER) for item in left]
 
 
-def _run_there(client: Any, work: _Work, items: Sequence[Any]) -> list[tuple[Any, str]]:
+@dataclass(frozen=True)
+class _Handed:
+    """An item at the scheduler, and the workers on which it has raised."""
+
+    item: Any
+    raised_at: tuple[str, ...] = ()
+
+
+def _run_there(
+    client: Any, work: _Work, items: Sequence[Any], *, loose: bool
+) -> list[tuple[Any, str]]:
     """Run items on a Dask client; return those that failed, and what went wrong with each.
 
     Only a few items per worker are handed over at a time, so that scheduler and client stay as
-    small for a million items as for a thousand.
+    small for a million items as for a thousand. An item that raised runs again on other workers,
+    so that one whose GPU is gone does not fail what it is given.
     """
     failed: list[tuple[Any, str]] = []
     waiting, futures = iter(items), as_completed()
-    item_of: dict[Any, Any] = {}
+    item_of: dict[Any, _Handed] = {}
+
+    def hand(handed: _Handed) -> None:
+        others = _others(client, handed.raised_at)
+        future = client.submit(
+            _guarded_there,
+            work.function,
+            handed.item,
+            workers=others or None,
+            allow_other_workers=loose and bool(others),
+            pure=False,
+        )
+        item_of[future] = handed
+        futures.add(future)
 
     def hand_over() -> None:
         for item in itertools.islice(waiting, max(0, _at_once(client) - len(item_of))):
-            future = client.submit(_guarded, work.function, item, retries=work.retries, pure=False)
-            item_of[future] = item
-            futures.add(future)
+            hand(_Handed(item))
 
     hand_over()
     for future in futures:
         if future not in item_of:  # taken back
             continue
-        item, outcome = item_of.pop(future), _outcome_of(future)
-        if outcome.fault:
+        handed, outcome = item_of.pop(future), _outcome_of(future)
+        item, raised_at = handed.item, (*handed.raised_at, outcome.worker)
+        if outcome.again and len(raised_at) <= work.retries and not work.stop.is_set():
+            hand(_Handed(item, raised_at))
+        elif outcome.fault:
             failed.append((item, outcome.fault))
         else:
             work.on_done(item, outcome.result)
@@ -228,7 +266,15 @@ def _run_there(client: Any, work: _Work, items: Sequence[Any]) -> list[tuple[Any
     return failed + [(item, why) for item in waiting]
 
 
-def _taken_back(client: Any, item_of: dict[Any, Any]) -> list[Any]:
+def _others(client: Any, raised_at: Sequence[str]) -> list[str]:
+    """Return the workers on which an item has not raised yet; none where it has raised nowhere."""
+    try:
+        return [one for one in client.nthreads() if one not in raised_at] if raised_at else []
+    except _GONE:
+        return []
+
+
+def _taken_back(client: Any, item_of: dict[Any, _Handed]) -> list[Any]:
     """Take items back that no worker has begun, and return them; none from a lost scheduler."""
     try:
         begun = {key for keys in client.processing().values() for key in keys}
@@ -236,7 +282,7 @@ def _taken_back(client: Any, item_of: dict[Any, Any]) -> list[Any]:
         return []
     futures = [future for future in item_of if future.key not in begun and not future.done()]
     client.cancel(futures)
-    return [item_of.pop(future) for future in futures]
+    return [item_of.pop(future).item for future in futures]
 
 
 def _at_once(client: Any) -> int:
