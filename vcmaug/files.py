@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +54,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     except OSError as fault:
         raise WorkFolderError(
             f"writing {path}: {fault.strerror or fault}. Nothing was left half-written; free some "
-            "space or choose another --out, then run the same command again."
+            "space, then run the same command again."
         ) from fault
     finally:
         with suppress(OSError):
@@ -136,11 +136,13 @@ def _drop_cut_line(path: Path) -> None:
 
 
 def read_json_lines(path: Path) -> list[dict[str, Any]]:
-    """Return the rows of a JSON-lines file; a cut last line is left out."""
-    if not path.exists():
-        return []
-    lines = path.read_bytes().split(b"\n")[:-1]  # after the last newline: empty or a cut line
-    return [json.loads(line) for line in lines if line.strip()]
+    """Return the rows of a JSON-lines file; lines that were cut or damaged are left out."""
+    rows = []
+    if path.exists():
+        for line in path.read_bytes().split(b"\n")[:-1]:  # after the last newline: a cut line
+            with suppress(UnicodeDecodeError, json.JSONDecodeError):
+                rows.append(json.loads(line))
+    return [row for row in rows if isinstance(row, dict)]
 
 
 def sha256_of_bytes(content: bytes) -> str:
@@ -166,22 +168,27 @@ def locked(folder: Path, *, purpose: str) -> Iterator[None]:
         purpose: Said to whoever is refused.
 
     Raises:
-        WorkFolderError: Another process holds the folder.
+        WorkFolderError: Another process holds the folder, or it cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / ".lock"
-    with path.open("a+", encoding="utf-8") as stream:
+    with ExitStack() as stack:
         try:
+            folder.mkdir(parents=True, exist_ok=True)
+            stream = stack.enter_context((folder / ".lock").open("a+", encoding="utf-8"))
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+            stream.seek(0)
+            stream.truncate()
+            stream.write(f"process {os.getpid()} ({purpose})")
+            stream.flush()
+        except BlockingIOError:
             stream.seek(0)
             holder = stream.read().strip() or "another process"
             raise WorkFolderError(
                 f"{purpose} in {folder}: the folder is in use by {holder}. Wait until that run has "
-                "ended, or choose another --out."
+                "ended."
             ) from None
-        stream.seek(0)
-        stream.truncate()
-        stream.write(f"process {os.getpid()} ({purpose})")
-        stream.flush()
+        except OSError as fault:
+            raise WorkFolderError(
+                f"{purpose} in {folder}: it cannot be locked ({fault.strerror or fault}). It must "
+                "be writable, on a disk with space left and a file system with locks."
+            ) from fault
         yield

@@ -1,6 +1,7 @@
 """What goes wrong at scale, in real processes where it must: memory, disk, Ctrl-C."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import torch
 
 from vcmaug.cohort.check import check_cohort
 from vcmaug.cohort.manifest import read_manifest
-from vcmaug.errors import ComputeError
+from vcmaug.errors import CohortError, ComputeError
 from vcmaug.files import read_json_lines
 from vcmaug.generate import micro_batch
 from vcmaug.generate.run import generate
@@ -70,10 +71,26 @@ def test_what_does_not_fit_is_drawn_in_halves(world, tmp_path, monkeypatch, faul
     tiny.assert_images_close(tmp_path / "whole", tmp_path / "halves", atol=1e-4)
 
 
-def test_one_volume_that_does_not_fit_is_named(world, tmp_path, monkeypatch):
+def test_one_volume_that_does_not_fit_is_a_failed_row(world, tmp_path, monkeypatch):
     fitting(monkeypatch, 0, torch.OutOfMemoryError("no memory"))
-    with pytest.raises(ComputeError, match=r"request r000000 on cpu: out of memory \(no memory\)"):
+    with pytest.raises(CohortError, match=r"every request failed.*out of memory \(no memory\)"):
         generate(tiny.tiny_plan(world, n=2), out=tmp_path, compute=tiny.IN_PROCESS)
+    assert list(read_manifest(tmp_path)["status"]) == ["failed"] * 2
+    monkeypatch.undo()
+    generate(tiny.tiny_plan(world, n=2), out=tmp_path, compute=tiny.IN_PROCESS)
+    assert list(read_manifest(tmp_path)["attempt"]) == [2, 2]
+
+
+def test_a_damaged_part_is_drawn_again(world, reference, tmp_path):
+    out = shutil.copytree(reference, tmp_path / "cohort")
+    part = min(out.glob("parts/*"))
+    lines = part.read_bytes().splitlines(keepends=True)
+    lines[1] = b"\0" * (len(lines[1]) - 1) + b"\n"  # what a power cut leaves of a page
+    part.write_bytes(b"".join(lines) + b"\xff\xfe\n")
+    (out / "manifest.parquet").unlink()
+    generate(tiny.tiny_plan(world, n=7), out=out, compute=tiny.IN_PROCESS)
+    assert tiny.bytes_of(out) == tiny.bytes_of(reference)
+    assert check_cohort(out) == []
 
 
 def test_another_runtime_error_is_no_want_of_memory(world, tmp_path, monkeypatch):

@@ -206,12 +206,22 @@ def test_a_folder_in_use_is_refused(world, tmp_path):
         draw(tiny.tiny_plan(world), tmp_path)
 
 
-def test_a_condition_that_changed_is_refused(world, tmp_path):
+@pytest.mark.parametrize("content", [None, b"no volume", b""])
+def test_a_condition_that_changed_fails_its_own_requests(world, tmp_path, content):
     root = shutil.copytree(world, tmp_path / "world")
-    maps = root / "conditions" / "maps"
-    shutil.copy(maps / "c000000.nii.gz", maps / "c000001.nii.gz")
-    with pytest.raises(ComputeError, match=r"request r000001, .*c000001.nii.gz: .*another hash"):
-        draw(tiny.tiny_plan(root), tmp_path / "cohort")
+    changed = root / "conditions" / "maps" / "c000001.nii.gz"
+    before = changed.read_bytes()
+    changed.write_bytes(content or changed.with_name("c000000.nii.gz").read_bytes())
+    plan = tiny.tiny_plan(root, n=7)
+    manifest = draw(plan, tmp_path / "cohort")
+    failed = manifest[manifest["status"] == "failed"]
+    assert list(failed["request_id"]) == ["r000001", "r000004"]
+    assert failed["reason"].str.contains("c000001.nii.gz: .*another hash", regex=True).all()
+    assert (failed["condition_id"] == "c000001").all()
+    assert check_cohort(tmp_path / "cohort") == []
+    changed.write_bytes(before)
+    assert list(draw(plan, tmp_path / "cohort")["status"]) == ["done"] * 7
+    assert check_cohort(tmp_path / "cohort") == []
 
 
 def test_a_prior_that_changed_after_planning_is_refused(world, tmp_path):

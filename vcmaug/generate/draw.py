@@ -39,7 +39,7 @@ from vcmaug.generate.samplers import sample
 from vcmaug.ldm.denoiser import Context, Denoiser
 from vcmaug.ldm.prior import Prior, load_prior
 
-__all__ = ["Asked", "Clock", "Model", "draw_images", "load_model", "read_asked"]
+__all__ = ["Asked", "Clock", "Model", "draw_images", "load_model", "read_asked", "row_of"]
 
 _DECODED_VOXELS = 2**23  # at once: one head of 1 mm, or a micro-batch of small grids
 
@@ -138,7 +138,7 @@ def read_asked(request: Request, *, plan: Plan, model: Model) -> Asked:
         CohortError: The map is missing, changed after the conditions were built, or does not fit
             the prior's grid or the control's scheme.
     """
-    row = {str(k): v for k, v in model.conditions.iloc[request.condition].to_dict().items()}
+    row = row_of(request, model)
     label_file = _label_file(request, row, Path(plan.conditions_folder))
     label_map = label_map_in(label_file)
     faults = _misfits(label_map, model)
@@ -151,6 +151,11 @@ def read_asked(request: Request, *, plan: Plan, model: Model) -> Asked:
     channels = {} if alone else channel_arrays(Path(plan.conditions_folder), row)
     presence = json.loads(row.get("presence") or "{}")
     return Asked(request, row, label_map, label_file, scalars, channels, presence)
+
+
+def row_of(request: Request, model: Model) -> dict[str, Any]:
+    """Return the row of a request's condition."""
+    return {str(k): v for k, v in model.conditions.iloc[request.condition].to_dict().items()}
 
 
 def _label_file(request: Request, row: Mapping[str, Any], folder: Path) -> bytes:

@@ -87,12 +87,11 @@ def _written(one: Try, bench: Bench, *, last: bool) -> dict[str, str]:
     request_id = one.asked.request.request_id
     image_path, label_path = layout.image(request_id), layout.label(request_id)
     none = {"image": "", "label": "", "image_sha256": "", "label_sha256": ""}
-    volume = Volume(one.image, one.asked.label_map.affine)
     if one.refused:
         files = none | {"status": _status(one, last=last), "reason": one.refused}
         if gate.keep_rejects and one.figures:  # without figures it is broken
             path = layout.reject(request_id, one.number + 1)
-            sha256 = write_image(path, volume)
+            sha256 = write_image(path, _image_of(one))
             files |= {"image": str(path.relative_to(layout.folder)), "image_sha256": sha256}
         return files
     write_bytes(label_path, one.asked.label_file)
@@ -101,9 +100,14 @@ def _written(one: Try, bench: Bench, *, last: bool) -> dict[str, str]:
         "reason": "",
         "image": str(image_path.relative_to(layout.folder)),
         "label": str(label_path.relative_to(layout.folder)),
-        "image_sha256": write_image(image_path, volume),
+        "image_sha256": write_image(image_path, _image_of(one)),
         "label_sha256": str(one.asked.row["sha256"]),
     }
+
+
+def _image_of(one: Try) -> Volume:
+    """Return the image of a draw on the grid of its map."""
+    return Volume(one.image, one.asked.label_map.affine)
 
 
 def _status(one: Try, *, last: bool) -> str:

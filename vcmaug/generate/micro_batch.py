@@ -5,19 +5,23 @@ In the flow: between the draw and the worker that writes; also what `--only` rep
 Sources: none.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from vcmaug.errors import CohortError
+from vcmaug.data.volume import Volume
 from vcmaug.generate.draw import Asked, Clock, Model, draw_images
 from vcmaug.generate.gate import broken, figures_of, verdict
-from vcmaug.generate.plan import Plan
+from vcmaug.generate.plan import Plan, Request
 
-__all__ = ["Try", "draw_tries"]
+__all__ = ["Try", "draw_tries", "unread"]
+
+_NO_IMAGE = np.empty((0, 0, 0), dtype=np.float32)
+_Drawn = tuple[NDArray[np.float32], int, str]  # image, how many at once, why there is none
 
 
 @dataclass(frozen=True)
@@ -26,7 +30,7 @@ class Try:
 
     Attributes:
         asked: What was asked for.
-        image: What was drawn [X, Y, Z].
+        image: What was drawn [X, Y, Z]; empty where nothing could be.
         number: Which try, from 0.
         figures: What was measured of it.
         refused: Why it cannot be taken, or nothing.
@@ -53,8 +57,6 @@ def draw_tries(
         device: A torch device.
         clock: Told how long each phase takes.
 
-    Raises:
-        CohortError: A single request does not fit into memory.
     """
     tries: list[Try] = []
     left = list(asked)
@@ -69,23 +71,28 @@ def draw_tries(
     return tries
 
 
+def unread(request: Request, row: Mapping[str, Any], reason: str) -> Try:
+    """Return the failed draw of a request whose condition cannot be used."""
+    nothing = Volume(_NO_IMAGE, np.eye(4))
+    asked = Asked(request, row, nothing, label_file=b"", scalars={}, channels={}, presence={})
+    return Try(asked, _NO_IMAGE, number=0, figures={}, refused=reason, together=0)
+
+
 def _drawn(
     asked: Sequence[Asked], plan: Plan, model: Model, *, device: str, number: int, clock: Clock
-) -> list[tuple[NDArray[np.float32], int]]:
+) -> list[_Drawn]:
     """Return each image and how many were drawn with it; halves where memory is too small."""
     try:
         images = draw_images(
             asked, plan=plan, model=model, device=device, number=number, clock=clock
         )
-        return [(image, len(asked)) for image in images]
+        return [(image, len(asked), "") for image in images]
     except (MemoryError, RuntimeError) as fault:
         if not _out_of_memory(fault):
             raise
         if len(asked) == 1:
-            raise CohortError(
-                f"drawing request {asked[0].request.request_id} on {device}: out of memory "
-                f"({str(fault).splitlines()[0]}), even for one volume at a time."
-            ) from None
+            said = (str(fault).splitlines() or [type(fault).__name__])[0]
+            return [(_NO_IMAGE, 1, f"out of memory ({said}), even for one volume at a time")]
     if device.startswith("cuda"):  # after the handler, which held what the draw had allocated
         torch.cuda.empty_cache()
     half = -(-len(asked) // 2)
@@ -101,16 +108,16 @@ def _out_of_memory(fault: Exception) -> bool:
 
 def _judged(
     asked: Sequence[Asked],
-    drawn: Sequence[tuple[NDArray[np.float32], int]],
+    drawn: Sequence[_Drawn],
     *,
     number: int,
     plan: Plan,
     model: Model,
 ) -> list[Try]:
     """Return what became of each draw."""
-    faults = [broken(image) for image, _ in drawn]
+    faults = [fault or broken(image) for image, _, fault in drawn]
     figures = [
-        {} if fault else figures_of(image) for (image, _), fault in zip(drawn, faults, strict=True)
+        {} if fault else figures_of(one[0]) for one, fault in zip(drawn, faults, strict=True)
     ]
     whole = [place for place, fault in enumerate(faults) if not fault]
     if model.measure is not None and whole:
@@ -121,7 +128,7 @@ def _judged(
     accept = plan.settings.gate.accept
     return [
         Try(one, image, number, measured, fault or verdict(measured, accept), together)
-        for one, (image, together), measured, fault in zip(
+        for one, (image, together, _), measured, fault in zip(
             asked, drawn, figures, faults, strict=True
         )
     ]

@@ -195,8 +195,8 @@ def generate(
         write_json(layout.card, _card(plan, merged))
     if not merged.counts["done"]:
         raise CohortError(
-            f"generating in {out}: every request failed, e.g. {merged.reason!r}. Look at the "
-            "control's training log."
+            f"generating in {out}: every request failed, e.g. {merged.reason!r}. The reasons "
+            "of all are in manifest.csv; run the same command again once they are mended."
         )
     return merged
 

@@ -27,11 +27,18 @@ import torch
 from vcmaug.cohort.layout import CohortLayout
 from vcmaug.cohort.merge import REFUSED
 from vcmaug.compute import peak_memory
+from vcmaug.errors import VcmaugError
 from vcmaug.files import read_json_lines, sha256_of_file
-from vcmaug.generate.draw import Asked, Clock, Model, load_model, read_asked
+from vcmaug.generate.draw import Asked, Clock, Model, load_model, read_asked, row_of
 from vcmaug.generate.keep import Bench, Finished, keep
-from vcmaug.generate.micro_batch import draw_tries
-from vcmaug.generate.plan import Plan, micro_batches_of_shard, read_plan, requests_of_micro_batch
+from vcmaug.generate.micro_batch import Try, draw_tries, unread
+from vcmaug.generate.plan import (
+    Plan,
+    Request,
+    micro_batches_of_shard,
+    read_plan,
+    requests_of_micro_batch,
+)
 
 __all__ = ["ShardDone", "ShardTask", "draw_shard", "threads_of"]
 
@@ -66,7 +73,7 @@ class ShardDone:
     Attributes:
         num_requests: Requests of it, all of which now have a row.
         num_drawn: Those that were drawn now.
-        num_refused: Draws that the gate refused now.
+        num_refused: Draws that were refused now and drawn again.
         worker: Name of machine and process.
         peak_mib: Largest memory of that process so far.
     """
@@ -87,6 +94,7 @@ class _Wanted:
         num_requests: Of it.
         attempts: Which attempt it is, of the requests that are to be written.
         asked: All its requests with their conditions; none where nothing is to be written.
+        unread: Requests whose conditions cannot be used; the others are drawn without them.
         clock: Knows how long reading took.
     """
 
@@ -94,6 +102,7 @@ class _Wanted:
     num_requests: int
     attempts: dict[str, int]
     asked: list[Asked]
+    unread: list[Try]
     clock: Clock
 
 
@@ -107,8 +116,7 @@ def draw_shard(task: ShardTask) -> ShardDone:
     """Draw what is missing of a shard; return what became of it.
 
     Raises:
-        CohortError: A condition cannot be used, a folder changed after the plan was made, or one
-            volume does not fit into memory.
+        CohortError: Prior, control or conditions changed after the plan was made.
         WorkFolderError: The disk is full.
     """
     folder = Path(task.folder)
@@ -129,7 +137,7 @@ def draw_shard(task: ShardTask) -> ShardDone:
                 continue
             finished = _drawn(bench, wanted)
             num_drawn += len(finished.attempts)
-            num_refused += sum(bool(one.refused) for one in finished.tries)
+            num_refused += len(finished.tries) - wanted.num_requests
             if writing is not None:
                 writing.result()
             writing = writer.submit(keep, finished, bench)
@@ -197,20 +205,31 @@ def _read(bench: Bench, micro_batch: int, there: dict[str, dict[str, Any]]) -> _
         for request in requests
         if not _is_settled(there.get(request.request_id), bench.layout.folder)
     }
-    clock, asked = Clock(bench.device), []
+    wanted = _Wanted(micro_batch, len(requests), attempts, [], [], Clock(bench.device))
     if attempts:
-        model = _model(bench.plan, bench.device)
-        with clock.phase("read", beside=True):
-            asked = [read_asked(request, plan=bench.plan, model=model) for request in requests]
-    return _Wanted(micro_batch, len(requests), attempts, asked, clock)
+        with wanted.clock.phase("read", beside=True):
+            for request in requests:
+                _read_one(bench, request, wanted)
+    return wanted
+
+
+def _read_one(bench: Bench, request: Request, wanted: _Wanted) -> None:
+    """Add a request with its condition to what is wanted, or the reason why it cannot be read."""
+    model = _model(bench.plan, bench.device)
+    try:
+        wanted.asked.append(read_asked(request, plan=bench.plan, model=model))
+    except VcmaugError as fault:
+        wanted.unread.append(unread(request, row_of(request, model), str(fault)))
 
 
 def _drawn(bench: Bench, wanted: _Wanted) -> Finished:
     """Return a micro-batch, drawn whole."""
     began, model = time.perf_counter(), _model(bench.plan, bench.device)
-    tries = draw_tries(
-        wanted.asked, plan=bench.plan, model=model, device=bench.device, clock=wanted.clock
-    )
+    tries = [*wanted.unread]
+    if wanted.asked:
+        tries += draw_tries(
+            wanted.asked, plan=bench.plan, model=model, device=bench.device, clock=wanted.clock
+        )
     seconds = time.perf_counter() - began
     return Finished(
         tries, wanted.attempts, wanted.micro_batch, wanted.num_requests, seconds, wanted.clock
