@@ -32,6 +32,27 @@ def test_another_image_is_found(reference, tmp_path):
     assert repeated.difference == pytest.approx(float(image.array.max()) / 2, abs=1e-3)
 
 
+def test_a_file_that_is_not_the_manifests_is_found(reference, tmp_path):
+    out = shutil.copytree(reference, tmp_path / "cohort")
+    path = out / "images" / "r000001.nii.gz"
+    image = read_image(path, case_id="k")
+    write_image(path, Volume(image.array * 0.5, image.affine))
+    repeated = repeat(out, "r000001")
+    assert not repeated.same
+    assert "The file is not the one of the manifest" in repeated.words
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no volume"])
+def test_a_lost_or_damaged_file_is_named(reference, tmp_path, content):
+    out = shutil.copytree(reference, tmp_path / "cohort")
+    path = out / "images" / "r000001.nii.gz"
+    path.unlink()
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(CohortError, match=r"r000001.nii.gz is lost or damaged .*--verify"):
+        repeat(out, "r000001")
+
+
 def test_a_case_that_is_not_there_is_named(reference):
     with pytest.raises(CohortError, match="no such request; they go from r000000 to r000006"):
         repeat(reference, "r000009")

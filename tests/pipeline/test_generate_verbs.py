@@ -11,7 +11,8 @@ from typer.testing import CliRunner, Result
 from vcmaug.cli.main import app
 from vcmaug.cohort.manifest import read_manifest
 from vcmaug.compute import Compute
-from vcmaug.files import read_json
+from vcmaug.errors import WorkFolderError
+from vcmaug.files import locked, read_json
 from vcmaug.pipeline.recipe import read_recipe
 from vcmaug.pipeline.run import draw_cohort
 from vcmaug.pipeline.stages import prepare_stage, prior_stage
@@ -91,6 +92,33 @@ def test_check_lists_faults_and_verify_mends_them(work: Work, generate) -> None:
     assert generate("--verify").exit_code == 0
     assert image.read_bytes() == whole
     assert "is whole" in CliRunner().invoke(app, ["check", str(cohort)]).output
+
+
+def test_verify_asks_for_what_was_asked_for(work: Work, generate) -> None:
+    cohort = work.replicates[0].cohort
+    assert "3 done; time spent: " in generate("--n", "3").output
+    (cohort / "manifest.parquet").unlink()
+    (cohort / "images" / "r000001.nii.gz").unlink()
+    assert generate("--verify").exit_code == 0
+    assert len(read_manifest(cohort)) == 3
+    assert "is whole" in CliRunner().invoke(app, ["check", str(cohort)]).output
+
+
+def test_the_same_command_mends_a_cohort_without_its_manifest(work: Work, generate) -> None:
+    cohort = work.replicates[0].cohort
+    (cohort / "manifest.parquet").unlink()
+    assert "was already" not in generate().output
+    assert "is whole" in CliRunner().invoke(app, ["check", str(cohort)]).output
+
+
+def test_a_cohort_that_is_being_drawn_is_not_set_aside(work: Work, generate) -> None:
+    cohort = work.replicates[0].cohort
+    with (
+        locked(cohort, purpose="generating"),
+        pytest.raises(WorkFolderError, match=r"in use by process \d+ \(generating\)"),
+    ):
+        generate("--n", "3")
+    assert "was already in" in generate().output
 
 
 def test_progress_for_machines_and_for_nobody(generate) -> None:

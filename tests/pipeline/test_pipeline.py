@@ -15,7 +15,7 @@ from vcmaug.errors import LeakError, RecipeError, WorkFolderError
 from vcmaug.files import read_json, write_json
 from vcmaug.pipeline.recipe import ControlRecipe, read_recipe
 from vcmaug.pipeline.run import draw_cohort, run_recipe
-from vcmaug.pipeline.stages import study_stage
+from vcmaug.pipeline.stages import generate_stage, study_stage
 from vcmaug.pipeline.work import Work, claim_work
 
 HERE = Compute("in-process")
@@ -100,6 +100,11 @@ def test_a_changed_setting_redoes_what_depends_on_it_and_loses_nothing(
     assert len(pd.read_parquet(work.replicates[0].cohort / "manifest.parquet")) == 4
     aside = list((folder / ".stale").glob("cohort-n2-s0-*/manifest.parquet"))
     assert [len(pd.read_parquet(path)) for path in aside] == [5]
+    before = {path.name: path.stat().st_mtime_ns for path in aside[0].parent.glob("images/*")}
+    work = Work(folder, recipe)
+    generate_stage(work, work.replicates[0], compute=HERE)
+    found = work.replicates[0].cohort.glob("images/*")  # what was set aside comes back
+    assert {path.name: path.stat().st_mtime_ns for path in found} == before
 
 
 def test_another_control_by_its_name_runs_through_generate_and_evaluate(

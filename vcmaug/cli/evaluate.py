@@ -49,7 +49,7 @@ def evaluate_command(
     faults = check_cohort(folder)
     if faults:
         raise FaultyDataSet(
-            f"checking {cohort}", faults, advice="Run the same `vcmaug generate` to mend it."
+            f"checking {cohort}", faults, advice="Run `vcmaug generate` with --verify to mend it."
         )
     with progress() as report:
         evaluate_stage(work, replicate, report=report)

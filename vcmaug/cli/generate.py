@@ -75,21 +75,46 @@ def generate_command(
     compute = chosen_compute(gpus=gpus, workers=workers, scheduler=scheduler)
     work = open_work(recipe, profile=profile, out=out, dry_run=dry_run)
     replicate = replicate_of(work, num_labelled=num_labelled, seed=seed, pool=pool)
-    gate = _gate(work.recipe.generate.gate, accept, max_tries, keep_rejects=keep_rejects)
-    count = n or work.recipe.generate.n
+    count, gate = _asked_before(replicate.cohort) if verify else (None, None)
+    count = n or count or work.recipe.generate.n
+    gate = _gate(gate or work.recipe.generate.gate, accept, max_tries, keep_rejects=keep_rejects)
     if dry_run:
         options = work.recipe.generate.model_copy(update={"gate": gate}).model_dump(mode="json")
         show_plan(f"draw {count} cases into {replicate.cohort} {compute}", **options)
         return
     if only is not None:
-        _repeat(replicate.cohort, only)
+        _repeat(replicate.cohort, only, device=compute.device)
         return
     with progress(quiet=quiet, json_lines=json_lines) as report:
         ran = generate_stage(
-            work, replicate, n=n, gate=gate, verify=verify, compute=compute, report=report
+            work, replicate, n=count, gate=gate, verify=verify, compute=compute, report=report
         )
     if not quiet and not json_lines:
         say(f"The cohort {'is' if ran else 'was already'} in {replicate.cohort}.")
+        say(_words_of(replicate.cohort))
+
+
+def _asked_before(cohort: Path) -> "tuple[int | None, GateSettings | None]":
+    """Return how many cases a cohort that is there was asked for, and with which gate."""
+    from vcmaug.cohort.layout import CohortLayout
+    from vcmaug.generate.plan import read_plan
+
+    if not CohortLayout(cohort).plan.exists():
+        return None, None
+    plan = read_plan(cohort)
+    return plan.n, plan.settings.gate
+
+
+def _words_of(cohort: Path) -> str:
+    """Return how many requests ended how, and where the time went."""
+    from vcmaug.cohort.manifest import read_cohort_card
+
+    card = read_cohort_card(cohort)
+    counts = [f"{number} {status}" for status, number in card["counts"].items()]
+    counts += [f"{card['num_refused']} draws refused"] if card["num_refused"] else []
+    spent = sum(card["seconds"].values())
+    shares = [f"{name} {part / spent:.0%}" for name, part in card["seconds"].items() if spent]
+    return f"{', '.join(counts)}; time spent: {', '.join(shares)}."
 
 
 def _gate(
@@ -106,11 +131,11 @@ def _gate(
     return parse_settings(GateSettings, content, source="the options of generate")
 
 
-def _repeat(cohort: Path, request_id: str) -> None:
+def _repeat(cohort: Path, request_id: str, *, device: str) -> None:
     """Draw one case again, say what came out, and end with code 1 if it differs."""
     from vcmaug.generate.repeat import repeat
 
-    repeated = repeat(cohort, request_id)
+    repeated = repeat(cohort, request_id, device=device)
     say(repeated.words)
     if not repeated.same:
         raise typer.Exit(1)

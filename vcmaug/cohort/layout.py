@@ -48,6 +48,11 @@ class CohortLayout:
         return self.folder / "cohort.json"
 
     @property
+    def is_finished(self) -> bool:
+        """Whether what is written last is there; the files of its cases are not looked at."""
+        return self.manifest.exists() and self.manifest_csv.exists() and self.card.exists()
+
+    @property
     def parts(self) -> Path:
         """Folder of the manifest's parts, one per shard."""
         return self.folder / "parts"

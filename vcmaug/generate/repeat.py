@@ -11,16 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from vcmaug.cohort.layout import CohortLayout
 from vcmaug.cohort.manifest import read_manifest
-from vcmaug.data.nifti import image_bytes, image_in
+from vcmaug.data.nifti import image_bytes, image_in, read_image
 from vcmaug.data.volume import Volume
-from vcmaug.errors import CohortError
+from vcmaug.errors import CohortError, DataError
 from vcmaug.files import sha256_of_bytes
 from vcmaug.generate.draw import Clock, load_model, read_asked
 from vcmaug.generate.micro_batch import draw_tries
 from vcmaug.generate.plan import read_plan, requests_of_micro_batch
-from vcmaug.generate.worker import threads_of
+from vcmaug.generate.worker import threads_of, torch_device
 
 __all__ = ["Repeated", "repeat"]
 
@@ -30,7 +29,7 @@ class Repeated:
     """What came of it.
 
     Attributes:
-        same: Whether the file would be the same, byte by byte.
+        same: Whether the file is what was drawn now, byte by byte, and what the manifest says.
         difference: Largest difference of a voxel from the file, whose values are in [0, 1].
         words: The same for people.
     """
@@ -46,12 +45,14 @@ def repeat(folder: Path, request_id: str, *, device: str = "cpu") -> Repeated:
     Args:
         folder: Of the cohort.
         request_id: Or the case's id, such as synthetic-r000012.
-        device: A torch device; the bytes are the same on the kind that the manifest names.
+        device: A torch device, or "auto"; the bytes are the same on the kind that the manifest
+            names.
 
     Raises:
-        CohortError: The cohort is not finished, there is no such request, it has no image, or what
-            its plan needs has changed.
+        CohortError: The cohort is not finished, there is no such request, it has no image, its file
+            is lost or damaged, or what its plan needs has changed.
     """
+    device = torch_device(device)
     wanted = request_id.removeprefix("synthetic-")
     rows = read_manifest(folder).set_index("request_id")
     if wanted not in rows.index:
@@ -64,6 +65,7 @@ def repeat(folder: Path, request_id: str, *, device: str = "cpu") -> Repeated:
         raise CohortError(
             f"drawing {request_id} of {folder} again: it has no image ({row['reason']})."
         )
+    before = _file_of(folder / row["image"], request_id)
     plan = read_plan(folder)
     with threads_of(plan.settings.threads_per_worker):
         model = load_model(plan, device=device)
@@ -72,11 +74,24 @@ def repeat(folder: Path, request_id: str, *, device: str = "cpu") -> Repeated:
         tries = draw_tries(asked, plan=plan, model=model, device=device, clock=Clock(device))
     last = {one.asked.request.request_id: one for one in tries}[wanted]
     content = image_bytes(Volume(last.image, last.asked.label_map.affine))
-    before = (CohortLayout(folder).folder / row["image"]).read_bytes()
     difference = float(np.abs(image_in(content) - image_in(before)).max())
-    same = sha256_of_bytes(content) == row["image_sha256"]
+    same = content == before
     how = "the same bytes" if same else f"other bytes, at most {difference:.3g} apart"
     words = f"{wanted}, drawn again on {device}: {how} (first drawn on {row['device']})."
+    if sha256_of_bytes(before) != row["image_sha256"]:
+        same, words = False, f"{words} The file is not the one of the manifest."
     if last.together != row["drawn_together"]:
         words += f" {row['drawn_together']} were drawn together then, {last.together} now."
     return Repeated(same, difference, words)
+
+
+def _file_of(path: Path, request_id: str) -> bytes:
+    """Return the content of an image that is to be compared."""
+    try:
+        read_image(path, case_id=request_id)
+        return path.read_bytes()
+    except (OSError, DataError) as fault:
+        raise CohortError(
+            f"drawing {request_id} again: {path} is lost or damaged ({fault}). `vcmaug generate "
+            "... --verify` mends it."
+        ) from None

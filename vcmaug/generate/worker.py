@@ -40,7 +40,7 @@ from vcmaug.generate.plan import (
     requests_of_micro_batch,
 )
 
-__all__ = ["ShardDone", "ShardTask", "draw_shard", "threads_of"]
+__all__ = ["ShardDone", "ShardTask", "draw_shard", "threads_of", "torch_device"]
 
 _MIB = 2**20
 
@@ -121,7 +121,7 @@ def draw_shard(task: ShardTask) -> ShardDone:
     """
     folder = Path(task.folder)
     plan = read_plan(folder)
-    bench = Bench(plan, CohortLayout(folder), task.shard, _device(task.device))
+    bench = Bench(plan, CohortLayout(folder), task.shard, torch_device(task.device))
     there = _rows_there(bench)
     num_requests = num_drawn = num_refused = 0
     with (
@@ -160,7 +160,7 @@ def _ahead(
         yield futures.popleft().result()
 
 
-def _device(wanted: str) -> str:
+def torch_device(wanted: str) -> str:
     """Return the torch device for a wish."""
     if wanted == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"

@@ -9,6 +9,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from vcmaug.cohort.layout import CohortLayout
 from vcmaug.cohort.manifest import read_cohort_card
 from vcmaug.compute import Compute
 from vcmaug.conditions.build import build_conditions
@@ -287,11 +288,12 @@ def generate_stage(
         "prior_folder": True,
         "control_folder": True,
         "conditions_folder": True,
-        "measure": {"folder"},
+        "measure": {"folder", "figures"},
     }
     inputs = plan.model_dump(mode="json", exclude=free)
     name = f"cohort-{replicate.name}"
-    return stage(work, name, inputs=inputs, outputs=replicate.cohort, action=action, again=verify)
+    again = verify or not CohortLayout(replicate.cohort).is_finished
+    return stage(work, name, inputs=inputs, outputs=replicate.cohort, action=action, again=again)
 
 
 def evaluate_stage(work: Work, replicate: Replicate, *, report: Report = silent) -> bool:

@@ -7,12 +7,13 @@ Sources: none.
 
 import hashlib
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from vcmaug.errors import WorkFolderError
-from vcmaug.files import read_json, sha256_of_file, write_json
+from vcmaug.files import locked, read_json, sha256_of_file, write_json
 from vcmaug.pipeline.recipe import Recipe
 from vcmaug.provenance import fingerprint
 
@@ -188,7 +189,8 @@ def stage(
 ) -> bool:
     """Run a stage unless it is done and its inputs are unchanged; return whether it ran.
 
-    What an older recipe left in the stage's folder is moved to `.stale/`, not removed.
+    What an older recipe left in the stage's folder is moved to `.stale/`, not removed, and comes
+    back when the recipe does.
 
     Args:
         work: The work folder.
@@ -197,6 +199,9 @@ def stage(
         outputs: The stage's own folder.
         action: What to do; it resumes by itself what it left unfinished.
         again: Run it even if it is done.
+
+    Raises:
+        WorkFolderError: What would be moved aside is in use.
     """
     marker = work.folder / "stages" / f"{name}.json"
     identity = fingerprint(inputs, length=64)
@@ -204,12 +209,30 @@ def stage(
     unchanged = before.get("identity") == identity
     if unchanged and before.get("done") and outputs.exists() and not again:
         return False
-    if before and not unchanged and outputs.exists():
-        aside = work.folder / ".stale" / f"{name}-{before['identity'][:12]}"
-        aside.parent.mkdir(parents=True, exist_ok=True)
-        if not aside.exists():
-            outputs.replace(aside)
+    if before and not unchanged:
+        stale = work.folder / ".stale"
+        _set_aside(outputs, stale / f"{name}-{before['identity'][:12]}")
+        _bring_back(outputs, stale / f"{name}-{identity[:12]}")
     write_json(marker, {"stage": name, "identity": identity, "done": False})
     action()
     write_json(marker, {"stage": name, "identity": identity, "done": True})
     return True
+
+
+def _set_aside(outputs: Path, aside: Path) -> None:
+    """Move what a stage left away, unless somebody works in its folder."""
+    if not outputs.exists():
+        return
+    purpose = "setting aside what was made with other settings"
+    with locked(outputs, purpose=purpose) if outputs.is_dir() else nullcontext():
+        while aside.exists():
+            aside = aside.with_name(f"{aside.name}-older")
+        aside.parent.mkdir(parents=True, exist_ok=True)
+        outputs.replace(aside)
+
+
+def _bring_back(outputs: Path, aside: Path) -> None:
+    """Move to a stage's folder what was set aside when its settings were these."""
+    if aside.exists():
+        outputs.parent.mkdir(parents=True, exist_ok=True)
+        aside.replace(outputs)
