@@ -6,6 +6,7 @@ In the flow: every long function takes `report: Report = silent`.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 __all__ = ["Progress", "Report", "silent"]
 
@@ -21,7 +22,7 @@ class Progress:
     done: int
     total: int
     note: str = ""
-    figures: Mapping[str, float] = field(default_factory=dict)
+    figures: Mapping[str, Any] = field(default_factory=dict)
 
 
 Report = Callable[[Progress], None]

@@ -13,6 +13,7 @@ from vcmaug.cohort.manifest import read_manifest
 from vcmaug.cohort.merge import merge_parts
 from vcmaug.data.nifti import write_image, write_label_map
 from vcmaug.data.volume import Volume
+from vcmaug.errors import CohortError
 from vcmaug.files import append_lines, write_json
 
 
@@ -48,6 +49,22 @@ def sound(tmp_path_factory) -> Path:
 def copy(sound, tmp_path) -> CohortLayout:
     """Return a copy to damage."""
     return CohortLayout(shutil.copytree(sound, tmp_path / "copy"))
+
+
+def test_foreign_files_are_found(copy):
+    (copy.folder / "images" / "r9.nii.gz").write_bytes(b"x")
+    (copy.folder / "labels" / "notes.txt").write_bytes(b"x")
+    copy.manifest_csv.unlink()
+    found = "\n".join(check_cohort(copy.folder))
+    assert "images/r9.nii.gz: no row of the manifest names it" in found
+    assert "labels/notes.txt: no row" in found
+    assert "manifest.csv: no such file" in found
+
+
+def test_a_damaged_manifest_is_named(copy):
+    copy.manifest.write_bytes(copy.manifest.read_bytes()[:100])
+    with pytest.raises(CohortError, match=r"manifest.parquet is damaged .* merged anew"):
+        check_cohort(copy.folder)
 
 
 def rewrite(layout: CohortLayout, request_id: str, **values: str) -> None:
@@ -93,6 +110,7 @@ def test_an_image_on_another_grid_is_found(copy):
 
 def test_a_failed_request_needs_no_files(copy):
     copy.image("r0").unlink()
+    copy.label("r0").unlink()
     rewrite(copy, "r0", status="failed")
     assert check_cohort(copy.folder) == []
 

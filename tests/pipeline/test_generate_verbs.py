@@ -11,7 +11,7 @@ from typer.testing import CliRunner, Result
 from vcmaug.cli.main import app
 from vcmaug.cohort.manifest import read_manifest
 from vcmaug.compute import Compute
-from vcmaug.errors import WorkFolderError
+from vcmaug.errors import CohortError, WorkFolderError
 from vcmaug.files import locked, read_json
 from vcmaug.pipeline.recipe import read_recipe
 from vcmaug.pipeline.run import draw_cohort
@@ -61,6 +61,13 @@ def test_the_gate_reads_with_the_arms_own_segmenter(work: Work, generate) -> Non
         assert checks["adherence.dice"] == pytest.approx(sum(each) / 2, abs=1e-4)
     gate = read_json(replicate.cohort / "plan.json")["settings"]["gate"]
     assert gate == {"accept": "adherence.dice >= 0", "max_tries": 2, "keep_rejects": True}
+
+
+def test_a_figure_that_is_not_measured_is_named_before_anything_is_drawn(generate) -> None:
+    with pytest.raises(CohortError, match=r"asks for adherence.dice.cor; measured are image.min"):
+        generate("--accept", "adherence.dice.cor > 0.5")
+    with pytest.raises(CohortError, match=r"asks for image.clip; measured are image.min"):
+        generate("--accept", "image.clip < 0.5")
 
 
 def test_a_wish_that_cannot_be_read_is_one_error(generate) -> None:
@@ -126,5 +133,9 @@ def test_progress_for_machines_and_for_nobody(generate) -> None:
     last = json.loads(lines[-1])
     assert last["what"] == "generating"
     assert last["done"] == last["total"] > 0
-    assert {"volumes_per_hour", "refused", "workers"} < set(last["figures"])
+    figures = last["figures"]
+    assert {"volumes_per_hour", "refused", "seconds_left"} < set(figures)
+    assert [set(one) for one in figures["of_workers"].values()] == [
+        {"volumes_per_hour", "peak_mib"}
+    ]
     assert generate("--verify", "--quiet").output == ""

@@ -93,6 +93,8 @@ class _Bars:
         else:
             bar = known[0]
         self._tasks[state.what] = (bar, state.done)
+        if state.done == 0 and state.note:  # such as where Dask's dashboard is
+            self._bars.console.print(Text(f"{state.what}: {state.note}"))
         self._bars.update(bar, completed=state.done, total=state.total, note=state.note)  # type: ignore[arg-type]
 
 

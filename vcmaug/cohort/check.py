@@ -38,9 +38,10 @@ _COLUMNS = (
 def check_cohort(folder: Path, *, report: Report = silent) -> list[str]:
     """Return every fault of a cohort as a sentence; an empty list is a sound cohort.
 
-    Checked: no id stands twice, the card counts as many cases as the manifest has; per case, both
-    files are there and have the manifest's hashes, share one grid and affine, and the label map has
-    the condition's hash: it is the file that was asked for, byte by byte.
+    Checked: no id stands twice, the card counts as many cases as the manifest has, no image or
+    label map is there that the manifest does not name; per case, both files are there and have the
+    manifest's hashes, share one grid and affine, and the label map has the condition's hash: it is
+    the file that was asked for, byte by byte.
 
     Raises:
         CohortError: The cohort is not finished.
@@ -54,12 +55,24 @@ def check_cohort(folder: Path, *, report: Report = silent) -> list[str]:
     if counted != len(manifest):
         faults.append(f"cohort.json counts {counted} requests, the manifest has {len(manifest)}")
     done = manifest[manifest["status"] == "done"]
+    faults += _foreign(folder, {*done["image"], *done["label"]})
     faults_of = partial(_faults_of, layout=CohortLayout(folder))
     with ThreadPoolExecutor() as pool:
         for first in range(0, len(done), _AT_ONCE):  # a pool takes all that it is given at once
             rows = done.iloc[first : first + _AT_ONCE].to_dict("records")
             faults += [fault for found in pool.map(faults_of, rows) for fault in found]
             report(Progress("checking", first + len(rows), len(done)))
+    return faults
+
+
+def _foreign(folder: Path, known: set[str]) -> list[str]:
+    """Return the images and label maps that no row names, and a manifest without its CSV."""
+    layout = CohortLayout(folder)
+    faults = [] if layout.manifest_csv.exists() else [f"{layout.manifest_csv}: no such file"]
+    for kind in (layout.image("").parent, layout.label("").parent):
+        names = sorted(path.name for path in kind.iterdir()) if kind.is_dir() else []
+        foreign = [name for name in names if f"{kind.name}/{name}" not in known]
+        faults += [f"{kind / name}: no row of the manifest names it" for name in foreign]
     return faults
 
 

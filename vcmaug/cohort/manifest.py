@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 
 from vcmaug.cohort.layout import CohortLayout
 from vcmaug.data.labels import LabelScheme
@@ -113,7 +114,7 @@ def read_manifest(folder: Path, *, columns: Sequence[str] | None = None) -> pd.D
     """Return the manifest of a finished cohort, or some columns of it.
 
     Raises:
-        CohortError: The cohort is not finished.
+        CohortError: The cohort is not finished, or its manifest is damaged.
     """
     path = CohortLayout(folder).manifest
     if not path.exists():
@@ -121,7 +122,13 @@ def read_manifest(folder: Path, *, columns: Sequence[str] | None = None) -> pd.D
             f"reading cohort {folder}: there is no manifest.parquet, so it is not finished. Run "
             "the same `vcmaug generate` again; it draws what is missing."
         )
-    return pd.read_parquet(path, columns=None if columns is None else list(columns))
+    try:
+        return pd.read_parquet(path, columns=None if columns is None else list(columns))
+    except (pa.ArrowInvalid, OSError) as fault:
+        raise CohortError(
+            f"reading cohort {folder}: manifest.parquet is damaged ({fault}). Remove it and run "
+            "the same `vcmaug generate` again; it is merged anew from its parts."
+        ) from None
 
 
 def read_cohort_card(folder: Path) -> dict[str, Any]:

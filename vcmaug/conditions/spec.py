@@ -106,7 +106,7 @@ def write_spec(folder: Path, spec: ConditionSpec) -> None:
     if path.exists() and read_json(path)["identity"] != identity:
         raise WorkFolderError(
             f"building conditions in {folder}: the folder holds conditions of other sources, "
-            "settings or seed. Remove it or choose another --out."
+            "settings or seed. Move it away."
         )
     sources = [
         {

@@ -121,7 +121,9 @@ def load_model(plan: Plan, *, device: str) -> Model:
     if faults:
         raise CohortError(
             list_faults(
-                "loading what a plan needs", faults, advice="Restore it, or choose another --out."
+                "loading what a plan needs",
+                faults,
+                advice="Restore it, or move the cohort's folder away and draw anew.",
             )
         )
     scheme = LabelScheme.from_json(control.card["scheme"])

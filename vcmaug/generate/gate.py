@@ -24,11 +24,20 @@ from vcmaug.config import Settings
 from vcmaug.errors import CohortError
 from vcmaug.files import sha256_of_file
 
-__all__ = ["GateSettings", "Measure", "MeasureSource", "figures_of", "load_measure", "verdict"]
+__all__ = [
+    "GateSettings",
+    "Measure",
+    "MeasureSource",
+    "figures_of",
+    "load_measure",
+    "unknown_figures",
+    "verdict",
+]
 
 Measure = Callable[[NDArray[np.float32], NDArray[np.uint16]], Sequence[Mapping[str, float]]]
 """Images [B, X, Y, Z] and the maps that were asked for -> figures by name, per image."""
 
+IMAGE_FIGURES = ("image.min", "image.max", "image.clipped")
 _MOST_CLIPPED = 0.5
 _TOLERANCE = 0.05
 _RELATIONS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
@@ -68,6 +77,7 @@ class MeasureSource(Settings):
     loader: str = Field(pattern=r"^[\w.]+:\w+$", description="module:function, folder -> measure")
     folder: str
     sha256: str = Field(description="of the folder's card.json")
+    figures: tuple[str, ...] = Field((), description="what it measures; none: known as it measures")
 
 
 def clauses_of(accept: str) -> list[tuple[str, str, float]]:
@@ -92,6 +102,15 @@ def clauses_of(accept: str) -> list[tuple[str, str, float]]:
     return clauses
 
 
+def unknown_figures(accept: str, source: MeasureSource | None) -> list[str]:
+    """Return the figures of a wish that nobody will measure, as far as is known beforehand."""
+    names = {name for name, _, _ in clauses_of(accept)}
+    known = {*IMAGE_FIGURES, *(source.figures if source else ())}
+    if source is not None and not source.figures:
+        return sorted(name for name in names - known if name.startswith("image."))
+    return sorted(names - known)
+
+
 def load_measure(source: MeasureSource) -> Measure:
     """Return the measure of a plan.
 
@@ -102,7 +121,7 @@ def load_measure(source: MeasureSource) -> Measure:
     if not card.exists() or sha256_of_file(card) != source.sha256:
         raise CohortError(
             f"loading the gate's measure: {card} is not the one that the plan was made with. "
-            "Restore it, or choose another --out."
+            "Restore it, or move the cohort's folder away and draw anew."
         )
     module, function = source.loader.split(":")
     measure: Measure = getattr(importlib.import_module(module), function)(Path(source.folder))
@@ -115,11 +134,8 @@ def figures_of(image: NDArray[np.float32]) -> dict[str, float]:
     A twentieth beyond counts as inside; files are clipped to [0, 1].
     """
     outside = (image < -_TOLERANCE) | (image > 1.0 + _TOLERANCE)
-    return {
-        "image.min": round(float(image.min()), 6),
-        "image.max": round(float(image.max()), 6),
-        "image.clipped": round(float(outside.mean()), 6),
-    }
+    found = image.min(), image.max(), outside.mean()
+    return {name: round(float(value), 6) for name, value in zip(IMAGE_FIGURES, found, strict=True)}
 
 
 def broken(image: NDArray[np.float32]) -> str:

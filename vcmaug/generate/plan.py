@@ -143,7 +143,7 @@ def claim_plan(folder: Path, plan: Plan) -> Plan:
                 list_faults(
                     f"generating in {folder}: the folder holds a cohort of another plan",
                     differences,
-                    advice="Repeat the first command to go on with it, or choose another --out.",
+                    advice="Repeat the first command to go on with it, or move the folder away.",
                 )
             )
         shards = {"micro_batches_per_shard": before["settings"]["micro_batches_per_shard"]}
@@ -155,7 +155,7 @@ def claim_plan(folder: Path, plan: Plan) -> Plan:
 def _differences(before: dict[str, Any], now: dict[str, Any], place: str = "") -> list[str]:
     """Return what differs between two plans; where folders lie and how shards are cut may."""
     free = {"prior_folder", "control_folder", "conditions_folder", "micro_batches_per_shard"}
-    free |= {"folder"}  # of the measure
+    free |= {"folder", "figures"}  # of the measure
     faults = []
     for name in sorted((set(before) | set(now)) - free):
         first, second = before.get(name), now.get(name)

@@ -6,6 +6,7 @@ Sources: none.
 """
 
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from vcmaug.conditions.table import read_conditions
 from vcmaug.data.nifti import label_map_in
 from vcmaug.errors import CohortError, ModelError, list_faults
 from vcmaug.files import locked, read_json, sha256_of_file, write_json
-from vcmaug.generate.gate import MeasureSource
+from vcmaug.generate.gate import IMAGE_FIGURES, MeasureSource, unknown_figures
 from vcmaug.generate.plan import (
     GenerateSettings,
     Plan,
@@ -131,10 +132,15 @@ def _unfit_measure(
     settings: GenerateSettings, measure: MeasureSource | None, control: Mapping[str, Any]
 ) -> list[str]:
     """Return why the gate cannot measure; it must have seen no other labels than the control."""
+    wish = settings.gate.accept
+    if measure is None and settings.gate.measured:
+        return [f"the gate asks {wish!r}, and there is nothing that measures it"]
+    unknown = unknown_figures(wish, measure)
+    if unknown:
+        known = ", ".join((*IMAGE_FIGURES, *(measure.figures if measure else ())))
+        return [f"the gate asks for {', '.join(unknown)}; measured are {known}"]
     if measure is None:
-        wish = settings.gate.accept
-        missing = f"the gate asks {wish!r}, and there is nothing that measures it"
-        return [missing] if settings.gate.measured else []
+        return []
     seen = set(read_json(Path(measure.folder) / "card.json")["subjects"])
     others = sorted(seen - set(control.get("labelled_subjects", control["subjects"])))
     if not others:
@@ -207,28 +213,38 @@ class _Tally:
     def __init__(self, total: int, report: Report) -> None:
         self._total, self._report = total, report
         self._began = time.monotonic()
-        self._done = self._drawn = self._refused = 0
-        self._peaks: dict[str, int] = {}
+        self._done = self._refused = 0
+        self._drawn: Counter[str] = Counter()  # by worker, as the next
+        self._peaks: Counter[str] = Counter()
 
     def add(self, task: ShardTask, done: ShardDone) -> None:
         """Count a shard and report."""
         self._done += done.num_requests
-        self._drawn += done.num_drawn
         self._refused += done.num_refused
-        self._peaks[done.worker] = max(done.peak_mib, self._peaks.get(done.worker, 0))
-        hours = (time.monotonic() - self._began) / 3600
-        figures = {
-            "volumes_per_hour": round(self._drawn / hours),
-            "workers": len(self._peaks),
-            "peak_mib_of_a_worker": max(self._peaks.values()),
-            "refused": self._refused,
-        }
+        self._drawn[done.worker] += done.num_drawn
+        self._peaks[done.worker] = max(done.peak_mib, self._peaks[done.worker])
+        figures = self._figures()
+        rates = [one["volumes_per_hour"] for one in figures["of_workers"].values()]
         note = (
-            f"{figures['volumes_per_hour']:,} volumes per hour, {figures['workers']} at work, "
-            f"{figures['peak_mib_of_a_worker']:,} MiB each at most"
+            f"{figures['volumes_per_hour']:,} volumes per hour, {len(rates)} at work "
+            f"({min(rates):,} to {max(rates):,} each), {max(self._peaks.values()):,} MiB at most"
         )
         note += f", {self._refused} refused" if self._refused else ""
         self._report(Progress("generating", self._done, self._total, note, figures))
+
+    def _figures(self) -> dict[str, Any]:
+        """Return what is known of the run and of each worker."""
+        seconds = time.monotonic() - self._began
+        drawn, left = self._drawn.total(), self._total - self._done
+        return {
+            "volumes_per_hour": round(3600 * drawn / seconds),
+            "seconds_left": round(seconds / drawn * left) if drawn else None,
+            "refused": self._refused,
+            "of_workers": {
+                name: {"volumes_per_hour": round(3600 * num / seconds), "peak_mib": peak}
+                for (name, num), peak in zip(self._drawn.items(), self._peaks.values(), strict=True)
+            },
+        }
 
 
 def tasks_of(plan: Plan, *, out: Path, device: str) -> list[ShardTask]:

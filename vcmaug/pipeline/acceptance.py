@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from vcmaug.data.labels import LabelScheme
 from vcmaug.downstream.fit import Reader
 from vcmaug.downstream.segmenter import Segmenter, SegmenterSettings
+from vcmaug.errors import ModelError
 from vcmaug.files import read_json, sha256_of_file, write_bytes, write_json
 from vcmaug.generate.gate import Measure, MeasureSource
 from vcmaug.ldm.weights import fill_module, read_weights
@@ -28,7 +29,7 @@ from vcmaug.quality.adherence import adherence_rows
 
 __all__ = ["load_adherence", "measure_of"]
 
-_WEIGHTS = "segmenter.safetensors"
+_WEIGHTS, _DICE = "segmenter.safetensors", "adherence.dice"
 
 
 def measure_of(work: Work, replicate: Replicate, *, report: Report = silent) -> MeasureSource:
@@ -55,12 +56,22 @@ def measure_of(work: Work, replicate: Replicate, *, report: Report = silent) -> 
         loader=f"{load_adherence.__module__}:{load_adherence.__name__}",
         folder=str(folder.resolve()),
         sha256=sha256_of_file(folder / "card.json"),
+        figures=(_DICE, *(f"{_DICE}.{name}" for name in prepared.scheme.names)),
     )
 
 
 def load_adherence(folder: Path) -> Measure:
-    """Return the measure: adherence.dice, and adherence.dice.STRUCTURE, of every image."""
+    """Return the measure: adherence.dice, and adherence.dice.STRUCTURE, of every image.
+
+    Raises:
+        ModelError: The weights are not those of the card.
+    """
     card = read_json(folder / "card.json")
+    if sha256_of_file(folder / _WEIGHTS) != card["file_sha256"]:
+        raise ModelError(
+            f"loading the gate's segmenter: {folder / _WEIGHTS} is not the file of its card.json. "
+            "Remove the folder and run the same command again; it is made anew."
+        )
     scheme = LabelScheme.from_json(card["scheme"])
     settings = SegmenterSettings.model_validate(card["segmenter"])
     network = Segmenter(settings, num_structures=scheme.num_structures)
@@ -77,8 +88,8 @@ def load_adherence(folder: Path) -> Measure:
         found = []
         for place in places:
             dice = {r["structure"]: r["dice"] for r in rows if r["case_id"] == place}
-            each = {f"adherence.dice.{name}": round(value, 4) for name, value in dice.items()}
-            found.append({"adherence.dice": round(float(np.mean([*dice.values()])), 4), **each})
+            each = {f"{_DICE}.{name}": round(value, 4) for name, value in dice.items()}
+            found.append({_DICE: round(float(np.mean([*dice.values()])), 4), **each})
         return found
 
     return measure
