@@ -19,6 +19,7 @@ from vcmaug.generate.run import generate, make_plan
 from vcmaug.pipeline.pool import splits_of
 from vcmaug.pipeline.reader import Read, independent_reader
 from vcmaug.pipeline.work import Replicate, Work, find_work
+from vcmaug.provenance import fingerprint
 from vcmaug.quality.adherence import adherence_rows
 from vcmaug.quality.distances import frechet_distance, standardised
 from vcmaug.quality.features import describe
@@ -73,7 +74,9 @@ def cohort_of(
         seed=ground.replicate.seed,
     )
     sampler = settings.sampler
-    folder = out / f"{sampler.name}-{sampler.steps}-{settings.precision}-{n}"
+    places = {"prior_folder", "control_folder", "conditions_folder"}
+    identity = fingerprint(plan.model_dump(mode="json", exclude=places), length=8)
+    folder = out / f"{sampler.name}-{sampler.steps}-{settings.precision}-{n}-{identity}"
     note = folder / "seconds.json"
     if not note.exists():
         began = time.perf_counter()

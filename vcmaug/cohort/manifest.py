@@ -70,7 +70,7 @@ class ManifestRow:
     device: str = "cpu"
     seconds: float = 0.0
     phases: str = "{}"  # JSON: seconds by phase, the micro-batch's over its requests
-    drawn_together: int = 1  # fewer than the micro-batch where memory was too small for it
+    drawn_together: int = 1  # fewer than the micro-batch in later tries or where memory is short
     attempt: int = 1  # 1, and one more for each time its files were lost or its draw had failed
     versions: str = "{}"  # JSON
 
