@@ -13,6 +13,7 @@ and seconds of a few updates each. `recipe` is the recipe's own network at its o
 where draws are the prior's alone; all others are their method's default networks at strength 1.
 Training, prior, cases, conditions and sampler are the recipe's for all. What is finished is kept;
 the same command goes on, and --add-to takes the rows of an earlier result of the same settings.
+The segmenter that reads was trained on none of the labelled cases of any n and seed in the result.
 JSON comes last.
 """
 
@@ -43,7 +44,7 @@ from vcmaug.files import read_json
 from vcmaug.ldm.denoiser import Context
 from vcmaug.ldm.prior import load_prior
 from vcmaug.pipeline.pool import splits_of
-from vcmaug.pipeline.reader import independent_reader
+from vcmaug.pipeline.reader import independent_reader, reader_subjects
 from vcmaug.pipeline.recipe import PriorRecipe, Recipe, read_recipe
 from vcmaug.pipeline.run import draw_cohort
 from vcmaug.pipeline.stages import control_stage, prepare_stage, prior_stage
@@ -76,7 +77,7 @@ def base_of(asked: argparse.Namespace) -> Recipe:
 
 def recipe_of(asked: argparse.Namespace, method: str) -> Recipe:
     """Return the recipe with another control and task, and these numbers of labelled cases."""
-    task, ns = asked.task, asked.all_n
+    task = asked.task
     content = base_of(asked).model_dump(mode="json")
     control, generate = content["control"], content["generate"]
     control["shows"] |= TASKS[task]
@@ -88,7 +89,8 @@ def recipe_of(asked: argparse.Namespace, method: str) -> Recipe:
         control["network"] = VARIANTS.get(method, {"method": method})
     own = generate["strength"]
     generate["strength"] = {OWN: own, NO_LAYOUT: own, NONE: 0.0}.get(method, 1.0)
-    content["study"] |= {"num_labelled": ns, "arms": ["real+synthetic"]}
+    content["study"] |= {"num_labelled": asked.all_n, "seeds": asked.all_seeds}
+    content["study"] |= {"arms": ["real+synthetic"]}
     return Recipe.model_validate(content)
 
 
@@ -232,17 +234,19 @@ def cost(asked: argparse.Namespace) -> dict[str, Any]:
 
 
 def settings_of(asked: argparse.Namespace) -> str:
-    """Return a fingerprint of what rows have in common: recipe, task, the prior's weights."""
-    work = claim_work(asked.out / "common", base_of(asked), profile=asked.profile)
+    """Return a fingerprint of what rows have in common: recipe, task, prior and reader."""
+    work = Work(asked.out / "common", recipe_of(asked, OWN))
     prior = read_json(work.prior / "card.json")["weights_sha256"]
+    readers = reader_subjects(work, splits_of(work, read_prepared(work.cases)))
     apart = {"study": {"num_labelled", "seeds"}, "data": {"source"}}
     content = base_of(asked).model_dump(mode="json", exclude=apart)
-    return fingerprint([content, asked.task, prior])
+    return fingerprint([content, asked.task, prior, readers])
 
 
-def known_rows(asked: argparse.Namespace) -> list[dict[str, Any]]:
+def known_rows(asked: argparse.Namespace, known: dict[str, Any]) -> list[dict[str, Any]]:
     """Return the rows of an earlier result, if it is of the same settings."""
-    known = read_json(asked.add_to)
+    if not known["rows"]:
+        return []
     if known["settings"] != settings_of(asked):
         raise SystemExit(
             f"adding to {asked.add_to}: it was measured with settings {known['settings']}, these "
@@ -255,7 +259,8 @@ def in_a_process(asked: argparse.Namespace, what: str, *, method: str, n: int, s
     """Return what is measured in a process of its own, or its last words."""
     command = [sys.executable, "-W", "ignore", __file__, str(asked.recipe), f"--{what}"]
     command += ["--methods", method, "--n", str(n), "--seeds", str(seed), "--out", str(asked.out)]
-    command += ["--all-n", *map(str, asked.n), "--task", asked.task]
+    command += ["--all-n", *map(str, asked.all_n), "--all-seeds", *map(str, asked.all_seeds)]
+    command += ["--task", asked.task]
     for name in ("profile", "prior"):
         chosen = getattr(asked, name)
         command += [f"--{name}", chosen] if chosen else []
@@ -276,7 +281,8 @@ def main() -> None:
     )
     parser.add_argument("--task", choices=[*TASKS], default="map")
     parser.add_argument("--n", type=int, nargs="+", default=[10])
-    parser.add_argument("--all-n", type=int, nargs="+", help=argparse.SUPPRESS)
+    for what in ("n", "seeds"):
+        parser.add_argument(f"--all-{what}", type=int, nargs="+", help=argparse.SUPPRESS)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--out", type=Path, default=Path("work/controls"))
     parser.add_argument("--add-to", type=Path, help="result whose rows need not be drawn again")
@@ -286,8 +292,11 @@ def main() -> None:
     if asked.one or asked.cost:
         print(json.dumps(one(asked) if asked.one else cost(asked)))
         return
+    known = {"rows": []} if asked.add_to is None else read_json(asked.add_to)
+    asked.all_n = sorted({*asked.n, *(row["num_labelled"] for row in known["rows"])})
+    asked.all_seeds = sorted({*asked.seeds, *(row["seed"] for row in known["rows"])})
     prepared_once(asked)
-    rows = [] if asked.add_to is None else known_rows(asked)
+    rows = known_rows(asked, known)
     there = {(row["seed"], row["num_labelled"], row["method"]) for row in rows}
     for seed, n, method in itertools.product(asked.seeds, asked.n, asked.methods):
         if (seed, n, method) in there:

@@ -20,7 +20,7 @@ from vcmaug.downstream.statistics import bootstrap_mean
 
 HERE = Path(__file__).parent
 RESULTS = HERE.parent / "benchmarks" / "results"
-FIRST = "recipe"
+FIRST, NONE = "recipe", "none"
 MARKER = "<!-- what follows is written by docs/make_controls.py -->\n"
 INK = "#57606a"  # readable on white and on black
 COLOURS = (
@@ -143,14 +143,12 @@ def compared(name: str, content: dict[str, Any]) -> list[str]:
                 [
                     f"`{method}`",
                     str(n),
-                    f"{here[0]['num_parameters'] / 1e6:.2f}",
+                    "" if method == NONE else f"{here[0]['num_parameters'] / 1e6:.2f}",
                     "{:.3f} ({:.3f} to {:.3f})".format(*spread(here)),
                     against(first, here),
                     f"{statistics.mean(errors):.2f}",
                     f"{statistics.mean(frechet(row) for row in here):.2f}",
-                    f"{statistics.mean(row['seconds_per_update'] for row in here):.2f}",
-                    f"{statistics.mean(row['peak_gib'] for row in here):.1f}",
-                    f"{statistics.mean(row['sampling_overhead'] for row in here):+.0%}",
+                    *costs(here),
                 ]
             )
     head = ["method", "n", "parameters, M", "adherence", f"against `{FIRST}`", "volume error"]
@@ -172,6 +170,21 @@ def compared(name: str, content: dict[str, Any]) -> list[str]:
         *lines,
         f"![Adherence over labelled cases](controls/{plot(Path(name).stem, content)})",
         "",
+    ]
+
+
+def costs(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Return seconds and memory of an update, and what a sampling step costs more; not of none."""
+    if rows[0]["method"] == NONE:
+        return ["", "", ""]
+    mean = {
+        key: statistics.mean(row[key] for row in rows)
+        for key in ("seconds_per_update", "peak_gib", "sampling_overhead")
+    }
+    return [
+        f"{mean['seconds_per_update']:.2f}",
+        f"{mean['peak_gib']:.1f}",
+        f"{mean['sampling_overhead']:+.0%}",
     ]
 
 
