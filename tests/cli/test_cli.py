@@ -118,6 +118,21 @@ def test_prepare_lists_every_fault_and_leaves_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "w").exists()
 
 
+def test_a_page_in_place_of_weights_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
+    page = "<!DOCTYPE html><html>Virus scan warning</html>"
+    (tmp_path / "autoencoder.pt").write_text(page)
+    words = ("import-weights", "brainldm", "--out", str(tmp_path / "out"), "--bundle")
+    result = vcmaug(*words, str(tmp_path))
+    assert result.returncode == 2
+    assert f"{tmp_path / 'models' / 'model.pt'}\n" in result.stderr
+    (tmp_path / "model.pt").touch()
+    result = vcmaug(*words, str(tmp_path))
+    assert result.returncode == 2
+    assert result.stderr.count("\n") == 1
+    assert f"no checkpoint: it is a web page ({len(page)} bytes" in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
 def test_info_as_json_can_be_read() -> None:
     facts = json.loads(vcmaug("info", "--json").stdout)
     assert facts["machine"]["cores"] >= 1

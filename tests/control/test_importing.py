@@ -14,7 +14,7 @@ from vcmaug.control.vcm_released import RELEASED_SCALE, VCMReleasedSettings
 from vcmaug.data.labels import LabelScheme
 from vcmaug.errors import ModelError
 from vcmaug.ldm.prior import Prior, load_prior
-from vcmaug.ldm.released import read_released
+from vcmaug.ldm.released_files import read_released
 
 nets = pytest.importorskip(
     "generative.networks.nets", reason="the extra `legacy` (monai-generative) is not installed"

@@ -20,7 +20,8 @@ from vcmaug.control.vcm_released import RELEASED_SCALE, VCMReleasedSettings
 from vcmaug.data.labels import LabelScheme
 from vcmaug.errors import ModelError
 from vcmaug.ldm.prior import Prior
-from vcmaug.ldm.released import read_released, refuse_other_model
+from vcmaug.ldm.released import refuse_other_model
+from vcmaug.ldm.released_files import read_released
 from vcmaug.ldm.weights import fill_module
 
 __all__ = ["RELEASED_SCHEME", "import_vcm"]
