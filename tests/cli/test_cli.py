@@ -139,6 +139,13 @@ def test_info_as_json_can_be_read() -> None:
     assert "torch" in facts["versions"]
 
 
+def test_info_counts_a_method_whose_name_has_a_hyphen() -> None:
+    result = vcmaug("info", "--prior", "brainldm", "--control", "vcm-released", "--json")
+    control = json.loads(result.stdout)["control"]
+    assert control["method"] == "vcm_released"
+    assert control["num_parameters"]["stored_in_the_release"] == 45_220_134
+
+
 def test_each_stage_names_the_one_before_it(tmp_path: Path) -> None:
     recipe = tmp_path / "recipe.yaml"
     grid = {"shape": [16, 16, 16]}

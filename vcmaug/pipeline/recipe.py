@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 
 from vcmaug.conditions.chain import ConditionSettings, faults_of
 from vcmaug.config import Settings, merged, parse_settings, read_yaml
-from vcmaug.control.build import METHODS, ControlSettings
+from vcmaug.control.build import ControlSettings
 from vcmaug.control.shown import ShownSettings
 from vcmaug.control.vcm import VCMSettings
 from vcmaug.data.prepare import DataSettings
@@ -76,7 +76,7 @@ class ControlRecipe(Settings):
     @classmethod
     def _named(cls, value: object) -> object:
         """Take the name of a method for its default networks."""
-        return {"network": {"method": value}} if value in METHODS else value
+        return {"network": {"method": value}} if isinstance(value, str) else value
 
 
 class ConditionRecipe(ConditionSettings):
