@@ -88,8 +88,8 @@ def test_prepare_brings_a_head_into_the_space_of_brainldm(tmp_path: Path) -> Non
     (source / "images").mkdir(parents=True)
     nib.save(nib.Nifti1Image(head, affine), source / "images" / "a.nii.gz")
     result = vcmaug(
-        "prepare", str(source), "--out", str(tmp_path / "cases"), "--structures", "brain=1",
-        "--grid", "brainldm", "--allow-unlabelled",
+        "prepare", str(source), "--out", str(tmp_path / "cases"), "--grid", "brainldm",
+        "--allow-unlabelled",
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
     assert "Assumed for BrainLDM" in result.stdout
@@ -100,6 +100,16 @@ def test_prepare_brings_a_head_into_the_space_of_brainldm(tmp_path: Path) -> Non
     values = np.asarray(made.dataobj)
     assert values.min() == 0.0
     assert values.max() == pytest.approx(1.0, abs=1e-4)
+
+
+def test_the_grid_of_brainldm_is_not_changed_by_other_options(tmp_path: Path) -> None:
+    result = vcmaug(
+        "prepare", str(tmp_path), "--out", str(tmp_path / "cases"), "--grid", "brainldm",
+        "--allow-unlabelled", "--spacing", "1x1x1", "--padding", "edge",
+    )  # fmt: skip
+    assert result.returncode == 2
+    assert "found --spacing, --padding beside it" in result.stderr
+    assert not (tmp_path / "cases").exists()
 
 
 def test_prepare_lists_every_fault_and_leaves_nothing(tmp_path: Path) -> None:
