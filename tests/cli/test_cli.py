@@ -88,8 +88,8 @@ def test_prepare_brings_a_head_into_the_space_of_brainldm(tmp_path: Path) -> Non
     (source / "images").mkdir(parents=True)
     nib.save(nib.Nifti1Image(head, affine), source / "images" / "a.nii.gz")
     result = vcmaug(
-        "prepare", str(source), "--out", str(tmp_path / "cases"), "--structures", "brain=1",
-        "--grid", "brainldm", "--allow-unlabelled",
+        "prepare", str(source), "--out", str(tmp_path / "cases"), "--grid", "brainldm",
+        "--allow-unlabelled",
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
     assert "Assumed for BrainLDM" in result.stdout
@@ -100,6 +100,16 @@ def test_prepare_brings_a_head_into_the_space_of_brainldm(tmp_path: Path) -> Non
     values = np.asarray(made.dataobj)
     assert values.min() == 0.0
     assert values.max() == pytest.approx(1.0, abs=1e-4)
+
+
+def test_the_grid_of_brainldm_is_not_changed_by_other_options(tmp_path: Path) -> None:
+    result = vcmaug(
+        "prepare", str(tmp_path), "--out", str(tmp_path / "cases"), "--grid", "brainldm",
+        "--allow-unlabelled", "--spacing", "1x1x1", "--padding", "edge",
+    )  # fmt: skip
+    assert result.returncode == 2
+    assert "found --spacing, --padding beside it" in result.stderr
+    assert not (tmp_path / "cases").exists()
 
 
 def test_prepare_lists_every_fault_and_leaves_nothing(tmp_path: Path) -> None:
@@ -118,10 +128,32 @@ def test_prepare_lists_every_fault_and_leaves_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "w").exists()
 
 
+def test_a_page_in_place_of_weights_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
+    page = "<!DOCTYPE html><html>Virus scan warning</html>"
+    (tmp_path / "autoencoder.pt").write_text(page)
+    words = ("import-weights", "brainldm", "--out", str(tmp_path / "out"), "--bundle")
+    result = vcmaug(*words, str(tmp_path))
+    assert result.returncode == 2
+    assert f"{tmp_path / 'models' / 'model.pt'}\n" in result.stderr
+    (tmp_path / "model.pt").touch()
+    result = vcmaug(*words, str(tmp_path))
+    assert result.returncode == 2
+    assert result.stderr.count("\n") == 1
+    assert f"no checkpoint: it is a web page ({len(page)} bytes" in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
 def test_info_as_json_can_be_read() -> None:
     facts = json.loads(vcmaug("info", "--json").stdout)
     assert facts["machine"]["cores"] >= 1
     assert "torch" in facts["versions"]
+
+
+def test_info_counts_a_method_whose_name_has_a_hyphen() -> None:
+    result = vcmaug("info", "--prior", "brainldm", "--control", "vcm-released", "--json")
+    control = json.loads(result.stdout)["control"]
+    assert control["method"] == "vcm_released"
+    assert control["num_parameters"]["stored_in_the_release"] == 45_220_134
 
 
 def test_each_stage_names_the_one_before_it(tmp_path: Path) -> None:

@@ -13,8 +13,9 @@ from vcmaug.control.importing import import_vcm
 from vcmaug.control.vcm_released import RELEASED_SCALE, VCMReleasedSettings
 from vcmaug.data.labels import LabelScheme
 from vcmaug.errors import ModelError
+from vcmaug.ldm.brainldm import BRAINLDM
 from vcmaug.ldm.prior import Prior, load_prior
-from vcmaug.ldm.released import read_released
+from vcmaug.ldm.released_files import read_released
 
 nets = pytest.importorskip(
     "generative.networks.nets", reason="the extra `legacy` (monai-generative) is not installed"
@@ -26,38 +27,34 @@ SETTINGS = VCMReleasedSettings(
 )
 
 
-def released_unet(in_channels: int) -> torch.nn.Module:
-    """Return the U-Net of a VCM as it was released, at the width of SETTINGS."""
+def released_unet(prior: Prior, settings: VCMReleasedSettings = SETTINGS) -> torch.nn.Module:
+    """Return the U-Net of a VCM as it was released."""
+    condition = (settings.encoder_channels or (16, 32, 48))[-1]
     return nets.DiffusionModelUNet(
         spatial_dims=3,
-        in_channels=in_channels,
-        out_channels=32,
-        num_channels=SETTINGS.channels,
+        in_channels=2 * prior.spec.latent_shape[0] + condition,
+        out_channels=settings.channels[0],
+        num_channels=settings.channels,
         num_res_blocks=2,
         attention_levels=(False, False, True),
-        norm_num_groups=8,
+        norm_num_groups=settings.norm_num_groups,
         norm_eps=1e-6,
         resblock_updown=True,
-        num_head_channels=96,
+        num_head_channels=settings.channels[-1],
     )
 
 
-@pytest.fixture(scope="module")
-def prior(tmp_path_factory: pytest.TempPathFactory) -> Prior:
-    return load_prior(make_tiny_prior(tmp_path_factory.mktemp("prior") / "prior"))
-
-
-@pytest.fixture(scope="module")
-def checkpoint(prior: Prior, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkpoint as data-parallel training left it."""
+def write_checkpoint(
+    path: Path, prior: Prior, settings: VCMReleasedSettings, *, num_structures: int
+) -> Path:
+    """Write a checkpoint as data-parallel training left it."""
     torch.manual_seed(0)
-    latent = prior.spec.latent_shape[0]
-    ours = build_network(SETTINGS, spec=prior.spec, num_structures=2).state_dict()
+    ours = build_network(settings, spec=prior.spec, num_structures=num_structures).state_dict()
     tensors: dict[str, Tensor] = {}
     for number, (name, tensor) in enumerate(ours.items()):
         if name.startswith("encoder."):
             tensors[f"modality_encoder.layer{number}.{name.split('.')[-1]}"] = tensor
-    for name, tensor in released_unet(2 * latent + 32).state_dict().items():
+    for name, tensor in released_unet(prior, settings).state_dict().items():
         tensors[f"time_unet.{name}"] = tensor
     for theirs, own in (
         ("mlp_shared", "shared"),
@@ -67,9 +64,20 @@ def checkpoint(prior: Prior, tmp_path_factory: pytest.TempPathFactory) -> Path:
         for part in ("weight", "bias"):
             tensors[f"{theirs}.conv.{part}"] = ours[f"{own}.{part}"]
     stirred = {name: t + 0.05 * torch.randn(t.shape) for name, t in tensors.items()}
-    path = tmp_path_factory.mktemp("released") / "vcm.pt"
     torch.save({f"module.{name}": tensor for name, tensor in stirred.items()}, path)
     return path
+
+
+@pytest.fixture(scope="module")
+def prior(tmp_path_factory: pytest.TempPathFactory) -> Prior:
+    return load_prior(make_tiny_prior(tmp_path_factory.mktemp("prior") / "prior"))
+
+
+@pytest.fixture(scope="module")
+def checkpoint(prior: Prior, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint at the width of SETTINGS."""
+    path = tmp_path_factory.mktemp("released") / "vcm.pt"
+    return write_checkpoint(path, prior, SETTINGS, num_structures=2)
 
 
 def test_its_unet_predicts_what_the_released_one_predicts(
@@ -77,12 +85,12 @@ def test_its_unet_predicts_what_the_released_one_predicts(
 ) -> None:
     import_vcm(checkpoint, prior=prior, folder=tmp_path, settings=SETTINGS, scheme=SCHEME)
     control = load_control(tmp_path, prior=prior)
-    in_channels = 2 * prior.spec.latent_shape[0] + 32
-    theirs = released_unet(in_channels).eval()
+    theirs = released_unet(prior).eval()
     tensors = read_released(checkpoint)
     theirs.load_state_dict(
         {k.removeprefix("time_unet."): t for k, t in tensors.items() if k.startswith("time_unet.")}
     )
+    in_channels = 2 * prior.spec.latent_shape[0] + 32
     x = torch.randn(2, in_channels, 4, 4, 4, generator=torch.Generator().manual_seed(0))
     t = torch.tensor([3, 700])
     with torch.no_grad():
@@ -124,6 +132,40 @@ def test_a_file_of_another_model_is_refused(prior: Prior, checkpoint: Path, tmp_
     with pytest.raises(ModelError, match="its condition encoder has 0 tensors"):
         ask(tmp_path / "bare.pt")
     assert not (tmp_path / "out").exists()
+
+
+def test_the_stored_names_are_exactly_those_of_the_release(
+    prior: Prior, checkpoint: Path, tmp_path: Path
+) -> None:
+    tensors, path = read_released(checkpoint), tmp_path / "odd.pt"
+    unused = {name for name in tensors if "proj_attn" in name}
+    one = "time_unet.middle_block.attention.proj_attn.weight"
+    assert one in unused
+    names = list(tensors)
+    swapped = names[2:4][::-1]  # weight and bias of a normalisation, of one shape
+    odd = {
+        "12 are missing": {k: t for k, t in tensors.items() if k not in unused},
+        "1 are missing": {k: t for k, t in tensors.items() if k != one},
+        "1 of its": tensors | {"time_unet.bogus.proj_attn.x": torch.zeros(3)},
+        "1 have another shape": tensors | {one: torch.zeros(3)},
+        "known kinds": {k: tensors[k] for k in [*names[:2], *swapped, *names[4:]]},
+    }
+    for reason, content in odd.items():
+        torch.save(content, path)
+        with pytest.raises(ModelError, match=reason):
+            import_vcm(path, prior=prior, folder=tmp_path / "x", settings=SETTINGS, scheme=SCHEME)
+    assert not (tmp_path / "x").exists()
+
+
+def test_at_full_size_it_has_the_keys_and_parameters_of_the_release(
+    prior: Prior, tmp_path: Path
+) -> None:
+    full, widths = replace(prior, spec=BRAINLDM), VCMReleasedSettings()
+    path = write_checkpoint(tmp_path / "vcm.pt", full, widths, num_structures=8)
+    found = import_vcm(path, prior=full, folder=tmp_path / "out")["imported_from"]
+    assert found["num_keys"] == 386
+    assert found["num_stored_parameters"] == 45_220_134
+    assert found["num_unused_parameters"] == 394_752
 
 
 def test_a_control_of_another_prior_is_refused(

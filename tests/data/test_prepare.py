@@ -62,6 +62,19 @@ def test_what_the_grid_cuts_off_is_said(folder: Path, tmp_path: Path) -> None:
     assert table["label_share_outside_grid"].min() > 0
 
 
+def test_images_alone_need_no_structure(folder: Path, tmp_path: Path) -> None:
+    alone = _settings(folder, scheme={}, require_labels=False)
+    with pytest.raises(FaultyDataSet, match=r"k0\.nii\.gz: a label map, and no structure is named"):
+        prepare(alone, tmp_path / "out")
+    shutil.rmtree(folder / "labels")
+    prepare(alone, tmp_path / "out")
+    prepared = read_prepared(tmp_path / "out")
+    assert prepared.scheme.names == ()
+    assert [case.label for case in prepared.cases] == [None, None, None]
+    with pytest.raises(DataError, match="there is no structure"):
+        prepare(_settings(folder, scheme={}), tmp_path / "other")
+
+
 def test_source_values_are_mapped_to_structures(folder: Path, tmp_path: Path) -> None:
     settings = _settings(folder, scheme={"x": 4}, label_values={1: "x"})
     prepare(settings, tmp_path / "out")

@@ -7,7 +7,7 @@ from vcmaug.control.build import build_network
 from vcmaug.errors import RecipeError
 from vcmaug.files import read_json
 from vcmaug.generate.samplers import SamplerSettings
-from vcmaug.pipeline.recipe import read_recipe
+from vcmaug.pipeline.recipe import ControlRecipe, read_recipe
 from vcmaug.zoo import zoo_folder
 
 RECIPES = Path(__file__).parents[2] / "recipes"
@@ -37,6 +37,14 @@ def test_an_unset_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("VCMAUG_DATA", raising=False)
     with pytest.raises(RecipeError, match="VCMAUG_DATA is not set"):
         read_recipe(RECIPES / "hippocampus" / "recipe.yaml")
+
+
+@pytest.mark.parametrize("name", ["vcm-released", "vcm_released", "controlnet-mlp", "t2i-adapter"])
+def test_a_method_may_be_named_with_hyphens(name: str) -> None:
+    for value in (name, {"network": {"method": name}}):
+        recipe = ControlRecipe.model_validate(value)
+        assert recipe.network.method == name.replace("-", "_")
+        assert ControlRecipe.model_validate(recipe.model_dump(mode="json")) == recipe
 
 
 @pytest.mark.parametrize("name", ["hippocampus", "brain-mini"])

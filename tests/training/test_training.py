@@ -242,7 +242,7 @@ def test_a_control_started_from_another_has_seen_its_subjects_too(
     card = load_control(tmp_path / "second", prior=load_prior(prior_folder)).card
     assert card["subjects"] == ["s0", "s2", "s3"]
     assert card["labelled_subjects"] == ["s0"]
-    assert card["started_from"] == "first"
+    assert card["started_from"] == f"{tmp_path.name}/first"
 
 
 def test_images_off_the_grid_are_refused(cases: tuple[Case, ...], tmp_path: Path) -> None:

@@ -15,7 +15,6 @@ import_weights_app = typer.Typer(
     help="Bring released weights into a folder with a card, every key checked.",
 )
 
-_BUNDLE = ("models/autoencoder.pth", "models/diffusion_model.pth")
 Out = Annotated[Path, typer.Option("--out", help="Folder for weights and card.")]
 
 
@@ -23,10 +22,10 @@ Out = Annotated[Path, typer.Option("--out", help="Folder for weights and card.")
 def brainldm_command(
     out: Out,
     autoencoder: Annotated[
-        Path | None, typer.Option("--autoencoder", help="Released autoencoder, .pth.")
+        Path | None, typer.Option("--autoencoder", help="Released autoencoder, .pt or .pth.")
     ] = None,
     diffusion: Annotated[
-        Path | None, typer.Option("--diffusion", help="Released diffusion U-Net, .pth.")
+        Path | None, typer.Option("--diffusion", help="Released diffusion U-Net, .pt or .pth.")
     ] = None,
     bundle: Annotated[
         Path | None, typer.Option("--bundle", help="Folder of the MONAI bundle instead.")
@@ -42,9 +41,10 @@ def brainldm_command(
     """
     from vcmaug.ldm.brainldm import brainldm
     from vcmaug.ldm.released import import_brainldm
+    from vcmaug.ldm.released_files import files_of_bundle
 
     if bundle is not None:
-        autoencoder, diffusion = (bundle / name for name in _BUNDLE)
+        autoencoder, diffusion = files_of_bundle(bundle)
     if autoencoder is None or diffusion is None:
         raise ModelError(
             "importing BrainLDM: give --autoencoder and --diffusion, or --bundle with both."

@@ -74,24 +74,30 @@ def _control(name: str, *, prior: str | None, channels: int) -> dict[str, Any]:
     Raises:
         ModelError: A method is named without a prior.
     """
-    from vcmaug.control.build import METHODS
+    from vcmaug.control.build import METHODS, method_of
     from vcmaug.control.counts import control_counts
     from vcmaug.ldm.spec import PriorSpec
     from vcmaug.ldm.weights import read_card
 
-    if name not in METHODS:
+    method = method_of(name)
+    if method not in METHODS or _is_model(name):
         return _short(read_card(_folder(name), kind="control"))
     if prior is None:
         raise ModelError(f"counting control {name!r}: name the prior as well, --prior NAME.")
     spec = PriorSpec.model_validate(_prior(prior)["spec"])
-    return control_counts(name, spec=spec, channels=channels)
+    return control_counts(method, spec=spec, channels=channels)
 
 
 def _folder(name: str) -> Path:
     """Return the folder of a model: one that is there, else one of the zoo."""
     from vcmaug.zoo import zoo_folder
 
-    return Path(name) if (Path(name) / "card.json").exists() else zoo_folder(name)
+    return Path(name) if _is_model(name) else zoo_folder(name)
+
+
+def _is_model(name: str) -> bool:
+    """Return whether a model's folder of this name is there."""
+    return (Path(name) / "card.json").exists()
 
 
 def _short(card: dict[str, Any]) -> dict[str, Any]:

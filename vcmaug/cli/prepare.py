@@ -34,14 +34,23 @@ def prepare_command(
     ],
     out: Annotated[Path, typer.Option("--out", help="Folder of prepared cases, WORK/cases.")],
     structures: Annotated[
-        str, typer.Option("--structures", help="Names and values, e.g. anterior=1,posterior=2.")
+        str,
+        typer.Option(
+            "--structures",
+            help="Names and values, e.g. anterior=1,posterior=2; not needed for images alone.",
+        ),
     ] = "",
     grid: Annotated[
         str, typer.Option("--grid", help="Voxels, e.g. 32x48x32; or brainldm, its whole space.")
     ] = "",
-    spacing: Annotated[str, typer.Option("--spacing", help="Voxel size in mm.")] = "1x1x1",
-    orientation: Annotated[str, typer.Option("--orientation")] = "RAS",
-    padding: Annotated[str, typer.Option("--padding", help="zero, edge or reflect.")] = "zero",
+    spacing: Annotated[
+        str | None, typer.Option("--spacing", help="Voxel size in mm.", show_default="1x1x1")
+    ] = None,
+    orientation: Annotated[str | None, typer.Option("--orientation", show_default="RAS")] = None,
+    padding: Annotated[
+        str | None,
+        typer.Option("--padding", help="zero, edge or reflect.", show_default="zero"),
+    ] = None,
     layout: Annotated[
         str, typer.Option("--format", help="auto, folder, table, nnunet, datalist or bids.")
     ] = "auto",
@@ -97,18 +106,37 @@ def prepare_command(
         say(_ASSUMED)
 
 
-def _grid(text: str, *, spacing: str, orientation: str, padding: str) -> dict[str, Any]:
-    """Return the grid of the options, or that of BrainLDM."""
+def _grid(
+    text: str, *, spacing: str | None, orientation: str | None, padding: str | None
+) -> dict[str, Any]:
+    """Return the grid of the options, or that of BrainLDM.
+
+    Raises:
+        RecipeError: BrainLDM's grid is asked for and changed at once, or no grid is given.
+    """
+    given = {"--spacing": spacing, "--orientation": orientation, "--padding": padding}
     if text == _BRAINLDM:
+        _refuse_with_brainldm([name for name, value in given.items() if value is not None])
         from vcmaug.ldm.brainldm import BRAINLDM
 
         return BRAINLDM.grid.model_dump()
-    return {
+    chosen = {
         "shape": _numbers(text, "--grid"),
-        "spacing_mm": _numbers(spacing, "--spacing"),
+        "spacing_mm": None if spacing is None else _numbers(spacing, "--spacing"),
         "orientation": orientation,
         "padding": padding,
     }
+    return {name: value for name, value in chosen.items() if value is not None}
+
+
+def _refuse_with_brainldm(names: list[str]) -> None:
+    """Refuse options that would change BrainLDM's grid."""
+    if names:
+        raise RecipeError(
+            f"reading --grid {_BRAINLDM}: found {', '.join(names)} beside it, and the grid of "
+            "BrainLDM is fixed (160x224x160 voxels of 1 mm, LAS, padded with zeros). Leave them "
+            "out, or give the grid in voxels."
+        )
 
 
 def _from_recipe(source: Path, *, out: Path, profile: str | None, dry_run: bool) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Discriminator, Tag, TypeAdapter
+from pydantic import BeforeValidator, Discriminator, Tag, TypeAdapter
 
 from vcmaug.control.base import Control, ControlNetwork
 from vcmaug.control.controlnet import ControlNetNetwork, ControlNetSettings
@@ -32,6 +32,7 @@ __all__ = [
     "build_network",
     "control_settings",
     "load_control",
+    "method_of",
     "write_control",
 ]
 
@@ -44,6 +45,22 @@ METHODS = (
     "t2i_adapter",
     "mcm",
 )
+
+
+def method_of(name: str) -> str:
+    """Return a method's name with underscores; hyphens may stand for them.
+
+    Examples:
+        >>> method_of("vcm-released")
+        'vcm_released'
+    """
+    return name.replace("-", "_")
+
+
+def _with_underscores(value: Any) -> Any:
+    """Return settings that name their method as `METHODS` does."""
+    name = value.get("method") if isinstance(value, Mapping) else None
+    return {**value, "method": method_of(name)} if isinstance(name, str) else value
 
 
 def _method_of(value: Any) -> str:
@@ -60,6 +77,7 @@ ControlSettings = Annotated[
     | Annotated[T2IAdapterSettings, Tag("t2i_adapter")]
     | Annotated[MCMSettings, Tag("mcm")],
     Discriminator(_method_of),
+    BeforeValidator(_with_underscores),
 ]
 """The networks of any control, by `method`."""
 

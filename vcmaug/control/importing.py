@@ -20,7 +20,8 @@ from vcmaug.control.vcm_released import RELEASED_SCALE, VCMReleasedSettings
 from vcmaug.data.labels import LabelScheme
 from vcmaug.errors import ModelError
 from vcmaug.ldm.prior import Prior
-from vcmaug.ldm.released import read_released, refuse_other_model
+from vcmaug.ldm.released import refuse_other_model
+from vcmaug.ldm.released_files import read_released
 from vcmaug.ldm.weights import fill_module
 
 __all__ = ["RELEASED_SCHEME", "import_vcm"]
@@ -40,12 +41,12 @@ RELEASED_SCHEME = LabelScheme.from_mapping(
 """Channels of the released model; their meaning is read from the label map it was released with."""
 
 _ENCODER = "modality_encoder."
-_HEADS = {
+_PARTS = {  # released prefix -> ours
+    "time_unet.": "unet.",
     "mlp_shared.conv.": "shared.",
     "mlp_gamma.conv.": "gamma_head.",
     "mlp_beta.conv.": "beta_head.",
 }
-_UNUSED = ".proj_attn."
 
 
 def import_vcm(
@@ -70,12 +71,12 @@ def import_vcm(
     """
     settings = settings or VCMReleasedSettings()
     network = build_network(settings, spec=prior.spec, num_structures=scheme.num_structures)
-    released = read_released(path)
-    weights = _renamed(released, network.state_dict(), path)
-    refuse_other_model(weights, network.state_dict(), name="the released VCM", path=path)
+    released, own = read_released(path), network.state_dict()
+    stored, unused = _stored_names(released, own, path), _unused_tensors(own)
+    expected = unused | {theirs: own[ours] for theirs, ours in stored.items()}
+    refuse_other_model(released, expected, name="the released VCM", path=path)
+    weights = {ours: released[theirs] for theirs, ours in stored.items()}
     fill_module(network, weights, source=path)
-    unused = [tensor for name, tensor in released.items() if _UNUSED in name]
-    stored = sum(tensor.numel() for tensor in released.values())
     card = {
         "subjects": [],
         "labelled_subjects": [],
@@ -85,8 +86,8 @@ def import_vcm(
         "imported_from": {
             "file": path.name,
             "num_keys": len(released),
-            "num_stored_parameters": stored,
-            "num_unused_parameters": sum(tensor.numel() for tensor in unused),
+            "num_stored_parameters": sum(tensor.numel() for tensor in released.values()),
+            "num_unused_parameters": sum(tensor.numel() for tensor in unused.values()),
         },
         "note": "instance normalisation of gamma and beta is on and latents are multiplied by "
         f"{RELEASED_SCALE:.7f}: the checkpoint was trained so and needs both",
@@ -96,32 +97,38 @@ def import_vcm(
     return card
 
 
-def _renamed(
+def _stored_names(
     released: Mapping[str, Tensor], own: Mapping[str, Tensor], path: Path
-) -> dict[str, Tensor]:
-    """Return the tensors under our names, without those that nothing uses."""
-    weights = {}
-    for name, tensor in released.items():
-        if name.startswith("time_unet.") and _UNUSED not in name:
-            weights["unet." + _core_name(name.removeprefix("time_unet."))] = tensor
-        for prefix, own_prefix in _HEADS.items():
-            if name.startswith(prefix):
-                weights[own_prefix + name.removeprefix(prefix)] = tensor
-    theirs = [tensor for name, tensor in released.items() if name.startswith(_ENCODER)]
+) -> dict[str, str]:
+    """Return our name by the stored one, of every tensor that is used.
+
+    Raises:
+        ModelError: The condition encoder's tensors are not those expected, in their order.
+    """
+    theirs = [name for name in released if name.startswith(_ENCODER)]
     ours = [name for name in own if name.startswith("encoder.")]
-    shapes = [tuple(own[name].shape) for name in ours]
-    if [tuple(tensor.shape) for tensor in theirs] != shapes:
+    if [_kind(name, released) for name in theirs] != [_kind(name, own) for name in ours]:
         raise ModelError(
             f"importing {path}: its condition encoder has {len(theirs)} tensors, expected "
-            f"{len(ours)} of known shapes in a known order. It is the file of another model."
+            f"{len(ours)} of known kinds and shapes in a known order. It is the file of another "
+            "model."
         )
-    weights |= dict(zip(ours, theirs, strict=True))
-    known = ("time_unet.", _ENCODER, *_HEADS)
-    return weights | {name: t for name, t in released.items() if not name.startswith(known)}
+    others = {_stored_name(name): name for name in own if name not in ours}
+    return dict(zip(theirs, ours, strict=True)) | others
 
 
-def _core_name(name: str) -> str:
-    """Return the MONAI core name of a tensor in a U-Net's self-attention."""
-    for part in ("to_q", "to_k", "to_v"):
-        name = name.replace(f".{part}.", f".attn.{part}.")
-    return name
+def _kind(name: str, tensors: Mapping[str, Tensor]) -> tuple[str, tuple[int, ...]]:
+    """Return whether a tensor is a weight or a bias, and its shape."""
+    return name.rpartition(".")[2], tuple(tensors[name].shape)
+
+
+def _stored_name(name: str) -> str:
+    """Return the released name of one of our tensors outside the condition's encoder."""
+    theirs, ours = next(pair for pair in _PARTS.items() if name.startswith(pair[1]))
+    return theirs + name.removeprefix(ours).replace(".attn.to_", ".to_")
+
+
+def _unused_tensors(own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return, by stored name, tensors shaped like those that nothing uses: one per attention."""
+    queries = [name for name in own if ".attn.to_q." in name]
+    return {_stored_name(name).replace(".to_q.", ".proj_attn."): own[name] for name in queries}

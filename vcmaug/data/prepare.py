@@ -92,7 +92,7 @@ def prepare(settings: DataSettings, out: Path, *, report: Report = silent) -> pd
     Raises:
         FaultyDataSet: Every fault of the set, each with its case and file; nothing is written.
     """
-    scheme = LabelScheme.from_mapping(settings.scheme)
+    scheme = _scheme_of(settings)
     values = _value_table(settings, scheme)
     faults: list[str] = []
     cases = find_cases(settings, faults)
@@ -155,6 +155,13 @@ def _recognise(source: Path) -> str:
     return "folder"
 
 
+def _scheme_of(settings: DataSettings) -> LabelScheme:
+    """Return the scheme; images alone need no structure."""
+    if not settings.scheme and not settings.require_labels:
+        return LabelScheme(())
+    return LabelScheme.from_mapping(settings.scheme)
+
+
 def _value_table(settings: DataSettings, scheme: LabelScheme) -> dict[int, int]:
     """Return source value -> prepared value; an empty table means that they are the same.
 
@@ -190,6 +197,9 @@ def _faults_of(case: RawCase, settings: DataSettings, *, values: dict[int, int])
     if case.label is None:
         if settings.require_labels:
             faults.append(f"case {case.case_id}, {case.image}: an image without a label map")
+        return faults
+    if not settings.scheme:
+        faults.append(f"case {case.case_id}, {case.label}: a label map, and no structure is named")
         return faults
     try:
         label = read_label_map(case.label, case_id=case.case_id)

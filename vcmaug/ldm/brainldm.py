@@ -1,6 +1,6 @@
 """BrainLDM: shape, space and scalars of the prior that the VCM paper stands on.
 
-What it is: its spec, the affine of its samples, and what is known of its released files.
+What it is: its spec, and what is known of its released files.
 In the flow: `import-weights brainldm` fills it; `prepare --grid brainldm` brings images there.
 Sources: Pinaya et al. 2022, arXiv 2209.07162; the configuration files of the MONAI bundle
 brain_image_synthesis_latent_diffusion_model.
@@ -14,15 +14,12 @@ Notes:
 from collections.abc import Mapping
 from typing import Literal
 
-import numpy as np
-
 from vcmaug.data.geometry import Grid
 from vcmaug.data.scalars import ScalarSpec
 from vcmaug.ldm.schedule import ScheduleSettings
 from vcmaug.ldm.spec import AutoencoderSettings, DiffusionSettings, PriorSpec
 
 __all__ = [
-    "AFFINE",
     "BRAINLDM",
     "NUM_PARAMETERS",
     "POPULATION_MEANS",
@@ -46,16 +43,6 @@ POPULATION_MEANS: Mapping[str, float] = {
     "brain": 1_485_720.0,
 }
 """Of the training set, in place of a scalar that is missing; 0.5 is no sex."""
-
-AFFINE = np.array(
-    [
-        [-1.0, 0.0, 0.0, 96.48149872],
-        [0.0, 1.0, 0.0, -141.47715759],
-        [0.0, 0.0, 1.0, -156.55375671],
-        [0.0, 0.0, 0.0, 1.0],
-    ]
-)
-"""From voxels of a sample to millimetres."""
 
 
 def brainldm(sex: SexCoding = "female0") -> PriorSpec:

@@ -1,78 +1,25 @@
-"""Checkpoints in the layout that BrainLDM was released in, read without running anything in them.
+"""Checkpoints in the layout that BrainLDM was released in, under the names of this toolkit.
 
 What it is: the renaming of monai-generative's keys to MONAI core's, every key accounted for.
 In the flow: `import-weights` turns released files into a prior's folder.
 Sources: the key names of monai-generative 0.2.3 and of MONAI core 1.6.
 """
 
-import hashlib
-import pickle
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from vcmaug.errors import ModelError, list_faults
 from vcmaug.ldm.brainldm import BRAINLDM, NUM_PARAMETERS, POPULATION_MEANS, RELEASED_MD5
 from vcmaug.ldm.prior import write_prior
+from vcmaug.ldm.released_files import md5_of_file, read_released
 from vcmaug.ldm.spec import PriorSpec
 from vcmaug.ldm.weights import fill_module
 
-__all__ = ["import_brainldm", "md5_of_file", "read_released", "refuse_other_model"]
-
-_WRAPPERS = ("state_dict", "model_state_dict", "model")  # around the tensors in some files
-_BLOCK = 1 << 22
-
-
-def read_released(path: Path) -> dict[str, Tensor]:
-    """Return the tensors of a PyTorch file, without the prefix of data-parallel training.
-
-    Raises:
-        ModelError: The file is missing, truncated, holds more than tensors, or is no state dict.
-    """
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise ModelError(f"importing {path}: there is no such file.") from None
-    except pickle.UnpicklingError as fault:
-        raise ModelError(
-            f"importing {path}: the file holds more than tensors, and reading it would run code "
-            f"({str(fault).splitlines()[0][:120]}). It is not read; get the released file."
-        ) from None
-    except (RuntimeError, EOFError, OSError) as fault:
-        raise ModelError(
-            f"importing {path}: the file is damaged or no PyTorch file "
-            f"({str(fault).splitlines()[0][:120]}). Download it again."
-        ) from None
-    return _tensors_in(content, path)
-
-
-def _tensors_in(content: Any, path: Path) -> dict[str, Tensor]:
-    """Return the tensors by name, out of their wrapping."""
-    for name in _WRAPPERS:
-        if isinstance(content, Mapping) and isinstance(content.get(name), Mapping):
-            content = content[name]
-    if not isinstance(content, Mapping) or not content:
-        raise ModelError(f"importing {path}: expected names and tensors, found {type(content)}.")
-    wrong = [name for name, value in content.items() if not isinstance(value, Tensor)]
-    if wrong:
-        raise ModelError(
-            f"importing {path}: expected tensors alone, found {type(content[wrong[0]])} under "
-            f"{wrong[0]!r}."
-        )
-    return {str(name).removeprefix("module."): tensor for name, tensor in content.items()}
-
-
-def md5_of_file(path: Path) -> str:
-    """Return the MD5 of a file, by which released weights are known."""
-    digest = hashlib.md5(usedforsecurity=False)
-    with path.open("rb") as stream:
-        while block := stream.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
+__all__ = ["import_brainldm", "refuse_other_model"]
 
 
 def core_autoencoder(released: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -185,7 +185,7 @@ def _autoencoder(ground: _Ground, folder: Path) -> tuple[dict[str, Any], bool]:
     figures = {
         "dice_lost": loss,
         "gradient_energy_ratio": ratio,
-        "psnr_db": prior.card["figures"]["psnr_db"],
+        "psnr_db": prior.card.get("figures", {}).get("psnr_db"),
         "limit": "Dice lost at most 0.01, gradient energy within 10 % of real",
     }
     return figures, loss <= 0.01 and abs(ratio - 1.0) <= 0.1
@@ -220,10 +220,11 @@ def _prior(ground: _Ground, folder: Path) -> tuple[dict[str, Any], bool]:
         "reconstructions": told_by(images[order[:half]], again[order[half:]]),
         "other real images": told_by(images[order[:half]], images[order[half:]]),
     }
+    losses = prior.card.get("figures", {})  # an imported prior has none
     figures = {
         "told_from_real": {name: asdict(one) for name, one in told.items()},
         "steps": gates.sampler.steps,
-        "losses": {k: v for k, v in prior.card["figures"].items() if k.startswith("diffusion")},
+        "losses": {name: loss for name, loss in losses.items() if name.startswith("diffusion")},
         "scalar_response": response,
         "limit": "AUC of samples at most 0.8; asked against measured volumes r = 0.8 or more",
     }

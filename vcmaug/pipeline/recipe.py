@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 
 from vcmaug.conditions.chain import ConditionSettings, faults_of
 from vcmaug.config import Settings, merged, parse_settings, read_yaml
-from vcmaug.control.build import METHODS, ControlSettings
+from vcmaug.control.build import ControlSettings
 from vcmaug.control.shown import ShownSettings
 from vcmaug.control.vcm import VCMSettings
 from vcmaug.data.prepare import DataSettings
@@ -20,10 +20,10 @@ from vcmaug.data.splits import SplitSettings
 from vcmaug.downstream.fit import FitSettings
 from vcmaug.downstream.study import StudySettings
 from vcmaug.errors import RecipeError
-from vcmaug.files import read_json
 from vcmaug.generate.plan import GenerateSettings
 from vcmaug.generate.samplers import SamplerSettings
 from vcmaug.ldm.spec import PriorSpec
+from vcmaug.ldm.weights import read_card
 from vcmaug.quality.realism import RealismSettings
 from vcmaug.rivals.copy_paste import CopyPasteSettings
 from vcmaug.rivals.label_to_image import LabelToImageSettings
@@ -36,6 +36,14 @@ __all__ = ["Recipe", "read_recipe"]
 POPULATION = "population"
 """As `data.source`: the embedded population, made in the work folder."""
 
+_PATHS = (
+    ("data", "source"),
+    ("data", "label_values_file"),
+    ("splits", "file"),
+    ("prior", "folder"),
+    ("control", "start_from"),
+)
+
 
 class PopulationSettings(Settings):
     """The embedded population, for a demonstration without data."""
@@ -45,19 +53,32 @@ class PopulationSettings(Settings):
 
 
 class PriorRecipe(Settings):
-    """The prior: one of the zoo, or one to train."""
+    """The prior: one of the zoo, one in a folder, or one to train."""
 
     zoo: str | None = Field(None, description="name of a prior in the zoo")
+    folder: str | None = Field(
+        None, description="of a finished prior: an imported one, or WORK/prior of another recipe"
+    )
     spec: PriorSpec | None = None
     training: PriorTraining = PriorTraining()
     licence: str = Field("", description="SPDX expression for weights trained on this data")
 
     @model_validator(mode="after")
     def _one_source(self) -> "PriorRecipe":
-        """Refuse neither and both."""
-        if (self.zoo is None) == (self.spec is None):
-            raise ValueError("give either zoo (a prior that is there) or spec (one to train)")
+        """Refuse none and more than one."""
+        if [self.zoo, self.folder, self.spec].count(None) != 2:
+            raise ValueError(
+                "give exactly one of zoo (a prior of the zoo), folder (a finished prior) and spec "
+                "(one to train)"
+            )
         return self
+
+    @property
+    def source(self) -> Path | None:
+        """Folder of the prior that is brought, or None for one to train."""
+        if self.zoo is not None:
+            return zoo_folder(self.zoo)
+        return None if self.folder is None else Path(self.folder)
 
 
 class ControlRecipe(Settings):
@@ -66,7 +87,9 @@ class ControlRecipe(Settings):
     network: ControlSettings = VCMSettings()
     shows: ShownSettings = ShownSettings()
     training: ControlTraining = ControlTraining()
-    start_from: str | None = Field(None, description="a control of the zoo, on the same prior")
+    start_from: str | None = Field(
+        None, description="a control on the same prior: its name in the zoo, or its folder"
+    )
     licence: str = ""
     look_every: int = Field(
         0, ge=0, description="updates between pictures of what it draws; 0: none"
@@ -76,7 +99,14 @@ class ControlRecipe(Settings):
     @classmethod
     def _named(cls, value: object) -> object:
         """Take the name of a method for its default networks."""
-        return {"network": {"method": value}} if value in METHODS else value
+        return {"network": {"method": value}} if isinstance(value, str) else value
+
+    @property
+    def source(self) -> Path | None:
+        """Folder of the control to start from, or None."""
+        if self.start_from in zoo_entries():
+            return zoo_folder(self.start_from)
+        return None if self.start_from is None else Path(self.start_from)
 
 
 class ConditionRecipe(ConditionSettings):
@@ -180,9 +210,12 @@ def read_recipe(path: Path, *, profile: str | None = None) -> Recipe:
 def _take_sampler_of_prior(content: dict[str, Any]) -> None:
     """Where no sampler is named, take the one that the prior's frontier chose, in place."""
     prior, generate = content.get("prior"), content.setdefault("generate", {})
-    zoo = prior.get("zoo") if isinstance(prior, dict) else None
-    if zoo in zoo_entries() and isinstance(generate, dict):
-        chosen = read_json(zoo_folder(zoo) / "card.json").get("sampler")
+    if not isinstance(prior, dict) or not isinstance(generate, dict):
+        return
+    zoo, folder = prior.get("zoo"), prior.get("folder")
+    source = zoo_folder(zoo) if zoo in zoo_entries() else Path(str(folder)) if folder else None
+    if source is not None and (source / "card.json").exists():
+        chosen = read_card(source, kind="prior").get("sampler")
         if chosen is not None:
             generate.setdefault("sampler", chosen)
 
@@ -190,10 +223,11 @@ def _take_sampler_of_prior(content: dict[str, Any]) -> None:
 def _resolve(content: dict[str, Any], folder: Path) -> None:
     """Make the paths of a recipe absolute, in place."""
     _resolve_atlases(content.get("conditions"), folder)
-    for section, name in (("data", "source"), ("data", "label_values_file"), ("splits", "file")):
+    names = {"source": [POPULATION], "start_from": zoo_entries()}  # no paths
+    for section, name in _PATHS:
         part = content.get(section)
         value = part.get(name) if isinstance(part, dict) else None
-        if isinstance(part, dict) and isinstance(value, str) and value != POPULATION:
+        if isinstance(part, dict) and isinstance(value, str) and value not in names.get(name, []):
             part[name] = str(folder / value)
 
 

@@ -39,7 +39,9 @@ def stages_of(work: Work) -> list[str]:
     replicates = [f"{r.name}: control, conditions, cohort, evaluation" for r in work.replicates]
     study = work.recipe.study
     trainings = len(study.arms) * len(study.num_labelled) * len(study.seeds)
-    prior = f"prior from the zoo: {work.recipe.prior.zoo}" if work.recipe.prior.zoo else "prior"
+    recipe = work.recipe.prior
+    prior = f"prior from the zoo: {recipe.zoo}" if recipe.zoo else "prior"
+    prior += f" from {recipe.folder}" if recipe.folder else ""
     return ["cases", prior, *replicates, f"study: {trainings} trainings", "report"]
 
 

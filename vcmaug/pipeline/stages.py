@@ -5,7 +5,7 @@ In the flow: each verb runs one of them, `run` runs them all.
 Sources: none.
 """
 
-import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,23 +13,22 @@ from vcmaug.cohort.layout import CohortLayout
 from vcmaug.cohort.manifest import read_cohort_card
 from vcmaug.compute import Compute
 from vcmaug.conditions.build import build_conditions
-from vcmaug.conditions.chain import missing_files
 from vcmaug.data.cases import cases_of
 from vcmaug.data.prepare import prepare, read_prepared
 from vcmaug.data.scalars import ScalarSpec
 from vcmaug.data.template import make_population
 from vcmaug.downstream.arms import uses_pool
 from vcmaug.downstream.study import run_study
-from vcmaug.errors import RecipeError, WorkFolderError, list_faults
+from vcmaug.errors import WorkFolderError
 from vcmaug.files import sha256_of_file
 from vcmaug.generate.gate import GateSettings
 from vcmaug.generate.plan import GenerateSettings
 from vcmaug.generate.run import generate, make_plan
-from vcmaug.ldm.prior import load_prior
 from vcmaug.ldm.spec import PriorSpec
 from vcmaug.ldm.weights import read_card
 from vcmaug.pipeline.acceptance import measure_of
 from vcmaug.pipeline.looking import pictures
+from vcmaug.pipeline.models import bring_prior, prior_under, refuse_missing
 from vcmaug.pipeline.pool import (
     labelled_of,
     pool_of,
@@ -45,7 +44,6 @@ from vcmaug.progress import Report, silent
 from vcmaug.quality.run import evaluate_cohort
 from vcmaug.training.control import train_control
 from vcmaug.training.prior import train_prior
-from vcmaug.zoo import zoo_folder
 
 __all__ = [
     "conditions_stage",
@@ -62,13 +60,12 @@ def prepare_stage(work: Work, *, report: Report = silent) -> bool:
     """Prepare the cases of a recipe; return whether anything was done.
 
     Raises:
-        RecipeError: A file is not there that conditions will need, hours later.
+        RecipeError: A file is not there that a later stage will need, hours later.
         FaultyDataSet: Cases cannot be read; all of them at once.
     """
     recipe = work.recipe
     settings = recipe.data
-    if missing := missing_files(recipe.conditions):
-        raise RecipeError(list_faults(f"running recipe {recipe.name!r}", missing))
+    refuse_missing(work)
 
     def action() -> None:
         source = settings.source
@@ -98,23 +95,18 @@ def _listing(source: Path) -> list[tuple[str, int, int]]:
 
 
 def prior_stage(work: Work, *, seed: int | None = None, report: Report = silent) -> bool:
-    """Train the recipe's prior, or bring it from the zoo; return whether anything was done."""
+    """Train the recipe's prior, or bring a finished one; return whether anything was done."""
     recipe = work.recipe.prior
     chosen_seed = work.recipe.seed if seed is None else seed
-    if recipe.zoo is not None:
-        source = zoo_folder(recipe.zoo)
-        card = sha256_of_file(source / "card.json")
-
-        def bring() -> None:
-            work.prior.mkdir(parents=True, exist_ok=True)
-            for name in ("prior.safetensors", "card.json"):
-                shutil.copyfile(source / name, work.prior / name)
-
+    if recipe.source is not None:
+        refuse_missing(work)
+        card = sha256_of_file(recipe.source / "card.json")
+        bring = partial(bring_prior, recipe, work.prior)
         return stage(work, "prior", inputs=[recipe.zoo, card], outputs=work.prior, action=bring)
     prepared = read_prepared(work.cases)
     splits = splits_of(work, prepared)
     spec = recipe.spec
-    assert spec is not None  # the recipe has either zoo or spec
+    assert spec is not None  # the recipe has a prior that is there, or a spec
 
     def action() -> None:
         train_prior(
@@ -129,7 +121,7 @@ def prior_stage(work: Work, *, seed: int | None = None, report: Report = silent)
         )
 
     inputs = [
-        recipe.model_dump(mode="json"),
+        recipe.model_dump(mode="json", exclude={"folder"}),  # None here, and new to older folders
         chosen_seed,
         tree_hash(work.cases),
         sha256_of_file(work.splits),
@@ -147,10 +139,10 @@ def control_stage(work: Work, replicate: Replicate, *, report: Report = silent) 
     prepared, splits, cases = labelled_of(work, replicate)
     pseudo = pool_of(work, replicate, report=report) if replicate.pool else ()
     recipe = work.recipe.control
-    start_from = zoo_folder(recipe.start_from) if recipe.start_from else None
+    start_from = recipe.source
 
     def action() -> None:
-        prior = load_prior(work.prior)
+        prior = prior_under(start_from, work.prior)
         watches = []
         if recipe.look_every:
             look = pictures(
@@ -240,8 +232,8 @@ def _scalars(work: Work) -> tuple[ScalarSpec, ...]:
     recipe = work.recipe.prior
     if recipe.spec is not None:
         return recipe.spec.scalars
-    assert recipe.zoo is not None  # the recipe has either zoo or spec
-    content = read_card(zoo_folder(recipe.zoo), kind="prior")["spec"]
+    assert recipe.source is not None  # the recipe has a prior that is there, or a spec
+    content = read_card(recipe.source, kind="prior")["spec"]
     return PriorSpec.model_validate(content).scalars
 
 

@@ -198,7 +198,7 @@ def _facts_of(replicate: ReplicateFound) -> dict[str, str]:
         text = f"{control['num_parameters']:,} parameters"
         text += f", {len(control['labelled_subjects'])} labelled subjects"
         start = control.get("started_from")
-        text += f", started from {start} of the zoo" if start else ""
+        text += f", started from {start}" if start else ""
         facts[f"{replicate.name}, control"] = text
         facts[f"{replicate.name}, control, sha256"] = control["weights_sha256"]
         facts[f"{replicate.name}, control, licence"] = control.get("licence") or "not stated"

@@ -1,0 +1,169 @@
+"""Priors and controls that are brought: of the zoo, or in a folder."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from tiny import make_tiny_control, make_tiny_prior
+
+from vcmaug.compute import Compute
+from vcmaug.config import merged
+from vcmaug.errors import LeakError, ModelError, RecipeError
+from vcmaug.files import read_json, sha256_of_file, write_json
+from vcmaug.generate.samplers import SamplerSettings
+from vcmaug.pipeline.gates import run_gates
+from vcmaug.pipeline.models import bring_prior, prior_under
+from vcmaug.pipeline.recipe import PriorRecipe, read_recipe
+from vcmaug.pipeline.run import run_recipe, stages_of
+from vcmaug.pipeline.stages import control_stage, prepare_stage, prior_stage
+from vcmaug.pipeline.work import Work, claim_work
+
+HERE = Compute("in-process")
+Write = Callable[[Mapping[str, Any]], Path]
+GATES = {"num_samples": 8, "sampler": {"steps": 3}, "realism": {"channels": [4], "updates": 2}}
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a finished prior, whose card is as short as an imported one's."""
+    folder = tmp_path_factory.mktemp("models")
+    make_tiny_prior(folder / "prior")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def write(models: Path, recipe_path: Path) -> Write:
+    """Writes a recipe beside the models; it names the prior by a path that starts there."""
+    content = yaml.safe_load(recipe_path.read_text())
+    content["prior"] = {"folder": "prior"}
+    content["study"]["seeds"] = [0]
+    content["gates"] = GATES
+
+    def written(changes: Mapping[str, Any]) -> Path:
+        path = models / f"recipe{len(list(models.glob('*.yaml')))}.yaml"
+        path.write_text(yaml.safe_dump(merged(content, changes)))
+        return path
+
+    return written
+
+
+@pytest.fixture(scope="module")
+def finished(write: Write, tmp_path_factory: pytest.TempPathFactory) -> Work:
+    """A work folder through all stages, on a prior from a folder."""
+    work = claim_work(tmp_path_factory.mktemp("w") / "tiny", read_recipe(write({})), profile=None)
+    run_recipe(work, compute=HERE, say=lambda name, ran: None)
+    return work
+
+
+def test_a_prior_from_a_folder_goes_the_whole_way(finished: Work, models: Path) -> None:
+    assert (finished.folder / "report.html").exists()
+    assert f"prior from {models / 'prior'}" in stages_of(finished)
+    card = read_json(finished.replicates[0].cohort / "cohort.json")
+    assert card["prior"] == "tiny"
+    assert card["subjects"]["prior"] == ["p1", "p2"]
+    assert not prior_stage(finished)
+    result = run_gates(finished, compute=HERE, say=lambda name, ran: None)
+    assert [gate["gate"] for gate in result["gates"]][:3] == [
+        "1-segmenter",
+        "2-autoencoder",
+        "3-prior",
+    ]
+
+
+def test_its_weights_are_linked_and_its_card_is_copied(
+    models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, recipe = models / "prior", PriorRecipe(folder=str(models / "prior"))
+    for target in (tmp_path, tmp_path):  # a second time over the first
+        bring_prior(recipe, target)
+    assert (tmp_path / "prior.safetensors").samefile(source / "prior.safetensors")
+    assert not (tmp_path / "card.json").samefile(source / "card.json")
+
+    def refuse(self: Path, target: Path) -> None:
+        raise OSError("another file system")
+
+    monkeypatch.setattr(Path, "hardlink_to", refuse)
+    bring_prior(recipe, tmp_path / "copy")
+    assert not (tmp_path / "copy" / "prior.safetensors").samefile(source / "prior.safetensors")
+    for folder in (tmp_path, tmp_path / "copy"):
+        assert sorted(path.name for path in folder.iterdir() if path.is_file()) == [
+            "card.json",
+            "prior.safetensors",
+        ]
+        for name in ("card.json", "prior.safetensors"):
+            assert sha256_of_file(folder / name) == sha256_of_file(source / name)
+
+
+def test_a_prior_of_a_folder_that_saw_a_test_subject_is_refused(
+    finished: Work, write: Write, models: Path, tmp_path: Path
+) -> None:
+    make_tiny_prior(models / "leaky")
+    card = read_json(models / "leaky" / "card.json")
+    subject = read_json(finished.splits)["test"][0]
+    write_json(models / "leaky" / "card.json", card | {"subjects": [subject]})
+    recipe = read_recipe(write({"prior": {"folder": "leaky"}}))
+    with pytest.raises(LeakError, match=f"subject {subject} of test or validation .* prior"):
+        run_recipe(claim_work(tmp_path / "w", recipe, profile=None), compute=HERE, say=_quiet)
+
+
+def _quiet(name: str, ran: bool) -> None:
+    """Say nothing."""
+
+
+def test_a_control_starts_from_a_folder_and_keeps_its_latent_scale(
+    finished: Work, write: Write, models: Path
+) -> None:
+    first = finished.replicates[0].control
+    card = read_json(first / "card.json")
+    assert card["latent_scale"] == 1.0
+    start = models / "first"
+    start.mkdir()
+    (start / "control.safetensors").write_bytes((first / "control.safetensors").read_bytes())
+    seen = {"subjects": ["elsewhere"], "latent_scale": 0.5}
+    write_json(start / "card.json", card | seen)
+    recipe = read_recipe(write({"control": {"start_from": "first"}}))
+    work = Work(finished.folder, recipe)
+    assert control_stage(work, work.replicates[0])
+    second = read_json(first / "card.json")
+    assert second["started_from"] == f"{models.name}/first"
+    assert second["latent_scale"] == prior_under(start, work.prior).latent_scale == 0.5
+    assert set(second["subjects"]) == {"elsewhere", *second["labelled_subjects"]}
+
+
+def test_what_is_not_there_is_said_before_anything_is_done(
+    write: Write, models: Path, tmp_path: Path
+) -> None:
+    recipe = read_recipe(write({"prior": {"folder": "gone"}, "control": {"start_from": "tisue4"}}))
+    work = claim_work(tmp_path / "w", recipe, profile=None)
+    for ask in (prepare_stage, prior_stage):
+        with pytest.raises(RecipeError) as caught:
+            ask(work)
+        for name in ("gone/prior.safetensors", "gone/card.json", "tisue4/control.safetensors"):
+            assert f"there is no {models / name}" in str(caught.value)
+        assert "brain-mini-4mm/tissue4" in str(caught.value)
+    own = Work(models, read_recipe(write({})))  # whose folder of the prior is the source
+    with pytest.raises(RecipeError, match="own work folder; name another"):
+        prior_stage(own)
+
+
+def test_a_recipe_names_one_prior_and_takes_its_sampler(write: Write, models: Path) -> None:
+    make_tiny_prior(models / "chosen")
+    chosen = {"steps": 7, "start": 0.5}
+    path = models / "chosen" / "card.json"
+    write_json(path, read_json(path) | {"sampler": chosen})
+    recipe = read_recipe(write({"prior": {"folder": "chosen"}}))
+    assert recipe.prior.source == models / "chosen"
+    assert recipe.generate.sampler.steps == 3  # as the recipe says
+    content = yaml.safe_load(write({"prior": {"folder": "chosen"}}).read_text())
+    del content["generate"]["sampler"]
+    other = models / "other.yaml"
+    other.write_text(yaml.safe_dump(content))
+    assert read_recipe(other).generate.sampler == SamplerSettings(**chosen)
+    for both in ({"zoo": "brain-mini-4mm"}, {"folder": None}):
+        with pytest.raises(RecipeError, match="exactly one of zoo"):
+            read_recipe(write({"prior": both}))
+    make_tiny_control(models / "control", models / "prior")
+    with pytest.raises(ModelError, match="expected 'prior'"):
+        read_recipe(write({"prior": {"folder": "control"}}))
