@@ -31,7 +31,7 @@ from vcmaug.provenance import machine, versions
 from vcmaug.seeding import torch_generator
 from vcmaug.training.control_objective import control_objective, validation_loss
 from vcmaug.training.control_settings import ControlTraining
-from vcmaug.training.loop import Watch, train
+from vcmaug.training.loop import Watch, train, training_device
 from vcmaug.training.pairs import labelled_pairs
 
 __all__ = ["train_control"]
@@ -58,7 +58,8 @@ def train_control(
 
     Args:
         cases: The labelled cases; the labels of exactly these are seen.
-        prior: Frozen; its weights' hash is taken before and after.
+        prior: Frozen; its weights' hash is taken before and after. Its networks are moved to where
+            the control is trained.
         scheme: Of the label maps.
         network: One of `control.build.ControlSettings`.
         settings: How to train.
@@ -79,6 +80,7 @@ def train_control(
     everybody = [*cases, *pseudo_labelled]
     _refuse(everybody, forbidden)
     seen = {case.subject_id for case in everybody}
+    prior = prior.to(training_device())
     before = hash_of_weights(weights_of(prior.autoencoder, prior.denoiser.unet))
     shows = shows or ShownSettings()
     shown = shows.part_of(scheme)

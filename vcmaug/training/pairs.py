@@ -21,6 +21,7 @@ from vcmaug.data.labels import LabelScheme, from_index_map, index_map
 from vcmaug.data.nifti import read_label_map
 from vcmaug.data.volume import Volume
 from vcmaug.ldm.prior import Prior
+from vcmaug.training.autoencoder import encode_all
 from vcmaug.training.batches import flipped, read_images, read_index_maps, scalars_of
 from vcmaug.training.bent import bent_image, displacement_for
 from vcmaug.training.control_settings import ControlTraining
@@ -88,7 +89,7 @@ def labelled_pairs(
         all_maps = torch.cat([all_maps, flipped(all_maps)])
         further = None if further is None else torch.cat([further, flipped(further)])
         numbers = numbers * 2
-    z = torch.cat([prior.encode(part) for part in all_images.split(8)])
+    z = encode_all(prior.autoencoder, all_images) * prior.latent_scale  # [M, L, x, y, z]
     scalars = scalars_of(cases, prior.spec, fill=prior.card["scalar_fill"])
     scalars = None if scalars is None else scalars[numbers]
     return Pairs(z, all_maps, scalars, further)
