@@ -87,7 +87,7 @@ def shown_batch(
     Args:
         one_hot: Label maps [B, K, X, Y, Z].
         further: Value and mask of each further channel [B, 2 N, X, Y, Z], or None: the maps alone.
-        drop: Probability of leaving a channel out; one of them always stays.
+        drop: Probability of leaving a channel out; where all would be, one drawn at random stays.
         generator: Of the choice.
     """
     if further is None:
@@ -97,7 +97,7 @@ def shown_batch(
     batch, count = len(one_hot), len(blocks)
     kept = torch.rand(batch, count, generator=generator) >= drop
     lucky = torch.randint(count, (batch,), generator=generator)
-    kept[torch.arange(batch), lucky] = True
+    kept[torch.arange(batch), lucky] |= ~kept.any(dim=1)
     keep = kept.float().to(one_hot.device)
     return torch.cat(
         [block * keep[:, k].reshape(-1, 1, 1, 1, 1) for k, block in enumerate(blocks)], dim=1
