@@ -37,10 +37,10 @@ class ControlTraining(TrainingSettings, BendSettings):
         description="added to the weight 1 of latent cells with a structure in or next to",
     )
     held_out: int = Field(
-        0, ge=0, description="of the labelled cases, kept from training to measure the loss on"
+        0, ge=0, description="labelled subjects kept from training, to measure the loss on"
     )
-    validate_every: int = Field(100, ge=1, description="updates, where cases are held out")
+    validate_every: int = Field(100, ge=1, description="updates, where subjects are held out")
     keep: Literal["last", "best"] = Field(
-        "last", description="best: the average with the least loss on the cases held out"
+        "last", description="best: the average with the least loss on the subjects held out"
     )
     half: bool = Field(False, description="store the weights in half precision")
