@@ -11,6 +11,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from vcmaug.data.mirror import side_axis
 from vcmaug.ldm.autoencoder import StemmedAutoencoder, volumes_at_once
 from vcmaug.ldm.spec import PriorSpec
 from vcmaug.ldm.texture import Texture
@@ -70,7 +71,7 @@ def train_autoencoder(
         batch = images[chosen]  # [B, C, X, Y, Z]
         generator = torch_generator(seed, "autoencoder", step)
         if settings.flip and torch.rand((), generator=generator) < 0.5:
-            batch = flipped(batch)
+            batch = flipped(batch, axis=side_axis(spec.grid.orientation))
         noise = torch.randn((len(batch), *latent), generator=generator)
         device = next(module.parameters()).device
         batch = share.of(batch).to(device)

@@ -21,7 +21,7 @@ class ControlTraining(TrainingSettings, BendSettings):
     learning_rate: float = Field(1e-3, gt=0)
     ema_decay: float = Field(0.99, ge=0, lt=1)
     l1_weight: float = Field(1e-3, ge=0, description="lambda of the penalty on gamma and beta")
-    flip: bool = Field(True, description="mirrored pairs too; only if no structure has a side")
+    flip: bool = Field(True, description="mirrored pairs too; pairs of structures change places")
     deformed_copies: int = Field(4, ge=0, description="bent copies of each pair")
     timesteps: float = Field(
         1.0, gt=0, le=1, description="share of the schedule that is trained: sampler.start"
