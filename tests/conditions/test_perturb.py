@@ -6,9 +6,12 @@ import tiny
 from scipy import ndimage
 
 from vcmaug.conditions.base import SourceMap, as_it_is, recomputed
+from vcmaug.conditions.chain import ConditionSettings, faults_of
+from vcmaug.conditions.images import aligned_image
 from vcmaug.conditions.perturb import Perturb, PerturbSettings, displacement_of
 from vcmaug.conditions.resize import side_weights
 from vcmaug.conditions.topology import counts_of, parts_of
+from vcmaug.data.geometry import reorient
 from vcmaug.data.labels import LabelScheme, index_map, volumes_mm3
 from vcmaug.data.volume import Volume
 from vcmaug.errors import DataError
@@ -97,6 +100,42 @@ def two_balls(shape=(40, 30, 30)):
         away = np.sqrt(sum((p - c) ** 2 for p, c in zip(places, (x, 15, 15), strict=True)))
         array[away < 6] = value
     return SourceMap("b0", "b", Volume(array, np.eye(4)), {})
+
+
+@pytest.mark.parametrize(("orientation", "axis"), [("RAS", 0), ("LAS", 0), ("PIR", 2)])
+def test_in_a_mirror_left_and_right_change_places(orientation, axis):
+    """The left ball is hollow, so that its parts and cavities change places as well."""
+    source = two_balls()
+    hollow = source.label_map.array.copy()
+    hollow[8:12, 13:17, 13:17] = 3
+    label_map = reorient(Volume(hollow, np.eye(4)), orientation)
+    image = Volume((label_map.array / 3).astype(np.float32), label_map.affine)
+    source = SourceMap("b0", "b", label_map, {}, {"image": image})
+    settings = PerturbSettings(min_displacement_mm=0, max_displacement_mm=1, flip_probability=1)
+    start = as_it_is(source, condition_id="c0")
+    made = Perturb(settings, BALLS).build(start, seed=1)
+    assert topology(index_map(made.label_map.array, BALLS), 3).tolist() == [
+        [1, 0],
+        [1, 1],
+        [2, 2],
+    ]
+    still = settings.model_copy(update={"max_displacement_mm": 1e-6})
+    made = Perturb(still, BALLS).build(start, seed=1)
+    exchanged = np.array([0, 2, 1, 3])[np.flip(label_map.array, axis=axis)]
+    np.testing.assert_array_equal(made.label_map.array, exchanged)
+    turned = np.flip(image.array, axis=axis)
+    np.testing.assert_allclose(aligned_image(made, "image").array, turned, atol=1e-5)
+
+
+def test_a_map_with_one_side_alone_is_not_mirrored():
+    scheme = LabelScheme.from_mapping({"left_ball": 1, "ball": 2, "rest": 3})
+    settings = PerturbSettings(flip_probability=1)
+    with pytest.raises(DataError, match="'left_ball' has no 'right_ball' to change places with"):
+        Perturb(settings, scheme).build(as_it_is(two_balls(), condition_id="c0"), seed=1)
+    chains = ConditionSettings(chains=[{"steps": [settings]}])
+    (fault,) = faults_of(chains, scheme.names)
+    assert "flip_probability: 'left_ball' has no 'right_ball'" in fault
+    assert faults_of(chains, BALLS.names) == []
 
 
 @pytest.mark.parametrize("change", [-0.5, -0.2, 0.2, 1.0])

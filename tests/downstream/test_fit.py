@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -5,6 +6,7 @@ import pytest
 import torch
 
 from vcmaug.data.cases import Case
+from vcmaug.data.geometry import reorient
 from vcmaug.data.labels import LabelScheme
 from vcmaug.data.nifti import write_image, write_label_map
 from vcmaug.data.volume import Volume
@@ -12,7 +14,7 @@ from vcmaug.downstream.augment import AugmentSettings, augmented
 from vcmaug.downstream.data import Bank, LabelledVolumes
 from vcmaug.downstream.fit import FitSettings, _num_synthetic, fit, predict, train_reader
 from vcmaug.downstream.segmenter import Segmenter, SegmenterSettings
-from vcmaug.errors import ModelError
+from vcmaug.errors import DataError, ModelError
 
 TINY = SegmenterSettings(channels=(8, 16), num_res_units=0)
 
@@ -29,6 +31,8 @@ def _volumes(num: int = 3, *, first: int = 0) -> LabelledVolumes:
         images=torch.from_numpy(images.astype(np.float32))[:, None],
         labels=torch.from_numpy(labels),
         spacing_mm=(1.0, 1.0, 1.0),
+        orientation="RAS",
+        scheme=LabelScheme.from_mapping({"box": 1}),
     )
 
 
@@ -104,6 +108,50 @@ def _draws(seed: int, *, fresh: float = 0.5, steps: int = 6) -> tuple[Bank, list
 def test_augmentation_invents_no_label() -> None:
     bank, _ = _draws(0)
     assert set(bank.labels.unique().tolist()) <= {0, 1}
+
+
+STILL = AugmentSettings(
+    fresh=1,
+    scale=0,
+    degrees=0,
+    translation_mm=0,
+    elastic_probability=0,
+    log_gamma=0,
+    noise=0,
+    bias=0,
+    flip=True,
+)
+
+
+@pytest.mark.parametrize(("orientation", "axis"), [("RAS", 0), ("LAS", 0), ("PIR", 2)])
+def test_a_mirrored_version_keeps_the_left_on_the_left(orientation: str, axis: int) -> None:
+    """Of two blocks on two sides, the larger is now the one and now the other."""
+    array = np.zeros((16, 16, 16), dtype=np.uint8)
+    array[2:6, 2:14, 2:14], array[10:14, 6:10, 6:10] = 1, 2
+    labels = reorient(Volume(array, np.eye(4)), orientation).array
+    volumes = LabelledVolumes(
+        names=("k0",),
+        images=torch.from_numpy(0.4 * (labels > 0)).float()[None, None],
+        labels=torch.from_numpy(labels)[None],
+        spacing_mm=(1.0, 1.0, 1.0),
+        orientation=orientation,
+        scheme=LabelScheme.from_mapping({"left_block": 3, "right_block": 4}),
+    )
+    bank = Bank(volumes, STILL, versions=12, seed=0)
+    bank.draw(12, step=0, purpose="x")
+    sizes = [int((one == 1).sum()) for one in bank.labels]
+    assert set(sizes) == {4 * 12 * 12, 4 * 4 * 4}
+    at_start = labels.take(range(8), axis=axis).max() == 1  # the axis points to the right
+    for image, one in zip(bank.images[:, 0], bank.labels, strict=True):
+        left = one.movedim(axis, 0)[:8] if at_start else one.movedim(axis, 0)[8:]
+        assert set(left.unique().tolist()) == {0, 1}
+        assert ((image > 0.2) == (one > 0)).float().mean() > 0.98  # but for a blur
+
+
+def test_versions_with_one_side_alone_are_not_mirrored() -> None:
+    scheme = LabelScheme.from_mapping({"left_box": 1})
+    with pytest.raises(DataError, match="'left_box' has no 'right_box' to change places with"):
+        Bank(replace(_volumes(), scheme=scheme), STILL, versions=2, seed=0)
 
 
 def test_batches_come_from_seed_and_step() -> None:

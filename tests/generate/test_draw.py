@@ -8,6 +8,7 @@ import tiny
 import torch
 
 from vcmaug.generate import draw
+from vcmaug.ldm import autoencoder
 from vcmaug.ldm.prior import Prior, load_prior
 
 
@@ -36,7 +37,7 @@ def test_large_volumes_are_decoded_in_parts(
     with torch.no_grad():
         whole = draw._decoded(prior, z_0, texture)
         voxels = int(np.prod(prior.spec.grid.shape))
-        monkeypatch.setattr(draw, "_DECODED_VOXELS", 2 * voxels)
+        monkeypatch.setattr(autoencoder, "_VOXELS_AT_ONCE", 2 * voxels)
         parts = draw._decoded(prior, z_0, texture)
     assert sizes == [5, 2, 2, 1]
     assert parts.shape == (5, *prior.spec.grid.shape)

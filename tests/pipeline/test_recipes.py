@@ -71,3 +71,19 @@ def test_a_prior_of_the_zoo_brings_its_sampler_where_none_is_named(
         generate = read_recipe(path).generate
         assert generate.strength == 2.0
         assert generate.sampler == SamplerSettings(**expected)
+
+
+def test_flips_of_one_side_alone_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    content = {
+        "name": "own",
+        "data": {"source": "x", "scheme": {"left_a": 1}, "grid": {"shape": [8, 8, 8]}},
+        "splits": {"num_test": 2, "num_validation": 1},
+        "prior": {"zoo": "brain-mini-4mm"},
+    }
+    path.write_text(yaml.safe_dump(content | {"study": {"augment": {"flip": True}}}))
+    named = "control.training.flip and study.augment.flip: 'left_a' has no 'right_a'"
+    with pytest.raises(RecipeError, match=named):
+        read_recipe(path)
+    path.write_text(yaml.safe_dump(content | {"control": {"training": {"flip": False}}}))
+    assert not read_recipe(path).control.training.flip

@@ -1,11 +1,16 @@
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from tiny import AFFINE, GRID, SCHEME, label_map_of
 
+from vcmaug.conditions.lowres import LowResSettings
 from vcmaug.control.build import control_settings, load_control
+from vcmaug.control.shown import ShownSettings
 from vcmaug.control.vcm import VCMSettings
 from vcmaug.data.cases import Case
 from vcmaug.data.nifti import write_image, write_label_map
@@ -16,9 +21,11 @@ from vcmaug.ldm.denoiser import Context
 from vcmaug.ldm.prior import load_prior, weights_of
 from vcmaug.ldm.spec import AutoencoderSettings, DiffusionSettings, PriorSpec
 from vcmaug.ldm.weights import hash_of_weights, read_card
+from vcmaug.training import control
 from vcmaug.training.autoencoder import AutoencoderTraining
 from vcmaug.training.control import train_control
 from vcmaug.training.control_settings import ControlTraining
+from vcmaug.training.pairs import Pairs, labelled_pairs
 from vcmaug.training.prior import DiffusionTraining, PriorTraining, train_prior
 
 SPEC = PriorSpec(
@@ -35,6 +42,7 @@ PRIOR = PriorTraining(
     diffusion=DiffusionTraining(updates=20, batch_size=4),
     half=True,
 )
+LOWRES = LowResSettings(spacing_mm=4)
 NETWORK = VCMSettings(
     encoder_channels=(4, 8),
     channels=(8, 16),
@@ -85,7 +93,7 @@ def test_latents_have_unit_deviation_after_their_measured_scale(
 
     images = read_images(cases)
     prior = load_prior(prior_folder)
-    z = torch.cat([prior.encode(images), prior.encode(flipped(images))])
+    z = torch.cat([prior.encode(images), prior.encode(flipped(images, axis=0))])
     assert float(z.std()) == pytest.approx(1.0, rel=0.02)  # weights are stored in half precision
 
 
@@ -97,6 +105,7 @@ def _train(
     forbidden: tuple[str, ...] = (),
     updates: int = 12,
     start_from: Path | None = None,
+    shows: ShownSettings | None = None,
 ) -> None:
     train_control(
         cases,
@@ -109,6 +118,7 @@ def _train(
         forbidden=forbidden,
         about={},
         start_from=start_from,
+        shows=shows,
     )
 
 
@@ -189,6 +199,39 @@ def test_a_control_with_a_case_held_out_says_which_update_it_is_of(
         run(4)
 
 
+def test_all_cases_of_a_subject_are_on_one_side(
+    cases: tuple[Case, ...], prior_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two subjects with two cases each, those of the second are held out."""
+    taken: list[list[str]] = []
+
+    def spied(some: Sequence[Case], **settings: Any) -> Pairs:
+        taken.append([case.case_id for case in some])
+        return labelled_pairs(some, **settings)
+
+    monkeypatch.setattr(control, "labelled_pairs", spied)
+    owners = ("s0", "s1", "s1", "s0")
+    shared = [replace(case, subject_id=owner) for case, owner in zip(cases, owners, strict=True)]
+
+    def run(held_out: int) -> None:
+        train_control(
+            shared,
+            prior=load_prior(prior_folder),
+            scheme=SCHEME,
+            network=NETWORK,
+            settings=ControlTraining(updates=1, batch_size=2, held_out=held_out),
+            seed=0,
+            folder=tmp_path,
+            forbidden=(),
+            about={},
+        )
+
+    run(1)
+    assert taken == [["k1", "k2"], ["k0", "k3"]]  # held out, then trained on
+    with pytest.raises(ModelError, match="on 2 subjects: held_out is 2, expected 1 to 1"):
+        run(2)
+
+
 @pytest.mark.parametrize("method", ["controlnet", "t2i_adapter", "mcm", "vcm_released"])
 def test_every_method_is_trained_by_the_same_function(
     cases: tuple[Case, ...], prior_folder: Path, tmp_path: Path, method: str
@@ -243,6 +286,25 @@ def test_a_control_started_from_another_has_seen_its_subjects_too(
     assert card["subjects"] == ["s0", "s2", "s3"]
     assert card["labelled_subjects"] == ["s0"]
     assert card["started_from"] == f"{tmp_path.name}/first"
+
+
+@pytest.mark.parametrize(
+    ("shows", "named"),
+    [
+        (ShownSettings(structures=["core"]), r"label_map of shell; this recipe shows label_map of"),
+        (ShownSettings(), "this recipe shows label_map of shell, core"),
+        (ShownSettings(steps=[LOWRES]), "this recipe shows label_map, lowres of shell, core"),
+    ],
+)
+def test_a_control_that_was_shown_something_else_is_no_start(
+    cases: tuple[Case, ...], prior_folder: Path, tmp_path: Path, shows: ShownSettings, named: str
+) -> None:
+    first = ShownSettings(structures=["shell"])
+    _train(cases[2:], prior_folder, tmp_path / "first", updates=1, shows=first)
+    start = tmp_path / "first"
+    with pytest.raises(ModelError, match=named):
+        _train(cases[:1], prior_folder, tmp_path, updates=1, start_from=start, shows=shows)
+    _train(cases[:1], prior_folder, tmp_path / "same", updates=1, start_from=start, shows=first)
 
 
 def test_images_off_the_grid_are_refused(cases: tuple[Case, ...], tmp_path: Path) -> None:

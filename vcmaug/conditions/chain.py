@@ -22,6 +22,7 @@ from vcmaug.conditions.shape_builder import ShapeModelBuilder, ShapeModelSetting
 from vcmaug.conditions.shape_model import ShapeModel
 from vcmaug.config import Settings
 from vcmaug.data.labels import LabelScheme
+from vcmaug.data.mirror import lone_sides
 from vcmaug.data.registration import WorldMap
 from vcmaug.provenance import fingerprint
 
@@ -147,6 +148,8 @@ def _faults_of_step(step: StepSettings, names: Sequence[str]) -> list[str]:
         for name in found
         if name not in names
     ]
+    if isinstance(step, PerturbSettings) and step.flip_probability > 0:
+        faults += [f"flip_probability: {fault}; set it to 0" for fault in lone_sides(names)]
     if isinstance(step, LesionsSettings):
         faults += _faults_of_lesions(step)
     if isinstance(step, ModalitiesSettings):

@@ -5,9 +5,6 @@ In the flow: used by `modalities` and `lowres`.
 Sources: none.
 """
 
-import numpy as np
-from numpy.typing import NDArray
-
 from vcmaug.conditions.base import Condition
 from vcmaug.conditions.perturb import displacement_of, mirrored_if
 from vcmaug.data.deformation import warp_image
@@ -49,8 +46,7 @@ def aligned_image(condition: Condition, name: str) -> Volume:
     image = found if isinstance(found, Volume) else read_image(found, case_id=source.case_id)
     if not same_grid(image, source.label_map):
         raise DataError(f"{where}: its grid is not that of the label map.")
-    array: NDArray[np.float32] = image.array
-    low, high = float(array.min()), float(array.max())
+    low, high = float(image.array.min()), float(image.array.max())
     if low < -_BEYOND or high > 1 + _BEYOND:
         raise DataError(
             f"{where}: its values lie between {low:g} and {high:g}, expected "
@@ -59,5 +55,7 @@ def aligned_image(condition: Condition, name: str) -> Volume:
     for step in condition.steps:
         if step.builder == "perturb":
             displacement = displacement_of(step.parameters, image)
-            array = warp_image(mirrored_if(array, step.parameters), displacement)
-    return Volume(array, image.affine)
+            image = Volume(
+                warp_image(mirrored_if(image, step.parameters), displacement), image.affine
+            )
+    return image

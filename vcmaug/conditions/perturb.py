@@ -42,6 +42,7 @@ from vcmaug.data.deformation import (
     warp_label_map,
 )
 from vcmaug.data.labels import LabelScheme, from_index_map, index_map
+from vcmaug.data.mirror import mirror_of, mirrored
 from vcmaug.data.volume import Volume
 from vcmaug.errors import DataError
 from vcmaug.seeding import numpy_generator
@@ -63,7 +64,7 @@ class PerturbSettings(Settings):
     translation_mm: float = Field(0.0, ge=0)
     resize: dict[str, ResizeSettings] = Field({}, description="by name of the structure")
     flip_probability: float = Field(
-        0.0, ge=0, le=1, description="mirror left to right; only if no structure has a side"
+        0.0, ge=0, le=1, description="mirror left to right; pairs of structures change places"
     )
     keep_topology: bool = Field(True, description="parts and cavities of each structure")
     specks: float = Field(
@@ -107,14 +108,14 @@ class Perturb:
                 volumes; the reasons are counted.
         """
         volume = condition.label_map
-        before = index_map(volume.array, self.scheme)
-        found = parts_of(before, self.scheme.num_structures)
-        wanted = counts_of(found)
+        before = Volume(index_map(volume.array, self.scheme), volume.affine)
+        found = parts_of(before.array, self.scheme.num_structures)
         refused: Counter[str] = Counter()
         for tries in range(1, self.settings.max_tries + 1):
             parameters = self._draw(seed, tries)
-            after, checks = self._apply(volume, before, wanted, parameters)
-            fault = self._fault(parameters, after, found, checks)
+            start, parts = self._start(before, found, parameters)
+            after, checks = self._apply(start, counts_of(parts), parameters)
+            fault = self._fault(parameters, after, parts, checks)
             if fault is None:
                 label_map = Volume(from_index_map(after, self.scheme), volume.affine)
                 counted = {
@@ -154,18 +155,23 @@ class Perturb:
             },
         )
 
+    def _start(
+        self, before: Volume, found: Sequence[Parts], parameters: _Parameters
+    ) -> tuple[Volume, Sequence[Parts]]:
+        """Return the index map that is bent, mirrored if drawn so, and the parts of structures."""
+        if not parameters.mirrored:
+            return before, found
+        channels = mirror_of(before.orientation, self.scheme).channels
+        turned_round = Volume(channels[mirrored(before)], before.affine)
+        return turned_round, [found[channel - 1] for channel in channels[1:]]
+
     def _apply(
-        self,
-        volume: Volume,
-        before: NDArray[np.uint8],
-        wanted: NDArray[np.int64],
-        parameters: _Parameters,
+        self, volume: Volume, wanted: NDArray[np.int64], parameters: _Parameters
     ) -> tuple[NDArray[np.uint8], dict[str, float]]:
         """Return the perturbed index map and what was measured of it."""
-        drawn = asdict(parameters)
-        field = _lattice_of(drawn, volume)
+        start = volume.array
+        field = _lattice_of(asdict(parameters), volume)
         least = least_jacobian(field, volume.shape)
-        start = mirrored_if(before, drawn)
         displacement = upsampled(field, volume.shape)
         if self.settings.keep_topology:
             parts, owners = numbered(
@@ -283,6 +289,6 @@ def _lattice_of(parameters: Mapping[str, Any], like: Volume) -> NDArray[np.float
     )
 
 
-def mirrored_if(array: NDArray[Any], parameters: Mapping[str, Any]) -> NDArray[Any]:
-    """Return an array [X, Y, Z], mirrored left to right if a condition's record says so."""
-    return np.flip(array, axis=0) if parameters["mirrored"] else array
+def mirrored_if(image: Volume, parameters: Mapping[str, Any]) -> NDArray[Any]:
+    """Return an image's array, mirrored left to right if a condition's record says so."""
+    return mirrored(image) if parameters["mirrored"] else image.array

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from vcmaug.config import Settings
+from vcmaug.data.mirror import other_side
 from vcmaug.errors import DataError
 
 __all__ = ["ScalarSpec", "asked_value", "median_fill", "raw_value", "scalar_vector"]
@@ -43,6 +44,10 @@ class ScalarSpec(Settings):
         if self.high <= self.low:
             raise ValueError(f"scalar {self.name!r}: high must be above low")
         return self
+
+    def mirrored(self) -> "ScalarSpec":
+        """Return where the scalar of a mirrored case comes from: structures of the other side."""
+        return self.model_copy(update={"structures": tuple(map(other_side, self.structures))})
 
 
 def raw_value(spec: ScalarSpec, row: Mapping[str, Any]) -> float | None:

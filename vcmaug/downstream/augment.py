@@ -18,6 +18,7 @@ from pydantic import Field
 from torch import Tensor
 
 from vcmaug.config import Settings
+from vcmaug.data.mirror import Mirror
 from vcmaug.seeding import stable_seed
 
 __all__ = ["AugmentSettings", "augmented"]
@@ -42,10 +43,12 @@ class AugmentSettings(Settings):
     log_gamma: float = Field(0.3, ge=0)
     noise: float = Field(0.05, ge=0)
     bias: float = Field(0.3, ge=0)
-    flip: bool = Field(False, description="mirror left to right; only if no structure has a side")
+    flip: bool = Field(False, description="mirror left to right; pairs of structures change places")
 
 
-def _transform(settings: AugmentSettings, extent_mm: Sequence[float]) -> tio.Compose:
+def _transform(
+    settings: AugmentSettings, extent_mm: Sequence[float], mirror: Mirror | None
+) -> tio.Compose:
     """Return the random transform that settings describe, for volumes of such an extent."""
     knots_mm = [side / (_CONTROL_POINTS - _SPLINE_ORDER) for side in extent_mm]
     parts: list[tio.Transform] = [
@@ -66,8 +69,8 @@ def _transform(settings: AugmentSettings, extent_mm: Sequence[float]) -> tio.Com
         tio.RandomGamma(log_gamma=settings.log_gamma, p=0.5),
         tio.RandomNoise(std=(0.0, settings.noise), p=0.5),
     ]
-    if settings.flip:
-        parts.insert(0, tio.RandomFlip(axes=(0,), flip_probability=0.5))
+    if mirror is not None:
+        parts.insert(0, tio.RandomFlip(axes=(mirror.axis,), flip_probability=0.5))
     return tio.Compose(parts)
 
 
@@ -80,6 +83,7 @@ def augmented(
     name: str,
     version: int,
     seed: int,
+    mirror: Mirror | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Return one version of a case: image [1, X, Y, Z] and channel indices [X, Y, Z].
 
@@ -91,6 +95,7 @@ def augmented(
         name: Of the case; with seed and version it decides every draw.
         version: 0 gives the case itself.
         seed: Of the training.
+        mirror: How half of the versions are mirrored; None: none is.
     """
     if version == 0:
         return image, labels
@@ -102,5 +107,8 @@ def augmented(
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stable_seed(seed, name, "version", version))
-        changed = _transform(settings, extent_mm)(subject)
-    return changed["image"].data.float(), changed["labels"].data[0].to(torch.uint8)
+        changed = _transform(settings, extent_mm, mirror)(subject)
+    indices = changed["labels"].data[0].to(torch.uint8)
+    if mirror is not None and any(name == "Flip" for name, _ in changed.applied_transforms):
+        indices = torch.from_numpy(mirror.channels[indices.numpy()])
+    return changed["image"].data.float(), indices

@@ -17,6 +17,7 @@ from torch import Tensor
 from vcmaug.cohort.manifest import read_manifest
 from vcmaug.data.cases import Case
 from vcmaug.data.labels import LabelScheme, index_map
+from vcmaug.data.mirror import mirror_of
 from vcmaug.data.nifti import read_image, read_label_map
 from vcmaug.data.volume import same_grid, spacing_of
 from vcmaug.downstream.augment import AugmentSettings, augmented
@@ -35,12 +36,16 @@ class LabelledVolumes:
         images: float32 [N, 1, X, Y, Z].
         labels: Channel indices, uint8 [N, X, Y, Z].
         spacing_mm: Of all.
+        orientation: Of the first.
+        scheme: Meaning of the channels.
     """
 
     names: tuple[str, ...]
     images: Tensor
     labels: Tensor
     spacing_mm: tuple[float, float, float]
+    orientation: str
+    scheme: LabelScheme
 
 
 def read_case_volumes(cases: Sequence[Case], scheme: LabelScheme) -> LabelledVolumes:
@@ -117,6 +122,8 @@ def _read(files: Sequence[tuple[str, Path, Path]], scheme: LabelScheme) -> Label
         images=torch.from_numpy(np.stack([image.array for image in images])[:, None]),
         labels=torch.from_numpy(np.stack([index_map(label.array, scheme) for label in maps])),
         spacing_mm=spacing_mm,
+        orientation=images[0].orientation,
+        scheme=scheme,
     )
 
 
@@ -132,6 +139,9 @@ class Bank:
         settings: How strong the augmentation is, and how many versions are new.
         versions: Kept of each case.
         seed: Of the training.
+
+    Raises:
+        DataError: Cases are to be mirrored, and a structure lacks its other side.
     """
 
     def __init__(
@@ -140,6 +150,7 @@ class Bank:
         self.volumes = volumes
         self.settings = settings
         self.seed = seed
+        self.mirror = mirror_of(volumes.orientation, volumes.scheme) if settings.flip else None
         self.images = volumes.images.repeat(versions, 1, 1, 1, 1)  # [V * N, 1, X, Y, Z]
         self.labels = volumes.labels.repeat(versions, 1, 1, 1)  # [V * N, X, Y, Z]
         self.num_drawn = 0
@@ -172,5 +183,6 @@ class Bank:
             name=self.volumes.names[case],
             version=round_number + 1,
             seed=self.seed,
+            mirror=self.mirror,
         )
         self.num_fresh += 1

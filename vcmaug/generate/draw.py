@@ -6,7 +6,6 @@ Sources: none beyond the prior's, the control's and the sampler's own.
 """
 
 import json
-import math
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -36,12 +35,11 @@ from vcmaug.generate.gate import Measure, load_measure
 from vcmaug.generate.noise import noise_of
 from vcmaug.generate.plan import Plan, Request
 from vcmaug.generate.samplers import sample
+from vcmaug.ldm.autoencoder import volumes_at_once
 from vcmaug.ldm.denoiser import Context, Denoiser
 from vcmaug.ldm.prior import Prior, load_prior
 
 __all__ = ["Asked", "Clock", "Model", "draw_images", "load_model", "read_asked", "row_of"]
-
-_DECODED_VOXELS = 2**23  # at once: one head of 1 mm, or a micro-batch of small grids
 
 
 @dataclass(frozen=True)
@@ -234,12 +232,8 @@ def draw_images(
 
 
 def _decoded(prior: Prior, z_0: Tensor, texture: Tensor | None) -> NDArray[np.float32]:
-    """Return the images [B, X, Y, Z] of latents, as many at once as the prior's grid lets pass.
-
-    A decoder holds some GiB for a whole head, so that a micro-batch is decoded in parts; which
-    ones depends on the grid alone, and so never on the machine.
-    """
-    batches = z_0.split(max(1, _DECODED_VOXELS // math.prod(prior.spec.grid.shape)))
+    """Return the images [B, X, Y, Z] of latents, as many at once as the prior's grid lets pass."""
+    batches = z_0.split(volumes_at_once(prior.spec.grid.shape))
     textures = [None] * len(batches) if texture is None else texture.split(len(batches[0]))
     parts = [prior.decode(z, t) for z, t in zip(batches, textures, strict=True)]
     images: NDArray[np.float32] = torch.cat([part[:, 0].float().cpu() for part in parts]).numpy()

@@ -14,6 +14,7 @@ Notes:
     their reconstruction; without it a thousand updates had not reached that point.
 """
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -21,9 +22,23 @@ from monai.networks.nets import AutoencoderKL
 from monai.networks.utils import pixelshuffle, pixelunshuffle
 from torch import Tensor, nn
 
-__all__ = ["StemmedAutoencoder"]
+__all__ = ["StemmedAutoencoder", "volumes_at_once"]
 
 _LOG_VARIANCE = -5.0  # of the posterior at the start of the shortcut
+_VOXELS_AT_ONCE = 2**23  # one head of 1 mm, or many small grids
+
+
+def volumes_at_once(grid_shape: Sequence[int]) -> int:
+    """Return how many volumes of a grid an autoencoder takes at once, at least one.
+
+    It holds some GiB for a whole head, so that many are encoded and decoded in parts; which ones
+    depends on the grid alone, and so never on the machine.
+
+    Examples:
+        >>> volumes_at_once((160, 224, 160)), volumes_at_once((40, 48, 40))
+        (1, 109)
+    """
+    return max(1, _VOXELS_AT_ONCE // math.prod(grid_shape))
 
 
 class StemmedAutoencoder(nn.Module):

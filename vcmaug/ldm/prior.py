@@ -6,7 +6,7 @@ Sources: Rombach et al. 2022, arXiv 2112.10752.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,16 @@ class Prior:
     card: Mapping[str, Any]
     texture: Texture | None = None
     mean: Tensor | None = None
+
+    def to(self, device: str) -> "Prior":
+        """Return the prior on a device; its networks move themselves, as PyTorch's do."""
+        self.autoencoder.to(device)
+        self.denoiser.unet.to(device)
+        return replace(
+            self,
+            texture=None if self.texture is None else self.texture.to(device),
+            mean=None if self.mean is None else self.mean.to(device),
+        )
 
     @torch.no_grad()
     def encode(self, images: Tensor) -> Tensor:
@@ -157,16 +167,17 @@ def load_prior(folder: Path, *, device: str = "cpu") -> Prior:
     fill_module(autoencoder, _part(weights, "autoencoder."), source=path)
     fill_module(unet, _part(weights, "unet."), source=path)
     texture = _part(weights, "texture.")
-    return Prior(
+    prior = Prior(
         spec=spec,
-        autoencoder=autoencoder.to(device).eval().requires_grad_(False),
-        denoiser=FrozenDenoiser(unet.to(device)),
+        autoencoder=autoencoder.eval().requires_grad_(False),
+        denoiser=FrozenDenoiser(unet),
         schedule=Schedule(spec.schedule),
         latent_scale=float(card["latent_scale"]),
         card=card,
-        texture=Texture(**texture).to(device) if texture else None,
-        mean=weights["start.mean"].to(device) if "start.mean" in weights else None,
+        texture=Texture(**texture) if texture else None,
+        mean=weights.get("start.mean"),
     )
+    return prior.to(device)
 
 
 def _part(weights: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

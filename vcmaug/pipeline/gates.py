@@ -7,7 +7,7 @@ Sources: none.
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -175,9 +175,7 @@ def _dice(ground: _Ground, train: LabelledVolumes, settings: FitSettings) -> flo
 def _autoencoder(ground: _Ground, folder: Path) -> tuple[dict[str, Any], bool]:
     """Return what training on reconstructions costs, and how much texture they have."""
     prior, train, shown = load_prior(ground.work.prior), ground.train, ground.validation
-    made = LabelledVolumes(
-        train.names, _reconstructed(prior, train), train.labels, train.spacing_mm
-    )
+    made = replace(train, images=_reconstructed(prior, train))
     real = read_json(folder / "1-segmenter.json")["dice"]
     loss = real - _dice(ground, made, ground.work.recipe.study.fit)
     again = _reconstructed(prior, shown)

@@ -82,7 +82,7 @@ def pictures(
         }
         control = Control(copy.deepcopy(module), card)  # frozen, while the module goes on learning
         device = str(next(module.parameters()).device)
-        model = Model(prior, control, scheme, pd.DataFrame())
+        model = Model(prior.to(device), control, scheme, pd.DataFrame())
         images = draw_images(asked, plan=plan, model=model, device=device)
         columns = []
         for one, image in zip(asked, images, strict=True):

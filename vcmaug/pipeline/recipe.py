@@ -15,6 +15,7 @@ from vcmaug.config import Settings, merged, parse_settings, read_yaml
 from vcmaug.control.build import ControlSettings
 from vcmaug.control.shown import ShownSettings
 from vcmaug.control.vcm import VCMSettings
+from vcmaug.data.mirror import lone_sides
 from vcmaug.data.prepare import DataSettings
 from vcmaug.data.splits import SplitSettings
 from vcmaug.downstream.fit import FitSettings
@@ -172,6 +173,19 @@ class Recipe(Settings):
         """Refuse a population that is named and not described."""
         if (self.data.source == POPULATION) != (self.population is not None):
             raise ValueError(f"data.source: {POPULATION} and the section population go together")
+        return self
+
+    @model_validator(mode="after")
+    def _mirrors_fit(self) -> "Recipe":
+        """Refuse flips of label maps in which a structure lacks its other side."""
+        flips = {
+            "control.training.flip": self.control.training.flip,
+            "study.augment.flip": self.study.augment.flip,
+        }
+        asked = " and ".join(name for name, flip in flips.items() if flip)
+        faults = lone_sides(tuple(self.data.scheme)) if asked else []
+        if faults:
+            raise ValueError(f"{asked}: {'; '.join(faults)}; set it to false")
         return self
 
     @model_validator(mode="after")

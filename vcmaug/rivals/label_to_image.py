@@ -149,7 +149,8 @@ def _background(
     if is_warped(asked["steps"]):
         parameters = json.loads(asked["steps"])[0]["parameters"]
         displacement = displacement_of(parameters, label_map)
-        classes = warp_label_map(mirrored_if(classes, parameters), displacement)
+        found = Volume(classes, label_map.affine)
+        classes = warp_label_map(mirrored_if(found, parameters), displacement)
     return classes.astype(np.int64, copy=False)
 
 

@@ -99,7 +99,7 @@ def _warp(
     parameters = steps[0]["parameters"]
     image = read_image(source.image, case_id=source.case_id)
     displacement = displacement_of(parameters, label_map)
-    bent = warp_image(mirrored_if(image.array, parameters), displacement)
+    bent = warp_image(mirrored_if(image, parameters), displacement)
     return write_row(
         layout,
         index,

@@ -11,7 +11,8 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from vcmaug.ldm.autoencoder import StemmedAutoencoder
+from vcmaug.data.mirror import side_axis
+from vcmaug.ldm.autoencoder import StemmedAutoencoder, volumes_at_once
 from vcmaug.ldm.spec import PriorSpec
 from vcmaug.ldm.texture import Texture
 from vcmaug.progress import Report, silent
@@ -70,7 +71,7 @@ def train_autoencoder(
         batch = images[chosen]  # [B, C, X, Y, Z]
         generator = torch_generator(seed, "autoencoder", step)
         if settings.flip and torch.rand((), generator=generator) < 0.5:
-            batch = flipped(batch)
+            batch = flipped(batch, axis=side_axis(spec.grid.orientation))
         noise = torch.randn((len(batch), *latent), generator=generator)
         device = next(module.parameters()).device
         batch = share.of(batch).to(device)
@@ -99,19 +100,19 @@ def train_autoencoder(
 
 
 @torch.no_grad()
-def encode_all(autoencoder: StemmedAutoencoder, images: Tensor, *, batch_size: int = 8) -> Tensor:
+def encode_all(autoencoder: StemmedAutoencoder, images: Tensor) -> Tensor:
     """Return the posterior means [N, L, x, y, z] of images [N, C, X, Y, Z], on the CPU."""
     device = next(autoencoder.parameters()).device
-    means = [autoencoder.encode(part.to(device))[0].cpu() for part in images.split(batch_size)]
-    return torch.cat(means)
+    parts = images.split(volumes_at_once(images.shape[2:]))
+    return torch.cat([autoencoder.encode(part.to(device))[0].cpu() for part in parts])
 
 
 @torch.no_grad()
 def reconstructed(autoencoder: StemmedAutoencoder, images: Tensor) -> Tensor:
     """Return decoded posterior means [N, C, X, Y, Z], not clipped, on the CPU."""
     device = next(autoencoder.parameters()).device
-    parts = [autoencoder.decode(autoencoder.encode(p.to(device))[0]).cpu() for p in images.split(8)]
-    return torch.cat(parts)
+    parts = images.split(volumes_at_once(images.shape[2:]))
+    return torch.cat([autoencoder.decode(autoencoder.encode(p.to(device))[0]).cpu() for p in parts])
 
 
 def reconstruction_figures(

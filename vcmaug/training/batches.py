@@ -55,7 +55,11 @@ def read_index_maps(cases: Sequence[Case], scheme: LabelScheme) -> Tensor:
 
 
 def scalars_of(
-    cases: Sequence[Case], spec: PriorSpec, *, fill: Mapping[str, float]
+    cases: Sequence[Case],
+    spec: PriorSpec,
+    *,
+    fill: Mapping[str, float],
+    and_mirrored: bool = False,
 ) -> Tensor | None:
     """Return normalised scalars [N, S] of cases, or None for a prior without scalars.
 
@@ -63,13 +67,19 @@ def scalars_of(
         cases: In the order of the rows.
         spec: Names the scalars.
         fill: What replaces a missing one, in its own unit.
+        and_mirrored: Rows of the mirrored cases come after them, [2 N, S]; there the volume of a
+            structure is that of its other side.
     """
     if not spec.scalars:
         return None
+    turns = [spec.scalars]
+    if and_mirrored:
+        turns.append(tuple(scalar.mirrored() for scalar in spec.scalars))
     rows = []
-    for case in cases:
-        values = {scalar.name: raw_value(scalar, case.row) for scalar in spec.scalars}
-        rows.append(torch.from_numpy(scalar_vector(spec.scalars, values, fill=fill)))
+    for scalars in turns:
+        for case in cases:
+            values = {scalar.name: raw_value(scalar, case.row) for scalar in scalars}
+            rows.append(torch.from_numpy(scalar_vector(scalars, values, fill=fill)))
     return torch.stack(rows)
 
 
@@ -87,7 +97,7 @@ def shown_batch(
     Args:
         one_hot: Label maps [B, K, X, Y, Z].
         further: Value and mask of each further channel [B, 2 N, X, Y, Z], or None: the maps alone.
-        drop: Probability of leaving a channel out; one of them always stays.
+        drop: Probability of leaving a channel out; where all would be, one drawn at random stays.
         generator: Of the choice.
     """
     if further is None:
@@ -97,7 +107,7 @@ def shown_batch(
     batch, count = len(one_hot), len(blocks)
     kept = torch.rand(batch, count, generator=generator) >= drop
     lucky = torch.randint(count, (batch,), generator=generator)
-    kept[torch.arange(batch), lucky] = True
+    kept[torch.arange(batch), lucky] |= ~kept.any(dim=1)
     keep = kept.float().to(one_hot.device)
     return torch.cat(
         [block * keep[:, k].reshape(-1, 1, 1, 1, 1) for k, block in enumerate(blocks)], dim=1
@@ -118,6 +128,6 @@ def draw_batch(num_items: int, *, batch_size: int, seed: int, step: int) -> Tens
     return torch.tensor(indices)
 
 
-def flipped(volumes: Tensor) -> Tensor:
-    """Return volumes mirrored along X, the left-right axis; X is the third axis from the end."""
-    return torch.flip(volumes, dims=(-3,))
+def flipped(volumes: Tensor, *, axis: int) -> Tensor:
+    """Return volumes [..., X, Y, Z] mirrored along one of their three axes; X is axis 0."""
+    return torch.flip(volumes, dims=(axis - 3,))

@@ -31,7 +31,7 @@ from vcmaug.provenance import machine, versions
 from vcmaug.seeding import torch_generator
 from vcmaug.training.control_objective import control_objective, validation_loss
 from vcmaug.training.control_settings import ControlTraining
-from vcmaug.training.loop import Watch, train
+from vcmaug.training.loop import Watch, train, training_device
 from vcmaug.training.pairs import labelled_pairs
 
 __all__ = ["train_control"]
@@ -58,7 +58,8 @@ def train_control(
 
     Args:
         cases: The labelled cases; the labels of exactly these are seen.
-        prior: Frozen; its weights' hash is taken before and after.
+        prior: Frozen; its weights' hash is taken before and after. Its networks are moved to where
+            the control is trained.
         scheme: Of the label maps.
         network: One of `control.build.ControlSettings`.
         settings: How to train.
@@ -79,6 +80,7 @@ def train_control(
     everybody = [*cases, *pseudo_labelled]
     _refuse(everybody, forbidden)
     seen = {case.subject_id for case in everybody}
+    prior = prior.to(training_device())
     before = hash_of_weights(weights_of(prior.autoencoder, prior.denoiser.unet))
     shows = shows or ShownSettings()
     shown = shows.part_of(scheme)
@@ -99,7 +101,7 @@ def train_control(
     if isinstance(module, VCMNetwork) and module.layout is not None and prior.mean is not None:
         module.layout.mean.copy_(prior.mean)
     if start_from is not None:
-        seen |= _start(module, start_from, prior=prior, scheme=scheme)
+        seen |= _start(module, start_from, prior=prior, scheme=scheme, shows=shows)
     trained = train(
         module,
         control_objective(
@@ -177,20 +179,26 @@ def _held_out(
 ) -> tuple[Sequence[Case], Watch | None]:
     """Return the cases to train on, and the measurement on those held out, if there are any.
 
+    All cases of a subject are on one side; the last subjects are held out.
+
     Raises:
-        ModelError: No case would be left, or the best is to be kept and none is held out.
+        ModelError: No subject would be left, or the best is to be kept and none is held out.
     """
-    count = settings.held_out
+    count, subjects = settings.held_out, list(dict.fromkeys(case.subject_id for case in cases))
     if count == 0 and settings.keep == "last":
         return cases, None
-    if not 0 < count < len(cases):
+    if not 0 < count < len(subjects):
         raise ModelError(
-            f"training a control on {len(cases)} cases: held_out is {count}, expected 1 to "
-            f"{len(cases) - 1} (keep: best needs one)."
+            f"training a control on {len(subjects)} subjects: held_out is {count}, expected 1 to "
+            f"{len(subjects) - 1} (keep: best needs one)."
         )
+    kept, held_out = (
+        [case for case in cases if case.subject_id in some]
+        for some in (subjects[:-count], subjects[-count:])
+    )
     plain = settings.model_copy(update={"deformed_copies": 0, "flip": False})
     pairs = labelled_pairs(
-        cases[-count:], prior=prior, scheme=scheme, settings=plain, seed=seed, shows=shows
+        held_out, prior=prior, scheme=scheme, settings=plain, seed=seed, shows=shows
     )
 
     def measure(module: nn.Module, update: int) -> dict[str, float]:
@@ -203,20 +211,36 @@ def _held_out(
         )
         return {"validation": loss}
 
-    return cases[:-count], Watch(settings.validate_every, measure)
+    return kept, Watch(settings.validate_every, measure)
 
 
-def _start(module: ControlNetwork, folder: Path, *, prior: Prior, scheme: LabelScheme) -> set[str]:
+def _start(
+    module: ControlNetwork,
+    folder: Path,
+    *,
+    prior: Prior,
+    scheme: LabelScheme,
+    shows: ShownSettings,
+) -> set[str]:
     """Fill a network from a trained control; return the subjects that one has seen.
 
     Raises:
-        ModelError: It steers another prior or speaks another scheme.
+        ModelError: It steers another prior, speaks another scheme or is shown something else.
     """
     card = read_card(folder, kind="control")
     if card["prior_sha256"] != prior.card["weights_sha256"] or card["scheme"] != scheme.to_json():
         raise ModelError(
             f"starting from control {folder}: it belongs to prior {card['prior']!r} and the "
             f"structures {[item['name'] for item in card['scheme']]}; this recipe's differ."
+        )
+    then, now = (
+        f"{', '.join(one.names)} of {', '.join(one.part_of(scheme).names)}"
+        for one in (ShownSettings(**card.get("shown", {})), shows)
+    )
+    if then != now:
+        raise ModelError(
+            f"starting from control {folder}: it was shown {then}; this recipe shows {now}. Show "
+            "the same, or train without start_from."
         )
     path = folder / "control.safetensors"
     fill_module(module, read_weights(path), source=path)

@@ -21,7 +21,7 @@ class ControlTraining(TrainingSettings, BendSettings):
     learning_rate: float = Field(1e-3, gt=0)
     ema_decay: float = Field(0.99, ge=0, lt=1)
     l1_weight: float = Field(1e-3, ge=0, description="lambda of the penalty on gamma and beta")
-    flip: bool = Field(True, description="mirrored pairs too; only if no structure has a side")
+    flip: bool = Field(True, description="mirrored pairs too; pairs of structures change places")
     deformed_copies: int = Field(4, ge=0, description="bent copies of each pair")
     timesteps: float = Field(
         1.0, gt=0, le=1, description="share of the schedule that is trained: sampler.start"
@@ -37,10 +37,10 @@ class ControlTraining(TrainingSettings, BendSettings):
         description="added to the weight 1 of latent cells with a structure in or next to",
     )
     held_out: int = Field(
-        0, ge=0, description="of the labelled cases, kept from training to measure the loss on"
+        0, ge=0, description="labelled subjects kept from training, to measure the loss on"
     )
-    validate_every: int = Field(100, ge=1, description="updates, where cases are held out")
+    validate_every: int = Field(100, ge=1, description="updates, where subjects are held out")
     keep: Literal["last", "best"] = Field(
-        "last", description="best: the average with the least loss on the cases held out"
+        "last", description="best: the average with the least loss on the subjects held out"
     )
     half: bool = Field(False, description="store the weights in half precision")

@@ -38,8 +38,9 @@ class MovingAverage:
                 self.weights[name].copy_(tensor)
 
     def load(self, weights: Mapping[str, Tensor], *, num_updates: int) -> None:
-        """Go on from a saved average."""
-        self.weights = {name: tensor.clone() for name, tensor in weights.items()}
+        """Go on from a saved average, on the device of the one it replaces."""
+        for name, tensor in weights.items():
+            self.weights[name].copy_(tensor)
         self.num_updates = num_updates
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, PartialState
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -36,7 +36,15 @@ from vcmaug.training.precision import guard_small_convolutions
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
-__all__ = ["Objective", "Share", "Trained", "Watch", "TrainingSettings", "train"]
+__all__ = [
+    "Objective",
+    "Share",
+    "Trained",
+    "TrainingSettings",
+    "Watch",
+    "train",
+    "training_device",
+]
 
 
 @dataclass(frozen=True)
@@ -107,6 +115,11 @@ class Trained:
     seconds: float
     best: dict[str, Tensor]
     best_update: int = 0
+
+
+def training_device() -> str:
+    """Return where this process trains: on its own GPU, or on the CPU where there is none."""
+    return str(PartialState(cpu=not torch.cuda.is_available()).device)
 
 
 def learning_rate_at(step: int, settings: TrainingSettings) -> float:
@@ -198,7 +211,6 @@ class _Run:
         self.module = module
         if settings.precision == "bfloat16":
             guard_small_convolutions(module)
-        self.average = MovingAverage(module, decay=settings.ema_decay)
         self.optimiser = torch.optim.AdamW(
             module.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
         )
@@ -207,6 +219,7 @@ class _Run:
             mixed_precision="bf16" if settings.precision == "bfloat16" else "no",
         )
         self.prepared, self.prepared_optimiser = self.accelerator.prepare(module, self.optimiser)
+        self.average = MovingAverage(module, decay=settings.ema_decay)  # where the module is now
         self.step = 0
         self.saved_step = -1
         self.seconds = 0.0

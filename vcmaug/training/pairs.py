@@ -17,15 +17,21 @@ from vcmaug.conditions.base import SourceMap, as_it_is
 from vcmaug.control.shown import ALONE, ShownSettings, further_channels, with_channels
 from vcmaug.data.cases import Case
 from vcmaug.data.deformation import warp_label_map
+from vcmaug.data.geometry import Grid
 from vcmaug.data.labels import LabelScheme, from_index_map, index_map
+from vcmaug.data.mirror import Mirror, mirror_of
 from vcmaug.data.nifti import read_label_map
 from vcmaug.data.volume import Volume
 from vcmaug.ldm.prior import Prior
+from vcmaug.training.autoencoder import encode_all
 from vcmaug.training.batches import flipped, read_images, read_index_maps, scalars_of
 from vcmaug.training.bent import bent_image, displacement_for
 from vcmaug.training.control_settings import ControlTraining
 
 __all__ = ["Pairs", "labelled_pairs"]
+
+_Pair = tuple[Tensor, Tensor]
+"""Image [C, X, Y, Z] and index map [X, Y, Z]."""
 
 
 @dataclass(frozen=True)
@@ -55,43 +61,59 @@ def labelled_pairs(
     seed: int,
     shows: ShownSettings | None = None,
 ) -> Pairs:
-    """Return plain, bent and mirrored pairs, encoded once, with the channels that are shown."""
-    shows = shows or ShownSettings()
+    """Return plain, bent and mirrored pairs, encoded once, with the channels that are shown.
+
+    Raises:
+        DataError: Pairs are to be mirrored, and a structure lacks its other side.
+    """
+    shows, grid = shows or ShownSettings(), prior.spec.grid
+    mirror = mirror_of(grid.orientation, scheme) if settings.flip else None
+    pairs, owners = _with_bent_copies(cases, grid, scheme, settings, seed=seed)
+    fill = prior.card["scalar_fill"]
+    scalars = scalars_of(owners, prior.spec, fill=fill, and_mirrored=settings.flip)
+    if mirror is not None:
+        pairs, owners = [*pairs, *(_mirrored(pair, mirror) for pair in pairs)], owners * 2
+    all_images = torch.stack([image for image, _ in pairs])  # [M, C, X, Y, Z]
+    all_maps = torch.stack([index for _, index in pairs])  # [M, X, Y, Z]
+    further = None
+    if shows.names != ALONE:
+        rows = zip(all_images, all_maps, owners, strict=True)
+        made = [_further(image, index, case, scheme, shows) for image, index, case in rows]
+        further = torch.from_numpy(np.stack(made)).half()  # [M, 2 N, X, Y, Z]
+    if shows.structures:
+        values = from_index_map(all_maps.numpy(), scheme)
+        all_maps = torch.from_numpy(index_map(values, shows.part_of(scheme)))
+    z = encode_all(prior.autoencoder, all_images) * prior.latent_scale  # [M, L, x, y, z]
+    return Pairs(z, all_maps, scalars, further)
+
+
+def _with_bent_copies(
+    cases: Sequence[Case], grid: Grid, scheme: LabelScheme, settings: ControlTraining, *, seed: int
+) -> tuple[list[_Pair], list[Case]]:
+    """Return the pairs of cases and their bent copies, and the case that each comes from."""
     images, maps = read_images(cases), read_index_maps(cases, scheme)
-    numbers = list(range(len(cases)))  # which case each pair comes from
-    pairs = list(zip(images, maps, strict=True))
-    for number, case in enumerate(cases):
+    pairs: list[_Pair] = list(zip(images, maps, strict=True))
+    owners = list(cases)
+    for case, image, indices in zip(cases, images, maps, strict=True):
         for copy in range(settings.deformed_copies):
             displacement = displacement_for(
                 case.case_id,
                 copy,
                 settings=settings,
                 shape=maps.shape[1:],
-                spacing_mm=prior.spec.grid.spacing_mm,
+                spacing_mm=grid.spacing_mm,
                 seed=seed,
             )
-            bent_map = warp_label_map(maps[number].numpy(), displacement)
-            pairs.append((bent_image(images[number], displacement), torch.from_numpy(bent_map)))
-            numbers.append(number)
-    all_images = torch.stack([image for image, _ in pairs])  # [M, C, X, Y, Z]
-    all_maps = torch.stack([index for _, index in pairs])  # [M, X, Y, Z]
-    further = None
-    if shows.names != ALONE:
-        rows = zip(all_images, all_maps, numbers, strict=True)
-        made = [_further(i, m, cases[number], scheme, shows) for i, m, number in rows]
-        further = torch.from_numpy(np.stack(made)).half()  # [M, 2 N, X, Y, Z]
-    if shows.structures:
-        values = from_index_map(all_maps.numpy(), scheme)
-        all_maps = torch.from_numpy(index_map(values, shows.part_of(scheme)))
-    if settings.flip:
-        all_images = torch.cat([all_images, flipped(all_images)])
-        all_maps = torch.cat([all_maps, flipped(all_maps)])
-        further = None if further is None else torch.cat([further, flipped(further)])
-        numbers = numbers * 2
-    z = torch.cat([prior.encode(part) for part in all_images.split(8)])
-    scalars = scalars_of(cases, prior.spec, fill=prior.card["scalar_fill"])
-    scalars = None if scalars is None else scalars[numbers]
-    return Pairs(z, all_maps, scalars, further)
+            bent_map = warp_label_map(indices.numpy(), displacement)
+            pairs.append((bent_image(image, displacement), torch.from_numpy(bent_map)))
+            owners.append(case)
+    return pairs, owners
+
+
+def _mirrored(pair: _Pair, mirror: Mirror) -> _Pair:
+    """Return image and index map turned round, structures of two sides in each other's place."""
+    image, indices = (flipped(one, axis=mirror.axis) for one in pair)
+    return image, torch.from_numpy(mirror.channels[indices.numpy()])
 
 
 def _further(

@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from vcmaug.config import Settings
 from vcmaug.data.cases import Case
+from vcmaug.data.mirror import side_axis
 from vcmaug.data.scalars import median_fill
 from vcmaug.errors import ModelError
 from vcmaug.ldm.autoencoder import StemmedAutoencoder
@@ -66,7 +67,7 @@ class PriorTraining(Settings):
 
 @dataclass(frozen=True)
 class _Latents:
-    """Encoded cases: z [M, L, x, y, z], copies after the plain N, and scalars [N, S]."""
+    """Encoded cases: z [M, L, x, y, z], copies after the plain N, and scalars [M, S]."""
 
     z: Tensor
     scalars: Tensor | None
@@ -133,7 +134,13 @@ def train_prior(
         folder=folder,
     )
     latent_scale = spec.latent_scale or float(1.0 / means.std())
-    latents = _Latents(means * latent_scale, scalars_of(cases, spec, fill=fill))
+    scalars = scalars_of(
+        [*cases] * (1 + settings.diffusion.deformed_copies),
+        spec,
+        fill=fill,
+        and_mirrored=settings.diffusion.flip,
+    )
+    latents = _Latents(means * latent_scale, scalars)
     unet, second = _train_unet(
         latents,
         spec=spec,
@@ -208,7 +215,8 @@ def _cached_latents(
     )
     means = encode_all(autoencoder, everything)
     if settings.flip:
-        means = torch.cat([means, encode_all(autoencoder, flipped(everything))])
+        turned_round = flipped(everything, axis=side_axis(spec.grid.orientation))
+        means = torch.cat([means, encode_all(autoencoder, turned_round)])
     write_weights(path, {"means": means})
     return means
 
@@ -238,8 +246,8 @@ def _train_unet(
         z_0, t, epsilon, chosen = (share.of(one) for one in (z_0, t, epsilon, chosen))
         z_t = schedule.add_noise(z_0, epsilon, t).to(device)
         scalars = None
-        if latents.scalars is not None:  # a copy shares its case's scalars
-            scalars = latents.scalars[chosen % len(latents.scalars)].to(device)
+        if latents.scalars is not None:
+            scalars = latents.scalars[chosen].to(device)
         prediction = module(z_t, t.to(device), scalars)
         return functional.mse_loss(prediction, epsilon.to(device)), {}
 

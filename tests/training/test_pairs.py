@@ -1,0 +1,148 @@
+"""Training pairs: what is mirrored with them."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from vcmaug.control.shown import ShownSettings
+from vcmaug.data.cases import Case
+from vcmaug.data.geometry import Grid, reorient
+from vcmaug.data.labels import LabelScheme
+from vcmaug.data.nifti import write_image, write_label_map
+from vcmaug.data.scalars import ScalarSpec
+from vcmaug.data.volume import Volume
+from vcmaug.errors import DataError
+from vcmaug.ldm.denoiser import FrozenDenoiser
+from vcmaug.ldm.prior import Prior
+from vcmaug.ldm.schedule import Schedule
+from vcmaug.ldm.spec import AutoencoderSettings, DiffusionSettings, PriorSpec
+from vcmaug.training.control_settings import ControlTraining
+from vcmaug.training.pairs import Pairs, labelled_pairs
+from vcmaug.training.prior import DiffusionTraining, _cached_latents
+
+SIDES = LabelScheme.from_mapping({"left_a": 5, "middle": 7, "right_a": 6})
+PLAIN = ControlTraining(deformed_copies=0, flip=True)
+HIDDEN = {
+    "builder": "modalities",
+    "channels": ["label_map", "image"],
+    "partial": {"image": {"remove": ["left_a"]}},
+}
+
+
+def _map() -> Volume:
+    """Return a map in RAS: a large block on the left, a small one on the right, one between."""
+    array = np.zeros((16, 16, 16), dtype=np.uint16)
+    array[1:6, 4:12, 4:12] = 5
+    array[7:9, 2:14, 2:14] = 7
+    array[11:14, 5:9, 5:9] = 6
+    return Volume(array, np.eye(4))
+
+
+def _case(folder: Path, orientation: str) -> Case:
+    """Return a case whose image is its map with noise, in some orientation."""
+    label = _map()
+    noise = np.random.default_rng(0).random(label.shape)
+    image = Volume((0.1 * label.array + 0.1 * noise).astype(np.float32), label.affine)
+    write_image(folder / "i.nii.gz", reorient(image, orientation))
+    write_label_map(folder / "l.nii.gz", reorient(label, orientation))
+    volumes = {"volume_left_a_mm3": 320.0, "volume_right_a_mm3": 48.0}
+    return Case("k0", "s0", image=folder / "i.nii.gz", label=folder / "l.nii.gz", row=volumes)
+
+
+def _prior(orientation: str) -> Prior:
+    """Return a prior of random weights that reads the volume of the left structure."""
+    spec = PriorSpec(
+        name="tiny",
+        grid=Grid(shape=(16, 16, 16), orientation=orientation),
+        autoencoder=AutoencoderSettings(channels=(4, 8), latent_channels=2, norm_num_groups=4),
+        diffusion=DiffusionSettings(
+            channels=(8, 16), num_res_blocks=1, num_head_channels=8, norm_num_groups=4
+        ),
+        scalars=(ScalarSpec(name="left", low=0, high=320, structures=("left_a",)),),
+    )
+    torch.manual_seed(0)
+    return Prior(
+        spec=spec,
+        autoencoder=spec.build_autoencoder().eval().requires_grad_(False),
+        denoiser=FrozenDenoiser(spec.build_unet()),
+        schedule=Schedule(spec.schedule),
+        latent_scale=1.0,
+        card={"scalar_fill": {"left": 100.0}},
+    )
+
+
+def _pairs(
+    folder: Path,
+    orientation: str,
+    settings: ControlTraining = PLAIN,
+    shows: ShownSettings | None = None,
+) -> Pairs:
+    case, prior = _case(folder, orientation), _prior(orientation)
+    return labelled_pairs([case], prior=prior, scheme=SIDES, settings=settings, seed=0, shows=shows)
+
+
+@pytest.mark.parametrize(("orientation", "axis"), [("RAS", 0), ("LAS", 0), ("PIR", 2)])
+def test_a_mirrored_pair_is_that_of_a_mirrored_head(
+    tmp_path: Path, orientation: str, axis: int
+) -> None:
+    """What was left is on the right, and is called so; in the image, the map and the scalars."""
+    pairs = _pairs(tmp_path, orientation)
+    plain, turned = pairs.index_maps.numpy()
+    channels = np.array([0, 3, 2, 1])
+    np.testing.assert_array_equal(turned, channels[np.flip(plain, axis=axis)])
+    assert [np.count_nonzero(one == 1) for one in (plain, turned)] == [320, 48]
+    in_ras = reorient(Volume(turned, reorient(_map(), orientation).affine), "RAS").array
+    assert not (in_ras[8:] == 1).any()  # the left is where it was
+    assert pairs.scalars is not None
+    assert pairs.scalars.flatten().tolist() == pytest.approx([1.0, 48 / 320])
+    both = _pairs(tmp_path, orientation, PLAIN.model_copy(update={"flip": False}))
+    torch.testing.assert_close(pairs.z[:1], both.z)
+    assert not torch.equal(pairs.z[1], pairs.z[0])
+
+
+def test_bent_copies_are_mirrored_with_their_scalars(tmp_path: Path) -> None:
+    settings = ControlTraining(deformed_copies=2, flip=True, max_displacement_mm=1)
+    pairs = _pairs(tmp_path, "RAS", settings)
+    assert pairs.scalars is not None
+    assert pairs.scalars.flatten().tolist() == pytest.approx([1.0] * 3 + [48 / 320] * 3)
+    for plain, turned in zip(pairs.index_maps[:3], pairs.index_maps[3:], strict=True):
+        assert torch.equal((turned == 3).flip(0), plain == 1)
+
+
+def test_what_is_hidden_of_an_image_is_hidden_by_the_mirrored_map(tmp_path: Path) -> None:
+    pairs = _pairs(tmp_path, "RAS", shows=ShownSettings(steps=[HIDDEN]))
+    assert pairs.further is not None
+    for indices, (_, known) in zip(pairs.index_maps, pairs.further, strict=True):
+        assert torch.equal(known == 0, indices == 1)
+
+
+def test_one_side_that_is_shown_alone_comes_from_the_other_in_a_mirror(tmp_path: Path) -> None:
+    pairs = _pairs(tmp_path, "RAS", shows=ShownSettings(structures=["left_a"]))
+    assert [int((one == 1).sum()) for one in pairs.index_maps] == [320, 48]
+
+
+def test_pairs_with_one_side_alone_are_not_mirrored(tmp_path: Path) -> None:
+    case, prior = _case(tmp_path, "RAS"), _prior("RAS")
+    scheme = LabelScheme.from_mapping({"left_a": 5})
+    with pytest.raises(DataError, match="'left_a' has no 'right_a' to change places with"):
+        labelled_pairs([case], prior=prior, scheme=scheme, settings=PLAIN, seed=0)
+
+
+@pytest.mark.parametrize(("orientation", "axis"), [("RAS", 0), ("PIR", 2)])
+def test_images_of_a_prior_are_mirrored_along_the_same_axis(
+    tmp_path: Path, orientation: str, axis: int
+) -> None:
+    prior = _prior(orientation)
+    images = torch.rand(1, 1, 16, 16, 16, generator=torch.Generator().manual_seed(0))
+    means = _cached_latents(
+        prior.autoencoder,
+        images,
+        cases=[_case(tmp_path, orientation)],
+        spec=prior.spec,
+        settings=DiffusionTraining(flip=True),
+        seed=0,
+        folder=tmp_path,
+    )
+    torch.testing.assert_close(means[1:], prior.encode(images.flip(axis + 2)))
