@@ -1,5 +1,6 @@
 """Training pairs: what is mirrored with them."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -116,6 +117,34 @@ def test_what_is_hidden_of_an_image_is_hidden_by_the_mirrored_map(tmp_path: Path
     assert pairs.further is not None
     for indices, (_, known) in zip(pairs.index_maps, pairs.further, strict=True):
         assert torch.equal(known == 0, indices == 1)
+
+
+def test_a_further_sequence_is_bent_and_mirrored_with_its_case(tmp_path: Path) -> None:
+    """It is the case's own map, so that its channel must follow the map of each pair."""
+    case, prior = _case(tmp_path, "RAS"), _prior("RAS")
+    shape = (_map().array > 0).astype(np.float32)
+    write_image(tmp_path / "t2.nii.gz", Volume(shape, _map().affine))
+    both = [replace(case, extra_images={"t2": tmp_path / "t2.nii.gz"}), case]
+    names = ["label_map", "image", "t2"]
+    settings = ControlTraining(deformed_copies=1, flip=True, max_displacement_mm=2)
+    pairs = labelled_pairs(
+        both,
+        prior=prior,
+        scheme=SIDES,
+        settings=settings,
+        seed=0,
+        shows=ShownSettings(steps=[{"builder": "modalities", "channels": names}]),
+    )
+    assert pairs.further is not None
+    assert pairs.further.shape[1] == 4
+    own = [0, 2, 4, 6]  # plain and bent, then both in a mirror; the other case lacks the sequence
+    for number, (indices, further) in enumerate(zip(pairs.index_maps, pairs.further, strict=True)):
+        there = number in own
+        assert float(further[3].min()) == float(further[3].max()) == float(there)
+        if there:
+            assert float(((further[2] > 0.5) != (indices > 0)).float().mean()) < 0.02
+        else:
+            assert not further[2].any()
 
 
 def test_one_side_that_is_shown_alone_comes_from_the_other_in_a_mirror(tmp_path: Path) -> None:

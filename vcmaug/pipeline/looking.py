@@ -101,7 +101,8 @@ def _asked(
     assert case.label is not None  # of a labelled case
     image = read_image(case.image, case_id=case.case_id)
     label_map = read_label_map(case.label, case_id=case.case_id)
-    source = SourceMap(case.case_id, case.subject_id, label_map, {}, {"image": image})
+    images: dict[str, Path | Volume] = {"image": image, **case.extra_images}
+    source = SourceMap(case.case_id, case.subject_id, label_map, {}, images)
     made = with_channels(as_it_is(source, condition_id=case.case_id), shows, scheme)
     return Asked(
         request=Request(case.case_id, number, number),

@@ -20,7 +20,7 @@ from vcmaug.data.deformation import warp_label_map
 from vcmaug.data.geometry import Grid
 from vcmaug.data.labels import LabelScheme, from_index_map, index_map
 from vcmaug.data.mirror import Mirror, mirror_of
-from vcmaug.data.nifti import read_label_map
+from vcmaug.data.nifti import read_image, read_label_map
 from vcmaug.data.volume import Volume
 from vcmaug.ldm.prior import Prior
 from vcmaug.training.autoencoder import encode_all
@@ -31,7 +31,7 @@ from vcmaug.training.control_settings import ControlTraining
 __all__ = ["Pairs", "labelled_pairs"]
 
 _Pair = tuple[Tensor, Tensor]
-"""Image [C, X, Y, Z] and index map [X, Y, Z]."""
+"""Images [C + E, X, Y, Z], further sequences behind what the prior draws; index map [X, Y, Z]."""
 
 
 @dataclass(frozen=True)
@@ -68,17 +68,21 @@ def labelled_pairs(
     """
     shows, grid = shows or ShownSettings(), prior.spec.grid
     mirror = mirror_of(grid.orientation, scheme) if settings.flip else None
-    pairs, owners = _with_bent_copies(cases, grid, scheme, settings, seed=seed)
+    images = [_with_sequences(*one, shows) for one in zip(read_images(cases), cases, strict=True)]
+    pairs, owners = _with_bent_copies(cases, images, grid, scheme, settings, seed=seed)
     fill = prior.card["scalar_fill"]
     scalars = scalars_of(owners, prior.spec, fill=fill, and_mirrored=settings.flip)
     if mirror is not None:
         pairs, owners = [*pairs, *(_mirrored(pair, mirror) for pair in pairs)], owners * 2
-    all_images = torch.stack([image for image, _ in pairs])  # [M, C, X, Y, Z]
+    count = prior.spec.image_channels
+    all_images = torch.stack([image[:count] for image, _ in pairs])  # [M, C, X, Y, Z]
     all_maps = torch.stack([index for _, index in pairs])  # [M, X, Y, Z]
     further = None
     if shows.names != ALONE:
-        rows = zip(all_images, all_maps, owners, strict=True)
-        made = [_further(image, index, case, scheme, shows) for image, index, case in rows]
+        made = [
+            _further(image[0], image[count:], index, case, scheme, shows)
+            for (image, index), case in zip(pairs, owners, strict=True)
+        ]
         further = torch.from_numpy(np.stack(made)).half()  # [M, 2 N, X, Y, Z]
     if shows.structures:
         values = from_index_map(all_maps.numpy(), scheme)
@@ -87,11 +91,31 @@ def labelled_pairs(
     return Pairs(z, all_maps, scalars, further)
 
 
+def _sequences(case: Case, shows: ShownSettings) -> list[str]:
+    """Return the further images of a case that are shown."""
+    return [name for name in shows.names if name in case.extra_images]
+
+
+def _with_sequences(image: Tensor, case: Case, shows: ShownSettings) -> Tensor:
+    """Return the image [C, X, Y, Z] of a case with its further images that are shown behind it."""
+    read = [
+        read_image(case.extra_images[name], case_id=case.case_id).array
+        for name in _sequences(case, shows)
+    ]
+    return torch.cat([image, *(torch.from_numpy(array)[None] for array in read)])
+
+
 def _with_bent_copies(
-    cases: Sequence[Case], grid: Grid, scheme: LabelScheme, settings: ControlTraining, *, seed: int
+    cases: Sequence[Case],
+    images: Sequence[Tensor],
+    grid: Grid,
+    scheme: LabelScheme,
+    settings: ControlTraining,
+    *,
+    seed: int,
 ) -> tuple[list[_Pair], list[Case]]:
     """Return the pairs of cases and their bent copies, and the case that each comes from."""
-    images, maps = read_images(cases), read_index_maps(cases, scheme)
+    maps = read_index_maps(cases, scheme)
     pairs: list[_Pair] = list(zip(images, maps, strict=True))
     owners = list(cases)
     for case, image, indices in zip(cases, images, maps, strict=True):
@@ -117,12 +141,18 @@ def _mirrored(pair: _Pair, mirror: Mirror) -> _Pair:
 
 
 def _further(
-    image: Tensor, indices: Tensor, case: Case, scheme: LabelScheme, shows: ShownSettings
+    image: Tensor,
+    sequences: Tensor,
+    indices: Tensor,
+    case: Case,
+    scheme: LabelScheme,
+    shows: ShownSettings,
 ) -> NDArray[np.float32]:
-    """Return the channels besides the map of one pair, made from its image."""
+    """Return the channels besides the map of one pair, made from its images."""
     affine = read_label_map(case.label, case_id=case.case_id).affine if case.label else np.eye(4)
     label_map = Volume(from_index_map(indices.numpy(), scheme), affine)
-    images = {"image": Volume(image[0].numpy(), affine)}
+    found = {"image": image, **dict(zip(_sequences(case, shows), sequences, strict=True))}
+    images = {name: Volume(one.numpy(), affine) for name, one in found.items()}
     source = SourceMap(case.case_id, case.subject_id, label_map, {}, images)
     start = as_it_is(source, condition_id=f"training pair of {case.case_id}")
     channels = with_channels(start, shows, scheme).channels
