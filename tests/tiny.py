@@ -31,6 +31,14 @@ SCHEME = LabelScheme.from_mapping({"shell": 1, "core": 2})
 AFFINE = np.diag([2.0, 2.0, 2.0, 1.0])
 PERTURB = PerturbSettings(max_displacement_mm=2.0, smoothness_mm=6.0)
 IN_PROCESS = Compute("in-process")
+VCM: dict[str, Any] = {
+    "encoder_channels": (4, 8),
+    "channels": (8, 16),
+    "num_res_blocks": 1,
+    "num_head_channels": 8,
+    "hidden_channels": 8,
+    "norm_num_groups": 4,
+}
 
 
 def make_tiny_prior(folder: Path, *, seed: int = 0) -> Path:
@@ -63,14 +71,7 @@ def make_tiny_prior(folder: Path, *, seed: int = 0) -> Path:
 def make_tiny_control(folder: Path, prior_folder: Path, *, seed: int = 1) -> Path:
     """Write a control with randomised heads on a tiny prior; return its folder."""
     prior = load_prior(prior_folder)
-    settings = VCMSettings(
-        encoder_channels=(4, 8),
-        channels=(8, 16),
-        num_res_blocks=1,
-        num_head_channels=8,
-        hidden_channels=8,
-        norm_num_groups=4,
-    )
+    settings = VCMSettings(**VCM)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         network = build_network(settings, spec=prior.spec, num_structures=SCHEME.num_structures)

@@ -1,6 +1,7 @@
 """Every control: how many parameters, the identity at first, learning, the prior untouched."""
 
 import pytest
+import tiny
 import torch
 from tiny import make_tiny_prior
 
@@ -14,14 +15,7 @@ from vcmaug.ldm.prior import Prior, load_prior, weights_of
 from vcmaug.ldm.weights import hash_of_weights
 
 SMALL = {
-    "vcm": {
-        "encoder_channels": (4, 8),
-        "channels": (8, 16),
-        "num_res_blocks": 1,
-        "num_head_channels": 8,
-        "hidden_channels": 8,
-        "norm_num_groups": 4,
-    },
+    "vcm": tiny.VCM,
     "vcm_released": {
         "encoder_channels": (16, 16),
         "channels": (8, 16),

@@ -21,14 +21,6 @@ from vcmaug.training.control_settings import ControlTraining
 from vcmaug.training.pairs import labelled_pairs
 
 NAMES = ("label_map", "image", "lesion")
-SMALL = {
-    "encoder_channels": (4, 8),
-    "channels": (8, 16),
-    "num_res_blocks": 1,
-    "num_head_channels": 8,
-    "hidden_channels": 8,
-    "norm_num_groups": 4,
-}
 PARTIAL = {
     "builder": "modalities",
     "channels": ["label_map", "image"],
@@ -44,7 +36,7 @@ def prior(tmp_path_factory: pytest.TempPathFactory) -> Prior:
 def stirred(prior: Prior, *, layout: bool) -> Control:
     """Return a control of three channels with no weight at its initial zero."""
     torch.manual_seed(0)
-    settings = control_settings({**SMALL, "layout": layout})
+    settings = control_settings({**tiny.VCM, "layout": layout})
     network = build_network(settings, spec=prior.spec, num_structures=2, names=NAMES)
     with torch.no_grad():
         for parameter in network.parameters():

@@ -22,14 +22,6 @@ STEPS = [
     {"builder": "perturb", "max_displacement_mm": 2, "smoothness_mm": 6},
     {"builder": "modalities", "channels": NAMES, "subsets": "each"},
 ]
-SMALL = {
-    "encoder_channels": (4, 8),
-    "channels": (8, 16),
-    "num_res_blocks": 1,
-    "num_head_channels": 8,
-    "hidden_channels": 8,
-    "norm_num_groups": 4,
-}
 
 
 def conditions(root: Path, folder: Path, *, lazy: bool) -> Path:
@@ -59,7 +51,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny world with a control that sees label map and image."""
     root = tmp_path_factory.mktemp("world")
     prior = load_prior(tiny.make_tiny_prior(root / "prior"))
-    settings = control_settings(SMALL)
+    settings = control_settings(tiny.VCM)
     torch.manual_seed(0)
     network = build_network(settings, spec=prior.spec, num_structures=2, names=NAMES)
     with torch.no_grad():

@@ -41,16 +41,7 @@ SPEC = PriorSpec(
     scalars=(ScalarSpec(name="age", low=20, high=80, column="age"),),
 )
 SMALL = {
-    "vcm": {
-        "method": "vcm",
-        "layout": True,
-        "encoder_channels": (4, 8),
-        "channels": (8, 16),
-        "num_res_blocks": 1,
-        "num_head_channels": 8,
-        "hidden_channels": 8,
-        "norm_num_groups": 4,
-    },
+    "vcm": {"method": "vcm", "layout": True, **tiny.VCM},
     "controlnet": {"method": "controlnet"},
 }
 
