@@ -4,11 +4,11 @@ VCMAUG_DATA=FOLDER python benchmarks/controls.py recipes/hippocampus/recipe.yaml
     [--methods vcm controlnet] [--task map] [--seeds 0] [--profile NAME] [--prior NAME]
     [--out work/controls] [--add-to benchmarks/results/controls-hippocampus.json]
 
-For each method, number of labelled cases and seed, in a process of its own: parameters, overhead of
-a sampling step over the bare prior, then the cohort's adherence (with a bootstrap interval over
-cases, and case by case, since all methods draw the same conditions from the same noise) and volume
-error in the structures that are shown, and its Frechet distance. At the end, side by side, memory
-and seconds of a few updates each. `recipe` is the recipe's own network at its own strength,
+For each method, number of labelled cases and seed, in a process of its own: parameters, the
+cohort's adherence (with a bootstrap interval over cases, and case by case, since all methods draw
+the same conditions from the same noise) and volume error in the structures that are shown, and its
+Frechet distance. At the end, side by side: memory and seconds of a few updates each, and what a
+sampling step costs over the bare prior's. `recipe` is the recipe's own network at its own strength,
 `recipe_at_1` at strength 1, `recipe_no_layout` without its layout; `none` is it at strength 0,
 where draws are the prior's alone; all others are their method's default networks at strength 1.
 Training, prior, cases, conditions and sampler are the recipe's for all. What is finished is kept;
@@ -54,7 +54,7 @@ from vcmaug.quality.adherence import adherence_rows
 
 OWN, AT_1, NO_LAYOUT, NONE = "recipe", "recipe_at_1", "recipe_no_layout", "none"
 VARIANTS = {"vcm_timed": {"method": "vcm", "time_in_encoder": True}}
-BATCH, DRAWS, COST_UPDATES = 8, 2000, 10
+BATCH, DRAWS, COST_UPDATES, ROUNDS = 8, 2000, 10, 9
 PARTIAL = {
     "builder": "modalities",
     "channels": ["label_map", "image"],
@@ -117,14 +117,19 @@ def link_common(work: Work, common: Path) -> None:
             link.symlink_to((common / name).resolve())
 
 
-def seconds_of(action: Callable[[], object], rounds: int = 5) -> float:
-    """Return the median seconds of an action; the first call does not count."""
-    times = []
-    for _ in range(rounds + 1):
-        began = time.perf_counter()
-        action()
-        times.append(time.perf_counter() - began)
-    return statistics.median(times[1:])
+def ratio_of(first: Callable[[], object], second: Callable[[], object]) -> float:
+    """Return the seconds of the first over the second: the median of calls in turns.
+
+    What comes between two calls is met by both; the first turn does not count.
+    """
+    ratios = []
+    for _ in range(ROUNDS + 1):
+        ends = [time.perf_counter()]
+        for action in (first, second):
+            action()
+            ends.append(time.perf_counter())
+        ratios.append((ends[1] - ends[0]) / (ends[2] - ends[1]))
+    return statistics.median(ratios[1:])
 
 
 def overhead(work: Work, replicate: Replicate) -> float:
@@ -139,8 +144,7 @@ def overhead(work: Work, replicate: Replicate) -> float:
     maps = torch.zeros(BATCH, max(p.stop for p in parts.values()), *prior.spec.grid.shape)
     bare = Context(scalars)
     steered, asked = control.steer(prior.denoiser), Context(scalars, control.encode(maps))
-    plain = seconds_of(lambda: prior.denoiser(z_t, t, bare))
-    return seconds_of(lambda: steered(z_t, t, asked)) / plain - 1.0
+    return ratio_of(lambda: steered(z_t, t, asked), lambda: prior.denoiser(z_t, t, bare)) - 1.0
 
 
 def readings(work: Work, replicate: Replicate, shown: Sequence[str]) -> dict[str, Any]:
@@ -207,13 +211,12 @@ def one(asked: argparse.Namespace) -> dict[str, Any]:
         "num_parameters": card["num_parameters"],
         "adherence_of_real": statistics.mean(of_real),
         "frechet": frechet,
-        "sampling_overhead": 0.0 if method == NONE else overhead(work, replicate),
         **readings(work, replicate, shown),
     }
 
 
 def cost(asked: argparse.Namespace) -> dict[str, Any]:
-    """Measure memory and seconds of a short training of one method, in this process."""
+    """Measure memory and seconds of a short training of one method, and what its steps cost."""
     (method,), (n,), (seed,) = asked.methods, asked.n, asked.seeds
     content = recipe_of(asked, method).model_dump(mode="json")
     content["control"]["training"]["updates"] = COST_UPDATES
@@ -221,16 +224,14 @@ def cost(asked: argparse.Namespace) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as name:
         work = claim_work(Path(name), recipe, profile=asked.profile)
         link_common(work, asked.out / "common")
-        control_stage(
-            work,
-            work.replicate(n, seed),
-            report=lambda progress: ends.append(time.perf_counter()),
-        )
-    seconds = np.diff(ends)[-COST_UPDATES + 2 :]
-    return {
-        "seconds_per_update": float(np.median(seconds)),
-        "peak_gib": round(peak_memory() / 2**30, 3),
-    }
+        replicate = work.replicate(n, seed)
+        control_stage(work, replicate, report=lambda progress: ends.append(time.perf_counter()))
+        peak = peak_memory()
+        return {
+            "seconds_per_update": float(np.median(np.diff(ends)[-COST_UPDATES + 2 :])),
+            "peak_gib": round(peak / 2**30, 3),
+            "sampling_overhead": overhead(work, replicate),
+        }
 
 
 def settings_of(asked: argparse.Namespace) -> str:
