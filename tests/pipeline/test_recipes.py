@@ -8,7 +8,7 @@ from vcmaug.errors import RecipeError
 from vcmaug.files import read_json
 from vcmaug.generate.samplers import SamplerSettings
 from vcmaug.pipeline.recipe import ControlRecipe, read_recipe
-from vcmaug.zoo import zoo_folder
+from vcmaug.zoo import zoo_entries, zoo_folder
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 NAMED = [
@@ -55,7 +55,7 @@ def test_the_split_files_keep_their_subjects_apart(name: str) -> None:
     assert min(map(len, roles)) >= 20
 
 
-@pytest.mark.parametrize("name", ["brain-mini-4mm"])
+@pytest.mark.parametrize("name", [name for name in zoo_entries() if "/" not in name])
 def test_a_prior_of_the_zoo_brings_its_sampler_where_none_is_named(
     name: str, tmp_path: Path
 ) -> None:
