@@ -25,20 +25,20 @@ from torch import Tensor, nn
 __all__ = ["StemmedAutoencoder", "volumes_at_once"]
 
 _LOG_VARIANCE = -5.0  # of the posterior at the start of the shortcut
-_VOXELS_AT_ONCE = 2**23  # one head of 1 mm, or many small grids
+_VOXELS_AT_ONCE, _MOST_AT_ONCE = 2**23, 8  # one head of 1 mm, or some small grids
 
 
 def volumes_at_once(grid_shape: Sequence[int]) -> int:
-    """Return how many volumes of a grid an autoencoder takes at once, at least one.
+    """Return how many volumes of a grid an autoencoder takes at once, from one to eight.
 
     It holds some GiB for a whole head, so that many are encoded and decoded in parts; which ones
     depends on the grid alone, and so never on the machine.
 
     Examples:
         >>> volumes_at_once((160, 224, 160)), volumes_at_once((40, 48, 40))
-        (1, 109)
+        (1, 8)
     """
-    return max(1, _VOXELS_AT_ONCE // math.prod(grid_shape))
+    return max(1, min(_MOST_AT_ONCE, _VOXELS_AT_ONCE // math.prod(grid_shape)))
 
 
 class StemmedAutoencoder(nn.Module):
