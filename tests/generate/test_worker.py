@@ -9,6 +9,7 @@ import torch
 from vcmaug.cohort.layout import CohortLayout
 from vcmaug.cohort.manifest import read_manifest
 from vcmaug.errors import WorkFolderError
+from vcmaug.files import read_json_lines
 from vcmaug.generate.plan import claim_plan, num_shards
 from vcmaug.generate.run import generate
 from vcmaug.generate.worker import ShardTask, draw_shard
@@ -33,7 +34,7 @@ def test_rows_follow_their_files(world, tmp_path):
     with pytest.raises(WorkFolderError, match="r000001"):
         draw_shard(ShardTask(str(tmp_path), 0, "cpu"))
     assert layout.image("r000000").exists()
-    assert not layout.part(0).exists()
+    assert read_json_lines(layout.part(0)) == [{"status": "begun"}]
 
 
 def test_a_task_is_small_and_holds_no_tensor(tmp_path):

@@ -66,7 +66,7 @@ def test_a_killed_run_goes_on_with_the_same_command(world, tmp_path):
     run = subprocess.Popen([sys.executable, "-c", code], env=environment)
     try:
         deadline = time.monotonic() + 120
-        while len(list(out.glob("parts/*"))) < 2:
+        while len(list(out.glob("images/*.nii.gz"))) < 2:
             assert run.poll() is None
             assert time.monotonic() < deadline
             time.sleep(0.01)

@@ -112,6 +112,8 @@ def _words_of(cohort: Path) -> str:
     card = read_cohort_card(cohort)
     counts = [f"{number} {status}" for status, number in card["counts"].items()]
     counts += [f"{card['num_refused']} draws refused"] if card["num_refused"] else []
+    restarts = card.get("num_restarts")  # older cards do not say
+    counts += [f"{restarts} shards begun again"] if restarts else []
     spent = sum(card["seconds"].values())
     shares = [f"{name} {part / spent:.0%}" for name, part in card["seconds"].items() if spent]
     return f"{', '.join(counts)}; time spent: {', '.join(shares)}."

@@ -279,6 +279,7 @@ def _card(plan: Plan, merged: Merged) -> Mapping[str, Any]:
         "n": plan.n,
         "counts": dict(merged.counts),
         "num_refused": merged.refused,
+        "num_restarts": merged.restarts,
         "seconds": {phase: round(spent, 3) for phase, spent in merged.seconds.items()},
         "scheme": control["scheme"],
         "grid": prior["spec"]["grid"],

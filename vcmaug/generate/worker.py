@@ -25,10 +25,10 @@ from typing import Any
 import torch
 
 from vcmaug.cohort.layout import CohortLayout
-from vcmaug.cohort.merge import REFUSED
+from vcmaug.cohort.merge import BEGUN, REFUSED
 from vcmaug.compute import peak_memory
 from vcmaug.errors import VcmaugError
-from vcmaug.files import read_json_lines, sha256_of_file
+from vcmaug.files import append_lines, read_json_lines, sha256_of_file
 from vcmaug.generate.draw import Asked, Clock, Model, load_model, read_asked, row_of
 from vcmaug.generate.keep import Bench, Finished, keep
 from vcmaug.generate.micro_batch import Try, draw_tries, unread
@@ -135,6 +135,8 @@ def draw_shard(task: ShardTask) -> ShardDone:
             num_requests += wanted.num_requests
             if not wanted.attempts:
                 continue
+            if num_drawn == 0:
+                append_lines(bench.layout.part(task.shard), [{"status": BEGUN}])
             finished = _drawn(bench, wanted)
             num_drawn += len(finished.attempts)
             num_refused += len(finished.tries) - wanted.num_requests
@@ -186,9 +188,9 @@ def _name_of_process() -> str:
 
 
 def _rows_there(bench: Bench) -> dict[str, dict[str, Any]]:
-    """Return the rows that a shard's part holds, by request; refused draws are no such rows."""
+    """Return the rows that a shard's part holds, by request; those that are settled or failed."""
     rows = read_json_lines(bench.layout.part(bench.shard))
-    return {row["request_id"]: row for row in rows if row["status"] != REFUSED}
+    return {row["request_id"]: row for row in rows if row["status"] not in (BEGUN, REFUSED)}
 
 
 def _read(bench: Bench, micro_batch: int, there: dict[str, dict[str, Any]]) -> _Wanted:
