@@ -204,6 +204,17 @@ def test_a_worker_that_always_raises_fails_nothing_while_another_is_sound(tmp_pa
     assert found == {number: number**2 for number in range(30)}
 
 
+def test_an_item_whose_other_workers_died_is_handed_out_again(tmp_path, monkeypatch):
+    monkeypatch.setattr("vcmaug.compute.clients._RESTART_SECONDS", 1)
+    dead = [["tcp://127.0.0.1:9"]]
+    monkeypatch.setattr(
+        "vcmaug.compute.run._others", lambda client, at: dead.pop() if at and dead else []
+    )
+    found = squares(work_items.square_but_raise_once, tmp_path, compute=Compute("workers", num=1))
+    assert found == {number: number**2 for number in range(5)}
+    assert dead == []
+
+
 def test_an_item_that_kills_every_worker_is_given_up_alone(tmp_path):
     compute = Compute("workers", num=1)
     with pytest.raises(ComputeError, match=r"1 fault\n.*2\): its worker process died each time"):

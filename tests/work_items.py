@@ -78,6 +78,15 @@ def square_but_refuse(item: tuple[str, int]) -> int:
     return square(item)
 
 
+def square_but_raise_once(item: tuple[str, int]) -> int:
+    """Raise at number 2, the first time."""
+    trace = Path(item[0]) / "raised"
+    if item[1] == 2 and not trace.exists():
+        trace.touch()
+        raise RuntimeError("once")
+    return square(item)
+
+
 def square_where_sound(item: tuple[str, int]) -> int:
     """Return the square after a moment; the first process is broken and raises."""
     try:

@@ -75,9 +75,9 @@ def generate_command(
     compute = chosen_compute(gpus=gpus, workers=workers, scheduler=scheduler)
     work = open_work(recipe, profile=profile, out=out, dry_run=dry_run)
     replicate = replicate_of(work, num_labelled=num_labelled, seed=seed, pool=pool)
-    count, gate = _asked_before(replicate.cohort) if verify else (None, None)
-    count = n or count or work.recipe.generate.n
-    gate = _gate(gate or work.recipe.generate.gate, accept, max_tries, keep_rejects=keep_rejects)
+    asked = _asked_before(replicate.cohort) if verify else None
+    count, gate = asked or (work.recipe.generate.n, work.recipe.generate.gate)
+    count, gate = n or count, _gate(gate, accept, max_tries, keep_rejects=keep_rejects)
     if dry_run:
         options = work.recipe.generate.model_copy(update={"gate": gate}).model_dump(mode="json")
         show_plan(f"draw {count} cases into {replicate.cohort} {compute}", **options)
@@ -90,17 +90,17 @@ def generate_command(
             work, replicate, n=count, gate=gate, verify=verify, compute=compute, report=report
         )
     if not quiet and not json_lines:
-        say(f"The cohort {'is' if ran else 'was already'} in {replicate.cohort}.")
-        say(_words_of(replicate.cohort))
+        where = f"The cohort {'is' if ran else 'was already'} in {replicate.cohort}"
+        say(f"{where}: {_words_of(replicate.cohort)}")
 
 
-def _asked_before(cohort: Path) -> "tuple[int | None, GateSettings | None]":
-    """Return how many cases a cohort that is there was asked for, and with which gate."""
+def _asked_before(cohort: Path) -> "tuple[int, GateSettings] | None":
+    """Return how many cases a cohort was asked for, and with which gate; None: it is not there."""
     from vcmaug.cohort.layout import CohortLayout
     from vcmaug.generate.plan import read_plan
 
     if not CohortLayout(cohort).plan.exists():
-        return None, None
+        return None
     plan = read_plan(cohort)
     return plan.n, plan.settings.gate
 

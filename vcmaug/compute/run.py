@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from distributed import KilledWorker, as_completed, get_worker
-from distributed.scheduler import NoWorkerError
+from distributed.scheduler import NoValidWorkerError, NoWorkerError
 
 from vcmaug.compute.clients import open_client
 from vcmaug.compute.memory import keep_freed_memory
@@ -306,6 +306,8 @@ def _outcome_of(future: Any) -> _Outcome:
         return _Outcome(None, "its worker process died each time, as when memory runs out")
     except NoWorkerError:
         return _Outcome(None, _NO_WORKER)
+    except NoValidWorkerError:  # those that were left for it have died since
+        return _Outcome(None, _NO_WORKER, again=True)
     except Exception as error:
         return _Outcome(None, f"{type(error).__name__}: {error}")
     return outcome

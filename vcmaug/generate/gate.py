@@ -25,6 +25,7 @@ from vcmaug.errors import CohortError
 from vcmaug.files import sha256_of_file
 
 __all__ = [
+    "IMAGE_FIGURES",
     "GateSettings",
     "Measure",
     "MeasureSource",
@@ -38,6 +39,8 @@ Measure = Callable[[NDArray[np.float32], NDArray[np.uint16]], Sequence[Mapping[s
 """Images [B, X, Y, Z] and the maps that were asked for -> figures by name, per image."""
 
 IMAGE_FIGURES = ("image.min", "image.max", "image.clipped")
+"""What an image alone tells; see `figures_of`."""
+
 _MOST_CLIPPED = 0.5
 _TOLERANCE = 0.05
 _RELATIONS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}

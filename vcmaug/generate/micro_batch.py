@@ -56,7 +56,6 @@ def draw_tries(
         model: On `device`.
         device: A torch device.
         clock: Told how long each phase takes.
-
     """
     tries: list[Try] = []
     left = list(asked)
