@@ -41,11 +41,11 @@ VCM: dict[str, Any] = {
 }
 
 
-def make_tiny_prior(folder: Path, *, seed: int = 0) -> Path:
-    """Write a prior of random weights on a grid of 16x16x16; return its folder."""
+def make_tiny_prior(folder: Path, *, seed: int = 0, grid: Grid = GRID) -> Path:
+    """Write a prior of random weights, by default on 16x16x16 voxels; return its folder."""
     spec = PriorSpec(
         name="tiny",
-        grid=GRID,
+        grid=grid,
         autoencoder=AutoencoderSettings(
             stem_factor=2, channels=(4, 8), latent_channels=2, norm_num_groups=4
         ),

@@ -1,12 +1,16 @@
 """Every control: how many parameters, the identity at first, learning, the prior untouched."""
 
+from pathlib import Path
+
 import pytest
 import tiny
 import torch
+from monai.networks.nets import DiffusionModelUNet
 from tiny import make_tiny_prior
 
 from vcmaug.control.base import Control, ControlNetwork
 from vcmaug.control.build import METHODS, build_network, control_settings
+from vcmaug.control.unet import AnyGridUNet
 from vcmaug.control.vcm_released import VCMReleasedNetwork
 from vcmaug.errors import ModelError
 from vcmaug.ldm.brainldm import BRAINLDM
@@ -34,6 +38,17 @@ SMALL = {
         "hidden_channels": 8,
         "norm_num_groups": 4,
     },
+}
+UNET = {
+    "spatial_dims": 3,
+    "in_channels": 3,
+    "out_channels": 2,
+    "channels": (8, 8, 16),
+    "attention_levels": (False, False, True),
+    "num_head_channels": 8,
+    "norm_num_groups": 4,
+    "num_res_blocks": 1,
+    "resblock_updown": True,
 }
 
 
@@ -116,6 +131,37 @@ def test_strength_zero_is_the_frozen_prediction(prior: Prior, method: str) -> No
     frozen = prior.denoiser(z_t, t, Context(scalars))
     assert torch.equal(control.steer(prior.denoiser, strength=0.0)(z_t, t, context), frozen)
     assert not torch.allclose(control.steer(prior.denoiser)(z_t, t, context), frozen, atol=1e-3)
+
+
+DEEPER = {"channels": (8, 8, 16), "attention_levels": (False, False, True)}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_any_latent_grid_will_do(tmp_path: Path, method: str) -> None:
+    """Six cells are halved once by the prior; a control that halves twice takes them too."""
+    grid = tiny.GRID.model_copy(update={"shape": (24, 16, 24)})
+    prior = load_prior(make_tiny_prior(tmp_path / "prior", grid=grid))
+    modulates = "channels" in SMALL[method] or method == "vcm"
+    deeper = DEEPER if modulates else {}
+    if method == "vcm_released":
+        deeper = {"channels": DEEPER["channels"]}
+    settings = control_settings({"method": method, **SMALL[method], **deeper})
+    network = build_network(settings, spec=prior.spec, num_structures=2)
+    network.start_from_prior(prior.denoiser)
+    z_t, maps = torch.randn(2, *prior.spec.latent_shape), torch.rand(2, 2, *grid.shape)
+    steered, _ = network(prior.denoiser, z_t, torch.tensor([10, 700]), torch.rand(2, 2), maps)
+    assert steered.epsilon.shape == z_t.shape == (2, 2, 6, 4, 6)
+    steered.epsilon.square().mean().backward()
+    assert all(p.grad is not None for p in network.parameters())
+
+
+def test_a_grid_that_divides_meets_the_plain_unet() -> None:
+    unet = AnyGridUNet(**UNET)
+    x, t = torch.randn(1, 3, 8, 8, 4), torch.tensor([500])
+    assert torch.equal(unet(x, t), DiffusionModelUNet.forward(unet, x, t))
+    with pytest.raises(RuntimeError, match="Sizes of tensors must match"):
+        DiffusionModelUNet.forward(unet, x[:, :, :6], t)  # what the padding is for
+    assert unet(x[:, :, :6], t).shape == (1, 2, 6, 8, 4)
 
 
 COUNTS = {  # at the width of BrainLDM: (condition channels, parameters)

@@ -12,13 +12,13 @@ Notes:
 from typing import Literal
 
 import torch
-from monai.networks.nets import DiffusionModelUNet
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
 from vcmaug.config import Settings
 from vcmaug.control.base import ControlNetwork, Steered
+from vcmaug.control.unet import AnyGridUNet
 from vcmaug.control.vcm import modulated, zero
 from vcmaug.ldm.denoiser import Context, Denoiser
 from vcmaug.ldm.spec import PriorSpec
@@ -53,7 +53,7 @@ class MCMNetwork(ControlNetwork):
         latent_channels, *cells = spec.latent_shape
         self.cells = as_shape3(cells)
         width, hidden = settings.channels[0], settings.hidden_channels
-        self.unet = DiffusionModelUNet(
+        self.unet = AnyGridUNet(
             spatial_dims=3,
             in_channels=2 * latent_channels + num_structures,
             out_channels=width,

@@ -18,7 +18,6 @@ from functools import partial
 from typing import Literal, Self
 
 import torch
-from monai.networks.nets import DiffusionModelUNet
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
@@ -27,6 +26,7 @@ from vcmaug.control.base import ControlNetwork, Steered
 from vcmaug.control.encoder import ConditionEncoder, ModalityEncoders, widths_for
 from vcmaug.control.layout import Layout
 from vcmaug.control.shown import ALONE, parts_of
+from vcmaug.control.unet import AnyGridUNet
 from vcmaug.ldm.denoiser import Context, Denoiser, Encoded
 from vcmaug.ldm.spec import PriorSpec
 
@@ -132,7 +132,7 @@ class VCMNetwork(ControlNetwork):
             self.encoder = ModalityEncoders(parts_of(names, num_structures), encoder)
         else:
             self.encoder = encoder(num_structures=num_structures)
-        self.unet = DiffusionModelUNet(
+        self.unet = AnyGridUNet(
             spatial_dims=3,
             in_channels=(3 if settings.layout else 2) * latent_channels + self.num_features,
             out_channels=settings.hidden_channels,

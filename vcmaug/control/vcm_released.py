@@ -14,7 +14,6 @@ Notes:
 from typing import Literal
 
 import torch
-from monai.networks.nets import DiffusionModelUNet
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
@@ -22,6 +21,7 @@ from torch.nn import functional
 from vcmaug.config import Settings
 from vcmaug.control.base import ControlNetwork, Steered
 from vcmaug.control.encoder import widths_for
+from vcmaug.control.unet import AnyGridUNet
 from vcmaug.control.vcm import modulated, zero
 from vcmaug.ldm.denoiser import Context, Denoiser
 from vcmaug.ldm.spec import PriorSpec
@@ -98,7 +98,7 @@ class VCMReleasedNetwork(ControlNetwork):
             ]
         self.encoder = nn.Sequential(*layers)
         levels = len(settings.channels)
-        self.unet = DiffusionModelUNet(
+        self.unet = AnyGridUNet(
             spatial_dims=3,
             in_channels=2 * latent_channels + widths[-1],
             out_channels=settings.channels[0],

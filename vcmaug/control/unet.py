@@ -1,0 +1,24 @@
+"""The U-Net of a control that modulates, on latent grids that its halvings do not divide.
+
+What it is: MONAI's diffusion U-Net, its input padded with zeros and its output cut again.
+In the flow: inside `vcm`, `vcm_released` and `mcm`, which may halve more often than their prior.
+Sources: MONAI, `DiffusionModelUNet`, whose forward pass fails where a skip is one cell longer.
+"""
+
+from monai.networks.nets import DiffusionModelUNet
+from torch import Tensor
+from torch.nn import functional
+
+__all__ = ["AnyGridUNet"]
+
+
+class AnyGridUNet(DiffusionModelUNet):  # type: ignore[misc]
+    """Weights, names and, where nothing is to be padded, numbers are those of MONAI's."""
+
+    def forward(self, x: Tensor, timesteps: Tensor) -> Tensor:
+        """Return features [B, out, x, y, z] of an input [B, in, x, y, z] at timesteps [B]."""
+        width, height, depth = x.shape[2:]
+        step = 2 ** (len(self.block_out_channels) - 1)
+        padding = (0, -depth % step, 0, -height % step, 0, -width % step)  # the last axis first
+        result: Tensor = super().forward(functional.pad(x, padding), timesteps)
+        return result[:, :, :width, :height, :depth]
