@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from vcmaug.data.splits import (
     write_splits,
 )
 from vcmaug.errors import DataError, FaultyDataSet
-from vcmaug.files import write_json
+from vcmaug.files import read_json, write_json
 
 SUBJECTS = [f"s{number}" for number in range(20)]
 
@@ -58,6 +59,25 @@ def test_left_out_subjects_have_no_role(tmp_path: Path) -> None:
     write_json(tmp_path / "s.json", content | {"left_out": ["b", "c"]})
     with pytest.raises(FaultyDataSet, match="subject b: in test and in left_out"):
         read_splits(tmp_path / "s.json", ["a", "b", "c"])
+
+
+def test_the_subjects_of_the_reader_are_labelled_last(tmp_path: Path) -> None:
+    without = make_splits(SUBJECTS, SplitSettings(num_test=5))
+    write_splits(tmp_path / "s.json", without)
+    assert "reader" not in read_json(tmp_path / "s.json")
+    first = labelled_subset(without, num_labelled=2, seed=3)
+    reader = tuple(sorted(set(without.train) - set(first))[:6])
+    splits = replace(without, reader=reader)
+    write_splits(tmp_path / "s.json", splits)
+    assert read_splits(tmp_path / "s.json", SUBJECTS) == splits
+    assert labelled_subset(splits, num_labelled=2, seed=3) == first
+    others = set(splits.train) - set(reader)
+    for seed in range(5):
+        assert set(labelled_subset(splits, num_labelled=9, seed=seed)) == others
+    assert set(labelled_subset(splits, num_labelled=15, seed=0)) == set(splits.train)
+    write_json(tmp_path / "s.json", read_json(tmp_path / "s.json") | {"reader": [splits.test[0]]})
+    with pytest.raises(FaultyDataSet, match=f"{splits.test[0]}: in reader and not in train"):
+        read_splits(tmp_path / "s.json", SUBJECTS)
 
 
 def test_all_faults_of_a_split_file_are_named(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,13 @@ from vcmaug.cohort.check import check_cohort
 from vcmaug.cohort.manifest import read_manifest
 from vcmaug.compute import Compute
 from vcmaug.data.nifti import read_image, read_label_map
+from vcmaug.data.prepare import read_prepared
+from vcmaug.data.splits import labelled_subset
 from vcmaug.data.volume import same_grid
 from vcmaug.errors import LeakError, RecipeError, WorkFolderError
 from vcmaug.files import read_json, write_json
+from vcmaug.pipeline.pool import splits_of
+from vcmaug.pipeline.reader import reader_subjects
 from vcmaug.pipeline.recipe import ControlRecipe, read_recipe
 from vcmaug.pipeline.run import draw_cohort, run_recipe
 from vcmaug.pipeline.stages import generate_stage, study_stage
@@ -70,6 +75,18 @@ def test_no_leak_test_subjects_reach_nothing(finished: Work) -> None:
     reader = read_json(finished.reader / "card.json")
     used = {s for r in finished.replicates for s in _labelled(r.control)}
     assert not (held_out | used) & {case.split("_")[0] for case in reader["cases"]}
+
+
+def test_a_named_reader_sees_its_own_subjects_alone(finished: Work) -> None:
+    """The splits may name them; who is labelled all the same is taken from them."""
+    splits = splits_of(finished, read_prepared(finished.cases))
+    free = reader_subjects(finished, splits)
+    used = sorted(set(splits.train) - set(free))
+    assert reader_subjects(finished, replace(splits, reader=free[:2])) == free[:2]
+    assert reader_subjects(finished, replace(splits, reader=splits.train)) == free
+    named = replace(splits, reader=(*free, *used[1:]))
+    for seed in range(3):
+        assert labelled_subset(named, num_labelled=1, seed=seed) == (used[0],)
 
 
 def _labelled(control: Path) -> list[str]:

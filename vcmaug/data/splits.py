@@ -38,12 +38,17 @@ class SplitSettings(Settings):
 
 @dataclass(frozen=True)
 class Splits:
-    """Subject ids by role; no subject has two."""
+    """Subject ids by role; no subject has two.
+
+    `reader` are those of `train` that the independent reader learns from; they are the last whose
+    labels anything else may use.
+    """
 
     train: tuple[str, ...]
     validation: tuple[str, ...]
     test: tuple[str, ...]
     seed: int
+    reader: tuple[str, ...] = ()
 
     @property
     def folds(self) -> dict[str, str]:
@@ -74,8 +79,11 @@ def make_splits(subjects: Iterable[str], settings: SplitSettings) -> Splits:
 
 
 def write_splits(path: Path, splits: Splits) -> None:
-    """Write splits as JSON."""
-    write_json(path, asdict(splits))
+    """Write splits as JSON, without a `reader` if there is none."""
+    content = asdict(splits)
+    if not splits.reader:
+        del content["reader"]  # as files were written before there was one
+    write_json(path, content)
 
 
 def read_splits(path: Path, subjects: Iterable[str]) -> Splits:
@@ -83,25 +91,28 @@ def read_splits(path: Path, subjects: Iterable[str]) -> Splits:
 
     Args:
         path: JSON with train, validation, test and seed, as `write_splits` leaves it; it may also
-            list subjects as `left_out`, which are given no role.
+            list subjects as `left_out`, which are given no role, and training subjects as `reader`.
         subjects: Of the case table. Each must be named; the file may name more.
 
     Raises:
-        FaultyDataSet: A subject has two roles or none, or a role is empty; all at once.
+        FaultyDataSet: A subject has two roles or none, a role is empty, or the reader's subjects
+            are not of training; all at once.
     """
-    content = read_json(path)
-    content = {"left_out": [], **content}
+    content = {"left_out": [], "reader": [], **read_json(path)}
     roles = ("train", "validation", "test", "left_out")
-    faults = [f"no list {role!r}" for role in roles if not isinstance(content.get(role), list)]
+    lists = (*roles, "reader")
+    faults = [f"no list {role!r}" for role in lists if not isinstance(content.get(role), list)]
     if faults:
         raise FaultyDataSet(f"reading splits {path}", faults)
-    named = {role: {str(subject) for subject in content[role]} for role in roles}
+    named = {role: {str(subject) for subject in content[role]} for role in lists}
     known = set(subjects)
     for first, second in combinations(roles, 2):
         both = sorted(named[first] & named[second])
         faults += [f"subject {subject}: in {first} and in {second}" for subject in both]
     without = sorted(known - set().union(*named.values()))
     faults += [f"subject {subject}: in no split" for subject in without]
+    elsewhere = sorted(named["reader"] - named["train"])
+    faults += [f"subject {subject}: in reader and not in train" for subject in elsewhere]
     faults += [
         f"no subject of {role!r} is among the {len(known)} prepared ones"
         for role in ("train", "test")
@@ -109,12 +120,14 @@ def read_splits(path: Path, subjects: Iterable[str]) -> Splits:
     ]
     if faults:
         raise FaultyDataSet(f"reading splits {path}", faults, advice="Mend the file.")
-    kept = {role: tuple(sorted(named[role] & known)) for role in roles[:3]}
+    kept = {role: tuple(sorted(named[role] & known)) for role in (*roles[:3], "reader")}
     return Splits(seed=int(content.get("seed", 0)), **kept)
 
 
 def labelled_subset(splits: Splits, *, num_labelled: int, seed: int) -> tuple[str, ...]:
     """Return training subjects whose labels may be used; for one seed smaller subsets are nested.
+
+    Those of the reader come last, so only a subset that needs them has them.
 
     Raises:
         DataError: More are asked for than there are.
@@ -124,5 +137,6 @@ def labelled_subset(splits: Splits, *, num_labelled: int, seed: int) -> tuple[st
             f"choosing {num_labelled} labelled subjects: there are {len(splits.train)} training "
             "subjects. Ask for a number between 1 and that."
         )
-    order = sorted(splits.train, key=lambda subject: stable_seed(seed, "labelled", subject))
+    last = set(splits.reader)
+    order = sorted(splits.train, key=lambda one: (one in last, stable_seed(seed, "labelled", one)))
     return tuple(sorted(order[:num_labelled]))

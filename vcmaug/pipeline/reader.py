@@ -29,7 +29,10 @@ _FEWEST_SUBJECTS = 3
 
 
 def reader_subjects(work: Work, splits: Splits) -> tuple[str, ...]:
-    """Return the training subjects whose labels no replicate of study or gates uses."""
+    """Return the subjects of the reader whose labels no replicate of study or gates uses.
+
+    Where the splits name none for it, all training subjects are meant.
+    """
     used: set[str] = set()
     gates = work.recipe.gates
     many = [work.replicate(gates.num_labelled, gates.seed)] if gates.num_labelled else []
@@ -37,7 +40,7 @@ def reader_subjects(work: Work, splits: Splits) -> tuple[str, ...]:
         used |= set(
             labelled_subset(splits, num_labelled=replicate.num_labelled, seed=replicate.seed)
         )
-    return tuple(subject for subject in splits.train if subject not in used)
+    return tuple(one for one in splits.reader or splits.train if one not in used)
 
 
 def independent_reader(
