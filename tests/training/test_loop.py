@@ -275,3 +275,29 @@ def test_losses_have_their_known_values() -> None:
     bare, parts = control_loss(one, zero, weights=2 * one, penalty=None, l1_weight=0.1)
     assert bare.item() == pytest.approx(2.0)
     assert "penalty" not in parts
+
+
+@pytest.mark.parametrize("order", [("bfloat16", "float32"), ("float32", "bfloat16")])
+def test_each_training_of_a_process_has_its_own_precision(
+    tmp_path: Path, order: tuple[str, str]
+) -> None:
+    seen: dict[str, torch.dtype] = {}
+    for precision in order:
+
+        class Looking(nn.Linear):
+            def forward(self, x: torch.Tensor) -> torch.Tensor:
+                result = super().forward(x)
+                seen[precision] = result.dtype  # noqa: B023
+                return result
+
+        settings = SETTINGS.model_copy(update={"precision": precision, "updates": 1})
+        checkpoint = tmp_path / f"{precision}.pt"
+        train(
+            Looking(3, 1),
+            _objective,
+            settings=settings,
+            checkpoint=checkpoint,
+            identity="a",
+            what="x",
+        )
+    assert seen == {"bfloat16": torch.bfloat16, "float32": torch.float32}

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from accelerate import Accelerator, PartialState
+from accelerate.state import AcceleratorState
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -214,6 +215,8 @@ class _Run:
         self.optimiser = torch.optim.AdamW(
             module.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
         )
+        # one process trains several networks, each at its own precision; accelerate knows one
+        AcceleratorState._reset_state()
         self.accelerator = Accelerator(
             cpu=not torch.cuda.is_available(),
             mixed_precision="bf16" if settings.precision == "bfloat16" else "no",
