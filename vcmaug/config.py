@@ -8,7 +8,7 @@ Sources: pydantic's validation errors, reworded for people who write YAML.
 import difflib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -112,7 +112,16 @@ def _reworded(error: Any, model: type[BaseModel]) -> str:
         return f"{place}: unknown name{_nearest(error['loc'], model)}"
     if error["type"] == "missing":
         return f"{place}: missing, and it has no default"
+    if error["type"] == "union_tag_invalid":  # of settings that are chosen by a name
+        known = re.findall("'(.*?)'", error["ctx"]["expected_tags"])
+        return f"{place}: unknown name {error['ctx']['tag']!r}{_close(error['ctx']['tag'], known)}"
     return f"{place}: {error['msg']} (found {error['input']!r})"
+
+
+def _close(name: str, known: Sequence[str]) -> str:
+    """Return a suggestion for an unknown name."""
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean {close[0]!r}?" if close else f"; known names: {', '.join(known)}"
 
 
 def _nearest(location: tuple[Any, ...], model: type[BaseModel]) -> str:
@@ -123,5 +132,4 @@ def _nearest(location: tuple[Any, ...], model: type[BaseModel]) -> str:
         if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
             return ""
         fields = inner.model_fields
-    close = difflib.get_close_matches(str(location[-1]), list(fields), n=1)
-    return f"; did you mean {close[0]!r}?" if close else f"; known names: {', '.join(fields)}"
+    return _close(str(location[-1]), list(fields))

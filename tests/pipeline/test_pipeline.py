@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 from vcmaug.cohort.check import check_cohort
 from vcmaug.cohort.manifest import read_manifest
@@ -191,6 +192,22 @@ def test_a_folder_of_another_recipe_or_profile_is_refused(
     with pytest.raises(WorkFolderError, match=r"holds thesis\.txt"):
         _work(recipe_path, tmp_path / "mine")
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
+
+
+def test_misspelt_methods_are_answered_with_the_nearest(recipe_path: Path, tmp_path: Path) -> None:
+    content = yaml.safe_load(recipe_path.read_text())
+    content["control"] = "control-net"
+    content["conditions"]["chains"][0]["steps"][0]["builder"] = "pertub"
+    path = tmp_path / "recipe.yaml"
+    path.write_text(yaml.safe_dump(content))
+    with pytest.raises(RecipeError) as caught:
+        read_recipe(path)
+    assert {
+        line.split(":", 1)[1] for line in str(caught.value).splitlines() if "unknown" in line
+    } == {
+        " unknown name 'control_net'; did you mean 'controlnet'?",
+        " unknown name 'pertub'; did you mean 'perturb'?",
+    }
 
 
 def test_all_faults_of_a_recipe_are_reported_at_once(recipe_path: Path, tmp_path: Path) -> None:

@@ -65,8 +65,7 @@ def _with_underscores(value: Any) -> Any:
 
 def _method_of(value: Any) -> str:
     """Return the method that settings name; VCM where they name none."""
-    name = value.get("method", "vcm") if isinstance(value, Mapping) else value.method
-    return "controlnet_lite" if name == "controlnet_mlp" else str(name)
+    return str(value.get("method", "vcm") if isinstance(value, Mapping) else value.method)
 
 
 ControlSettings = Annotated[
@@ -74,6 +73,7 @@ ControlSettings = Annotated[
     | Annotated[VCMReleasedSettings, Tag("vcm_released")]
     | Annotated[ControlNetSettings, Tag("controlnet")]
     | Annotated[ControlNetLiteSettings, Tag("controlnet_lite")]
+    | Annotated[ControlNetLiteSettings, Tag("controlnet_mlp")]
     | Annotated[T2IAdapterSettings, Tag("t2i_adapter")]
     | Annotated[MCMSettings, Tag("mcm")],
     Discriminator(_method_of),
