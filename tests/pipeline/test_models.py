@@ -72,6 +72,20 @@ def test_a_prior_from_a_folder_goes_the_whole_way(finished: Work, models: Path) 
     ]
 
 
+def test_a_prior_of_another_grid_is_refused_before_anything_is_done(
+    write: Write, tmp_path: Path
+) -> None:
+    grid = {"shape": [16, 16, 24], "orientation": "LAS"}
+    recipe = read_recipe(write({"data": {"grid": grid}}))
+    with pytest.raises(RecipeError) as caught:
+        prepare_stage(claim_work(tmp_path / "w", recipe, profile=None))
+    message = str(caught.value)
+    assert "data.grid.shape is (16, 16, 24), that of the prior in" in message
+    assert "data.grid.orientation is LAS" in message
+    assert "spacing" not in message
+    assert not (tmp_path / "w" / "cases").exists()
+
+
 def test_its_weights_are_linked_and_its_card_is_copied(
     models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,26 +10,28 @@ from dataclasses import replace
 from pathlib import Path
 
 from vcmaug.conditions.chain import missing_files
+from vcmaug.data.geometry import Grid
 from vcmaug.errors import RecipeError, list_faults
 from vcmaug.files import atomic_path
 from vcmaug.ldm.prior import Prior, load_prior
 from vcmaug.ldm.weights import read_card
-from vcmaug.pipeline.recipe import PriorRecipe
+from vcmaug.pipeline.recipe import PriorRecipe, Recipe
 from vcmaug.pipeline.work import Work
 from vcmaug.zoo import zoo_entries
 
-__all__ = ["bring_prior", "prior_under", "refuse_missing"]
+__all__ = ["bring_prior", "prior_under", "refuse_unfit"]
 
 
-def refuse_missing(work: Work) -> None:
-    """Refuse a recipe that names files which a later stage would miss.
+def refuse_unfit(work: Work) -> None:
+    """Refuse a recipe that names files which a later stage would miss, or a prior of another grid.
 
     Raises:
         RecipeError: Names all of them.
+        ModelError: The prior's card cannot be read.
     """
     missing = [*missing_files(work.recipe.conditions), *_missing_models(work)]
-    if missing:
-        raise RecipeError(list_faults(f"running recipe {work.recipe.name!r}", missing))
+    if faults := missing or _other_grid(work.recipe):
+        raise RecipeError(list_faults(f"running recipe {work.recipe.name!r}", faults))
 
 
 def _missing_models(work: Work) -> list[str]:
@@ -43,6 +45,27 @@ def _missing_models(work: Work) -> list[str]:
         found = _missing(control, kind="control", named="control.start_from")
         faults += [fault + known for fault in found]
     return faults
+
+
+def _other_grid(recipe: Recipe) -> list[str]:
+    """Return, one sentence each, where the prior's grid is not the one that cases are brought to.
+
+    A shape that differs would end a training; a spacing or orientation would pass unseen.
+    """
+    source, spec = recipe.prior.source, recipe.prior.spec
+    if source is not None:
+        card = read_card(source, kind="prior")
+        theirs, named = Grid.model_validate(card["spec"]["grid"]), f"of the prior in {source}"
+    else:
+        assert spec is not None  # the recipe has a prior that is there, or a spec
+        theirs, named = spec.grid, "of prior.spec"
+    mine = recipe.data.grid
+    return [
+        f"data.grid.{name} is {getattr(mine, name)}, that {named} {getattr(theirs, name)}; make "
+        "them the same"
+        for name in ("shape", "spacing_mm", "orientation")
+        if getattr(mine, name) != getattr(theirs, name)
+    ]
 
 
 def _missing(folder: Path, *, kind: str, named: str) -> list[str]:

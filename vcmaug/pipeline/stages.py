@@ -28,7 +28,7 @@ from vcmaug.ldm.spec import PriorSpec
 from vcmaug.ldm.weights import read_card
 from vcmaug.pipeline.acceptance import measure_of
 from vcmaug.pipeline.looking import pictures
-from vcmaug.pipeline.models import bring_prior, prior_under, refuse_missing
+from vcmaug.pipeline.models import bring_prior, prior_under, refuse_unfit
 from vcmaug.pipeline.pool import (
     labelled_of,
     pool_of,
@@ -65,7 +65,7 @@ def prepare_stage(work: Work, *, report: Report = silent) -> bool:
     """
     recipe = work.recipe
     settings = recipe.data
-    refuse_missing(work)
+    refuse_unfit(work)
 
     def action() -> None:
         source = settings.source
@@ -99,7 +99,7 @@ def prior_stage(work: Work, *, seed: int | None = None, report: Report = silent)
     recipe = work.recipe.prior
     chosen_seed = work.recipe.seed if seed is None else seed
     if recipe.source is not None:
-        refuse_missing(work)
+        refuse_unfit(work)
         card = sha256_of_file(recipe.source / "card.json")
         bring = partial(bring_prior, recipe, work.prior)
         return stage(work, "prior", inputs=[recipe.zoo, card], outputs=work.prior, action=bring)
