@@ -1,11 +1,12 @@
 """BrainLDM and every control at full size with random weights: memory and seconds of one step.
 
-python benchmarks/brainldm.py [--methods vcm controlnet] [--device cuda] [--batch 1] [--rounds 3]
+python benchmarks/brainldm.py [--methods vcm controlnet] [--device cuda] [--batch 1]
+    [--sampling-batch 8] [--rounds 3]
 
 For each method, in a process of its own: a training step (frozen prediction, loss, gradients,
-AdamW), a sampling step beside one of the bare prior, and a decode. Memory is the peak of the
-process, or of the GPU's allocator; `training_gib_above_prior` is what training adds to the loaded
-prior. JSON comes last.
+AdamW), what a sampling step costs over one of the bare prior, the two in turns, and a decode.
+Memory is the peak of the process, or of the GPU's allocator; `training_gib_above_prior` is what
+training adds to the loaded prior. JSON comes last.
 """
 
 import argparse
@@ -18,12 +19,14 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch import Tensor
+from turns import ratio_of
 
 from vcmaug.compute import peak_memory
 from vcmaug.control.base import Control, ControlNetwork
 from vcmaug.control.build import METHODS, build_network, control_settings
 from vcmaug.ldm.brainldm import BRAINLDM
-from vcmaug.ldm.denoiser import Context, FrozenDenoiser
+from vcmaug.ldm.denoiser import Context, Encoded, FrozenDenoiser
 from vcmaug.provenance import machine, versions
 
 STRUCTURES = 8
@@ -37,28 +40,47 @@ def peak_gib(device: str) -> float:
     return peak_memory() / GIB
 
 
-def seconds_of(action: Callable[[], object], *, device: str, rounds: int) -> float:
+def repeated(encoded: Encoded, count: int) -> Encoded:
+    """Return what a control made of one condition for a batch of it."""
+    if isinstance(encoded, Tensor):
+        return encoded.expand(count, *encoded.shape[1:])
+    return tuple(one.expand(count, *one.shape[1:]) for one in encoded)
+
+
+def finished(result: object) -> object:
+    """Return a result when the GPU, if there is one, has made it."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return result
+
+
+def seconds_of(action: Callable[[], object], *, rounds: int) -> float:
     """Return the median seconds of an action; of several calls the first does not count."""
     times = []
     for _ in range(rounds + (rounds > 1)):
         began = time.perf_counter()
-        action()
-        if device == "cuda":
-            torch.cuda.synchronize()
+        finished(action())
         times.append(time.perf_counter() - began)
     return statistics.median(times[-rounds:])
 
 
-def measured(method: str, *, device: str, batch: int, rounds: int) -> dict[str, Any]:
+def asked_of(batch: int, device: str) -> tuple[Tensor, Tensor, Tensor]:
+    """Return noisy latents, timesteps and scalars."""
+    z_t = torch.randn(batch, *BRAINLDM.latent_shape, device=device)
+    return z_t, torch.full((batch,), 500, device=device), torch.rand(batch, 4, device=device)
+
+
+def measured(
+    method: str, *, device: str, batch: int, sampling_batch: int, rounds: int
+) -> dict[str, Any]:
     """Return memory and seconds of one method."""
     torch.manual_seed(0)
     denoiser = FrozenDenoiser(BRAINLDM.build_unet().to(device))
-    z_t = torch.randn(batch, *BRAINLDM.latent_shape, device=device)
-    t, scalars = torch.full((batch,), 500, device=device), torch.rand(batch, 4, device=device)
+    z_t, t, scalars = asked_of(batch, device)
     maps = torch.zeros(batch, STRUCTURES, *BRAINLDM.grid.shape, device=device)
     maps[:, 0, 40:120, 40:180, 40:120] = 1.0
     with torch.no_grad():
-        bare = seconds_of(lambda: denoiser(z_t, t, Context(scalars)), device=device, rounds=rounds)
+        bare = seconds_of(lambda: denoiser(z_t, t, Context(scalars)), rounds=rounds)
     loaded = peak_gib(device)
     network: ControlNetwork = build_network(
         control_settings({"method": method}), spec=BRAINLDM, num_structures=STRUCTURES
@@ -72,14 +94,19 @@ def measured(method: str, *, device: str, batch: int, rounds: int) -> dict[str, 
         (steered.epsilon**2).mean().backward()
         optimiser.step()
 
-    training = seconds_of(train_step, device=device, rounds=rounds)
+    training = seconds_of(train_step, rounds=rounds)
     peak = peak_gib(device)
     optimiser.zero_grad()
     control = Control(network, {"num_timesteps": 1000})
-    encode = seconds_of(lambda: control.encode(maps), device=device, rounds=rounds)
-    context = Context(scalars, control.encode(maps))
+    encode = seconds_of(lambda: control.encode(maps), rounds=rounds)
+    encoded = repeated(control.encode(maps[:1]), sampling_batch)
+    z_t, t, scalars = asked_of(sampling_batch, device)
     steered = control.steer(denoiser)
-    step = seconds_of(lambda: steered(z_t, t, context), device=device, rounds=rounds)
+    ratio = ratio_of(
+        lambda: finished(steered(z_t, t, Context(scalars, encoded))),
+        lambda: finished(denoiser(z_t, t, Context(scalars))),
+        rounds=rounds,
+    )
     return {
         "method": method,
         "num_parameters": sum(p.numel() for p in network.parameters()),
@@ -87,8 +114,7 @@ def measured(method: str, *, device: str, batch: int, rounds: int) -> dict[str, 
         "training_peak_gib": peak,
         "training_gib_above_prior": peak - loaded,
         "bare_step_seconds": bare,
-        "sampling_step_seconds": step,
-        "sampling_overhead": step / bare - 1.0,
+        "sampling_overhead": ratio - 1.0,
         "encode_seconds": encode,
     }
 
@@ -98,7 +124,7 @@ def decoded(*, device: str, rounds: int) -> dict[str, Any]:
     autoencoder = BRAINLDM.build_autoencoder().to(device).eval()
     z = torch.randn(1, *BRAINLDM.latent_shape, device=device)
     with torch.no_grad():
-        seconds = seconds_of(lambda: autoencoder.decode(z), device=device, rounds=rounds)
+        seconds = seconds_of(lambda: autoencoder.decode(z), rounds=rounds)
     return {"method": "decode", "seconds": seconds, "peak_gib": peak_gib(device)}
 
 
@@ -108,6 +134,7 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", default=[*METHODS, "decode"])
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--batch", type=int, default=1)
+    parser.add_argument("--sampling-batch", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--one", help="measure this one here and now")
     asked = parser.parse_args()
@@ -115,21 +142,22 @@ def main() -> None:
         print(json.dumps(decoded(device=asked.device, rounds=asked.rounds)))
         return
     if asked.one:
-        found = measured(asked.one, device=asked.device, batch=asked.batch, rounds=asked.rounds)
+        sizes = {"batch": asked.batch, "sampling_batch": asked.sampling_batch}
+        found = measured(asked.one, device=asked.device, rounds=asked.rounds, **sizes)
         print(json.dumps(found))
         return
     rows = []
     for method in asked.methods:
         command = [sys.executable, "-W", "ignore", __file__, "--one", method]
         command += ["--device", asked.device, "--batch", str(asked.batch)]
-        command += ["--rounds", str(asked.rounds)]
+        command += ["--sampling-batch", str(asked.sampling_batch), "--rounds", str(asked.rounds)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             rows.append({"method": method, "failed": done.stderr.strip().splitlines()[-1:]})
         else:
             rows.append(json.loads(done.stdout.strip().splitlines()[-1]))
         print(rows[-1], file=sys.stderr, flush=True)
-    about = {"device": asked.device, "batch": asked.batch, "rounds": asked.rounds}
+    about = {key: getattr(asked, key) for key in ("device", "batch", "sampling_batch", "rounds")}
     print(json.dumps({"rows": rows, **about, "machine": machine(), "versions": versions()}))
 
 

@@ -7,8 +7,8 @@ VCMAUG_DATA=FOLDER python benchmarks/controls.py recipes/hippocampus/recipe.yaml
 For each method, number of labelled cases and seed, in a process of its own: parameters, the
 cohort's adherence (with a bootstrap interval over cases, and case by case, since all methods draw
 the same conditions from the same noise) and volume error in the structures that are shown, and its
-Frechet distance. At the end, side by side: memory and seconds of a few updates each, and what a
-sampling step costs over the bare prior's. `recipe` is the recipe's own network at its own strength,
+Frechet distance. At the end, once per method and side by side: memory and seconds of a few updates,
+and what a sampling step costs over the bare prior's. `recipe` is the recipe's own network at its own strength,
 `recipe_at_1` at strength 1, `recipe_no_layout` without its layout; `none` is it at strength 0,
 where draws are the prior's alone; all others are their method's default networks at strength 1.
 Training, prior, cases, conditions and sampler are the recipe's for all. What is finished is kept;
@@ -25,12 +25,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from turns import ratio_of
 
 from vcmaug.cohort.manifest import read_manifest
 from vcmaug.compute import peak_memory, resolve_compute
@@ -117,21 +118,6 @@ def link_common(work: Work, common: Path) -> None:
             link.symlink_to((common / name).resolve())
 
 
-def ratio_of(first: Callable[[], object], second: Callable[[], object]) -> float:
-    """Return the seconds of the first over the second: the median of calls in turns.
-
-    What comes between two calls is met by both; the first turn does not count.
-    """
-    ratios = []
-    for _ in range(ROUNDS + 1):
-        ends = [time.perf_counter()]
-        for action in (first, second):
-            action()
-            ends.append(time.perf_counter())
-        ratios.append((ends[1] - ends[0]) / (ends[2] - ends[1]))
-    return statistics.median(ratios[1:])
-
-
 def overhead(work: Work, replicate: Replicate) -> float:
     """Return what the control adds to a sampling step of the bare prior, as a share of it."""
     prior = load_prior(work.prior)
@@ -144,7 +130,10 @@ def overhead(work: Work, replicate: Replicate) -> float:
     maps = torch.zeros(BATCH, max(p.stop for p in parts.values()), *prior.spec.grid.shape)
     bare = Context(scalars)
     steered, asked = control.steer(prior.denoiser), Context(scalars, control.encode(maps))
-    return ratio_of(lambda: steered(z_t, t, asked), lambda: prior.denoiser(z_t, t, bare)) - 1.0
+    ratio = ratio_of(
+        lambda: steered(z_t, t, asked), lambda: prior.denoiser(z_t, t, bare), rounds=ROUNDS
+    )
+    return ratio - 1.0
 
 
 def readings(work: Work, replicate: Replicate, shown: Sequence[str]) -> dict[str, Any]:
@@ -305,10 +294,12 @@ def main() -> None:
         rows.append({"method": method, "num_labelled": n, "seed": seed})
         rows[-1] |= in_a_process(asked, "one", method=method, n=n, seed=seed)
         print(json.dumps(rows[-1]), file=sys.stderr, flush=True)
-    for row in rows:  # side by side at the end, since what is finished takes no time
-        if "failed" not in row:
-            chosen = {"method": row["method"], "n": row["num_labelled"], "seed": row["seed"]}
-            row |= in_a_process(asked, "cost", **chosen)
+    costs: dict[str, Any] = {}  # side by side at the end, since what is finished takes no time
+    for row in [row for row in rows if "failed" not in row]:
+        method, n, seed = row["method"], row["num_labelled"], row["seed"]
+        if method not in costs:
+            costs[method] = in_a_process(asked, "cost", method=method, n=n, seed=seed)
+        row |= costs[method]
     recipe = base_of(asked)
     about = {"recipe": recipe.name, "task": asked.task, "updates": recipe.control.training.updates}
     about |= {"settings": settings_of(asked)}

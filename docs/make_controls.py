@@ -190,8 +190,12 @@ def costs(rows: Sequence[dict[str, Any]]) -> list[str]:
 
 def full_size(name: str, content: dict[str, Any]) -> list[str]:
     """Return the section about BrainLDM's size."""
-    lines = [f"### BrainLDM's size, batch {content['batch']}, {content['device']}", ""]
-    lines += [f"Random weights, one step of each; `benchmarks/results/{name}`.", ""]
+    lines = [f"### BrainLDM's size, {content['device']}", ""]
+    lines += [
+        f"Random weights; training at batch {content['batch']}, sampling at batch "
+        f"{content['sampling_batch']}; `benchmarks/results/{name}`.",
+        "",
+    ]
     body = []
     for row in content["rows"]:
         if "failed" in row:
