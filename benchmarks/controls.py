@@ -7,10 +7,11 @@ VCMAUG_DATA=FOLDER python benchmarks/controls.py recipes/hippocampus/recipe.yaml
 For each method, number of labelled cases and seed, in a process of its own: parameters, the
 cohort's adherence (with a bootstrap interval over cases, and case by case, since all methods draw
 the same conditions from the same noise) and volume error in the structures that are shown, and its
-Frechet distance. At the end, once per method and side by side: memory and seconds of a few updates,
-and what a sampling step costs over the bare prior's. `recipe` is the recipe's own network at its own strength,
-`recipe_at_1` at strength 1, `recipe_no_layout` without its layout; `none` is it at strength 0,
-where draws are the prior's alone; all others are their method's default networks at strength 1.
+Frechet distance. At the end, once per method and side by side: memory and seconds of a few
+updates, and what a sampling step costs over the bare prior's. `recipe` is the recipe's own network
+at its own strength, `recipe_at_1` at strength 1, `recipe_no_layout` without its layout; `none` is
+it at strength 0, where draws are the prior's alone; all others are their method's default networks
+at strength 1.
 Training, prior, cases, conditions and sampler are the recipe's for all. What is finished is kept;
 the same command goes on, and --add-to takes the rows of an earlier result of the same settings.
 The segmenter that reads was trained on none of the labelled cases of any n and seed in the result.
