@@ -55,7 +55,10 @@ from vcmaug.provenance import fingerprint, machine, versions
 from vcmaug.quality.adherence import adherence_rows
 
 OWN, AT_1, NO_LAYOUT, NONE = "recipe", "recipe_at_1", "recipe_no_layout", "none"
-VARIANTS = {"vcm_timed": {"method": "vcm", "time_in_encoder": True}}
+VARIANTS = {
+    "vcm_timed": {"method": "vcm", "time_in_encoder": True},
+    "vcm_released_no_norm": {"method": "vcm_released", "head_norm": False},
+}
 BATCH, DRAWS, COST_UPDATES, ROUNDS = 8, 2000, 10, 9
 PARTIAL = {
     "builder": "modalities",
