@@ -92,6 +92,8 @@ def recipe_of(asked: argparse.Namespace, method: str) -> Recipe:
         control["network"]["layout"] = False
     elif method not in (OWN, AT_1, NONE):
         control["network"] = VARIANTS.get(method, {"method": method})
+    if method == NONE:
+        control["training"]["updates"] = 1  # of what is drawn none of it is seen
     own = generate["strength"]
     generate["strength"] = {OWN: own, NO_LAYOUT: own, NONE: 0.0}.get(method, 1.0)
     content["study"] |= {"num_labelled": asked.all_n, "seeds": asked.all_seeds}
