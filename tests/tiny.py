@@ -144,11 +144,12 @@ def tiny_plan(
     micro_batch_size: int = 2,
     micro_batches_per_shard: int = 1,
     seed: int = 7,
+    start: float = 1.0,
 ) -> Plan:
     """Return the plan of a cohort of a tiny world."""
     return make_plan(
         GenerateSettings(
-            sampler=SamplerSettings(steps=steps),
+            sampler=SamplerSettings(steps=steps, start=start),
             micro_batch_size=micro_batch_size,
             micro_batches_per_shard=micro_batches_per_shard,
         ),

@@ -154,6 +154,8 @@ def test_info_counts_a_method_whose_name_has_a_hyphen() -> None:
     control = json.loads(result.stdout)["control"]
     assert control["method"] == "vcm_released"
     assert control["num_parameters"]["stored_in_the_release"] == 45_220_134
+    ours = json.loads(vcmaug("info", "--prior", "brainldm", "--control", "vcm", "--json").stdout)
+    assert list(ours["control"]["num_parameters"]) == ["used"]  # nobody released this one
 
 
 def test_each_stage_names_the_one_before_it(tmp_path: Path) -> None:

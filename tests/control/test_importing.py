@@ -7,6 +7,7 @@ import pytest
 import torch
 from tiny import make_tiny_prior
 from torch import Tensor
+from torch.nn import functional as F
 
 from vcmaug.control.build import build_network, load_control
 from vcmaug.control.importing import import_vcm
@@ -98,6 +99,55 @@ def test_its_unet_predicts_what_the_released_one_predicts(
         found = control.network.get_submodule("unet")(x, t)
     assert torch.allclose(found, expected, atol=1e-5)
     assert expected.std() > 0.01
+
+
+def encoded_as_described(tensors: list[Tensor], x: Tensor, *, stages: int, groups: int) -> Tensor:
+    """Return the features of the released condition encoder, written out from its description.
+
+    A 3x3x3 convolution; stages of two residual blocks and one that halves the grid on both of its
+    branches; pre-activation, and a skip of 1x1x1 where the width changes.
+    """
+    left = iter(tensors)
+
+    def residual(x: Tensor, width: int, *, down: bool = False) -> Tensor:
+        h = F.silu(F.group_norm(x, min(groups, x.shape[1]), next(left), next(left), eps=1e-6))
+        if down:
+            x, h = F.avg_pool3d(x, 2), F.avg_pool3d(h, 2)
+        h = F.conv3d(h, next(left), next(left), padding=1)
+        h = F.silu(F.group_norm(h, min(groups, width), next(left), next(left), eps=1e-6))
+        h = F.conv3d(h, next(left), next(left), padding=1)
+        return h + (x if x.shape[1] == width else F.conv3d(x, next(left), next(left)))
+
+    x = F.conv3d(x, next(left), next(left), padding=1)
+    for width in (SETTINGS.encoder_channels or ())[:stages]:
+        x = residual(residual(x, width), width)
+        x = residual(x, width, down=True)
+    assert next(left, None) is None
+    return x
+
+
+def test_its_encoder_is_the_one_described(prior: Prior, checkpoint: Path, tmp_path: Path) -> None:
+    import_vcm(checkpoint, prior=prior, folder=tmp_path, settings=SETTINGS, scheme=SCHEME)
+    tensors = [t for k, t in read_released(checkpoint).items() if k.startswith("modality_encoder.")]
+    maps = torch.rand(1, 2, 16, 16, 16, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        found = load_control(tmp_path, prior=prior).encode(maps)
+        expected = encoded_as_described(tensors, maps, stages=2, groups=16)
+    assert isinstance(found, Tensor)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
+    assert expected.std() > 0.01
+
+
+def test_a_prior_of_other_latents_is_named_as_the_wrong_part(
+    prior: Prior, checkpoint: Path, tmp_path: Path
+) -> None:
+    autoencoder = prior.spec.autoencoder.model_copy(update={"latent_channels": 8})
+    other = replace(prior, spec=prior.spec.model_copy(update={"autoencoder": autoencoder}))
+    with pytest.raises(
+        ModelError, match=r"steers latents of 2 channels, those of prior 'tiny' have 8"
+    ):
+        import_vcm(checkpoint, prior=other, folder=tmp_path / "x", settings=SETTINGS, scheme=SCHEME)
+    assert not (tmp_path / "x").exists()
 
 
 def test_every_tensor_of_encoder_and_heads_arrives(

@@ -107,6 +107,18 @@ def test_nothing_shown_is_expected_to_be_the_mean(prior: Prior) -> None:
     assert torch.equal(nothing, control.network.get_submodule("layout").get_buffer("mean"))
 
 
+def test_a_case_that_lacks_a_channel_is_shown_another() -> None:
+    """With most dropped, what stays is always one of the two that the case has."""
+    one_hot, further = torch.ones(2000, 2, 1, 1, 1), torch.ones(2000, 4, 1, 1, 1)
+    further[:, 2:] = 0.0  # value and mask of the last channel
+    made = shown_batch(one_hot, further, drop=0.8, generator=torch.Generator().manual_seed(0))
+    there = torch.stack([made[:, k, 0, 0, 0] for k in (2, 4, 6)], dim=1)
+    assert (there[:, :2].sum(dim=1) >= 1).all()
+    assert there[:, 2].sum() == 0
+    for channel in there[:, :2].unbind(dim=1):
+        assert float(1 - channel.mean()) == pytest.approx(0.8 - 0.8**2 / 2, abs=0.03)
+
+
 @pytest.mark.parametrize("drop", [0.3, 0.5])
 def test_training_leaves_channels_out_but_never_all(drop: float) -> None:
     """A channel is out as often as asked, but for the third of those rows that lack all three."""

@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 from vcmaug.control.base import Control
 from vcmaug.control.build import build_network
 from vcmaug.control.vcm import VCMSettings
+from vcmaug.errors import CohortError
 from vcmaug.generate.draw import Model, draw_images, load_model, read_asked
 from vcmaug.generate.plan import requests_of_micro_batch
+from vcmaug.generate.samplers import timesteps_of
 
 
 @pytest.fixture
@@ -35,12 +37,13 @@ def laid_out(plain: Model) -> Model:
     return replace(plain, control=Control(network, plain.control.card))
 
 
-def drawn(model: Model, world: Path, *, strength: float) -> NDArray[np.float32]:
+def drawn(model: Model, world: Path, *, strength: float, start: float = 1.0) -> NDArray[np.float32]:
     """Return the first micro-batch of a plan at some strength."""
     plan = tiny.tiny_plan(world)
-    plan = plan.model_copy(
-        update={"settings": plan.settings.model_copy(update={"strength": strength})}
-    )
+    sampler = plan.settings.sampler.model_copy(update={"start": start})
+    settings = plan.settings.model_copy(update={"strength": strength, "sampler": sampler})
+    timesteps = timesteps_of(sampler, num_timesteps=model.prior.schedule.num_timesteps)
+    plan = plan.model_copy(update={"settings": settings, "timesteps": timesteps})
     asked = [read_asked(one, plan=plan, model=model) for one in requests_of_micro_batch(plan, 0)]
     return draw_images(asked, plan=plan, model=model, device="cpu")
 
@@ -56,6 +59,25 @@ def test_a_draw_starts_at_the_latents_that_its_map_lets_one_expect(
     without = drawn(plain, world, strength=0.0)
     with_layout = drawn(laid_out, world, strength=1.0)
     assert not np.allclose(with_layout, without, atol=1e-4)
+
+
+def test_a_prior_without_a_mean_starts_there_too_below_the_top_of_the_schedule(
+    plain: Model, laid_out: Model, world: Path
+) -> None:
+    """Such is an imported one; zero stands for its mean."""
+    zero, none = laid_out, replace(laid_out, prior=replace(laid_out.prior, mean=None))
+    for strength in (0.0, 1.0):
+        low = [drawn(model, world, strength=strength, start=0.6) for model in (zero, none)]
+        assert np.array_equal(*low)
+    without = replace(plain, prior=none.prior)
+    assert np.array_equal(  # at the top it is noise, with a layout and without
+        drawn(none, world, strength=1.0), drawn(without, world, strength=0.0)
+    )
+
+
+def test_a_start_below_the_top_wants_a_mean_or_a_layout(world: Path) -> None:
+    with pytest.raises(CohortError, match=r"draws start at 0\.6 .* neither the prior has a mean"):
+        tiny.tiny_plan(world, start=0.6)
 
 
 def test_without_a_layout_nothing_is_expected(plain: Model, laid_out: Model) -> None:

@@ -201,6 +201,40 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
         _train(tmp_path, identity="b")
 
 
+@pytest.mark.parametrize("how", ["cut", "no checkpoint", "incomplete"])
+def test_a_damaged_checkpoint_is_one_clear_error(tmp_path: Path, how: str) -> None:
+    _train(tmp_path)
+    path = tmp_path / "x.pt"
+    whole = path.read_bytes()
+    state = torch.load(path, weights_only=True)
+    if how == "cut":
+        path.write_bytes(whole[: len(whole) // 2])
+    elif how == "no checkpoint":
+        path.write_text("a page")
+    else:
+        torch.save({name: part for name, part in state.items() if name != "best_value"}, path)
+    with pytest.raises(ModelError, match=r"checkpoint .*x\.pt is damaged .*--resume never"):
+        _train(tmp_path)
+
+
+def test_bfloat16_is_taken_where_there_is_any(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = SETTINGS.model_copy(update={"precision": "bfloat16", "updates": 4})
+
+    def trained(name: str) -> torch.Tensor:
+        module, path = _network(), tmp_path / f"{name}.pt"
+        done = train(module, _objective, settings=settings, checkpoint=path, identity="a", what="x")
+        return done.weights["weight"]
+
+    low = trained("low")
+    monkeypatch.setattr("vcmaug.training.loop.is_bf16_available", lambda: False)
+    full = trained("full")
+    assert not torch.equal(low, full)
+    settings = settings.model_copy(update={"precision": "float32"})
+    assert torch.equal(trained("float32"), full)
+
+
 @pytest.mark.parametrize(
     ("spoilt", "named"),
     [

@@ -7,24 +7,28 @@ import numpy as np
 import pytest
 import torch
 from tiny import AFFINE, GRID, SCHEME, label_map_of
+from torch import nn
 
 from vcmaug.conditions.lowres import LowResSettings
 from vcmaug.control.build import control_settings, load_control
 from vcmaug.control.shown import ShownSettings
 from vcmaug.control.vcm import VCMSettings
 from vcmaug.data.cases import Case
+from vcmaug.data.labels import LabelScheme
 from vcmaug.data.nifti import write_image, write_label_map
 from vcmaug.data.scalars import ScalarSpec
 from vcmaug.data.volume import Volume
 from vcmaug.errors import LeakError, ModelError
+from vcmaug.files import write_json
 from vcmaug.ldm.denoiser import Context
-from vcmaug.ldm.prior import load_prior, weights_of
+from vcmaug.ldm.prior import Prior, load_prior, weights_of
 from vcmaug.ldm.spec import AutoencoderSettings, DiffusionSettings, PriorSpec
 from vcmaug.ldm.weights import hash_of_weights, read_card
 from vcmaug.training import control
 from vcmaug.training.autoencoder import AutoencoderTraining
 from vcmaug.training.control import train_control
 from vcmaug.training.control_settings import ControlTraining
+from vcmaug.training.loop import Watch
 from vcmaug.training.pairs import Pairs, labelled_pairs
 from vcmaug.training.prior import DiffusionTraining, PriorTraining, train_prior
 
@@ -106,12 +110,17 @@ def _train(
     updates: int = 12,
     start_from: Path | None = None,
     shows: ShownSettings | None = None,
+    prior: Prior | None = None,
+    scheme: LabelScheme = SCHEME,
+    network: VCMSettings = NETWORK,
+    watches: Sequence[Watch] = (),
 ) -> None:
     train_control(
         cases,
-        prior=load_prior(prior_folder),
-        scheme=SCHEME,
-        network=NETWORK,
+        prior=prior or load_prior(prior_folder),
+        scheme=scheme,
+        network=network,
+        watches=watches,
         settings=ControlTraining(updates=updates, batch_size=4, deformed_copies=1),
         seed=0,
         folder=folder,
@@ -125,10 +134,9 @@ def _train(
 def test_training_a_control_leaves_the_prior_as_it_was(
     cases: tuple[Case, ...], prior_folder: Path, tmp_path: Path
 ) -> None:
-    before = load_prior(prior_folder)
-    hashed = hash_of_weights(weights_of(before.autoencoder, before.denoiser.unet))
-    _train(cases[:2], prior_folder, tmp_path)
     after = load_prior(prior_folder)
+    hashed = hash_of_weights(weights_of(after.autoencoder, after.denoiser.unet))
+    _train(cases[:2], prior_folder, tmp_path, prior=after)  # this one, not a copy
     assert hash_of_weights(weights_of(after.autoencoder, after.denoiser.unet)) == hashed
     control = load_control(tmp_path, prior=after)
     assert control.card["labelled_subjects"] == ["s0", "s1"]
@@ -269,6 +277,20 @@ def test_every_method_is_trained_by_the_same_function(
     assert torch.isfinite(control.steer(prior.denoiser)(z_t, t, context)).all()
 
 
+def test_a_prior_that_moves_under_training_is_an_error(
+    cases: tuple[Case, ...], prior_folder: Path, tmp_path: Path
+) -> None:
+    prior = load_prior(prior_folder)
+
+    def move(module: nn.Module, update: int) -> dict[str, float]:
+        next(prior.denoiser.unet.parameters()).data[0] += 1e-3
+        return {}
+
+    with pytest.raises(ModelError, match="the frozen prior's weights changed"):
+        _train(cases[:2], prior_folder, tmp_path, prior=prior, watches=[Watch(6, move)])
+    assert not (tmp_path / "card.json").exists()
+
+
 def test_a_test_subject_is_refused(
     cases: tuple[Case, ...], prior_folder: Path, tmp_path: Path
 ) -> None:
@@ -305,6 +327,72 @@ def test_a_control_that_was_shown_something_else_is_no_start(
     with pytest.raises(ModelError, match=named):
         _train(cases[:1], prior_folder, tmp_path, updates=1, start_from=start, shows=shows)
     _train(cases[:1], prior_folder, tmp_path / "same", updates=1, start_from=start, shows=first)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "network", "named"),
+    [
+        (
+            {"shell": 2, "core": 1},
+            {},
+            r"structures are {'shell': 1, 'core': 2}, .* {'shell': 2, 'core': 1}",
+        ),
+        ({}, {"norm_num_groups": 2}, r"control\.network\.norm_num_groups is 4 there and 2 here"),
+    ],
+)
+def test_a_control_of_another_scheme_or_network_is_no_start(
+    cases: tuple[Case, ...],
+    prior_folder: Path,
+    tmp_path: Path,
+    scheme: dict[str, int],
+    network: dict[str, int],
+    named: str,
+) -> None:
+    start = tmp_path / "first"
+    _train(cases[2:], prior_folder, start, updates=1)
+    other = LabelScheme.from_mapping(scheme) if scheme else SCHEME
+    with pytest.raises(ModelError, match=named):
+        _train(
+            cases[:1],
+            prior_folder,
+            tmp_path,
+            start_from=start,
+            scheme=other,
+            network=NETWORK.model_copy(update=network),
+        )
+
+
+def test_a_damaged_control_is_no_start(
+    cases: tuple[Case, ...], prior_folder: Path, tmp_path: Path
+) -> None:
+    start = tmp_path / "first"
+    _train(cases[2:], prior_folder, start, updates=1)
+    weights = bytearray((start / "control.safetensors").read_bytes())
+    weights[-100] ^= 1
+    (start / "control.safetensors").write_bytes(bytes(weights))
+    with pytest.raises(ModelError, match="hash is not the one on the card"):
+        _train(cases[:1], prior_folder, tmp_path, start_from=start)
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"prior_sha256": None}, "lacks prior_sha256"),
+        ({"settings": {"method": "vcm", "depth": 3}}, "cannot read the settings on its card"),
+        ({"settings": {"method": "unheard"}}, "cannot read the settings on its card"),
+    ],
+)
+def test_a_card_that_cannot_be_used_is_one_clear_error(
+    cases: tuple[Case, ...], prior_folder: Path, tmp_path: Path, changes: dict[str, Any], named: str
+) -> None:
+    _train(cases[:1], prior_folder, tmp_path, updates=1)
+    card = {**read_card(tmp_path, kind="control"), **changes}
+    write_json(tmp_path / "card.json", {k: v for k, v in card.items() if v is not None})
+    with pytest.raises(ModelError, match=named):
+        load_control(tmp_path, prior=load_prior(prior_folder))
+    write_json(tmp_path / "card.json", ["no mapping"])
+    with pytest.raises(ModelError, match="the card says 'list', expected 'control'"):
+        load_control(tmp_path, prior=load_prior(prior_folder))
 
 
 def test_images_off_the_grid_are_refused(cases: tuple[Case, ...], tmp_path: Path) -> None:

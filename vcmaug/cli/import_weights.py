@@ -16,11 +16,11 @@ import_weights_app = typer.Typer(
 )
 
 Out = Annotated[Path, typer.Option("--out", help="Folder for weights and card.")]
+PRIOR, CONTROL = Path("work/priors/brainldm"), Path("work/controls/vcm")
 
 
 @import_weights_app.command("brainldm")
 def brainldm_command(
-    out: Out,
     autoencoder: Annotated[
         Path | None, typer.Option("--autoencoder", help="Released autoencoder, .pt or .pth.")
     ] = None,
@@ -33,11 +33,11 @@ def brainldm_command(
     sex: Annotated[
         str, typer.Option("--sex", help="female0 or male0: which sex is 0; sources disagree.")
     ] = "female0",
+    out: Out = PRIOR,
 ) -> None:
     """Import BrainLDM's autoencoder and diffusion U-Net.
 
     Example: vcmaug import-weights brainldm --bundle brain_image_synthesis_latent_diffusion_model
-    --out work/priors/brainldm
     """
     from vcmaug.ldm.brainldm import brainldm
     from vcmaug.ldm.released import import_brainldm
@@ -63,12 +63,14 @@ def brainldm_command(
 @import_weights_app.command("vcm")
 def vcm_command(
     path: Annotated[Path, typer.Argument(metavar="PATH", help="Released checkpoint, .pt.")],
-    prior: Annotated[Path, typer.Option("--prior", help="Folder of the imported BrainLDM.")],
-    out: Out,
+    prior: Annotated[
+        Path, typer.Option("--prior", help="Folder of the imported BrainLDM.")
+    ] = PRIOR,
+    out: Out = CONTROL,
 ) -> None:
     """Import the released VCM, for an imported BrainLDM.
 
-    Example: vcmaug import-weights vcm vcm.pt --prior work/priors/brainldm --out work/controls/vcm
+    Example: vcmaug import-weights vcm vcm.pt
     """
     from vcmaug.control.importing import import_vcm
     from vcmaug.ldm.prior import load_prior

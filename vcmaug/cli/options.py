@@ -112,10 +112,11 @@ def replicate_of(
     return replicate.with_pool if pool else replicate
 
 
-def begin_anew(folder: Path, resume: str) -> None:
-    """Remove the checkpoints of an unfinished training, if asked to resume never."""
+def begin_anew(folder: Path, resume: str) -> bool:
+    """Return whether a training is to begin anew; if so, its checkpoints are removed."""
     if resume == "never":
         shutil.rmtree(folder / ".checkpoints", ignore_errors=True)
+    return resume == "never"
 
 
 def chosen_compute(*, gpus: int | None, workers: int | None, scheduler: str | None) -> "Compute":

@@ -31,7 +31,8 @@ def train_control_command(
 ) -> None:
     """Train the control of one (n, seed) on exactly n labelled training cases.
 
-    A stopped training goes on from its latest checkpoint; a finished one is not repeated.
+    A stopped training goes on from its latest checkpoint; a finished one is repeated with
+    --resume never alone.
 
     Example: vcmaug train-control recipes/hippocampus/recipe.yaml --n-labelled 10 --seed 0
     """
@@ -43,7 +44,7 @@ def train_control_command(
         options = work.recipe.control.model_dump(mode="json")
         show_plan(f"train a control in {replicate.control}", **options)
         return
-    begin_anew(replicate.control, resume)
+    anew = begin_anew(replicate.control, resume)
     with progress() as report:
-        ran = control_stage(work, replicate, report=report)
+        ran = control_stage(work, replicate, again=anew, report=report)
     say(f"The control {'is' if ran else 'was already'} in {replicate.control}.")

@@ -26,7 +26,8 @@ def train_prior_command(
 ) -> None:
     """Train the prior of a recipe; labels are not needed, test subjects are not seen.
 
-    A stopped training goes on from its latest checkpoint; a finished one is not repeated.
+    A stopped training goes on from its latest checkpoint; a finished one is repeated with
+    --resume never alone.
 
     Example: vcmaug train-prior recipes/hippocampus/recipe.yaml --profile smoke
     """
@@ -36,7 +37,7 @@ def train_prior_command(
     if dry_run:
         show_plan(f"train a prior in {work.prior}", **work.recipe.prior.model_dump(mode="json"))
         return
-    begin_anew(work.prior, resume)
+    anew = begin_anew(work.prior, resume)
     with progress() as report:
-        ran = prior_stage(work, seed=seed, report=report)
+        ran = prior_stage(work, seed=seed, again=anew, report=report)
     say(f"The prior {'is' if ran else 'was already'} in {work.prior}.")

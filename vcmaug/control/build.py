@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Discriminator, Tag, TypeAdapter
+from pydantic import BeforeValidator, Discriminator, Tag, TypeAdapter, ValidationError
 
 from vcmaug.control.base import Control, ControlNetwork
 from vcmaug.control.controlnet import ControlNetNetwork, ControlNetSettings
@@ -87,6 +87,21 @@ _SETTINGS: TypeAdapter[Any] = TypeAdapter(ControlSettings)
 def control_settings(content: Mapping[str, Any]) -> Any:
     """Return the settings of a control from a card or a recipe."""
     return _SETTINGS.validate_python(dict(content))
+
+
+def _settings_of(card: Mapping[str, Any], folder: Path) -> Any:
+    """Return the settings on a control's card.
+
+    Raises:
+        ModelError: This version knows no such network.
+    """
+    try:
+        return control_settings(card["settings"])
+    except (ValidationError, TypeError, ValueError) as fault:
+        raise ModelError(
+            f"loading control {folder}: this version cannot read the settings on its card. Use the "
+            f"version that trained it, or train it again. {fault}"
+        ) from None
 
 
 def build_network(
@@ -173,7 +188,7 @@ def load_control(folder: Path, *, prior: Prior, device: str = "cpu") -> Control:
         )
     shows = ShownSettings(**card.get("shown", {}))
     network = build_network(
-        control_settings(card["settings"]),
+        _settings_of(card, folder),
         spec=prior.spec,
         num_structures=shows.part_of(LabelScheme.from_json(card["scheme"])).num_structures,
         names=shows.names,

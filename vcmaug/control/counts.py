@@ -16,9 +16,9 @@ from vcmaug.ldm.spec import PriorSpec
 
 __all__ = ["control_counts", "num_parameters"]
 
-_UNUSED: Mapping[str, int] = {  # at the width of BrainLDM: in the released files, used by nothing
+_UNUSED: Mapping[str, int] = {  # in released code at the width of BrainLDM, used by nothing
     "vcm_released": 394_752,
-    "mcm": 477_312,
+    "controlnet": 0,
     "controlnet_lite": 1_312_768,
     "controlnet_mlp": 1_312_768,
 }
@@ -37,13 +37,19 @@ def control_counts(method: str, *, spec: PriorSpec, channels: int) -> dict[str, 
         method: One of `control.build.METHODS`.
         spec: Of the prior.
         channels: Structures of the condition.
+
+    Returns:
+        `num_parameters` has those that are used, and those stored by released code of the same
+        network, where there is such code.
     """
     settings = control_settings({"method": method})
     used = num_parameters(lambda: build_network(settings, spec=spec, num_structures=channels))
-    unused = _UNUSED.get(method, 0) if spec.name == "brainldm" else 0
+    counts = {"used": used}
+    if spec.name == "brainldm" and method in _UNUSED:
+        counts["stored_in_the_release"] = used + _UNUSED[method]
     return {
         "method": method,
         "channels": channels,
         "settings": settings.model_dump(mode="json"),
-        "num_parameters": {"used": used, "stored_in_the_release": used + unused},
+        "num_parameters": counts,
     }

@@ -5,8 +5,9 @@ In the flow: `import-weights vcm`; the control then steers an imported BrainLDM.
 Sources: the key names of monai-generative 0.2.3, in which its U-Net is written.
 
 Notes:
-    The tensors of its condition encoder are told by their order and shape, since both networks
-    define their layers in the order in which data flows through them.
+    The tensors of its condition encoder are told by their order, kind and shape, whatever their
+    names after `modality_encoder.`: their full names are not known here, and both networks define
+    their layers in the order in which data flows through them.
 """
 
 from collections.abc import Mapping
@@ -67,11 +68,12 @@ def import_vcm(
         scheme: Meaning of its condition channels.
 
     Raises:
-        ModelError: The file cannot be read, or holds other tensors.
+        ModelError: The file cannot be read, holds other tensors, or steers other latents.
     """
     settings = settings or VCMReleasedSettings()
     network = build_network(settings, spec=prior.spec, num_structures=scheme.num_structures)
     released, own = read_released(path), network.state_dict()
+    _refuse_other_latents(released, prior, path)
     stored, unused = _stored_names(released, own, path), _unused_tensors(own)
     expected = unused | {theirs: own[ours] for theirs, ours in stored.items()}
     refuse_other_model(released, expected, name="the released VCM", path=path)
@@ -97,6 +99,17 @@ def import_vcm(
     return card
 
 
+def _refuse_other_latents(released: Mapping[str, Tensor], prior: Prior, path: Path) -> None:
+    """Refuse a prior whose latents have another number of channels than the checkpoint's."""
+    head = released.get("mlp_gamma.conv.weight")
+    if head is not None and len(head) != prior.spec.latent_shape[0]:
+        raise ModelError(
+            f"importing {path}: it steers latents of {len(head)} channels, those of prior "
+            f"{prior.spec.name!r} have {prior.spec.latent_shape[0]}. Name the prior that it was "
+            "trained on: BrainLDM, as `vcmaug import-weights brainldm` leaves it."
+        )
+
+
 def _stored_names(
     released: Mapping[str, Tensor], own: Mapping[str, Tensor], path: Path
 ) -> dict[str, str]:
@@ -111,7 +124,7 @@ def _stored_names(
         raise ModelError(
             f"importing {path}: its condition encoder has {len(theirs)} tensors, expected "
             f"{len(ours)} of known kinds and shapes in a known order. It is the file of another "
-            "model."
+            "model, or the prior's latents are of another size than BrainLDM's."
         )
     others = {_stored_name(name): name for name in own if name not in ours}
     return dict(zip(theirs, ours, strict=True)) | others

@@ -33,7 +33,7 @@ from vcmaug.errors import CohortError, DataError, list_faults
 from vcmaug.files import sha256_of_file
 from vcmaug.generate.gate import Measure, load_measure
 from vcmaug.generate.noise import noise_of
-from vcmaug.generate.plan import Plan, Request
+from vcmaug.generate.plan import GenerateSettings, Plan, Request
 from vcmaug.generate.samplers import sample
 from vcmaug.ldm.autoencoder import volumes_at_once
 from vcmaug.ldm.denoiser import Context, Denoiser
@@ -223,7 +223,7 @@ def draw_images(
             schedule=prior.schedule,
             timesteps=plan.timesteps,
             name=settings.sampler.name,
-            mean=_start(model, context, strength=settings.strength),
+            mean=_start(model, context, settings),
             fresh=lambda step: noise(f"step {step}"),
         )
     with clock.phase("decode"):
@@ -273,19 +273,21 @@ def _there(asked: Sequence[Asked], model: Model, *, device: str) -> Tensor | Non
     return None if all(there) else torch.tensor(there, device=device)
 
 
-def _start(model: Model, context: Context, *, strength: float) -> Tensor | None:
+def _start(model: Model, context: Context, settings: GenerateSettings) -> Tensor | None:
     """Return the latents where draws start, or None for noise.
 
     Those that the condition lets one expect, if the control knows them; the prior's mean at
-    strength 0 and where nothing is shown, so that the control has no part in the draw.
+    strength 0 and where nothing is shown, so that the control has no part in the draw. A prior that
+    knows no mean stands for zero where a draw starts within the schedule, else for noise.
     """
     mean, encoded = model.prior.mean, context.encoded
     expected = None if encoded is None else model.control.expected(encoded)
-    if mean is None or expected is None:
+    if expected is None or (mean is None and settings.sampler.start == 1.0):
         return mean
+    middle = torch.zeros_like(expected) if mean is None else mean
     if context.there is not None:
-        expected = torch.where(context.there[:, None, None, None, None], expected, mean)
-    return mean + min(strength, 1.0) * (expected - mean)
+        expected = torch.where(context.there[:, None, None, None, None], expected, middle)
+    return middle + min(settings.strength, 1.0) * (expected - middle)
 
 
 def _texture(

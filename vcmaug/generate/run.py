@@ -33,6 +33,7 @@ from vcmaug.generate.plan import (
 )
 from vcmaug.generate.samplers import timesteps_of
 from vcmaug.generate.worker import ShardDone, ShardTask, draw_shard
+from vcmaug.ldm.prior import has_mean
 from vcmaug.ldm.spec import PriorSpec
 from vcmaug.ldm.weights import read_card
 from vcmaug.progress import Progress, Report, silent
@@ -78,6 +79,12 @@ def make_plan(
     spec = PriorSpec.model_validate(prior["spec"])
     faults = _misfits(spec, control, conditions=conditions, folder=conditions_folder, n=n)
     faults += _unfit_measure(settings, measure, control)
+    layout = control["settings"].get("layout", False)
+    if settings.sampler.start < 1.0 and not layout and not has_mean(prior_folder):
+        faults.append(
+            f"draws start at {settings.sampler.start} of the schedule (sampler.start), and neither "
+            "the prior has a mean nor the control a layout to start from; set it to 1"
+        )
     if faults:
         raise CohortError(list_faults(f"planning a cohort of {conditions_folder}", faults))
     return Plan(

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from torch import Tensor
 
 from vcmaug.data.scalars import raw_value, scalar_vector
@@ -23,7 +24,9 @@ from vcmaug.ldm.spec import PriorSpec
 from vcmaug.ldm.texture import Texture
 from vcmaug.ldm.weights import fill_module, hash_of_weights, read_card, read_weights, write_weights
 
-__all__ = ["Prior", "load_prior", "weights_of", "write_prior"]
+__all__ = ["Prior", "has_mean", "load_prior", "weights_of", "write_prior"]
+
+_MEAN = "start.mean"
 
 
 @dataclass(frozen=True)
@@ -130,7 +133,7 @@ def write_prior(
     if texture is not None:
         weights |= {f"texture.{name}": part for name, part in texture.to_tensors().items()}
     if mean is not None:
-        weights |= {"start.mean": mean}
+        weights |= {_MEAN: mean}
     if half:
         weights = {
             name: tensor.half().float() if tensor.is_floating_point() else tensor
@@ -175,9 +178,15 @@ def load_prior(folder: Path, *, device: str = "cpu") -> Prior:
         latent_scale=float(card["latent_scale"]),
         card=card,
         texture=Texture(**texture) if texture else None,
-        mean=weights.get("start.mean"),
+        mean=weights.get(_MEAN),
     )
     return prior.to(device)
+
+
+def has_mean(folder: Path) -> bool:
+    """Return whether a prior knows the mean of its training cases; its weights are not read."""
+    with safe_open(folder / "prior.safetensors", framework="pt") as stored:
+        return _MEAN in stored.keys()  # noqa: SIM118, it is no mapping
 
 
 def _part(weights: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -6,7 +6,7 @@ Sources: the safetensors format.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,12 @@ from vcmaug.errors import ModelError, list_faults
 from vcmaug.files import read_json, write_bytes
 
 __all__ = ["fill_module", "hash_of_weights", "read_card", "read_weights", "write_weights"]
+
+
+_FACTS: Mapping[str, Sequence[str]] = {  # without these a card is of no use
+    "prior": ("spec", "latent_scale", "weights_sha256", "subjects"),
+    "control": ("settings", "scheme", "prior", "prior_sha256", "weights_sha256", "subjects"),
+}
 
 
 def hash_of_weights(weights: Mapping[str, Tensor]) -> str:
@@ -106,7 +112,7 @@ def read_card(folder: Path, *, kind: str) -> dict[str, Any]:
         kind: "prior" or "control"; the card must be of that kind.
 
     Raises:
-        ModelError: There is no card, or it is of another kind.
+        ModelError: There is no card, it is of another kind, or it lacks what is needed.
     """
     path = folder / "card.json"
     if not path.exists():
@@ -115,8 +121,13 @@ def read_card(folder: Path, *, kind: str) -> dict[str, Any]:
             f"written; run `vcmaug train-{kind}` first."
         )
     card: dict[str, Any] = read_json(path)
-    if card.get("kind") != kind:
+    found = card.get("kind") if isinstance(card, dict) else type(card).__name__
+    if found != kind:
+        raise ModelError(f"loading {kind} {folder}: the card says {found!r}, expected {kind!r}.")
+    missing = [name for name in _FACTS[kind] if name not in card]
+    if missing:
         raise ModelError(
-            f"loading {kind} {folder}: the card says {card.get('kind')!r}, expected {kind!r}."
+            f"loading {kind} {folder}: card.json lacks {', '.join(missing)}. Copy the folder "
+            "whole, or train it again."
         )
     return card

@@ -189,6 +189,18 @@ class Recipe(Settings):
         return self
 
     @model_validator(mode="after")
+    def _trained_where_it_acts(self) -> "Recipe":
+        """Refuse a control that would act at timesteps in which it was not trained."""
+        draws, trained = self.generate, self.control.training.timesteps
+        acts = min(draws.sampler.start, draws.interval[1])
+        if acts > trained:
+            raise ValueError(
+                f"control.training.timesteps is {trained}, and draws are steered from {acts} of "
+                "the schedule on: make it as high, or lower generate.sampler.start or interval"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _chains_fit(self) -> "Recipe":
         """Refuse builders that do not fit the scheme or each other."""
         faults = faults_of(self.conditions, tuple(self.data.scheme))

@@ -94,7 +94,9 @@ def _listing(source: Path) -> list[tuple[str, int, int]]:
     return [(str(path.name), stat.st_size, stat.st_mtime_ns) for path, stat in stats]
 
 
-def prior_stage(work: Work, *, seed: int | None = None, report: Report = silent) -> bool:
+def prior_stage(
+    work: Work, *, seed: int | None = None, again: bool = False, report: Report = silent
+) -> bool:
     """Train the recipe's prior, or bring a finished one; return whether anything was done."""
     recipe = work.recipe.prior
     chosen_seed = work.recipe.seed if seed is None else seed
@@ -126,7 +128,7 @@ def prior_stage(work: Work, *, seed: int | None = None, report: Report = silent)
         tree_hash(work.cases),
         sha256_of_file(work.splits),
     ]
-    return stage(work, "prior", inputs=inputs, outputs=work.prior, action=action)
+    return stage(work, "prior", inputs=inputs, outputs=work.prior, action=action, again=again)
 
 
 def _about(work: Work, licence: str) -> dict[str, Any]:
@@ -134,7 +136,9 @@ def _about(work: Work, licence: str) -> dict[str, Any]:
     return {"recipe": work.recipe.name, "data": work.recipe.data_note, "licence": licence}
 
 
-def control_stage(work: Work, replicate: Replicate, *, report: Report = silent) -> bool:
+def control_stage(
+    work: Work, replicate: Replicate, *, again: bool = False, report: Report = silent
+) -> bool:
     """Train the control of a replicate on exactly its n cases; return whether it was done."""
     prepared, splits, cases = labelled_of(work, replicate)
     pseudo = pool_of(work, replicate, report=report) if replicate.pool else ()
@@ -183,7 +187,7 @@ def control_stage(work: Work, replicate: Replicate, *, report: Report = silent) 
         replicate.seed,
     ]
     name = f"control-{replicate.name}"
-    return stage(work, name, inputs=inputs, outputs=replicate.control, action=action)
+    return stage(work, name, inputs=inputs, outputs=replicate.control, action=action, again=again)
 
 
 def conditions_stage(

@@ -97,7 +97,8 @@ def shown_batch(
     Args:
         one_hot: Label maps [B, K, X, Y, Z].
         further: Value and mask of each further channel [B, 2 N, X, Y, Z], or None: the maps alone.
-        drop: Probability of leaving a channel out; where all would be, one drawn at random stays.
+        drop: Probability of leaving a channel out; where all would be, one that the case has stays,
+            drawn at random.
         generator: Of the choice.
     """
     if further is None:
@@ -105,8 +106,10 @@ def shown_batch(
     known = torch.ones_like(one_hot[:, :1])
     blocks = [torch.cat([one_hot, known], dim=1), *further.float().split(2, dim=1)]
     batch, count = len(one_hot), len(blocks)
-    kept = torch.rand(batch, count, generator=generator) >= drop
-    lucky = torch.randint(count, (batch,), generator=generator)
+    there = torch.ones(batch, count, dtype=torch.bool)
+    there[:, 1:] = (further[:, 1::2] > 0).flatten(2).any(dim=2).cpu()
+    kept = there & (torch.rand(batch, count, generator=generator) >= drop)
+    lucky = torch.multinomial(there.float(), 1, generator=generator)[:, 0]
     kept[torch.arange(batch), lucky] |= ~kept.any(dim=1)
     keep = kept.float().to(one_hot.device)
     return torch.cat(

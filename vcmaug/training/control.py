@@ -18,14 +18,14 @@ import torch
 from torch import nn
 
 from vcmaug.control.base import ControlNetwork
-from vcmaug.control.build import build_network, write_control
+from vcmaug.control.build import build_network, control_settings, load_control, write_control
 from vcmaug.control.shown import ShownSettings
 from vcmaug.control.vcm import VCMNetwork
 from vcmaug.data.cases import Case
 from vcmaug.data.labels import LabelScheme
-from vcmaug.errors import LeakError, ModelError
+from vcmaug.errors import LeakError, ModelError, list_faults
 from vcmaug.ldm.prior import Prior, weights_of
-from vcmaug.ldm.weights import fill_module, hash_of_weights, read_card, read_weights
+from vcmaug.ldm.weights import hash_of_weights
 from vcmaug.progress import Report, silent
 from vcmaug.provenance import machine, versions
 from vcmaug.seeding import torch_generator
@@ -101,7 +101,7 @@ def train_control(
     if isinstance(module, VCMNetwork) and module.layout is not None and prior.mean is not None:
         module.layout.mean.copy_(prior.mean)
     if start_from is not None:
-        seen |= _start(module, start_from, prior=prior, scheme=scheme, shows=shows)
+        seen |= _start(module, start_from, prior=prior, network=network, scheme=scheme, shows=shows)
     trained = train(
         module,
         control_objective(
@@ -219,29 +219,34 @@ def _start(
     folder: Path,
     *,
     prior: Prior,
+    network: Any,
     scheme: LabelScheme,
     shows: ShownSettings,
 ) -> set[str]:
     """Fill a network from a trained control; return the subjects that one has seen.
 
     Raises:
-        ModelError: It steers another prior, speaks another scheme or is shown something else.
+        ModelError: It steers another prior, is damaged, speaks another scheme, is shown something
+            else or is another network.
     """
-    card = read_card(folder, kind="control")
-    if card["prior_sha256"] != prior.card["weights_sha256"] or card["scheme"] != scheme.to_json():
-        raise ModelError(
-            f"starting from control {folder}: it belongs to prior {card['prior']!r} and the "
-            f"structures {[item['name'] for item in card['scheme']]}; this recipe's differ."
+    control = load_control(folder, prior=prior)
+    theirs = LabelScheme.from_json(control.card["scheme"])
+    then, now = (dict(zip(one.names, one.values, strict=True)) for one in (theirs, scheme))
+    faults = [] if then == now else [f"its structures are {then}, this recipe's {now}"]
+    if not faults:
+        was, is_now = (
+            f"{', '.join(one.names)} of {', '.join(one.part_of(scheme).names)}"
+            for one in (control.shows, shows)
         )
-    then, now = (
-        f"{', '.join(one.names)} of {', '.join(one.part_of(scheme).names)}"
-        for one in (ShownSettings(**card.get("shown", {})), shows)
-    )
-    if then != now:
-        raise ModelError(
-            f"starting from control {folder}: it was shown {then}; this recipe shows {now}. Show "
-            "the same, or train without start_from."
-        )
-    path = folder / "control.safetensors"
-    fill_module(module, read_weights(path), source=path)
-    return set(card["subjects"])
+        faults += [] if was == is_now else [f"it was shown {was}; this recipe shows {is_now}"]
+    settings, mine = control_settings(control.card["settings"]).model_dump(), network.model_dump()
+    faults += [
+        f"control.network.{name} is {settings.get(name)!r} there and {mine.get(name)!r} here"
+        for name in sorted({*settings, *mine})
+        if settings.get(name) != mine.get(name)
+    ]
+    if faults:
+        advice = "Make them the same, or train without start_from."
+        raise ModelError(list_faults(f"starting from control {folder}", faults, advice=advice))
+    module.load_state_dict(control.network.state_dict())
+    return set(control.card["subjects"])

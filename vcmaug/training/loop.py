@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from accelerate import Accelerator, PartialState
 from accelerate.state import AcceleratorState
+from accelerate.utils import is_bf16_available
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -95,8 +96,15 @@ class TrainingSettings(Settings):
     ema_decay: float = Field(0.999, ge=0, lt=1)
     checkpoint_every: int = Field(200, ge=1)
     precision: Literal["float32", "bfloat16"] = Field(
-        "float32", description="bfloat16 halves the time where the processor has it"
+        "float32", description="bfloat16 halves the time; where there is none, float32 is used"
     )
+
+
+_STATE = (
+    *("identity", "step", "seconds", "smooth_loss", "log", "sums", "module", "average", "best"),
+    *("best_update", "best_value", "optimiser"),
+)
+"""What a checkpoint holds."""
 
 
 @dataclass(frozen=True)
@@ -203,6 +211,26 @@ def train(
     )
 
 
+def _checkpoint(path: Path, *, what: str) -> dict[str, Any]:
+    """Return what `_Run.save` wrote.
+
+    Raises:
+        ModelError: It is damaged, or is no checkpoint of a training.
+    """
+    try:
+        state = dict(torch.load(path, weights_only=True, map_location="cpu"))
+        missing = [name for name in _STATE if name not in state]
+    except Exception as fault:  # bytes that are no checkpoint make it raise almost anything
+        first = str(fault).partition("\n")[0]
+        missing, state = [f"nothing that can be read: {first}"], {}
+    if missing:
+        raise ModelError(
+            f"{what}: checkpoint {path} is damaged (missing: {', '.join(missing)}). Remove it, or "
+            "say --resume never, to train anew."
+        )
+    return state
+
+
 class _Run:
     """The state of one training that a checkpoint must hold."""
 
@@ -210,7 +238,8 @@ class _Run:
         self.settings = settings
         self.identity = identity
         self.module = module
-        if settings.precision == "bfloat16":
+        low = settings.precision == "bfloat16" and is_bf16_available()
+        if low:
             guard_small_convolutions(module)
         self.optimiser = torch.optim.AdamW(
             module.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
@@ -219,7 +248,7 @@ class _Run:
         AcceleratorState._reset_state()
         self.accelerator = Accelerator(
             cpu=not torch.cuda.is_available(),
-            mixed_precision="bf16" if settings.precision == "bfloat16" else "no",
+            mixed_precision="bf16" if low else "no",
         )
         self.prepared, self.prepared_optimiser = self.accelerator.prepare(module, self.optimiser)
         self.average = MovingAverage(module, decay=settings.ema_decay)  # where the module is now
@@ -313,7 +342,7 @@ class _Run:
         if not self.accelerator.is_main_process:
             return
         stream = BytesIO()
-        torch.save(
+        torch.save(  # what `_STATE` names
             {
                 "identity": self.identity,
                 "step": self.step,
@@ -336,7 +365,7 @@ class _Run:
         """Go on from a checkpoint, if there is one."""
         if not path.exists():
             return
-        state = torch.load(path, weights_only=True, map_location="cpu")
+        state = _checkpoint(path, what=what)
         if state["identity"] != self.identity:
             raise ModelError(
                 f"{what}: {path} was left by a run with other settings or data. Remove it to "
