@@ -5,13 +5,15 @@ VCMAUG_DATA=FOLDER python benchmarks/controls.py recipes/hippocampus/recipe.yaml
     [--out work/controls] [--add-to benchmarks/results/controls-hippocampus.json]
 
 For each method, number of labelled cases and seed, in a process of its own: parameters, the
-cohort's adherence (with a bootstrap interval over cases, and case by case, since all methods draw
-the same conditions from the same noise) and volume error in the structures that are shown, and its
-Frechet distance. At the end, once per method and side by side: memory and seconds of a few
-updates, and what a sampling step costs over the bare prior's. `recipe` is the recipe's own network
-at its own strength, `recipe_at_1` at strength 1, `recipe_no_layout` without its layout; `none` is
-it at strength 0, where draws are the prior's alone; all others are their method's default networks
-at strength 1.
+cohort's adherence and volume error in the structures that are shown, and its Frechet distance.
+Conditions of the cohort are bent maps of the labelled cases; `new_maps` has the same figures of
+bent maps of validation subjects, which no training has seen and which are the same for all n.
+Intervals are bootstraps over the subjects whose maps they are; all methods draw the same conditions
+from the same noise, so they can be compared subject by subject. At the end, once per method and
+side by side: memory and seconds of a few updates, and what a sampling step costs over the bare
+prior's. `recipe` is the recipe's own network at its own strength, `recipe_at_1` at strength 1,
+`recipe_no_layout` without its layout; `none` is it at strength 0, where draws are the prior's
+alone; all others are their method's default networks at strength 1.
 Training, prior, cases, conditions and sampler are the recipe's for all. What is finished is kept;
 the same command goes on, and --add-to takes the rows of an earlier result of the same settings.
 The segmenter that reads was trained on none of the labelled cases of any n and seed in the result.
@@ -26,22 +28,19 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from adherence import PER_NEW_MAP, of_new_maps, readings
 from turns import ratio_of
 
-from vcmaug.cohort.manifest import read_manifest
 from vcmaug.compute import peak_memory, resolve_compute
 from vcmaug.control.build import METHODS, load_control
 from vcmaug.control.shown import parts_of
-from vcmaug.data.labels import LabelScheme, volumes_mm3
-from vcmaug.data.nifti import read_image, read_label_map
+from vcmaug.data.labels import LabelScheme
 from vcmaug.data.prepare import read_prepared
-from vcmaug.downstream.statistics import bootstrap_mean
 from vcmaug.files import read_json
 from vcmaug.ldm.denoiser import Context
 from vcmaug.ldm.prior import load_prior
@@ -52,14 +51,13 @@ from vcmaug.pipeline.run import draw_cohort
 from vcmaug.pipeline.stages import control_stage, prepare_stage, prior_stage
 from vcmaug.pipeline.work import Replicate, Work, claim_work
 from vcmaug.provenance import fingerprint, machine, versions
-from vcmaug.quality.adherence import adherence_rows
 
 OWN, AT_1, NO_LAYOUT, NONE = "recipe", "recipe_at_1", "recipe_no_layout", "none"
 VARIANTS = {
     "vcm_timed": {"method": "vcm", "time_in_encoder": True},
     "vcm_released_no_norm": {"method": "vcm_released", "head_norm": False},
 }
-BATCH, DRAWS, COST_UPDATES, ROUNDS = 8, 2000, 10, 9
+BATCH, COST_UPDATES, ROUNDS = 8, 10, 9
 PARTIAL = {
     "builder": "modalities",
     "channels": ["label_map", "image"],
@@ -142,46 +140,6 @@ def overhead(work: Work, replicate: Replicate) -> float:
     return ratio - 1.0
 
 
-def readings(work: Work, replicate: Replicate, shown: Sequence[str]) -> dict[str, Any]:
-    """Return per case the mean Dice of what is shown, its interval over cases, and volume errors.
-
-    A volume error is the mean of |read - asked| / asked over the cohort, per structure.
-    """
-    prepared = read_prepared(work.cases)
-    reader, _ = independent_reader(work, prepared, splits_of(work, prepared))
-    assert reader is not None  # the recipes here have one
-    manifest = read_manifest(replicate.cohort)
-    done = manifest[manifest["status"] == "done"].to_dict("records")
-    names, scheme = [row["case_id"] for row in done], prepared.scheme
-    images = [read_image(replicate.cohort / row["image"], case_id=row["case_id"]) for row in done]
-    maps = [read_label_map(replicate.cohort / row["label"], case_id=row["case_id"]) for row in done]
-    found = reader(np.stack([image.array for image in images]))
-    asked = np.stack([one.array for one in maps])
-    dice: dict[str, list[float]] = {name: [] for name in names}
-    for row in adherence_rows(
-        names, images=found, asked=asked, reader=lambda read: read, scheme=scheme, source=""
-    ):
-        if row["structure"] in shown:
-            dice[row["case_id"]].append(row["dice"])
-    errors: dict[str, list[float]] = {name: [] for name in shown}
-    for read, one in zip(found, maps, strict=True):
-        here = volumes_mm3(read, scheme, one.spacing_mm)
-        there = volumes_mm3(one.array, scheme, one.spacing_mm)
-        for name, values in errors.items():
-            if there[name] > 0:
-                values.append(abs(here[name] - there[name]) / there[name])
-    of_cases = [statistics.mean(values) for values in dice.values()]
-    estimate = bootstrap_mean(
-        np.array([of_cases]), num_draws=DRAWS, generator=np.random.default_rng(0)
-    )
-    return {
-        "adherence": estimate.mean,
-        "adherence_interval": [estimate.low, estimate.high],
-        "adherence_of_cases": {k: round(v, 5) for k, v in zip(dice, of_cases, strict=True)},
-        "volume_error": {name: statistics.mean(v) for name, v in errors.items() if v},
-    }
-
-
 def one(asked: argparse.Namespace) -> dict[str, Any]:
     """Measure one method at one n and seed."""
     (method,), (n,), (seed,) = asked.methods, asked.n, asked.seeds
@@ -199,6 +157,11 @@ def one(asked: argparse.Namespace) -> dict[str, Any]:
         if row["source"] == "real" and row["structure"] in shown
     ]
     frechet = {row["row"]: row["frechet_distance"] for row in quality["distances"]}
+    prepared = read_prepared(work.cases)
+    read, _ = independent_reader(work, prepared, splits_of(work, prepared))
+    assert read is not None  # the recipes here have one
+    with tempfile.TemporaryDirectory() as name:
+        new = readings(work, of_new_maps(work, replicate, Path(name)), shown, read)
     return {
         "method": method,
         "num_labelled": n,
@@ -206,7 +169,8 @@ def one(asked: argparse.Namespace) -> dict[str, Any]:
         "num_parameters": card["num_parameters"],
         "adherence_of_real": statistics.mean(of_real),
         "frechet": frechet,
-        **readings(work, replicate, shown),
+        **readings(work, replicate.cohort, shown, read),
+        "new_maps": new,
     }
 
 
@@ -236,7 +200,7 @@ def settings_of(asked: argparse.Namespace) -> str:
     readers = reader_subjects(work, splits_of(work, read_prepared(work.cases)))
     apart = {"study": {"num_labelled", "seeds"}, "data": {"source"}}
     content = base_of(asked).model_dump(mode="json", exclude=apart)
-    return fingerprint([content, asked.task, prior, readers])
+    return fingerprint([content, asked.task, prior, readers, PER_NEW_MAP])
 
 
 def known_rows(asked: argparse.Namespace, known: dict[str, Any]) -> list[dict[str, Any]]:
@@ -282,6 +246,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--out", type=Path, default=Path("work/controls"))
     parser.add_argument("--add-to", type=Path, help="result whose rows need not be drawn again")
+    parser.add_argument("--without-costs", action="store_true", help="leave them for a later run")
     for what in ("one", "cost"):
         parser.add_argument(f"--{what}", action="store_true", help=argparse.SUPPRESS)
     asked = parser.parse_args()
@@ -301,7 +266,7 @@ def main() -> None:
         rows[-1] |= in_a_process(asked, "one", method=method, n=n, seed=seed)
         print(json.dumps(rows[-1]), file=sys.stderr, flush=True)
     costs: dict[str, Any] = {}  # side by side at the end, since what is finished takes no time
-    for row in [row for row in rows if "failed" not in row]:
+    for row in [row for row in rows if not (asked.without_costs or "failed" in row)]:
         method, n, seed = row["method"], row["num_labelled"], row["seed"]
         if method not in costs:
             costs[method] = in_a_process(asked, "cost", method=method, n=n, seed=seed)

@@ -1,0 +1,101 @@
+"""Adherence of cohorts to the maps that they were drawn from, seen in training or new."""
+
+import json
+import statistics
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vcmaug.cohort.manifest import read_manifest
+from vcmaug.compute import Compute
+from vcmaug.conditions.build import build_conditions
+from vcmaug.data.cases import cases_of
+from vcmaug.data.labels import volumes_mm3
+from vcmaug.data.nifti import read_image, read_label_map
+from vcmaug.data.prepare import read_prepared
+from vcmaug.downstream.statistics import bootstrap_mean
+from vcmaug.generate.plan import GenerateSettings
+from vcmaug.generate.run import generate, make_plan
+from vcmaug.ldm.prior import load_prior
+from vcmaug.pipeline.pool import splits_of
+from vcmaug.pipeline.work import Replicate, Work
+from vcmaug.quality.adherence import adherence_rows
+
+DRAWS, PER_NEW_MAP = 2000, 2
+
+
+def readings(
+    work: Work, cohort: Path, shown: Sequence[str], read: Callable[[Any], Any]
+) -> dict[str, Any]:
+    """Return the mean Dice of what is shown per subject whose map it comes from, and volume errors.
+
+    A volume error is the mean of |read - asked| / asked over the cohort, per structure. Several
+    conditions come from one map, so the interval is over subjects.
+    """
+    manifest, scheme = read_manifest(cohort), read_prepared(work.cases).scheme
+    done = manifest[manifest["status"] == "done"].to_dict("records")
+    names = [row["case_id"] for row in done]
+    images = [read_image(cohort / row["image"], case_id=row["case_id"]) for row in done]
+    maps = [read_label_map(cohort / row["label"], case_id=row["case_id"]) for row in done]
+    found = read(np.stack([image.array for image in images]))
+    asked = np.stack([one.array for one in maps])
+    dice: dict[str, list[float]] = {}
+    subject_of = {row["case_id"]: json.loads(row["source_subject_ids"])[0] for row in done}
+    for row in adherence_rows(
+        names, images=found, asked=asked, reader=lambda read: read, scheme=scheme, source=""
+    ):
+        if row["structure"] in shown:
+            dice.setdefault(subject_of[row["case_id"]], []).append(row["dice"])
+    errors: dict[str, list[float]] = {name: [] for name in shown}
+    for seen, one in zip(found, maps, strict=True):
+        here = volumes_mm3(seen, scheme, one.spacing_mm)
+        there = volumes_mm3(one.array, scheme, one.spacing_mm)
+        for name, values in errors.items():
+            if there[name] > 0:
+                values.append(abs(here[name] - there[name]) / there[name])
+    of_subjects = {subject: statistics.mean(values) for subject, values in sorted(dice.items())}
+    estimate = bootstrap_mean(
+        np.array([[*of_subjects.values()]]),
+        num_draws=DRAWS,
+        generator=np.random.default_rng(0),
+    )
+    return {
+        "adherence": estimate.mean,
+        "adherence_interval": [estimate.low, estimate.high],
+        "adherence_of_subjects": {name: round(dice, 5) for name, dice in of_subjects.items()},
+        "num_cases": len(done),
+        "volume_error": {name: statistics.mean(v) for name, v in errors.items() if v},
+    }
+
+
+def of_new_maps(work: Work, replicate: Replicate, folder: Path) -> Path:
+    """Return a cohort of maps that no training has seen: of validation subjects, bent alike.
+
+    Nothing learns from it, so its conditions are built as if these subjects had no role.
+    """
+    prepared = read_prepared(work.cases)
+    held_out = cases_of(prepared.cases, splits_of(work, prepared).validation)
+    recipe, here = work.recipe, Compute("in-process")
+    build_conditions(
+        recipe.conditions.of_builders,
+        held_out,
+        folder=folder / "conditions",
+        scheme=prepared.scheme,
+        n=PER_NEW_MAP * len(held_out),
+        seed=replicate.seed,
+        folds={},
+        scalars=load_prior(work.prior).spec.scalars,
+        compute=here,
+    )
+    plan = make_plan(
+        GenerateSettings(**recipe.generate.model_dump(exclude={"n"})),
+        prior_folder=work.prior,
+        control_folder=replicate.control,
+        conditions_folder=folder / "conditions",
+        n=PER_NEW_MAP * len(held_out),
+        seed=replicate.seed,
+    )
+    generate(plan, out=folder / "cohort", compute=here)
+    return folder / "cohort"
