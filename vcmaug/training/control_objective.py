@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vcmaug.data.labels import LabelScheme
+from vcmaug.ldm.autoencoder import volumes_at_once
 from vcmaug.ldm.prior import Prior
 from vcmaug.seeding import torch_generator
 from vcmaug.training.batches import draw_batch, one_hot_batch, shown_batch
@@ -113,14 +114,16 @@ def validation_loss(
         timesteps: Share of the schedule, from its quiet end.
     """
     device = next(module.parameters()).device
-    one_hot = one_hot_batch(pairs.index_maps, scheme.num_structures)
-    shown = shown_batch(one_hot, pairs.further, drop=0.0, generator=torch_generator("ladder"))
-    scalars = None if pairs.scalars is None else pairs.scalars.to(device)
-    last, errors = timesteps * prior.schedule.num_timesteps, []
-    for rung in range(_RUNGS):
-        t = torch.full((len(pairs.z),), int((rung + 0.5) * last / _RUNGS))
-        epsilon = torch.randn(pairs.z.shape, generator=torch_generator("ladder", rung))
-        z_t = prior.schedule.add_noise(pairs.z, epsilon, t).to(device)
-        steered, _ = module(prior.denoiser, z_t, t.to(device), scalars, shown.to(device))
-        errors.append(functional.mse_loss(steered.epsilon.cpu(), epsilon).item())
-    return sum(errors) / len(errors)
+    last, error = timesteps * prior.schedule.num_timesteps, 0.0
+    for few in torch.arange(len(pairs.z)).split(volumes_at_once(prior.spec.grid.shape)):
+        one_hot = one_hot_batch(pairs.index_maps[few], scheme.num_structures)
+        further = None if pairs.further is None else pairs.further[few]
+        shown = shown_batch(one_hot, further, drop=0.0, generator=torch_generator("ladder"))
+        scalars = None if pairs.scalars is None else pairs.scalars[few].to(device)
+        for rung in range(_RUNGS):
+            t = torch.full((len(few),), int((rung + 0.5) * last / _RUNGS))
+            epsilon = torch.randn(pairs.z.shape, generator=torch_generator("ladder", rung))[few]
+            z_t = prior.schedule.add_noise(pairs.z[few], epsilon, t).to(device)
+            steered, _ = module(prior.denoiser, z_t, t.to(device), scalars, shown.to(device))
+            error += len(few) * functional.mse_loss(steered.epsilon.cpu(), epsilon).item()
+    return error / (len(pairs.z) * _RUNGS)

@@ -5,8 +5,10 @@ In the flow: read before the first update of a control.
 Sources: none.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -22,16 +24,25 @@ from vcmaug.data.labels import LabelScheme, from_index_map, index_map
 from vcmaug.data.mirror import Mirror, mirror_of
 from vcmaug.data.nifti import read_image, read_label_map
 from vcmaug.data.volume import Volume
+from vcmaug.ldm.autoencoder import volumes_at_once
 from vcmaug.ldm.prior import Prior
 from vcmaug.training.autoencoder import encode_all
-from vcmaug.training.batches import flipped, read_images, read_index_maps, scalars_of
+from vcmaug.training.batches import flipped, read_index_maps, scalars_of
 from vcmaug.training.bent import bent_image, displacement_for
 from vcmaug.training.control_settings import ControlTraining
 
 __all__ = ["Pairs", "labelled_pairs"]
 
-_Pair = tuple[Tensor, Tensor]
-"""Images [C + E, X, Y, Z], further sequences behind what the prior draws; index map [X, Y, Z]."""
+
+class _Pair(NamedTuple):
+    """One pair: images [C + E, X, Y, Z], index map [X, Y, Z], and the case that it comes from.
+
+    Of the images, further sequences are behind what the prior draws.
+    """
+
+    images: Tensor
+    indices: Tensor
+    case: Case
 
 
 @dataclass(frozen=True)
@@ -68,27 +79,39 @@ def labelled_pairs(
     """
     shows, grid = shows or ShownSettings(), prior.spec.grid
     mirror = mirror_of(grid.orientation, scheme) if settings.flip else None
-    images = [_with_sequences(*one, shows) for one in zip(read_images(cases), cases, strict=True)]
-    pairs, owners = _with_bent_copies(cases, images, grid, scheme, settings, seed=seed)
-    fill = prior.card["scalar_fill"]
-    scalars = scalars_of(owners, prior.spec, fill=fill, and_mirrored=settings.flip)
-    if mirror is not None:
-        pairs, owners = [*pairs, *(_mirrored(pair, mirror) for pair in pairs)], owners * 2
+    every = _every_pair(cases, grid, scheme, settings, shows, seed=seed)
+    plain, turned = [], []
+    while some := list(islice(every, volumes_at_once(grid.shape))):
+        plain.append(_kept(some, prior, scheme, shows))
+        if mirror is not None:
+            turned.append(_kept([_mirrored(pair, mirror) for pair in some], prior, scheme, shows))
+    z, index_maps, further = zip(*plain, *turned, strict=True)
+    owners = [*cases, *(case for case in cases for _ in range(settings.deformed_copies))]
+    return Pairs(
+        z=torch.cat(z),
+        index_maps=torch.cat(index_maps),
+        scalars=scalars_of(
+            owners, prior.spec, fill=prior.card["scalar_fill"], and_mirrored=settings.flip
+        ),
+        further=None if shows.names == ALONE else torch.cat(further),
+    )
+
+
+def _kept(
+    pairs: Sequence[_Pair], prior: Prior, scheme: LabelScheme, shows: ShownSettings
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return latents [B, L, x, y, z], index maps and further channels of a few pairs."""
     count = prior.spec.image_channels
-    all_images = torch.stack([image[:count] for image, _ in pairs])  # [M, C, X, Y, Z]
-    all_maps = torch.stack([index for _, index in pairs])  # [M, X, Y, Z]
-    further = None
+    images = torch.stack([pair.images[:count] for pair in pairs])  # [B, C, X, Y, Z]
+    maps = torch.stack([pair.indices for pair in pairs])  # [B, X, Y, Z]
+    further = torch.empty(0)
     if shows.names != ALONE:
-        made = [
-            _further(image[0], image[count:], index, case, scheme, shows)
-            for (image, index), case in zip(pairs, owners, strict=True)
-        ]
-        further = torch.from_numpy(np.stack(made)).half()  # [M, 2 N, X, Y, Z]
+        made = [_further(pair, count, scheme, shows) for pair in pairs]
+        further = torch.from_numpy(np.stack(made)).half()  # [B, 2 N, X, Y, Z]
     if shows.structures:
-        values = from_index_map(all_maps.numpy(), scheme)
-        all_maps = torch.from_numpy(index_map(values, shows.part_of(scheme)))
-    z = encode_all(prior.autoencoder, all_images) * prior.latent_scale  # [M, L, x, y, z]
-    return Pairs(z, all_maps, scalars, further)
+        values = from_index_map(maps.numpy(), scheme)
+        maps = torch.from_numpy(index_map(values, shows.part_of(scheme)))
+    return encode_all(prior.autoencoder, images) * prior.latent_scale, maps, further
 
 
 def _sequences(case: Case, shows: ShownSettings) -> list[str]:
@@ -96,62 +119,58 @@ def _sequences(case: Case, shows: ShownSettings) -> list[str]:
     return [name for name in shows.names if name in case.extra_images]
 
 
-def _with_sequences(image: Tensor, case: Case, shows: ShownSettings) -> Tensor:
-    """Return the image [C, X, Y, Z] of a case with its further images that are shown behind it."""
-    read = [
-        read_image(case.extra_images[name], case_id=case.case_id).array
-        for name in _sequences(case, shows)
-    ]
-    return torch.cat([image, *(torch.from_numpy(array)[None] for array in read)])
+def _images_of(case: Case, shows: ShownSettings) -> Tensor:
+    """Return the image of a case, and behind it its further images that are shown."""
+    paths = [case.image, *(case.extra_images[name] for name in _sequences(case, shows))]
+    arrays = [read_image(path, case_id=case.case_id).array for path in paths]
+    return torch.from_numpy(np.stack(arrays).astype(np.float32))
 
 
-def _with_bent_copies(
+def _every_pair(
     cases: Sequence[Case],
-    images: Sequence[Tensor],
     grid: Grid,
     scheme: LabelScheme,
     settings: ControlTraining,
+    shows: ShownSettings,
     *,
     seed: int,
-) -> tuple[list[_Pair], list[Case]]:
-    """Return the pairs of cases and their bent copies, and the case that each comes from."""
-    maps = read_index_maps(cases, scheme)
-    pairs: list[_Pair] = list(zip(images, maps, strict=True))
-    owners = list(cases)
-    for case, image, indices in zip(cases, images, maps, strict=True):
+) -> Iterator[_Pair]:
+    """Yield the pairs of all cases, and then their bent copies, one case in memory at a time."""
+    for case in cases:
+        yield _Pair(_images_of(case, shows), read_index_maps([case], scheme)[0], case)
+    for case in cases if settings.deformed_copies else ():
+        images, indices = _images_of(case, shows), read_index_maps([case], scheme)[0]
         for copy in range(settings.deformed_copies):
             displacement = displacement_for(
                 case.case_id,
                 copy,
                 settings=settings,
-                shape=maps.shape[1:],
+                shape=indices.shape,
                 spacing_mm=grid.spacing_mm,
                 seed=seed,
             )
             bent_map = warp_label_map(indices.numpy(), displacement)
-            pairs.append((bent_image(image, displacement), torch.from_numpy(bent_map)))
-            owners.append(case)
-    return pairs, owners
+            yield _Pair(bent_image(images, displacement), torch.from_numpy(bent_map), case)
 
 
 def _mirrored(pair: _Pair, mirror: Mirror) -> _Pair:
-    """Return image and index map turned round, structures of two sides in each other's place."""
-    image, indices = (flipped(one, axis=mirror.axis) for one in pair)
-    return image, torch.from_numpy(mirror.channels[indices.numpy()])
+    """Return a pair turned round, structures of two sides in each other's place."""
+    images, indices = (flipped(one, axis=mirror.axis) for one in (pair.images, pair.indices))
+    return _Pair(images, torch.from_numpy(mirror.channels[indices.numpy()]), pair.case)
 
 
 def _further(
-    image: Tensor,
-    sequences: Tensor,
-    indices: Tensor,
-    case: Case,
-    scheme: LabelScheme,
-    shows: ShownSettings,
+    pair: _Pair, count: int, scheme: LabelScheme, shows: ShownSettings
 ) -> NDArray[np.float32]:
-    """Return the channels besides the map of one pair, made from its images."""
+    """Return the channels besides the map of one pair, made from its images.
+
+    The first `count` of them are what the prior draws.
+    """
+    case = pair.case
     affine = read_label_map(case.label, case_id=case.case_id).affine if case.label else np.eye(4)
-    label_map = Volume(from_index_map(indices.numpy(), scheme), affine)
-    found = {"image": image, **dict(zip(_sequences(case, shows), sequences, strict=True))}
+    label_map = Volume(from_index_map(pair.indices.numpy(), scheme), affine)
+    sequences = dict(zip(_sequences(case, shows), pair.images[count:], strict=True))
+    found = {"image": pair.images[0], **sequences}
     images = {name: Volume(one.numpy(), affine) for name, one in found.items()}
     source = SourceMap(case.case_id, case.subject_id, label_map, {}, images)
     start = as_it_is(source, condition_id=f"training pair of {case.case_id}")
