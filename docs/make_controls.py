@@ -31,22 +31,30 @@ Spread = tuple[float, float, float]
 
 
 def spread(rows: Sequence[dict[str, Any]]) -> Spread:
-    """Return the mean adherence; its interval over cases of one seed, or the range of several."""
+    """Return the mean adherence; its interval over subjects of one seed, or the range of several.
+
+    Rows are of a result, or the `new_maps` of such.
+    """
     values = [row["adherence"] for row in rows]
     low, high = rows[0]["adherence_interval"] if len(rows) == 1 else (min(values), max(values))
     return statistics.mean(values), low, high
 
 
+def new_maps(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the figures of rows on maps that no training has seen."""
+    return [row["new_maps"] for row in rows]
+
+
 def against(first: Sequence[dict[str, Any]], rows: Sequence[dict[str, Any]]) -> str:
-    """Return by how much rows adhere more than the first method, case by case and seed by seed."""
-    pairs = {row["seed"]: row["adherence_of_cases"] for row in first}
+    """Return by how much rows adhere more to new maps than the first method, subject by subject."""
+    pairs = {row["seed"]: row["new_maps"]["adherence_of_subjects"] for row in first}
     rows = [row for row in rows if row["seed"] in pairs and row not in first]
     if not rows:
         return ""
-    dice = [(row["adherence_of_cases"], pairs[row["seed"]]) for row in rows]
+    dice = [(row["new_maps"]["adherence_of_subjects"], pairs[row["seed"]]) for row in rows]
     common = set.intersection(*({*here} & {*there} for here, there in dice))
     found = bootstrap_mean(
-        np.array([[here[case] - there[case] for case in sorted(common)] for here, there in dice]),
+        np.array([[here[one] - there[one] for one in sorted(common)] for here, there in dice]),
         num_draws=2000,
         generator=np.random.default_rng(0),
     )
@@ -70,20 +78,27 @@ def frechet(row: dict[str, Any]) -> float:
 
 
 def plot(name: str, content: dict[str, Any]) -> str:
-    """Draw adherence: a dot per method at the smallest n, a line for each that has several."""
+    """Draw adherence: dots per method at the smallest n, a line for each that has several."""
     rows = [row for row in content["rows"] if "failed" not in row]
     found: dict[str, dict[int, Spread]] = {method: {} for method in methods_of(rows)}
+    smallest = min(row["num_labelled"] for row in rows)
+    own = {}
     for method, n in {(row["method"], row["num_labelled"]) for row in rows}:
         here = [r for r in rows if (r["method"], r["num_labelled"]) == (method, n)]
-        found[method][n] = spread(here)
+        found[method][n] = spread(new_maps(here))
+        if n == smallest:
+            own[method] = spread(here)
     real = statistics.mean(row["adherence_of_real"] for row in rows)
     lines = {method: over for method, over in found.items() if len(over) > 1}
     figure = Figure(figsize=(11, 4.2) if lines else (6.4, 4.2), layout="constrained")
     panels = figure.subplots(1, 2 if lines else 1, squeeze=False)[0]
-    smallest = min(row["num_labelled"] for row in rows)
-    dots(panels[0], {method: over[smallest] for method, over in found.items() if smallest in over})
+    dots(panels[0], own, {method: found[method][smallest] for method in own})
     panels[0].axvline(real, color=INK, linestyle=":")
-    panels[0].set_title(f"{smallest} labelled cases; dotted: real images", fontsize=9, color=INK)
+    panels[0].set_title(
+        f"{smallest} labelled cases; dot: their maps, ring: new maps; dotted: real images",
+        fontsize=9,
+        color=INK,
+    )
     if lines:
         over_n(panels[1], lines)
         panels[1].axhline(real, color=INK, linestyle=":")
@@ -97,13 +112,14 @@ def plot(name: str, content: dict[str, Any]) -> str:
     return picture.name
 
 
-def dots(axes: Axes, found: dict[str, Spread]) -> None:
-    """Draw one dot per method with its interval, the best on top."""
-    ranked = sorted(found, key=lambda method: -found[method][0])
+def dots(axes: Axes, own: dict[str, Spread], new: dict[str, Spread]) -> None:
+    """Draw a dot and a ring per method with their intervals, the best on new maps on top."""
+    ranked = sorted(new, key=lambda method: -new[method][0])
     for place, method in enumerate(ranked):
-        mean, low, high = found[method]
-        axes.plot([low, high], [place] * 2, color=COLOURS[0], linewidth=2)
-        axes.plot(mean, place, "o", color=COLOURS[0])
+        for found, shift, fill in ((own, -0.15, COLOURS[0]), (new, 0.15, "none")):
+            mean, low, high = found[method]
+            axes.plot([low, high], [place + shift] * 2, color=COLOURS[0], linewidth=1.5)
+            axes.plot(mean, place + shift, "o", color=COLOURS[0], markerfacecolor=fill)
     axes.set_yticks(range(len(ranked)), ranked)
     axes.invert_yaxis()
     axes.grid(axis="y", color=INK, alpha=0.2)
@@ -118,7 +134,7 @@ def over_n(axes: Axes, found: dict[str, dict[int, Spread]]) -> None:
         errors = [np.subtract(means, low), np.subtract(high, means)]
         axes.errorbar(ns, means, yerr=errors, marker="o", color=colour, label=method)
     axes.set_xlabel("labelled cases", color=INK)
-    axes.set_ylabel("adherence, Dice", color=INK)
+    axes.set_ylabel("adherence to new maps, Dice", color=INK)
     axes.set_xticks(sorted({n for over in found.values() for n in over}))
     axes.legend(frameon=False, labelcolor=INK, fontsize=8)
 
@@ -138,20 +154,22 @@ def compared(name: str, content: dict[str, Any]) -> list[str]:
         for n in sorted({row["num_labelled"] for row in rows if row["method"] == method}):
             here = [r for r in rows if (r["method"], r["num_labelled"]) == (method, n)]
             first = [r for r in rows if (r["method"], r["num_labelled"]) == (FIRST, n)]
-            errors = [statistics.mean(row["volume_error"].values()) for row in here]
+            errors = [statistics.mean(row["volume_error"].values()) for row in new_maps(here)]
             body.append(
                 [
                     f"`{method}`",
                     str(n),
                     "" if method == NONE else f"{here[0]['num_parameters'] / 1e6:.2f}",
-                    "{:.3f} ({:.3f} to {:.3f})".format(*spread(here)),
+                    f"{spread(here)[0]:.3f}",
+                    "{:.3f} ({:.3f} to {:.3f})".format(*spread(new_maps(here))),
                     against(first, here),
                     f"{statistics.mean(errors):.2f}",
                     f"{statistics.mean(frechet(row) for row in here):.2f}",
                     *costs(here),
                 ]
             )
-    head = ["method", "n", "parameters, M", "adherence", f"against `{FIRST}`", "volume error"]
+    head = ["method", "n", "parameters, M", "own maps", "new maps", f"against `{FIRST}`"]
+    head += ["volume error"]
     lines += table([*head, "Frechet distance", "s per update", "peak GiB", "sampling step"], body)
     real = statistics.mean(row["adherence_of_real"] for row in rows)
     floor = statistics.mean(row["frechet"]["real vs real"] for row in rows)
