@@ -7,7 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from typer.testing import CliRunner
 
+from vcmaug.cli.main import app
 from vcmaug.cohort.check import check_cohort
 from vcmaug.cohort.manifest import read_manifest
 from vcmaug.compute import Compute
@@ -100,6 +102,21 @@ def test_a_second_run_keeps_every_stage(finished: Work) -> None:
     run_recipe(finished, compute=HERE, say=said.__setitem__)
     assert [name for name, ran in said.items() if ran] == ["study", "report"]
     assert before == {p: p.stat().st_mtime_ns for p in before}
+
+
+def test_a_finished_training_begins_anew_when_asked_and_ends_alike(
+    finished: Work, recipe_path: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(finished.folder, folder)
+    weights = next(folder.glob("replicates/n2-s0/control/control.safetensors"))
+    before, time = weights.read_bytes(), weights.stat().st_mtime_ns
+    words = ("train-control", str(recipe_path), "--out", str(folder), "--resume")
+    for how, again in (("latest", False), ("never", True)):
+        result = CliRunner().invoke(app, [*words, how])
+        assert result.exit_code == 0, result.output
+        assert (weights.stat().st_mtime_ns != time) == again
+    assert weights.read_bytes() == before
 
 
 def test_a_changed_setting_redoes_what_depends_on_it_and_loses_nothing(
