@@ -136,7 +136,8 @@ def over_n(axes: Axes, found: dict[str, dict[int, Spread]]) -> None:
     axes.set_xlabel("labelled cases", color=INK)
     axes.set_ylabel("adherence to new maps, Dice", color=INK)
     axes.set_xticks(sorted({n for over in found.values() for n in over}))
-    axes.legend(frameon=False, labelcolor=INK, fontsize=8)
+    place = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5)}
+    axes.legend(frameon=False, labelcolor=INK, fontsize=8, **place)
 
 
 def compared(name: str, content: dict[str, Any]) -> list[str]:
@@ -211,7 +212,7 @@ def full_size(name: str, content: dict[str, Any]) -> list[str]:
     lines = [f"### BrainLDM's size, {content['device']}", ""]
     lines += [
         f"Random weights; training at batch {content['batch']}, sampling at batch "
-        f"{content['sampling_batch']}; `benchmarks/results/{name}`.",
+        f"{content.get('sampling_batch', content['batch'])}; `benchmarks/results/{name}`.",
         "",
     ]
     body = []
