@@ -266,7 +266,8 @@ def main() -> None:
         rows[-1] |= in_a_process(asked, "one", method=method, n=n, seed=seed)
         print(json.dumps(rows[-1]), file=sys.stderr, flush=True)
     costs: dict[str, Any] = {}  # side by side at the end, since what is finished takes no time
-    for row in [row for row in rows if not (asked.without_costs or "failed" in row)]:
+    done = [row for row in rows if not (asked.without_costs or "failed" in row)]
+    for row in sorted(done, key=lambda row: row["num_labelled"]):  # all at their smallest n
         method, n, seed = row["method"], row["num_labelled"], row["seed"]
         if method not in costs:
             costs[method] = in_a_process(asked, "cost", method=method, n=n, seed=seed)
