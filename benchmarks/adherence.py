@@ -18,12 +18,21 @@ from vcmaug.data.prepare import read_prepared
 from vcmaug.downstream.statistics import bootstrap_mean
 from vcmaug.generate.plan import GenerateSettings
 from vcmaug.generate.run import generate, make_plan
-from vcmaug.ldm.prior import load_prior
+from vcmaug.ldm.spec import PriorSpec
+from vcmaug.ldm.weights import read_card
 from vcmaug.pipeline.pool import splits_of
 from vcmaug.pipeline.work import Replicate, Work
 from vcmaug.quality.adherence import adherence_rows
 
 DRAWS, PER_NEW_MAP = 2000, 2
+
+
+def volumes_of(cohort: Path) -> tuple[list[dict[str, Any]], Any, Any]:
+    """Return the rows of a cohort that were drawn, their images and maps [N, X, Y, Z]."""
+    done = [row for row in read_manifest(cohort).to_dict("records") if row["status"] == "done"]
+    images = [read_image(cohort / row["image"], case_id=row["case_id"]).array for row in done]
+    maps = [read_label_map(cohort / row["label"], case_id=row["case_id"]).array for row in done]
+    return done, np.stack(images), np.stack(maps)
 
 
 def readings(
@@ -34,24 +43,19 @@ def readings(
     A volume error is the mean of |read - asked| / asked over the cohort, per structure. Several
     conditions come from one map, so the interval is over subjects.
     """
-    manifest, scheme = read_manifest(cohort), read_prepared(work.cases).scheme
-    done = manifest[manifest["status"] == "done"].to_dict("records")
-    names = [row["case_id"] for row in done]
-    images = [read_image(cohort / row["image"], case_id=row["case_id"]) for row in done]
-    maps = [read_label_map(cohort / row["label"], case_id=row["case_id"]) for row in done]
-    found = read(np.stack([image.array for image in images]))
-    asked = np.stack([one.array for one in maps])
+    scheme, (done, images, maps) = read_prepared(work.cases).scheme, volumes_of(cohort)
+    names, spacing_mm = [row["case_id"] for row in done], work.recipe.data.grid.spacing_mm
+    found = read(images)
     dice: dict[str, list[float]] = {}
     subject_of = {row["case_id"]: json.loads(row["source_subject_ids"])[0] for row in done}
     for row in adherence_rows(
-        names, images=found, asked=asked, reader=lambda read: read, scheme=scheme, source=""
+        names, images=found, asked=maps, reader=lambda read: read, scheme=scheme, source=""
     ):
         if row["structure"] in shown:
             dice.setdefault(subject_of[row["case_id"]], []).append(row["dice"])
     errors: dict[str, list[float]] = {name: [] for name in shown}
     for seen, one in zip(found, maps, strict=True):
-        here = volumes_mm3(seen, scheme, one.spacing_mm)
-        there = volumes_mm3(one.array, scheme, one.spacing_mm)
+        here, there = (volumes_mm3(array, scheme, spacing_mm) for array in (seen, one))
         for name, values in errors.items():
             if there[name] > 0:
                 values.append(abs(here[name] - there[name]) / there[name])
@@ -86,7 +90,7 @@ def of_new_maps(work: Work, replicate: Replicate, folder: Path) -> Path:
         n=PER_NEW_MAP * len(held_out),
         seed=replicate.seed,
         folds={},
-        scalars=load_prior(work.prior).spec.scalars,
+        scalars=PriorSpec.model_validate(read_card(work.prior, kind="prior")["spec"]).scalars,
         compute=here,
     )
     plan = make_plan(

@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from adherence import volumes_of
 from numpy.typing import NDArray
 
 from vcmaug.cohort.manifest import read_manifest
 from vcmaug.compute import Compute
 from vcmaug.data.cases import cases_of
-from vcmaug.data.nifti import read_image, read_label_map
+from vcmaug.data.nifti import read_image
 from vcmaug.data.prepare import read_prepared
 from vcmaug.files import read_json, write_json
 from vcmaug.generate.plan import GenerateSettings
@@ -87,10 +88,7 @@ def cohort_of(
 
 def judged(ground: Ground, cohort: Path) -> tuple[Rows, Rows]:
     """Return the adherence [N] and the descriptors [N, D] of a cohort's images, failed ones NaN."""
-    rows = read_manifest(cohort).to_dict("records")
-    done = [row for row in rows if row["status"] == "done"]
-    images = np.stack([read_image(cohort / r["image"], case_id=r["case_id"]).array for r in done])
-    maps = np.stack([read_label_map(cohort / r["label"], case_id=r["case_id"]).array for r in done])
+    done, images, maps = volumes_of(cohort)
     names = [row["case_id"] for row in done]
     scheme = read_prepared(ground.work.cases).scheme
     read: dict[str, list[float]] = {name: [] for name in names}
@@ -100,7 +98,7 @@ def judged(ground: Ground, cohort: Path) -> tuple[Rows, Rows]:
         read[row["case_id"]].append(row["dice"])
     described = dict(zip(names, describe(images), strict=True))
     missing = np.full(ground.real.shape[1], np.nan)
-    ids = [row["case_id"] for row in rows]
+    ids = read_manifest(cohort)["case_id"].tolist()
     dice = np.array([np.mean(read[name]) if name in read else np.nan for name in ids])
     return dice, np.stack([described.get(name, missing) for name in ids])
 

@@ -15,7 +15,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -29,9 +28,9 @@ from torch import Tensor, nn
 from vcmaug.compute import keep_freed_memory
 from vcmaug.config import Settings
 from vcmaug.errors import ModelError
-from vcmaug.files import write_bytes
 from vcmaug.progress import Progress, Report, silent
 from vcmaug.provenance import fingerprint
+from vcmaug.training.checkpoint import read_checkpoint, write_checkpoint
 from vcmaug.training.ema import MovingAverage
 from vcmaug.training.precision import guard_small_convolutions
 
@@ -98,13 +97,6 @@ class TrainingSettings(Settings):
     precision: Literal["float32", "bfloat16"] = Field(
         "float32", description="bfloat16 halves the time; where there is none, float32 is used"
     )
-
-
-_STATE = (
-    *("identity", "step", "seconds", "smooth_loss", "log", "sums", "module", "average", "best"),
-    *("best_update", "best_value", "optimiser"),
-)
-"""What a checkpoint holds."""
 
 
 @dataclass(frozen=True)
@@ -209,26 +201,6 @@ def train(
         best=run.best or run.average.weights,
         best_update=run.best_update,
     )
-
-
-def _checkpoint(path: Path, *, what: str) -> dict[str, Any]:
-    """Return what `_Run.save` wrote.
-
-    Raises:
-        ModelError: It is damaged, or is no checkpoint of a training.
-    """
-    try:
-        state = dict(torch.load(path, weights_only=True, map_location="cpu"))
-        missing = [name for name in _STATE if name not in state]
-    except Exception as fault:  # bytes that are no checkpoint make it raise almost anything
-        first = str(fault).partition("\n")[0]
-        missing, state = [f"nothing that can be read: {first}"], {}
-    if missing:
-        raise ModelError(
-            f"{what}: checkpoint {path} is damaged (missing: {', '.join(missing)}). Remove it, or "
-            "say --resume never, to train anew."
-        )
-    return state
 
 
 class _Run:
@@ -341,31 +313,27 @@ class _Run:
         self.saved_step = self.step
         if not self.accelerator.is_main_process:
             return
-        stream = BytesIO()
-        torch.save(  # what `_STATE` names
-            {
-                "identity": self.identity,
-                "step": self.step,
-                "seconds": self.seconds,
-                "smooth_loss": self.smooth_loss,
-                "log": self.log,
-                "sums": self._sums,
-                "module": self.module.state_dict(),
-                "average": self.average.weights,
-                "best": self.best,
-                "best_update": self.best_update,
-                "best_value": self.best_value,
-                "optimiser": self.optimiser.state_dict(),
-            },
-            stream,
+        write_checkpoint(
+            path,
+            identity=self.identity,
+            step=self.step,
+            seconds=self.seconds,
+            smooth_loss=self.smooth_loss,
+            log=self.log,
+            sums=self._sums,
+            module=self.module.state_dict(),
+            average=self.average.weights,
+            best=self.best,
+            best_update=self.best_update,
+            best_value=self.best_value,
+            optimiser=self.optimiser.state_dict(),
         )
-        write_bytes(path, stream.getvalue())
 
     def resume(self, path: Path, *, what: str) -> None:
         """Go on from a checkpoint, if there is one."""
         if not path.exists():
             return
-        state = _checkpoint(path, what=what)
+        state = read_checkpoint(path, what=what)
         if state["identity"] != self.identity:
             raise ModelError(
                 f"{what}: {path} was left by a run with other settings or data. Remove it to "
