@@ -13,11 +13,11 @@ from the same noise, so they can be compared subject by subject. At the end, onc
 side by side: memory and seconds of a few updates, and what a sampling step costs over the bare
 prior's. `recipe` is the recipe's own network at its own strength, `recipe_at_1` at strength 1,
 `recipe_no_layout` without its layout; `none` is it at strength 0, where draws are the prior's
-alone; all others are their method's default networks at strength 1.
-Training, prior, cases, conditions and sampler are the recipe's for all. What is finished is kept;
-the same command goes on, and --add-to takes the rows of an earlier result of the same settings.
-The segmenter that reads was trained on none of the labelled cases of any n and seed in the result.
-JSON comes last.
+alone; all others are their method's default networks at strength 1, and those called `_longer` have
+four times the updates. Else training, prior, cases, conditions and sampler are the recipe's for
+all. What is finished is kept; the same command goes on, and --add-to takes the rows of an earlier
+result of the same settings. The segmenter that reads was trained on none of the labelled cases of
+any n and seed in the result. JSON comes last.
 """
 
 import argparse
@@ -56,7 +56,10 @@ OWN, AT_1, NO_LAYOUT, NONE = "recipe", "recipe_at_1", "recipe_no_layout", "none"
 VARIANTS = {
     "vcm_timed": {"method": "vcm", "time_in_encoder": True},
     "vcm_released_no_norm": {"method": "vcm_released", "head_norm": False},
+    "vcm_longer": {"method": "vcm"},
+    "controlnet_longer": {"method": "controlnet"},
 }
+LONGER = 4  # times the updates
 BATCH, COST_UPDATES, ROUNDS = 8, 10, 9
 PARTIAL = {
     "builder": "modalities",
@@ -90,6 +93,8 @@ def recipe_of(asked: argparse.Namespace, method: str) -> Recipe:
         control["network"]["layout"] = False
     elif method not in (OWN, AT_1, NONE):
         control["network"] = VARIANTS.get(method, {"method": method})
+    if method.endswith("_longer"):
+        control["training"]["updates"] *= LONGER
     if method == NONE:
         control["training"]["updates"] = 1  # of what is drawn none of it is seen
     own = generate["strength"]

@@ -164,6 +164,17 @@ def test_a_grid_that_divides_meets_the_plain_unet() -> None:
     assert unet(x[:, :, :6], t).shape == (1, 2, 6, 8, 4)
 
 
+def test_fused_attention_is_attention() -> None:
+    """The same weights in MONAI's U-Net, which stores the matrix of every attention."""
+    torch.manual_seed(0)
+    unet, plain = AnyGridUNet(**UNET), DiffusionModelUNet(**UNET)
+    torch.nn.init.normal_(unet.out[-1].conv.weight)  # MONAI starts it at zero
+    plain.load_state_dict(unet.state_dict())
+    assert any(getattr(part, "use_flash_attention", False) for part in unet.modules())
+    x, t = torch.randn(1, 3, 8, 8, 8), torch.tensor([500])
+    torch.testing.assert_close(unet(x, t), plain(x, t), atol=1e-5, rtol=1e-4)
+
+
 COUNTS = {  # at the width of BrainLDM: (condition channels, parameters)
     "vcm_released": (8, 45_220_134 - 394_752),  # without the weights that nothing uses
     "controlnet": (1, 230_676_432),
