@@ -4,7 +4,7 @@ python benchmarks/brainldm.py [--methods vcm controlnet] [--device cuda] [--batc
     [--sampling-batch 8] [--rounds 3]
 
 For each method, in a process of its own: a training step (frozen prediction, loss, gradients,
-AdamW), what a sampling step costs over one of the bare prior, the two in turns, and a decode.
+AdamW), what the control adds to a sampling step of the bare prior, the two in turns, and a decode.
 Memory is the peak of the process, or of the GPU's allocator; `training_gib_above_prior` is what
 training adds to the loaded prior. JSON comes last.
 """
@@ -20,9 +20,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from turns import ratio_of
+from turns import overhead_of
 
-from vcmaug.compute import peak_memory
+from vcmaug.compute import keep_freed_memory, peak_memory
 from vcmaug.control.base import Control, ControlNetwork
 from vcmaug.control.build import METHODS, build_network, control_settings
 from vcmaug.ldm.brainldm import BRAINLDM
@@ -101,11 +101,13 @@ def measured(
     encode = seconds_of(lambda: control.encode(maps), rounds=rounds)
     encoded = repeated(control.encode(maps[:1]), sampling_batch)
     z_t, t, scalars = asked_of(sampling_batch, device)
-    steered = control.steer(denoiser)
-    ratio = ratio_of(
-        lambda: finished(steered(z_t, t, Context(scalars, encoded))),
-        lambda: finished(denoiser(z_t, t, Context(scalars))),
+    keep_freed_memory()  # as processes that draw do
+    overhead = overhead_of(
+        control,
+        denoiser,
+        asked=(z_t, t, Context(scalars, encoded)),
         rounds=rounds,
+        finished=finished,
     )
     return {
         "method": method,
@@ -114,7 +116,7 @@ def measured(
         "training_peak_gib": peak,
         "training_gib_above_prior": peak - loaded,
         "bare_step_seconds": bare,
-        "sampling_overhead": ratio - 1.0,
+        "sampling_overhead": overhead,
         "encode_seconds": encode,
     }
 

@@ -34,7 +34,7 @@ from typing import Any
 import numpy as np
 import torch
 from adherence import PER_NEW_MAP, of_new_maps, readings
-from turns import ratio_of
+from turns import overhead_of
 
 from vcmaug.compute import peak_memory, resolve_compute
 from vcmaug.control.build import METHODS, load_control
@@ -61,6 +61,7 @@ VARIANTS = {
 }
 LONGER = 4  # times the updates
 BATCH, COST_UPDATES, ROUNDS = 8, 10, 9
+COSTS = ("seconds_per_update", "peak_gib", "sampling_overhead")
 PARTIAL = {
     "builder": "modalities",
     "channels": ["label_map", "image"],
@@ -137,12 +138,8 @@ def overhead(work: Work, replicate: Replicate) -> float:
     scheme = control.shows.part_of(LabelScheme.from_json(control.card["scheme"]))
     parts = parts_of(control.shows.names, scheme.num_structures)
     maps = torch.zeros(BATCH, max(p.stop for p in parts.values()), *prior.spec.grid.shape)
-    bare = Context(scalars)
-    steered, asked = control.steer(prior.denoiser), Context(scalars, control.encode(maps))
-    ratio = ratio_of(
-        lambda: steered(z_t, t, asked), lambda: prior.denoiser(z_t, t, bare), rounds=ROUNDS
-    )
-    return ratio - 1.0
+    asked = z_t, t, Context(scalars, control.encode(maps))
+    return overhead_of(control, prior.denoiser, asked=asked, rounds=ROUNDS)
 
 
 def one(asked: argparse.Namespace) -> dict[str, Any]:
@@ -251,7 +248,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--out", type=Path, default=Path("work/controls"))
     parser.add_argument("--add-to", type=Path, help="result whose rows need not be drawn again")
-    parser.add_argument("--without-costs", action="store_true", help="leave them for a later run")
+    parser.add_argument("--without-costs", action="store_true", help="take known ones alone")
     for what in ("one", "cost"):
         parser.add_argument(f"--{what}", action="store_true", help=argparse.SUPPRESS)
     asked = parser.parse_args()
@@ -271,12 +268,15 @@ def main() -> None:
         rows[-1] |= in_a_process(asked, "one", method=method, n=n, seed=seed)
         print(json.dumps(rows[-1]), file=sys.stderr, flush=True)
     costs: dict[str, Any] = {}  # side by side at the end, since what is finished takes no time
-    done = [row for row in rows if not (asked.without_costs or "failed" in row)]
+    done = [row for row in rows if "failed" not in row]
+    if asked.without_costs:  # what is known of a method is that of all its rows
+        known_costs = {row["method"]: row for row in done if COSTS[0] in row}
+        costs = {m: {key: row[key] for key in COSTS} for m, row in known_costs.items()}
     for row in sorted(done, key=lambda row: row["num_labelled"]):  # all at their smallest n
         method, n, seed = row["method"], row["num_labelled"], row["seed"]
-        if method not in costs:
+        if method not in costs and not asked.without_costs:
             costs[method] = in_a_process(asked, "cost", method=method, n=n, seed=seed)
-        row |= costs[method]
+        row |= costs.get(method, {})
     recipe = base_of(asked)
     about = {"recipe": recipe.name, "task": asked.task, "updates": recipe.control.training.updates}
     about |= {"settings": settings_of(asked)}

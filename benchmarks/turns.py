@@ -4,6 +4,44 @@ import statistics
 import time
 from collections.abc import Callable
 
+from torch import Tensor
+
+from vcmaug.control.base import Control
+from vcmaug.control.fusion import FusionNetwork
+from vcmaug.ldm.denoiser import Context, Denoiser
+
+
+def overhead_of(
+    control: Control,
+    denoiser: Denoiser,
+    *,
+    asked: tuple[Tensor, Tensor, Context],
+    rounds: int,
+    finished: Callable[[object], object] = lambda result: result,
+) -> float:
+    """Return what a control adds to a sampling step of the bare prior, as a share of it.
+
+    What a control that modulates adds comes after the prior's own step, and is timed alone: two
+    steps of a large prior differ by more than that. One that adds features inside is timed whole.
+
+    Args:
+        control: With its condition encoded in the context.
+        denoiser: Of the prior.
+        asked: z_t, t and the context.
+        rounds: See `ratio_of`.
+        finished: Waits until a result is there, where a device works on its own.
+    """
+    z_t, t, context = asked
+    inside = isinstance(control.network, FusionNetwork)
+    epsilon = denoiser(z_t, t, context)
+    steered = control.steer(denoiser if inside else lambda z_t, t, context: epsilon)
+    ratio = ratio_of(
+        lambda: finished(steered(z_t, t, context)),
+        lambda: finished(denoiser(z_t, t, context)),
+        rounds=rounds,
+    )
+    return ratio - 1.0 if inside else ratio
+
 
 def ratio_of(first: Callable[[], object], second: Callable[[], object], *, rounds: int) -> float:
     """Return the seconds of the first over the second: the median over rounds of one call each.

@@ -193,8 +193,8 @@ def compared(name: str, content: dict[str, Any]) -> list[str]:
 
 
 def costs(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """Return seconds and memory of an update, and what a sampling step costs more; not of none."""
-    if rows[0]["method"] == NONE:
+    """Return seconds and memory of an update, and what a sampling step costs more, where known."""
+    if rows[0]["method"] == NONE or "peak_gib" not in rows[0]:
         return ["", "", ""]
     mean = {
         key: statistics.mean(row[key] for row in rows)
