@@ -1,5 +1,6 @@
 """Several channels of a condition: any subset of them, and none."""
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -9,14 +10,15 @@ import torch
 
 from vcmaug.control.base import Control
 from vcmaug.control.build import build_network, control_settings
-from vcmaug.control.shown import ShownSettings, parts_of, shown_tensor
+from vcmaug.control.shown import ALONE, ShownSettings, further_channels, parts_of, shown_tensor
 from vcmaug.data.cases import Case
+from vcmaug.data.labels import index_map
 from vcmaug.data.nifti import write_image, write_label_map
 from vcmaug.data.volume import Volume
 from vcmaug.errors import ModelError
 from vcmaug.ldm.denoiser import Context
 from vcmaug.ldm.prior import Prior, load_prior
-from vcmaug.training.batches import shown_batch
+from vcmaug.training.batches import one_hot_batch, shown_batch
 from vcmaug.training.control_settings import ControlTraining
 from vcmaug.training.pairs import labelled_pairs
 
@@ -111,7 +113,9 @@ def test_a_case_that_lacks_a_channel_is_shown_another() -> None:
     """With most dropped, what stays is always one of the two that the case has."""
     one_hot, further = torch.ones(2000, 2, 1, 1, 1), torch.ones(2000, 4, 1, 1, 1)
     further[:, 2:] = 0.0  # value and mask of the last channel
-    made = shown_batch(one_hot, further, drop=0.8, generator=torch.Generator().manual_seed(0))
+    made = shown_batch(
+        one_hot, further, names=NAMES, drop=0.8, generator=torch.Generator().manual_seed(0)
+    )
     there = torch.stack([made[:, k, 0, 0, 0] for k in (2, 4, 6)], dim=1)
     assert (there[:, :2].sum(dim=1) >= 1).all()
     assert there[:, 2].sum() == 0
@@ -123,15 +127,40 @@ def test_a_case_that_lacks_a_channel_is_shown_another() -> None:
 def test_training_leaves_channels_out_but_never_all(drop: float) -> None:
     """A channel is out as often as asked, but for the third of those rows that lack all three."""
     one_hot, further = torch.ones(8000, 2, 1, 1, 1), torch.ones(8000, 4, 1, 1, 1)
-    made = shown_batch(one_hot, further, drop=drop, generator=torch.Generator().manual_seed(0))
+    made = shown_batch(
+        one_hot, further, names=NAMES, drop=drop, generator=torch.Generator().manual_seed(0)
+    )
     there = torch.stack([made[:, k, 0, 0, 0] for k in (2, 4, 6)], dim=1)  # the masks
     assert made.shape[1] == 7
     assert (there.sum(dim=1) >= 1).all()
     for channel in there.unbind(dim=1):
         assert float(1 - channel.mean()) == pytest.approx(drop - drop**3 / 3, abs=0.02)
-    again = shown_batch(one_hot, further, drop=drop, generator=torch.Generator().manual_seed(0))
+    again = shown_batch(
+        one_hot, further, names=NAMES, drop=drop, generator=torch.Generator().manual_seed(0)
+    )
     assert torch.equal(again, made)
-    assert torch.equal(shown_batch(one_hot, None, drop=0.5, generator=torch.Generator()), one_hot)
+    assert torch.equal(
+        shown_batch(one_hot, None, names=ALONE, drop=0.5, generator=torch.Generator()), one_hot
+    )
+
+
+@pytest.mark.parametrize(
+    "names", [names for k in (1, 2, 3) for names in itertools.permutations(NAMES, k)][1:]
+)
+def test_training_shows_what_drawing_shows(names: tuple[str, ...]) -> None:
+    """Whatever the order of the channels, and with the label map among them or not."""
+    label_map, channels = volumes()
+    drawn = shown_tensor(label_map, channels, {}, scheme=tiny.SCHEME, names=names)
+    one_hot = one_hot_batch(torch.from_numpy(index_map(label_map, tiny.SCHEME))[None], 2)
+    further = torch.from_numpy(further_channels(channels, names, label_map.shape))[None]
+    trained = shown_batch(one_hot, further, names=names, drop=0.0, generator=torch.Generator())
+    assert torch.equal(trained[0], torch.from_numpy(drawn))
+
+
+def test_a_channel_of_which_nothing_is_known_is_no_error() -> None:
+    one_hot, further = torch.ones(2, 2, 1, 1, 1), torch.zeros(2, 2, 1, 1, 1)
+    made = shown_batch(one_hot, further, names=("image",), drop=0.5, generator=torch.Generator())
+    assert torch.equal(made, further)
 
 
 @pytest.fixture
@@ -180,3 +209,18 @@ def test_a_control_may_be_shown_some_structures_alone(prior: Prior, cases: list[
     assert int(part.index_maps.max()) == 1
     with pytest.raises(ModelError, match=r"\['lesion'\] are not among"):
         ShownSettings(structures=["lesion"]).part_of(tiny.SCHEME)
+
+
+def test_every_pair_has_slices_of_its_own(prior: Prior, cases: list[Case]) -> None:
+    """Slabs lie elsewhere from pair to pair, and where they did when asked again."""
+    steps = [{"builder": "lowres", "spacing_mm": 2, "slab": 0.2}]
+    shows, settings = ShownSettings(steps=steps), ControlTraining(deformed_copies=5, flip=True)
+    known = []
+    for _ in range(2):
+        pairs = labelled_pairs(
+            cases, prior=prior, scheme=tiny.SCHEME, settings=settings, seed=0, shows=shows
+        )
+        assert pairs.further is not None
+        known.append(pairs.further[:, 1, 0, 0, :])  # of each of 24 pairs, along z
+    assert torch.equal(*known)
+    assert len({tuple(row.tolist()) for row in known[0]}) > 3

@@ -23,6 +23,7 @@ from vcmaug.conditions.modalities import LABEL_MAP, Modalities, ModalitiesSettin
 from vcmaug.config import Settings
 from vcmaug.data.labels import LabelScheme, one_hot
 from vcmaug.errors import ModelError
+from vcmaug.seeding import stable_seed
 
 __all__ = [
     "ALONE",
@@ -91,8 +92,16 @@ def parts_of(names: Sequence[str], num_structures: int) -> dict[str, slice]:
     return parts
 
 
-def with_channels(condition: Condition, settings: ShownSettings, scheme: LabelScheme) -> Condition:
+def with_channels(
+    condition: Condition, settings: ShownSettings, scheme: LabelScheme, *, seed: int
+) -> Condition:
     """Return a condition with every channel that a control is trained to see.
+
+    Args:
+        condition: Of a training case.
+        settings: The channels.
+        scheme: Of the label map.
+        seed: Of what the builders draw, such as the distance of slices.
 
     Raises:
         DataError: An image is missing or cannot be used; see the builders.
@@ -103,7 +112,7 @@ def with_channels(condition: Condition, settings: ShownSettings, scheme: LabelSc
             builder = Modalities(step.model_copy(update={"subsets": "all"}), scheme)
         else:
             builder = LowRes(step, scheme)
-        condition = builder.build(condition, seed=number)
+        condition = builder.build(condition, seed=stable_seed(seed, "shown", number))
     return condition
 
 

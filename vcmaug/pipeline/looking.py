@@ -103,7 +103,8 @@ def _asked(
     label_map = read_label_map(case.label, case_id=case.case_id)
     images: dict[str, Path | Volume] = {"image": image, **case.extra_images}
     source = SourceMap(case.case_id, case.subject_id, label_map, {}, images)
-    made = with_channels(as_it_is(source, condition_id=case.case_id), shows, scheme)
+    start = as_it_is(source, condition_id=case.case_id)
+    made = with_channels(start, shows, scheme, seed=number)
     return Asked(
         request=Request(case.case_id, number, number),
         row={},

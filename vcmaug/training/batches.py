@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vcmaug.conditions.modalities import LABEL_MAP
 from vcmaug.data.cases import Case
 from vcmaug.data.labels import LabelScheme, index_map
 from vcmaug.data.nifti import read_image, read_label_map
@@ -90,26 +91,35 @@ def one_hot_batch(index_maps: Tensor, num_structures: int) -> Tensor:
 
 
 def shown_batch(
-    one_hot: Tensor, further: Tensor | None, *, drop: float, generator: torch.Generator
+    one_hot: Tensor,
+    further: Tensor | None,
+    *,
+    names: Sequence[str],
+    drop: float,
+    generator: torch.Generator,
 ) -> Tensor:
     """Return what a control is shown [B, C, X, Y, Z], with channels left out at random.
 
     Args:
         one_hot: Label maps [B, K, X, Y, Z].
         further: Value and mask of each further channel [B, 2 N, X, Y, Z], or None: the maps alone.
+        names: The control's channels, in the order of `control.shown.parts_of`.
         drop: Probability of leaving a channel out; where all would be, one that the case has stays,
             drawn at random.
         generator: Of the choice.
     """
     if further is None:
         return one_hot
-    known = torch.ones_like(one_hot[:, :1])
-    blocks = [torch.cat([one_hot, known], dim=1), *further.float().split(2, dim=1)]
+    known, images = torch.ones_like(one_hot[:, :1]), iter(further.float().split(2, dim=1))
+    blocks = [
+        torch.cat([one_hot, known], dim=1) if name == LABEL_MAP else next(images) for name in names
+    ]
     batch, count = len(one_hot), len(blocks)
-    there = torch.ones(batch, count, dtype=torch.bool)
-    there[:, 1:] = (further[:, 1::2] > 0).flatten(2).any(dim=2).cpu()
+    masks = [(block[:, -1] > 0).flatten(1).any(dim=1) for block in blocks]
+    there = torch.stack(masks, dim=1).cpu()  # [B, channels]
     kept = there & (torch.rand(batch, count, generator=generator) >= drop)
-    lucky = torch.multinomial(there.float(), 1, generator=generator)[:, 0]
+    some = there | ~there.any(dim=1, keepdim=True)  # of nothing at all any one is as good
+    lucky = torch.multinomial(some.float(), 1, generator=generator)[:, 0]
     kept[torch.arange(batch), lucky] |= ~kept.any(dim=1)
     keep = kept.float().to(one_hot.device)
     return torch.cat(

@@ -73,6 +73,7 @@ def control_objective(
         shown = shown_batch(
             one_hot,
             None if pairs.further is None else pairs.further[chosen],
+            names=pairs.names,
             drop=drop,
             generator=torch_generator(seed, "shown", step),
         )
@@ -118,7 +119,9 @@ def validation_loss(
     for few in torch.arange(len(pairs.z)).split(volumes_at_once(prior.spec.grid.shape)):
         one_hot = one_hot_batch(pairs.index_maps[few], scheme.num_structures)
         further = None if pairs.further is None else pairs.further[few]
-        shown = shown_batch(one_hot, further, drop=0.0, generator=torch_generator("ladder"))
+        shown = shown_batch(
+            one_hot, further, names=pairs.names, drop=0.0, generator=torch_generator("ladder")
+        )
         scalars = None if pairs.scalars is None else pairs.scalars[few].to(device)
         for rung in range(_RUNGS):
             t = torch.full((len(few),), int((rung + 0.5) * last / _RUNGS))

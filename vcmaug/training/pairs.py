@@ -3,6 +3,10 @@
 What it is: images and maps, plain, bent and mirrored together, the images encoded once.
 In the flow: read before the first update of a control.
 Sources: none.
+
+Notes:
+    The scalars of a bent pair are those of its case: volumes of its own map differ from them by a
+    few percent.
 """
 
 from collections.abc import Iterator, Sequence
@@ -26,6 +30,7 @@ from vcmaug.data.nifti import read_image, read_label_map
 from vcmaug.data.volume import Volume
 from vcmaug.ldm.autoencoder import volumes_at_once
 from vcmaug.ldm.prior import Prior
+from vcmaug.seeding import stable_seed
 from vcmaug.training.autoencoder import encode_all
 from vcmaug.training.batches import flipped, read_index_maps, scalars_of
 from vcmaug.training.bent import bent_image, displacement_for
@@ -37,12 +42,14 @@ __all__ = ["Pairs", "labelled_pairs"]
 class _Pair(NamedTuple):
     """One pair: images [C + E, X, Y, Z], index map [X, Y, Z], and the case that it comes from.
 
-    Of the images, further sequences are behind what the prior draws.
+    Of the images, further sequences are behind what the prior draws. Its seed is that of what the
+    builders of further channels draw.
     """
 
     images: Tensor
     indices: Tensor
     case: Case
+    seed: int
 
 
 @dataclass(frozen=True)
@@ -55,12 +62,14 @@ class Pairs:
         scalars: [M, S], or None.
         further: Value and mask of the channels besides the map [M, 2 N, X, Y, Z], half precision;
             None: there are none.
+        names: Of the channels that are shown, the map among them or not.
     """
 
     z: Tensor
     index_maps: Tensor
     scalars: Tensor | None
     further: Tensor | None = None
+    names: tuple[str, ...] = ALONE
 
 
 def labelled_pairs(
@@ -94,6 +103,7 @@ def labelled_pairs(
             owners, prior.spec, fill=prior.card["scalar_fill"], and_mirrored=settings.flip
         ),
         further=None if shows.names == ALONE else torch.cat(further),
+        names=shows.names,
     )
 
 
@@ -137,7 +147,8 @@ def _every_pair(
 ) -> Iterator[_Pair]:
     """Yield the pairs of all cases, and then their bent copies, one case in memory at a time."""
     for case in cases:
-        yield _Pair(_images_of(case, shows), read_index_maps([case], scheme)[0], case)
+        indices = read_index_maps([case], scheme)[0]
+        yield _Pair(_images_of(case, shows), indices, case, stable_seed(seed, case.case_id))
     for case in cases if settings.deformed_copies else ():
         images, indices = _images_of(case, shows), read_index_maps([case], scheme)[0]
         for copy in range(settings.deformed_copies):
@@ -150,13 +161,15 @@ def _every_pair(
                 seed=seed,
             )
             bent_map = warp_label_map(indices.numpy(), displacement)
-            yield _Pair(bent_image(images, displacement), torch.from_numpy(bent_map), case)
+            own = stable_seed(seed, case.case_id, copy)
+            yield _Pair(bent_image(images, displacement), torch.from_numpy(bent_map), case, own)
 
 
 def _mirrored(pair: _Pair, mirror: Mirror) -> _Pair:
     """Return a pair turned round, structures of two sides in each other's place."""
     images, indices = (flipped(one, axis=mirror.axis) for one in (pair.images, pair.indices))
-    return _Pair(images, torch.from_numpy(mirror.channels[indices.numpy()]), pair.case)
+    turned, own = mirror.channels[indices.numpy()], stable_seed(pair.seed, "mirrored")
+    return _Pair(images, torch.from_numpy(turned), pair.case, own)
 
 
 def _further(
@@ -174,6 +187,6 @@ def _further(
     images = {name: Volume(one.numpy(), affine) for name, one in found.items()}
     source = SourceMap(case.case_id, case.subject_id, label_map, {}, images)
     start = as_it_is(source, condition_id=f"training pair of {case.case_id}")
-    channels = with_channels(start, shows, scheme).channels
+    channels = with_channels(start, shows, scheme, seed=pair.seed).channels
     arrays = {name: volume.array for name, volume in channels.items()}
     return further_channels(arrays, shows.names, label_map.shape)
