@@ -18,7 +18,7 @@ from vcmaug.data.prepare import read_prepared
 from vcmaug.downstream.statistics import bootstrap_mean
 from vcmaug.generate.plan import GenerateSettings
 from vcmaug.generate.run import generate, make_plan
-from vcmaug.ldm.spec import PriorSpec
+from vcmaug.ldm.prior import spec_on
 from vcmaug.ldm.weights import read_card
 from vcmaug.pipeline.pool import splits_of
 from vcmaug.pipeline.work import Replicate, Work
@@ -90,7 +90,7 @@ def of_new_maps(work: Work, replicate: Replicate, folder: Path) -> Path:
         n=PER_NEW_MAP * len(held_out),
         seed=replicate.seed,
         folds={},
-        scalars=PriorSpec.model_validate(read_card(work.prior, kind="prior")["spec"]).scalars,
+        scalars=spec_on(read_card(work.prior, kind="prior"), work.prior).scalars,
         compute=here,
     )
     plan = make_plan(

@@ -39,6 +39,27 @@ VCM: dict[str, Any] = {
     "hidden_channels": 8,
     "norm_num_groups": 4,
 }
+SMALL: dict[str, dict[str, Any]] = {  # networks of every method, where latents shrink by 4
+    "vcm": VCM,
+    "vcm_released": {
+        "encoder_channels": (16, 16),
+        "channels": (8, 16),
+        "norm_num_groups": 4,
+        "hidden_channels": 8,
+    },
+    "controlnet": {"encoder_channels": (4, 4, 8)},
+    "controlnet_lite": {"encoder_channels": (4, 4, 8)},
+    "controlnet_mlp": {"encoder_channels": (4, 4, 8)},
+    "t2i_adapter": {},
+    "mcm": {
+        "channels": (8, 16),
+        "attention_levels": (False, True),
+        "num_res_blocks": 1,
+        "num_head_channels": 8,
+        "hidden_channels": 8,
+        "norm_num_groups": 4,
+    },
+}
 
 
 def make_tiny_prior(folder: Path, *, seed: int = 0, grid: Grid = GRID) -> Path:

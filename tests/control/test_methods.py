@@ -18,27 +18,6 @@ from vcmaug.ldm.denoiser import Context
 from vcmaug.ldm.prior import Prior, load_prior, weights_of
 from vcmaug.ldm.weights import hash_of_weights
 
-SMALL = {
-    "vcm": tiny.VCM,
-    "vcm_released": {
-        "encoder_channels": (16, 16),
-        "channels": (8, 16),
-        "norm_num_groups": 4,
-        "hidden_channels": 8,
-    },
-    "controlnet": {"encoder_channels": (4, 4, 8)},
-    "controlnet_lite": {"encoder_channels": (4, 4, 8)},
-    "controlnet_mlp": {"encoder_channels": (4, 4, 8)},
-    "t2i_adapter": {},
-    "mcm": {
-        "channels": (8, 16),
-        "attention_levels": (False, True),
-        "num_res_blocks": 1,
-        "num_head_channels": 8,
-        "hidden_channels": 8,
-        "norm_num_groups": 4,
-    },
-}
 UNET = {
     "spatial_dims": 3,
     "in_channels": 3,
@@ -60,7 +39,7 @@ def prior(tmp_path_factory: pytest.TempPathFactory) -> Prior:
 def new(method: str, prior: Prior) -> ControlNetwork:
     """Return a small network of a method, started from the prior."""
     torch.manual_seed(0)
-    settings = control_settings({"method": method, **SMALL[method]})
+    settings = control_settings({"method": method, **tiny.SMALL[method]})
     network = build_network(settings, spec=prior.spec, num_structures=2)
     network.start_from_prior(prior.denoiser)
     return network
@@ -141,11 +120,11 @@ def test_any_latent_grid_will_do(tmp_path: Path, method: str) -> None:
     """Six cells are halved once by the prior; a control that halves twice takes them too."""
     grid = tiny.GRID.model_copy(update={"shape": (24, 16, 24)})
     prior = load_prior(make_tiny_prior(tmp_path / "prior", grid=grid))
-    modulates = "channels" in SMALL[method] or method == "vcm"
+    modulates = "channels" in tiny.SMALL[method] or method == "vcm"
     deeper = DEEPER if modulates else {}
     if method == "vcm_released":
         deeper = {"channels": DEEPER["channels"]}
-    settings = control_settings({"method": method, **SMALL[method], **deeper})
+    settings = control_settings({"method": method, **tiny.SMALL[method], **deeper})
     network = build_network(settings, spec=prior.spec, num_structures=2)
     network.start_from_prior(prior.denoiser)
     z_t, maps = torch.randn(2, *prior.spec.latent_shape), torch.rand(2, 2, *grid.shape)

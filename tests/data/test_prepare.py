@@ -241,3 +241,59 @@ def test_real_brains_have_the_volumes_of_their_own_table(ixi: Path, tmp_path: Pa
         table["volume_ventricles_mm3"], table["ventricle_ml"] * 1000, rtol=1e-6
     )
     np.testing.assert_allclose(table["volume_csf_mm3"], table["cortical_csf_ml"] * 1000, rtol=1e-6)
+
+
+def _with_further(folder: Path, array: np.ndarray, affine: np.ndarray = AFFINE) -> Path:
+    """Write the same further image for both cases of a table; return the table."""
+    write_image(folder / "further.nii.gz", Volume(array.astype(np.float32), affine))
+    rows = [
+        {
+            "case_id": f"k{n}",
+            "image": f"images/k{n}.nii.gz",
+            "label": f"labels/k{n}.nii.gz",
+            "image_further": "further.nii.gz",
+        }
+        for n in (0, 1)
+    ]
+    pd.DataFrame(rows).to_csv(folder / "cases.csv", index=False)
+    return folder / "cases.csv"
+
+
+def test_a_further_image_that_is_a_mask_stays_one(folder: Path, tmp_path: Path) -> None:
+    """A small one has percentiles without contrast; it is resampled as a label map is."""
+    mask = np.zeros((9, 8, 7))
+    mask[3:6, 3:6, 2:5] = 1
+    grid = {"shape": [16, 16, 16], "spacing_mm": [0.5, 0.5, 0.5]}
+    prepare(_settings(_with_further(folder, mask), grid=grid), tmp_path / "out")
+    for case in read_cases(tmp_path / "out"):
+        found = read_image(case.extra_images["further"], case_id=case.case_id).array
+        assert set(np.unique(found)) == {0.0, 1.0}
+        assert 0.7 * 27 * 8 < np.count_nonzero(found) < 1.1 * 27 * 8
+
+
+@pytest.mark.parametrize(
+    ("shape", "shift", "constant", "named"),
+    [
+        ((9, 8, 9), 0, False, "shape (9, 8, 9) or affine differ"),
+        ((9, 8, 7), 3, False, "shape (9, 8, 7) or affine differ"),
+        ((9, 8, 7), 0, True, "every voxel is 0.5"),
+    ],
+)
+def test_a_further_image_that_does_not_fit_is_refused_for_every_case(
+    folder: Path,
+    tmp_path: Path,
+    shape: tuple[int, int, int],
+    shift: int,
+    constant: bool,
+    named: str,
+) -> None:
+    array = np.full(shape, 0.5) if constant else np.random.default_rng(0).random(shape)
+    affine = AFFINE.copy()
+    affine[2, 3] = shift
+    with pytest.raises(FaultyDataSet) as caught:
+        prepare(_settings(_with_further(folder, array, affine)), tmp_path / "out")
+    message = str(caught.value)
+    for name in ("k0", "k1"):
+        assert f"case {name}, " in message
+    assert message.count("further.nii.gz") == message.count(named) == 2
+    assert not (tmp_path / "out").exists()

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import tiny
 import yaml
 from typer.testing import CliRunner
 
@@ -13,17 +14,18 @@ from vcmaug.cli.main import app
 from vcmaug.cohort.check import check_cohort
 from vcmaug.cohort.manifest import read_manifest
 from vcmaug.compute import Compute
-from vcmaug.data.nifti import read_image, read_label_map
+from vcmaug.control.build import METHODS
+from vcmaug.data.nifti import read_image, read_label_map, write_image
 from vcmaug.data.prepare import read_prepared
 from vcmaug.data.splits import labelled_subset
-from vcmaug.data.volume import same_grid
+from vcmaug.data.volume import Volume, same_grid
 from vcmaug.errors import LeakError, RecipeError, WorkFolderError
 from vcmaug.files import read_json, write_json
 from vcmaug.pipeline.pool import splits_of
 from vcmaug.pipeline.reader import reader_subjects
 from vcmaug.pipeline.recipe import ControlRecipe, read_recipe
 from vcmaug.pipeline.run import draw_cohort, run_recipe
-from vcmaug.pipeline.stages import generate_stage, study_stage
+from vcmaug.pipeline.stages import conditions_stage, generate_stage, study_stage
 from vcmaug.pipeline.work import Work, claim_work
 
 HERE = Compute("in-process")
@@ -166,6 +168,49 @@ def test_another_control_by_its_name_runs_through_generate_and_evaluate(
     rows = read_json(replicate.quality / "quality.json")["adherence"]
     assert {row["source"] for row in rows} >= {"synthetic", "real"}
     assert set(read_manifest(replicate.cohort)["status"]) == {"done"}
+
+
+def test_conditions_are_built_again_where_an_image_or_a_scalar_changed(
+    finished: Work, tmp_path: Path
+) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(finished.folder, folder)
+    work = Work(folder, finished.recipe)
+    replicate = work.replicates[0]
+    assert not conditions_stage(work, replicate, compute=HERE)
+    for path in (work.cases / "images").iterdir():
+        image = read_image(path, case_id=path.name)
+        write_image(path, Volume(0.5 * image.array, image.affine))
+    assert conditions_stage(work, replicate, compute=HERE)
+    assert not conditions_stage(work, replicate, compute=HERE)
+    spec = finished.recipe.prior.spec
+    assert spec is not None
+    prior = finished.recipe.prior.model_copy(
+        update={"spec": spec.model_copy(update={"scalars": ()})}
+    )
+    other = Work(folder, finished.recipe.model_copy(update={"prior": prior}))
+    assert conditions_stage(other, replicate, compute=HERE)
+
+
+@pytest.mark.parametrize("method", [name for name in METHODS if name not in ("vcm", "t2i_adapter")])
+def test_every_method_runs_through_generate_and_evaluate(
+    finished: Work, tmp_path: Path, method: str
+) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(finished.folder, folder)
+    control = ControlRecipe.model_validate(
+        {
+            "network": {"method": method, **tiny.SMALL[method]},
+            "training": finished.recipe.control.training,
+        }
+    )
+    work = Work(folder, finished.recipe.model_copy(update={"control": control}))
+    replicate = work.replicates[0]
+    draw_cohort(work, replicate, compute=HERE, say=lambda name, ran: None)
+    assert read_json(replicate.control / "card.json")["name"] == method
+    assert set(read_manifest(replicate.cohort)["status"]) == {"done"}
+    rows = read_json(replicate.quality / "quality.json")["adherence"]
+    assert {row["source"] for row in rows} >= {"synthetic", "real"}
 
 
 @pytest.mark.parametrize("role", ["prior", "control", "conditions"])

@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny import AFFINE, GRID, SCHEME, label_map_of
+from tiny import AFFINE, GRID, SCHEME, SMALL, label_map_of
 from torch import nn
 
 from vcmaug.conditions.lowres import LowResSettings
-from vcmaug.control.build import control_settings, load_control
+from vcmaug.control.build import METHODS, control_settings, load_control
 from vcmaug.control.shown import ShownSettings
 from vcmaug.control.vcm import VCMSettings
 from vcmaug.data.cases import Case
@@ -240,29 +240,16 @@ def test_all_cases_of_a_subject_are_on_one_side(
         run(2)
 
 
-@pytest.mark.parametrize("method", ["controlnet", "t2i_adapter", "mcm", "vcm_released"])
+@pytest.mark.parametrize("method", [name for name in METHODS if name != "vcm"])
 def test_every_method_is_trained_by_the_same_function(
     cases: tuple[Case, ...], prior_folder: Path, tmp_path: Path, method: str
 ) -> None:
-    small = {
-        "controlnet": {},
-        "t2i_adapter": {},
-        "mcm": {
-            "channels": (8, 16),
-            "attention_levels": (False, True),
-            "num_res_blocks": 1,
-            "num_head_channels": 8,
-            "hidden_channels": 8,
-            "norm_num_groups": 4,
-        },
-        "vcm_released": {"channels": (8, 16), "norm_num_groups": 4, "hidden_channels": 8},
-    }
     prior = load_prior(prior_folder)
     train_control(
         cases,
         prior=prior,
         scheme=SCHEME,
-        network=control_settings({"method": method, **small[method]}),
+        network=control_settings({"method": method, **SMALL[method]}),
         settings=ControlTraining(updates=3, batch_size=2, deformed_copies=0),
         seed=0,
         folder=tmp_path,
@@ -380,6 +367,9 @@ def test_a_damaged_control_is_no_start(
         ({"prior_sha256": None}, "lacks prior_sha256"),
         ({"settings": {"method": "vcm", "depth": 3}}, "cannot read the settings on its card"),
         ({"settings": {"method": "unheard"}}, "cannot read the settings on its card"),
+        ({"shown": {"depth": 3}}, "cannot read the settings on its card"),
+        ({"scheme": [{"called": "a"}]}, "cannot read the settings on its card"),
+        ({"num_timesteps": None}, "lacks num_timesteps"),
     ],
 )
 def test_a_card_that_cannot_be_used_is_one_clear_error(

@@ -51,7 +51,7 @@ def info_command(
 def _prior(name: str) -> dict[str, Any]:
     """Return the card of a prior, or the counts of BrainLDM's networks without their weights."""
     from vcmaug.control.counts import num_parameters
-    from vcmaug.ldm.brainldm import BRAINLDM
+    from vcmaug.ldm.brainldm import AFFINE, BRAINLDM
     from vcmaug.ldm.weights import read_card
 
     if name != BRAINLDM.name:
@@ -60,6 +60,7 @@ def _prior(name: str) -> dict[str, Any]:
         "name": name,
         "spec": BRAINLDM.model_dump(mode="json"),
         "latent_shape": BRAINLDM.latent_shape,
+        "affine_of_samples": AFFINE,
         "num_parameters": {
             "autoencoder": num_parameters(BRAINLDM.build_autoencoder),
             "unet": num_parameters(BRAINLDM.build_unet),
@@ -76,7 +77,7 @@ def _control(name: str, *, prior: str | None, channels: int) -> dict[str, Any]:
     """
     from vcmaug.control.build import METHODS, method_of
     from vcmaug.control.counts import control_counts
-    from vcmaug.ldm.spec import PriorSpec
+    from vcmaug.ldm.prior import spec_on
     from vcmaug.ldm.weights import read_card
 
     method = method_of(name)
@@ -84,7 +85,7 @@ def _control(name: str, *, prior: str | None, channels: int) -> dict[str, Any]:
         return _short(read_card(_folder(name), kind="control"))
     if prior is None:
         raise ModelError(f"counting control {name!r}: name the prior as well, --prior NAME.")
-    spec = PriorSpec.model_validate(_prior(prior)["spec"])
+    spec = spec_on(_prior(prior), Path(prior))
     return control_counts(method, spec=spec, channels=channels)
 
 

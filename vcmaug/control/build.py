@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Discriminator, Tag, TypeAdapter, ValidationError
+from pydantic import BeforeValidator, Discriminator, Tag, TypeAdapter
 
 from vcmaug.control.base import Control, ControlNetwork
 from vcmaug.control.controlnet import ControlNetNetwork, ControlNetSettings
@@ -24,7 +24,14 @@ from vcmaug.errors import ModelError
 from vcmaug.files import write_json
 from vcmaug.ldm.prior import Prior
 from vcmaug.ldm.spec import PriorSpec
-from vcmaug.ldm.weights import fill_module, hash_of_weights, read_card, read_weights, write_weights
+from vcmaug.ldm.weights import (
+    card_being_read,
+    fill_module,
+    hash_of_weights,
+    read_card,
+    read_weights,
+    write_weights,
+)
 
 __all__ = [
     "METHODS",
@@ -87,21 +94,6 @@ _SETTINGS: TypeAdapter[Any] = TypeAdapter(ControlSettings)
 def control_settings(content: Mapping[str, Any]) -> Any:
     """Return the settings of a control from a card or a recipe."""
     return _SETTINGS.validate_python(dict(content))
-
-
-def _settings_of(card: Mapping[str, Any], folder: Path) -> Any:
-    """Return the settings on a control's card.
-
-    Raises:
-        ModelError: This version knows no such network.
-    """
-    try:
-        return control_settings(card["settings"])
-    except (ValidationError, TypeError, ValueError) as fault:
-        raise ModelError(
-            f"loading control {folder}: this version cannot read the settings on its card. Use the "
-            f"version that trained it, or train it again. {fault}"
-        ) from None
 
 
 def build_network(
@@ -186,12 +178,12 @@ def load_control(folder: Path, *, prior: Prior, device: str = "cpu") -> Control:
             f"({card['prior_sha256'][:12]}), this is {prior.spec.name!r} "
             f"({prior.card['weights_sha256'][:12]}). Train a control on this prior."
         )
-    shows = ShownSettings(**card.get("shown", {}))
+    with card_being_read(folder, kind="control"):
+        shows = ShownSettings(**card.get("shown", {}))
+        settings = control_settings(card["settings"])
+        shown = shows.part_of(LabelScheme.from_json(card["scheme"]))
     network = build_network(
-        _settings_of(card, folder),
-        spec=prior.spec,
-        num_structures=shows.part_of(LabelScheme.from_json(card["scheme"])).num_structures,
-        names=shows.names,
+        settings, spec=prior.spec, num_structures=shown.num_structures, names=shows.names
     )
     path = folder / "control.safetensors"
     weights = read_weights(path)

@@ -14,8 +14,9 @@ from typing import Any
 import pandas as pd
 
 from vcmaug.errors import FaultyDataSet, WorkFolderError
+from vcmaug.files import sha256_of_file
 
-__all__ = ["Case", "cases_of", "read_cases"]
+__all__ = ["Case", "cases_of", "hashes_of_files", "read_cases"]
 
 TABLE = "cases.csv"
 _REQUIRED = ("case_id", "subject_id", "image")
@@ -103,3 +104,16 @@ def cases_of(cases: Iterable[Case], subjects: Iterable[str]) -> tuple[Case, ...]
     """Return the cases of some subjects, in the order of the cases."""
     wanted = set(subjects)
     return tuple(case for case in cases if case.subject_id in wanted)
+
+
+def hashes_of_files(cases: Iterable[Case]) -> list[dict[str, str]]:
+    """Return, of each case, its id and the SHA-256 of its image, label map and further images."""
+    return [
+        {
+            "case_id": case.case_id,
+            "image": sha256_of_file(case.image),
+            "label": sha256_of_file(case.label) if case.label else "",
+            **{f"image_{name}": sha256_of_file(path) for name, path in case.extra_images.items()},
+        }
+        for case in cases
+    ]

@@ -194,6 +194,7 @@ def _faults_of(case: RawCase, settings: DataSettings, *, values: dict[int, int])
         normalise(image.array, settings.intensity)
     except DataError as fault:
         faults.append(_with_case(fault, case))
+    faults += _faults_of_further(case, image, settings)
     if case.label is None:
         if settings.require_labels:
             faults.append(f"case {case.case_id}, {case.image}: an image without a label map")
@@ -221,10 +222,35 @@ def _faults_of(case: RawCase, settings: DataSettings, *, values: dict[int, int])
     return faults
 
 
-def _with_case(fault: DataError, case: RawCase) -> str:
+def _faults_of_further(case: RawCase, image: Volume | None, settings: DataSettings) -> list[str]:
+    """Return what is wrong with the further images of a case."""
+    faults = []
+    for path in case.extra_images.values():
+        try:
+            further = read_image(path, case_id=case.case_id)
+            if not _is_mask(further):
+                normalise(further.array, settings.intensity)
+        except DataError as fault:
+            faults.append(_with_case(fault, case, path))
+            continue
+        if image is not None and not same_grid(image, further):
+            faults.append(
+                f"case {case.case_id}, {path}: shape {further.shape} or affine differ from those "
+                f"of {case.image} (shape {image.shape}); register and resample it to that one"
+            )
+    return faults
+
+
+def _is_mask(image: Volume) -> bool:
+    """Return whether an image is a mask: of zeros and ones alone."""
+    return bool(np.isin(image.array, (0, 1)).all())
+
+
+def _with_case(fault: DataError, case: RawCase, path: Path | None = None) -> str:
     """Return a fault's text, which names the case."""
     text = str(fault).rstrip(".")
-    return text if text.startswith("case ") else f"case {case.case_id}, {case.image}: {text}"
+    where = f"case {case.case_id}, {path or case.image}"
+    return text if text.startswith("case ") else f"{where}: {text}"
 
 
 def _write_case(
@@ -237,12 +263,12 @@ def _write_case(
 ) -> dict[str, Any]:
     """Write one case and return its row."""
     row: dict[str, Any] = {"case_id": case.case_id, "subject_id": case.subject_id}
-    row["image"] = _write_image(
-        case, case.image, settings, out / "images" / f"{case.case_id}.nii.gz"
-    )
+    image = read_image(case.image, case_id=case.case_id)
+    row["image"] = _write_image(image, settings, out / "images" / f"{case.case_id}.nii.gz")
     for name, path in case.extra_images.items():
         target = out / f"images_{name}" / f"{case.case_id}.nii.gz"
-        row[f"image_{name}"] = _write_image(case, path, settings, target)
+        further = read_image(path, case_id=case.case_id)
+        row[f"image_{name}"] = _write_image(further, settings, target, may_be_mask=True)
     if case.label is not None:
         raw = read_label_map(case.label, case_id=case.case_id)
         mapped = Volume(_mapped(raw.array, values), raw.affine)
@@ -255,10 +281,17 @@ def _write_case(
     return {**{str(k): v for k, v in case.row.items()}, **row}
 
 
-def _write_image(case: RawCase, source: Path, settings: DataSettings, target: Path) -> str:
-    """Write one image on the grid, normalised; return its path relative to the folder."""
-    image = to_grid(read_image(source, case_id=case.case_id), settings.grid, is_label=False)
-    write_image(target, Volume(normalise(image.array, settings.intensity), image.affine))
+def _write_image(
+    image: Volume, settings: DataSettings, target: Path, *, may_be_mask: bool = False
+) -> str:
+    """Write one image on the grid, normalised; return its path relative to the folder.
+
+    A mask, if it may be one, stays one: it is resampled like a label map and not normalised.
+    """
+    is_mask = may_be_mask and _is_mask(image)
+    there = to_grid(image, settings.grid, is_label=is_mask)
+    array = there.array if is_mask else normalise(there.array, settings.intensity)
+    write_image(target, Volume(array.astype(np.float32), there.affine))
     return f"{target.parent.name}/{target.name}"
 
 

@@ -33,7 +33,7 @@ from vcmaug.generate.plan import (
 )
 from vcmaug.generate.samplers import timesteps_of
 from vcmaug.generate.worker import ShardDone, ShardTask, draw_shard
-from vcmaug.ldm.prior import has_mean
+from vcmaug.ldm.prior import has_mean, spec_on
 from vcmaug.ldm.spec import PriorSpec
 from vcmaug.ldm.weights import read_card
 from vcmaug.progress import Progress, Report, silent
@@ -76,7 +76,7 @@ def make_plan(
             f"{prior_folder}. Train a control on this prior."
         )
     conditions = read_conditions(conditions_folder)
-    spec = PriorSpec.model_validate(prior["spec"])
+    spec = spec_on(prior, prior_folder)
     faults = _misfits(spec, control, conditions=conditions, folder=conditions_folder, n=n)
     faults += _unfit_measure(settings, measure, control)
     layout = control["settings"].get("layout", False)

@@ -6,6 +6,9 @@ Sources: Pinaya et al. 2022, arXiv 2209.07162; the configuration files of the MO
 brain_image_synthesis_latent_diffusion_model.
 
 Notes:
+    Its samples lie in the space of `AFFINE`. What `prepare` brings to its grid keeps its own place
+    in the world: heads are centred, not registered. A drawn image has its condition's affine.
+
     Sources disagree on the coding of sex: the authors' demonstration counts female 0 and male 1, as
     UK Biobank does; code of the VCM's first author counts the other way round. Here female is 0
     unless asked otherwise. The volumes that it was trained on were normalised for head size.
@@ -20,6 +23,7 @@ from vcmaug.ldm.schedule import ScheduleSettings
 from vcmaug.ldm.spec import AutoencoderSettings, DiffusionSettings, PriorSpec
 
 __all__ = [
+    "AFFINE",
     "BRAINLDM",
     "NUM_PARAMETERS",
     "POPULATION_MEANS",
@@ -35,6 +39,14 @@ RELEASED_MD5: Mapping[str, str] = {
     "autoencoder": "329e97b3085643ff235f11f049856242",
     "unet": "21c3047556fb671caf0556f1cce6ef22",
 }
+
+AFFINE = (
+    (-1.0, 0.0, 0.0, 96.48149872),
+    (0.0, 1.0, 0.0, -141.47715759),
+    (0.0, 0.0, 1.0, -156.55375671),
+    (0.0, 0.0, 0.0, 1.0),
+)
+"""From voxels to mm (RAS+) of the released samples."""
 
 POPULATION_MEANS: Mapping[str, float] = {
     "sex": 0.5,

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
 from torch import Tensor
 
 from vcmaug.data.scalars import raw_value, scalar_vector
@@ -22,9 +21,17 @@ from vcmaug.ldm.denoiser import FrozenDenoiser, ScalarUNet
 from vcmaug.ldm.schedule import Schedule
 from vcmaug.ldm.spec import PriorSpec
 from vcmaug.ldm.texture import Texture
-from vcmaug.ldm.weights import fill_module, hash_of_weights, read_card, read_weights, write_weights
+from vcmaug.ldm.weights import (
+    card_being_read,
+    fill_module,
+    hash_of_weights,
+    names_of_weights,
+    read_card,
+    read_weights,
+    write_weights,
+)
 
-__all__ = ["Prior", "has_mean", "load_prior", "weights_of", "write_prior"]
+__all__ = ["Prior", "has_mean", "load_prior", "spec_on", "weights_of", "write_prior"]
 
 _MEAN = "start.mean"
 
@@ -161,7 +168,7 @@ def load_prior(folder: Path, *, device: str = "cpu") -> Prior:
         ModelError: Something is missing, damaged, or not what the card says.
     """
     card = read_card(folder, kind="prior")
-    spec = PriorSpec.model_validate(card["spec"])
+    spec = spec_on(card, folder)
     path = folder / "prior.safetensors"
     weights = read_weights(path)
     if hash_of_weights(weights) != card["weights_sha256"]:
@@ -184,9 +191,22 @@ def load_prior(folder: Path, *, device: str = "cpu") -> Prior:
 
 
 def has_mean(folder: Path) -> bool:
-    """Return whether a prior knows the mean of its training cases; its weights are not read."""
-    with safe_open(folder / "prior.safetensors", framework="pt") as stored:
-        return _MEAN in stored.keys()  # noqa: SIM118, it is no mapping
+    """Return whether a prior knows the mean of its training cases; its weights are not read.
+
+    Raises:
+        ModelError: The file of its weights is missing or damaged.
+    """
+    return _MEAN in names_of_weights(folder / "prior.safetensors")
+
+
+def spec_on(card: Mapping[str, Any], folder: Path) -> PriorSpec:
+    """Return the spec on the card of a prior in a folder.
+
+    Raises:
+        ModelError: This version knows no such prior.
+    """
+    with card_being_read(folder, kind="prior"):
+        return PriorSpec.model_validate(card["spec"])
 
 
 def _part(weights: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -6,24 +6,36 @@ Sources: the safetensors format.
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from vcmaug.errors import ModelError, list_faults
 from vcmaug.files import read_json, write_bytes
 
-__all__ = ["fill_module", "hash_of_weights", "read_card", "read_weights", "write_weights"]
+__all__ = [
+    "card_being_read",
+    "fill_module",
+    "hash_of_weights",
+    "names_of_weights",
+    "read_card",
+    "read_weights",
+    "write_weights",
+]
 
 
 _FACTS: Mapping[str, Sequence[str]] = {  # without these a card is of no use
     "prior": ("spec", "latent_scale", "weights_sha256", "subjects"),
-    "control": ("settings", "scheme", "prior", "prior_sha256", "weights_sha256", "subjects"),
+    "control": (
+        *("settings", "scheme", "prior", "prior_sha256", "weights_sha256", "subjects"),
+        "num_timesteps",
+    ),
 }
 
 
@@ -61,8 +73,29 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     Raises:
         ModelError: The file is missing or damaged.
     """
-    try:
+    with _weights_being_read(path):
         stored = load_file(path)
+    return {
+        name: tensor.float() if tensor.is_floating_point() else tensor
+        for name, tensor in stored.items()
+    }
+
+
+def names_of_weights(path: Path) -> list[str]:
+    """Return the names in a safetensors file; the tensors are not read.
+
+    Raises:
+        ModelError: The file is missing or damaged.
+    """
+    with _weights_being_read(path), safe_open(path, framework="pt") as stored:
+        return list(stored.keys())
+
+
+@contextmanager
+def _weights_being_read(path: Path) -> Iterator[None]:
+    """Say of a file that is missing or damaged what it is and what to do."""
+    try:
+        yield
     except FileNotFoundError:
         raise ModelError(
             f"reading weights {path}: there is no such file. Train first, or name the folder of a "
@@ -72,10 +105,6 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         raise ModelError(
             f"reading weights {path}: the file is damaged ({fault}). Copy or train it again."
         ) from None
-    return {
-        name: tensor.float() if tensor.is_floating_point() else tensor
-        for name, tensor in stored.items()
-    }
 
 
 def fill_module(module: nn.Module, weights: Mapping[str, Tensor], *, source: Path) -> None:
@@ -131,3 +160,19 @@ def read_card(folder: Path, *, kind: str) -> dict[str, Any]:
             "whole, or train it again."
         )
     return card
+
+
+@contextmanager
+def card_being_read(folder: Path, *, kind: str) -> Iterator[None]:
+    """Say of settings on a card that do not fit what is wrong and what to do.
+
+    Raises:
+        ModelError: This version does not know what the card says.
+    """
+    try:
+        yield
+    except (KeyError, TypeError, ValueError) as fault:
+        raise ModelError(
+            f"loading {kind} {folder}: this version cannot read the settings on its card. Use the "
+            f"version that trained it, or train it again. {fault}"
+        ) from None

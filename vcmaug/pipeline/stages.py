@@ -13,7 +13,7 @@ from vcmaug.cohort.layout import CohortLayout
 from vcmaug.cohort.manifest import read_cohort_card
 from vcmaug.compute import Compute
 from vcmaug.conditions.build import build_conditions
-from vcmaug.data.cases import cases_of
+from vcmaug.data.cases import cases_of, hashes_of_files
 from vcmaug.data.prepare import prepare, read_prepared
 from vcmaug.data.scalars import ScalarSpec
 from vcmaug.data.template import make_population
@@ -24,7 +24,7 @@ from vcmaug.files import sha256_of_file
 from vcmaug.generate.gate import GateSettings
 from vcmaug.generate.plan import GenerateSettings
 from vcmaug.generate.run import generate, make_plan
-from vcmaug.ldm.spec import PriorSpec
+from vcmaug.ldm.prior import spec_on
 from vcmaug.ldm.weights import read_card
 from vcmaug.pipeline.acceptance import measure_of
 from vcmaug.pipeline.looking import pictures
@@ -182,8 +182,8 @@ def control_stage(
         recipe.model_dump(mode="json", exclude={"look_every"}),
         read_card(start_from, kind="control")["weights_sha256"] if start_from else None,
         read_card(work.prior, kind="prior")["weights_sha256"],
-        [[case.case_id, sha256_of_file(case.image)] for case in (*cases, *pseudo)],
-        [sha256_of_file(case.label) for case in (*cases, *pseudo) if case.label],
+        hashes_of_files((*cases, *pseudo)),
+        prepared.scheme.to_json(),
         replicate.seed,
     ]
     name = f"control-{replicate.name}"
@@ -224,7 +224,9 @@ def conditions_stage(
         settings.model_dump(mode="json"),
         count,
         lazy,
-        [sha256_of_file(case.label) for case in cases if case.label],
+        hashes_of_files(cases),
+        prepared.scheme.to_json(),
+        [scalar.model_dump(mode="json") for scalar in _scalars(work)],
         replicate.seed,
     ]
     name = f"conditions-{replicate.name}"
@@ -237,8 +239,7 @@ def _scalars(work: Work) -> tuple[ScalarSpec, ...]:
     if recipe.spec is not None:
         return recipe.spec.scalars
     assert recipe.source is not None  # the recipe has a prior that is there, or a spec
-    content = read_card(recipe.source, kind="prior")["spec"]
-    return PriorSpec.model_validate(content).scalars
+    return spec_on(read_card(recipe.source, kind="prior"), recipe.source).scalars
 
 
 def generate_stage(

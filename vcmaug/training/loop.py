@@ -255,7 +255,7 @@ class _Run:
             self._writer.flush()
 
     def gradients(self, objective: Objective, *, step: int) -> dict[str, float]:
-        """Add up and clip the gradients of this process' shares of a batch; return mean parts."""
+        """Add up and clip the gradients of shares of a batch; return mean parts of the batch."""
         calls = self.settings.accumulate
         total: dict[str, float] = {}
         for call in range(calls):
@@ -265,6 +265,9 @@ class _Run:
             self.accelerator.backward(loss / calls)
             for name, value in {"loss": loss.item(), **parts}.items():
                 total[name] = total.get(name, 0.0) + value / calls
+        if self.accelerator.num_processes > 1:  # each has seen its own shares, and logs all
+            own = torch.tensor([*total.values()], device=self.accelerator.device)
+            total = dict(zip(total, self.accelerator.reduce(own, "mean").tolist(), strict=True))
         norm = self.accelerator.clip_grad_norm_(self.prepared.parameters(), self.settings.clip_norm)
         return total | {"gradient_norm": float(norm)}
 
@@ -295,17 +298,14 @@ class _Run:
     def note(self, parts: dict[str, float], *, step: int, seconds: float) -> None:
         """Add one step to the log, which keeps about a hundred rows."""
         self.seconds += seconds
-        first = math.isnan(self.smooth_loss)
-        self.smooth_loss = (
-            parts["loss"] if first else 0.98 * self.smooth_loss + 0.02 * parts["loss"]
-        )
+        before = parts["loss"] if math.isnan(self.smooth_loss) else self.smooth_loss
+        self.smooth_loss = 0.98 * before + 0.02 * parts["loss"]
         for name, value in parts.items():
             self._sums[name] = self._sums.get(name, 0.0) + value
         self._sums["steps"] = self._sums.get("steps", 0.0) + 1.0
         if (step + 1) % max(1, self.settings.updates // 100) == 0:
             steps = self._sums.pop("steps")
-            means = {name: total / steps for name, total in self._sums.items()}
-            self._row(means)
+            self._row({name: total / steps for name, total in self._sums.items()})
             self._sums = {}
 
     def save(self, path: Path) -> None:
