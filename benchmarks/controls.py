@@ -6,10 +6,11 @@ VCMAUG_DATA=FOLDER python benchmarks/controls.py recipes/hippocampus/recipe.yaml
 
 For each method, number of labelled cases and seed, in a process of its own: parameters, the
 cohort's adherence and volume error in the structures that are shown, and its Frechet distance.
-Conditions of the cohort are bent maps of the labelled cases; `new_maps` has the same figures of
-bent maps of validation subjects, which no training has seen and which are the same for all n.
-Intervals are bootstraps over the subjects whose maps they are; all methods draw the same conditions
-from the same noise, so they can be compared subject by subject. At the end, once per method and
+Conditions of the cohort are made of the maps of the labelled cases by the recipe's chains;
+`new_maps` has the same figures of maps made of those of validation subjects, which no training has
+seen and which are the same for all n. Intervals are bootstraps over the subjects that the maps
+began with (of the shape model, those that gave the pose: its draws share one model); all methods
+draw the same conditions from the same noise, so they can be compared subject by subject. At the end, once per method and
 side by side: memory and seconds of a few updates, and what a sampling step costs over the bare
 prior's. `recipe` is the recipe's own network at its own strength, `recipe_at_1` at strength 1,
 `recipe_no_layout` without its layout; `none` is it at strength 0, where draws are the prior's
@@ -275,7 +276,9 @@ def main() -> None:
     for row in sorted(done, key=lambda row: row["num_labelled"]):  # all at their smallest n
         method, n, seed = row["method"], row["num_labelled"], row["seed"]
         if method not in costs and not asked.without_costs:
-            costs[method] = in_a_process(asked, "cost", method=method, n=n, seed=seed)
+            found = in_a_process(asked, "cost", method=method, n=n, seed=seed)
+            print(json.dumps({"cost of": method, **found}), file=sys.stderr, flush=True)
+            costs[method] = {} if "failed" in found else found  # what was drawn stays
         row |= costs.get(method, {})
     recipe = base_of(asked)
     about = {"recipe": recipe.name, "task": asked.task, "updates": recipe.control.training.updates}

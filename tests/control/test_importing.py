@@ -8,7 +8,9 @@ import torch
 from tiny import make_tiny_prior
 from torch import Tensor
 from torch.nn import functional as F
+from typer.testing import CliRunner
 
+from vcmaug.cli.main import app
 from vcmaug.control.build import build_network, load_control
 from vcmaug.control.importing import import_vcm
 from vcmaug.control.vcm_released import RELEASED_SCALE, VCMReleasedSettings
@@ -17,6 +19,7 @@ from vcmaug.errors import ModelError
 from vcmaug.ldm.brainldm import BRAINLDM
 from vcmaug.ldm.prior import Prior, load_prior
 from vcmaug.ldm.released_files import read_released
+from vcmaug.ldm.weights import read_card
 
 nets = pytest.importorskip(
     "generative.networks.nets", reason="the extra `legacy` (monai-generative) is not installed"
@@ -208,14 +211,20 @@ def test_the_stored_names_are_exactly_those_of_the_release(
 
 
 def test_at_full_size_it_has_the_keys_and_parameters_of_the_release(
-    prior: Prior, tmp_path: Path
+    prior: Prior, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """By the command, which says what comes with it; the prior is BrainLDM's spec alone."""
     full, widths = replace(prior, spec=BRAINLDM), VCMReleasedSettings()
     path = write_checkpoint(tmp_path / "vcm.pt", full, widths, num_structures=8)
-    found = import_vcm(path, prior=full, folder=tmp_path / "out")["imported_from"]
-    assert found["num_keys"] == 386
-    assert found["num_stored_parameters"] == 45_220_134
-    assert found["num_unused_parameters"] == 394_752
+    monkeypatch.setattr("vcmaug.ldm.prior.load_prior", lambda folder: full)
+    done = CliRunner().invoke(app, ["import-weights", "vcm", str(path), "--out", str(tmp_path)])
+    assert done.exit_code == 0, done.output
+    said = " ".join(done.output.split())
+    assert "386 keys, 45,220,134 parameters; 394,752 are never used and were dropped" in said
+    assert "instance normalisation of gamma and beta is on" in said
+    card = read_card(tmp_path, kind="control")
+    assert card["latent_scale"] == RELEASED_SCALE
+    assert card["imported_from"]["num_keys"] == 386
 
 
 def test_a_control_of_another_prior_is_refused(

@@ -7,8 +7,9 @@ from tiny import make_tiny_control, make_tiny_prior
 
 from vcmaug.control.build import load_control
 from vcmaug.errors import DataError, ModelError
+from vcmaug.files import read_json, write_json
 from vcmaug.ldm.denoiser import Context
-from vcmaug.ldm.prior import load_prior, weights_of
+from vcmaug.ldm.prior import has_mean, load_prior, weights_of
 from vcmaug.ldm.spec import PriorSpec
 from vcmaug.ldm.weights import hash_of_weights
 
@@ -68,7 +69,18 @@ def test_damaged_weights_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="hash is not the one on the card"):
         load_prior(tmp_path)
     weights.write_bytes(bytes(content[:1000]))
-    with pytest.raises(ModelError, match="damaged"):
+    for read in (load_prior, has_mean):
+        with pytest.raises(ModelError, match="damaged"):
+            read(tmp_path)
+    weights.unlink()
+    with pytest.raises(ModelError, match="there is no such file"):
+        has_mean(tmp_path)
+
+
+def test_a_card_with_a_spec_that_is_not_known_is_refused(tmp_path: Path) -> None:
+    card = read_json(make_tiny_prior(tmp_path) / "card.json")
+    write_json(tmp_path / "card.json", card | {"spec": card["spec"] | {"depth": 3}})
+    with pytest.raises(ModelError, match=r"cannot read the settings on its card(.|\n)*depth"):
         load_prior(tmp_path)
 
 

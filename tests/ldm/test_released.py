@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor
+from typer.testing import CliRunner
 
+from vcmaug.cli.main import app
 from vcmaug.errors import ModelError
 from vcmaug.ldm.brainldm import BRAINLDM, NUM_PARAMETERS, brainldm
 from vcmaug.ldm.prior import load_prior
@@ -180,6 +182,23 @@ def test_the_card_says_where_the_weights_come_from(files: dict[str, Path], tmp_p
     assert not card["imported_from"]["unet"]["is_the_release"]
     assert card["imported_from"]["unet"]["num_keys"] == 528
     assert card["imported_from"]["autoencoder"]["num_keys"] == 162
+
+
+def test_the_command_says_whether_the_files_are_those_of_the_release(
+    files: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vcmaug.ldm.brainldm.brainldm", lambda sex: small())
+    named = ["--autoencoder", str(files["autoencoder"]), "--diffusion", str(files["diffusion"])]
+    command = ["import-weights", "brainldm", *named, "--out", str(tmp_path)]
+    done = CliRunner().invoke(app, [*command, "--sex", "male0"])
+    assert done.exit_code == 0, done.output
+    said = " ".join(done.output.split())
+    assert "autoencoder: autoencoder.pth, 162 keys, all used" in said
+    assert "unet: diffusion.pth, 528 keys, all used" in said
+    assert said.count("NOT the md5 of the release") == 2
+    assert "Sex is coded male0" in said
+    assert load_prior(tmp_path).spec.latent_scale == 1.0
+    assert CliRunner().invoke(app, [*command, "--sex", "neither"]).exit_code != 0
 
 
 def test_the_coding_of_sex_is_a_choice() -> None:

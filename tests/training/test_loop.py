@@ -168,7 +168,7 @@ def test_a_batch_that_cannot_be_shared_is_refused(tmp_path: Path) -> None:
 
 
 def test_two_processes_learn_what_one_learns(tmp_path: Path) -> None:
-    """Real processes, started as `accelerate launch` and torchrun start them."""
+    """Real processes, started as `accelerate launch` and torchrun start them; the same log too."""
     script = (
         "import sys, torch\n"
         "from pathlib import Path\n"
@@ -190,9 +190,12 @@ def test_two_processes_learn_what_one_learns(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    found = torch.load(out / "x.pt", weights_only=True)["average"]
-    for name, tensor in _train(tmp_path / "one").items():
-        torch.testing.assert_close(found[name], tensor, rtol=1e-4, atol=1e-5)
+    weights = _train(tmp_path / "one")
+    two, one = (torch.load(f / "x.pt", weights_only=True) for f in (out, tmp_path / "one"))
+    for name, tensor in weights.items():
+        torch.testing.assert_close(two["average"][name], tensor, rtol=1e-4, atol=1e-5)
+    for here, there in zip(two["log"], one["log"], strict=True):
+        assert here == pytest.approx(there, rel=1e-4)
 
 
 def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
