@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test check bench venv clean
+.PHONY: demo test check bench controls venv clean
 
 # torch is pinned first and alone, so that nothing pulls another build of it
 $(VENV)/.demo: pyproject.toml constraints.txt
@@ -36,6 +36,17 @@ check: $(VENV)/.test
 # those of minutes, without data; benchmarks/controls.py and benchmarks/brainldm.py take hours and tell how
 bench: $(VENV)/.test
 	for name in space_to_depth workers conditions engine; do $(BIN)/python "benchmarks/$$name.py" || exit 1; done
+
+# the whole comparison of controls, with the recipes' data in VCMAUG_DATA: for a GPU; goes on where it was stopped
+CONTROLS := $(BIN)/python benchmarks/controls.py
+BRAIN := recipes/brain-mini/recipe.yaml --profile 4mm --prior brain-mini-4mm --n 10 25 50 --seeds 0 1 2
+controls: $(VENV)/.test
+	mkdir -p work/controls
+	$(CONTROLS) recipes/hippocampus/recipe.yaml --prior hippocampus-1mm --n 10 50 100 --seeds 0 1 2 \
+		--out work/controls/hippocampus > work/controls/hippocampus.json
+	for task in ventricles map ventricles+partial; do \
+		$(CONTROLS) $(BRAIN) --task $$task --out work/controls/brain-mini > "work/controls/brain-mini-$$task.json" || exit 1; \
+	done
 
 clean:
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist

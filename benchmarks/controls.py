@@ -10,9 +10,11 @@ Conditions of the cohort are made of the maps of the labelled cases by the recip
 `new_maps` has the same figures of maps made of those of validation subjects, which no training has
 seen and which are the same for all n. Intervals are bootstraps over the subjects that the maps
 began with (of the shape model, those that gave the pose: its draws share one model); all methods
-draw the same conditions from the same noise, so they can be compared subject by subject. At the end, once per method and
-side by side: memory and seconds of a few updates, and what a sampling step costs over the bare
-prior's. `recipe` is the recipe's own network at its own strength, `recipe_at_1` at strength 1,
+draw the same conditions from the same noise, so they can be compared subject by subject. At the
+end, once per method and side by side: memory and seconds of a few updates, and what a sampling step
+costs over the bare prior's.
+
+`recipe` is the recipe's own network at its own strength, `recipe_at_1` at strength 1,
 `recipe_no_layout` without its layout; `none` is it at strength 0, where draws are the prior's
 alone; all others are their method's default networks at strength 1, and those called `_longer` have
 four times the updates. Else training, prior, cases, conditions and sampler are the recipe's for

@@ -209,10 +209,10 @@ def costs(rows: Sequence[dict[str, Any]]) -> list[str]:
 
 def full_size(name: str, content: dict[str, Any]) -> list[str]:
     """Return the section about BrainLDM's size."""
-    lines = [f"### BrainLDM's size, {content['device']}", ""]
+    sampling_batch = content.get("sampling_batch", content["batch"])
+    lines = [f"### BrainLDM's size, {content['device']}, sampling at batch {sampling_batch}", ""]
     lines += [
-        f"Random weights; training at batch {content['batch']}, sampling at batch "
-        f"{content.get('sampling_batch', content['batch'])}; `benchmarks/results/{name}`.",
+        f"Random weights; training at batch {content['batch']}; `benchmarks/results/{name}`.",
         "",
     ]
     body = []
