@@ -103,11 +103,15 @@ def test_a_mirrored_pair_is_that_of_a_mirrored_head(
     assert not torch.equal(pairs.z[1], pairs.z[0])
 
 
-def test_bent_copies_are_mirrored_with_their_scalars(tmp_path: Path) -> None:
+def test_bent_copies_have_the_scalars_of_their_own_maps_and_are_mirrored_with_them(
+    tmp_path: Path,
+) -> None:
     settings = ControlTraining(deformed_copies=2, flip=True, max_displacement_mm=1)
     pairs = _pairs(tmp_path, "RAS", settings)
     assert pairs.scalars is not None
-    assert pairs.scalars.flatten().tolist() == pytest.approx([1.0] * 3 + [48 / 320] * 3)
+    on_the_left = [np.count_nonzero(one == 1) for one in pairs.index_maps.numpy()]
+    assert len(set(on_the_left[:3])) > 1  # bending changed the volume
+    assert pairs.scalars.flatten().tolist() == pytest.approx([one / 320 for one in on_the_left])
     for plain, turned in zip(pairs.index_maps[:3], pairs.index_maps[3:], strict=True):
         assert torch.equal((turned == 3).flip(0), plain == 1)
 

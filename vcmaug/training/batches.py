@@ -6,6 +6,7 @@ Sources: none.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -56,19 +57,19 @@ def read_index_maps(cases: Sequence[Case], scheme: LabelScheme) -> Tensor:
 
 
 def scalars_of(
-    cases: Sequence[Case],
+    rows: Sequence[Mapping[str, Any]],
     spec: PriorSpec,
     *,
     fill: Mapping[str, float],
     and_mirrored: bool = False,
 ) -> Tensor | None:
-    """Return normalised scalars [N, S] of cases, or None for a prior without scalars.
+    """Return normalised scalars [N, S] of rows of a case table; None for a prior without any.
 
     Args:
-        cases: In the order of the rows.
+        rows: With the columns that the scalars read.
         spec: Names the scalars.
         fill: What replaces a missing one, in its own unit.
-        and_mirrored: Rows of the mirrored cases come after them, [2 N, S]; there the volume of a
+        and_mirrored: Those of the mirrored cases come after them, [2 N, S]; there the volume of a
             structure is that of its other side.
     """
     if not spec.scalars:
@@ -76,12 +77,12 @@ def scalars_of(
     turns = [spec.scalars]
     if and_mirrored:
         turns.append(tuple(scalar.mirrored() for scalar in spec.scalars))
-    rows = []
+    found = []
     for scalars in turns:
-        for case in cases:
-            values = {scalar.name: raw_value(scalar, case.row) for scalar in scalars}
-            rows.append(torch.from_numpy(scalar_vector(scalars, values, fill=fill)))
-    return torch.stack(rows)
+        for row in rows:
+            values = {scalar.name: raw_value(scalar, row) for scalar in scalars}
+            found.append(torch.from_numpy(scalar_vector(scalars, values, fill=fill)))
+    return torch.stack(found)
 
 
 def one_hot_batch(index_maps: Tensor, num_structures: int) -> Tensor:

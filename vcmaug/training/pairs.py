@@ -3,23 +3,19 @@
 What it is: images and maps, plain, bent and mirrored together, the images encoded once.
 In the flow: read before the first update of a control.
 Sources: none.
-
-Notes:
-    The scalars of a bent pair are those of its case: volumes of its own map differ from them by a
-    few percent.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vcmaug.conditions.base import SourceMap, as_it_is
+from vcmaug.conditions.base import SourceMap, as_it_is, recomputed
 from vcmaug.control.shown import ALONE, ShownSettings, further_channels, with_channels
 from vcmaug.data.cases import Case
 from vcmaug.data.deformation import warp_label_map
@@ -42,13 +38,14 @@ __all__ = ["Pairs", "labelled_pairs"]
 class _Pair(NamedTuple):
     """One pair: images [C + E, X, Y, Z], index map [X, Y, Z], and the case that it comes from.
 
-    Of the images, further sequences are behind what the prior draws. Its seed is that of what the
-    builders of further channels draw.
+    Of the images, further sequences are behind what the prior draws. The row has the volumes of the
+    map, from which scalars are made; the seed is of what builders of further channels draw.
     """
 
     images: Tensor
     indices: Tensor
     case: Case
+    row: Mapping[str, Any]
     seed: int
 
 
@@ -89,18 +86,18 @@ def labelled_pairs(
     shows, grid = shows or ShownSettings(), prior.spec.grid
     mirror = mirror_of(grid.orientation, scheme) if settings.flip else None
     every = _every_pair(cases, grid, scheme, settings, shows, seed=seed)
-    plain, turned = [], []
+    plain, turned, rows = [], [], []
     while some := list(islice(every, volumes_at_once(grid.shape))):
         plain.append(_kept(some, prior, scheme, shows))
+        rows += [pair.row for pair in some]
         if mirror is not None:
             turned.append(_kept([_mirrored(pair, mirror) for pair in some], prior, scheme, shows))
     z, index_maps, further = zip(*plain, *turned, strict=True)
-    owners = [*cases, *(case for case in cases for _ in range(settings.deformed_copies))]
     return Pairs(
         z=torch.cat(z),
         index_maps=torch.cat(index_maps),
         scalars=scalars_of(
-            owners, prior.spec, fill=prior.card["scalar_fill"], and_mirrored=settings.flip
+            rows, prior.spec, fill=prior.card["scalar_fill"], and_mirrored=settings.flip
         ),
         further=None if shows.names == ALONE else torch.cat(further),
         names=shows.names,
@@ -148,7 +145,8 @@ def _every_pair(
     """Yield the pairs of all cases, and then their bent copies, one case in memory at a time."""
     for case in cases:
         indices = read_index_maps([case], scheme)[0]
-        yield _Pair(_images_of(case, shows), indices, case, stable_seed(seed, case.case_id))
+        own = stable_seed(seed, case.case_id)
+        yield _Pair(_images_of(case, shows), indices, case, case.row, own)
     for case in cases if settings.deformed_copies else ():
         images, indices = _images_of(case, shows), read_index_maps([case], scheme)[0]
         for copy in range(settings.deformed_copies):
@@ -161,15 +159,22 @@ def _every_pair(
                 seed=seed,
             )
             bent_map = warp_label_map(indices.numpy(), displacement)
-            own = stable_seed(seed, case.case_id, copy)
-            yield _Pair(bent_image(images, displacement), torch.from_numpy(bent_map), case, own)
+            spacing = np.diag((*grid.spacing_mm, 1.0))
+            volume = Volume(from_index_map(bent_map, scheme), spacing)
+            yield _Pair(
+                bent_image(images, displacement),
+                torch.from_numpy(bent_map),
+                case,
+                recomputed(case.row, volume, scheme=scheme),
+                stable_seed(seed, case.case_id, copy),
+            )
 
 
 def _mirrored(pair: _Pair, mirror: Mirror) -> _Pair:
     """Return a pair turned round, structures of two sides in each other's place."""
     images, indices = (flipped(one, axis=mirror.axis) for one in (pair.images, pair.indices))
     turned, own = mirror.channels[indices.numpy()], stable_seed(pair.seed, "mirrored")
-    return _Pair(images, torch.from_numpy(turned), pair.case, own)
+    return _Pair(images, torch.from_numpy(turned), pair.case, pair.row, own)
 
 
 def _further(

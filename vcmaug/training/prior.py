@@ -135,7 +135,7 @@ def train_prior(
     )
     latent_scale = spec.latent_scale or float(1.0 / means.std())
     scalars = scalars_of(
-        [*cases] * (1 + settings.diffusion.deformed_copies),
+        [case.row for case in cases] * (1 + settings.diffusion.deformed_copies),
         spec,
         fill=fill,
         and_mirrored=settings.diffusion.flip,
@@ -163,7 +163,7 @@ def train_prior(
     for name, some in (("training", cases), ("held_out", held_out)):
         if some:  # under the same draws of noise and time, so that the two can be compared
             z = encode_all(autoencoder, read_images(some)) * latent_scale
-            few = _Latents(z, scalars_of(some, spec, fill=fill))
+            few = _Latents(z, scalars_of([case.row for case in some], spec, fill=fill))
             figures[f"diffusion_loss_{name}"] = denoising_loss(unet, few, spec=spec)
     write_prior(
         folder,
