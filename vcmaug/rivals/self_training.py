@@ -107,14 +107,19 @@ def _row(
 
 
 def pseudo_cases(folder: Path, pool: Sequence[Case]) -> tuple[Case, ...]:
-    """Return the finished cases of a pseudo-labelled pool, their own rows of the table with them.
+    """Return the finished cases of a pseudo-labelled pool, with their own rows of the table.
+
+    What the table knows of their true label maps is left out.
 
     Args:
         folder: What `pseudo_label` wrote.
         pool: The cases that it was given.
     """
     manifest = read_manifest(folder)
-    row_of = {case.case_id: case.row for case in pool}
+    row_of = {
+        case.case_id: {name: value for name, value in case.row.items() if not _of_label(name)}
+        for case in pool
+    }
     return tuple(
         Case(
             case_id=str(row["case_id"]),
@@ -125,3 +130,8 @@ def pseudo_cases(folder: Path, pool: Sequence[Case]) -> tuple[Case, ...]:
         )
         for row in manifest[manifest["status"] == "done"].to_dict("records")
     )
+
+
+def _of_label(column: str) -> bool:
+    """Return whether a column of the case table was measured on a label map."""
+    return column == "label" or column.startswith(("volume_", "label_"))

@@ -62,6 +62,7 @@ def scalars_of(
     *,
     fill: Mapping[str, float],
     and_mirrored: bool = False,
+    clip_volumes: bool = False,
 ) -> Tensor | None:
     """Return normalised scalars [N, S] of rows of a case table; None for a prior without any.
 
@@ -71,6 +72,7 @@ def scalars_of(
         fill: What replaces a missing one, in its own unit.
         and_mirrored: Those of the mirrored cases come after them, [2 N, S]; there the volume of a
             structure is that of its other side.
+        clip_volumes: Volumes of structures are brought into their range, as those of conditions.
     """
     if not spec.scalars:
         return None
@@ -81,6 +83,10 @@ def scalars_of(
     for scalars in turns:
         for row in rows:
             values = {scalar.name: raw_value(scalar, row) for scalar in scalars}
+            for scalar in scalars if clip_volumes else ():
+                value = values[scalar.name]
+                if scalar.structures and value is not None:
+                    values[scalar.name] = min(max(value, scalar.low), scalar.high)
             found.append(torch.from_numpy(scalar_vector(scalars, values, fill=fill)))
     return torch.stack(found)
 

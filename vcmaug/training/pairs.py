@@ -97,7 +97,11 @@ def labelled_pairs(
         z=torch.cat(z),
         index_maps=torch.cat(index_maps),
         scalars=scalars_of(
-            rows, prior.spec, fill=prior.card["scalar_fill"], and_mirrored=settings.flip
+            rows,
+            prior.spec,
+            fill=prior.card["scalar_fill"],
+            and_mirrored=settings.flip,
+            clip_volumes=True,
         ),
         further=None if shows.names == ALONE else torch.cat(further),
         names=shows.names,
@@ -145,8 +149,9 @@ def _every_pair(
     """Yield the pairs of all cases, and then their bent copies, one case in memory at a time."""
     for case in cases:
         indices = read_index_maps([case], scheme)[0]
+        row = _with_volumes(case, indices.numpy(), grid, scheme)
         own = stable_seed(seed, case.case_id)
-        yield _Pair(_images_of(case, shows), indices, case, case.row, own)
+        yield _Pair(_images_of(case, shows), indices, case, row, own)
     for case in cases if settings.deformed_copies else ():
         images, indices = _images_of(case, shows), read_index_maps([case], scheme)[0]
         for copy in range(settings.deformed_copies):
@@ -159,15 +164,22 @@ def _every_pair(
                 seed=seed,
             )
             bent_map = warp_label_map(indices.numpy(), displacement)
-            spacing = np.diag((*grid.spacing_mm, 1.0))
-            volume = Volume(from_index_map(bent_map, scheme), spacing)
             yield _Pair(
                 bent_image(images, displacement),
                 torch.from_numpy(bent_map),
                 case,
-                recomputed(case.row, volume, scheme=scheme),
+                _with_volumes(case, bent_map, grid, scheme),
                 stable_seed(seed, case.case_id, copy),
             )
+
+
+def _with_volumes(
+    case: Case, indices: NDArray[np.uint8], grid: Grid, scheme: LabelScheme
+) -> Mapping[str, Any]:
+    """Return the row of a case with the volumes of a map of channel numbers [X, Y, Z]."""
+    affine = np.diag((*grid.spacing_mm, 1.0))
+    label_map = Volume(from_index_map(indices, scheme), affine)
+    return recomputed(case.row, label_map, scheme=scheme)
 
 
 def _mirrored(pair: _Pair, mirror: Mirror) -> _Pair:
