@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,8 @@ from tiny import IN_PROCESS, SCHEME, make_tiny_cases
 
 from vcmaug.cohort.check import check_cohort
 from vcmaug.conditions.build import build_conditions
-from vcmaug.conditions.chain import Chain, ConditionSettings
+from vcmaug.conditions.chain import Chain, ConditionSettings, is_warp
+from vcmaug.conditions.modalities import ModalitiesSettings
 from vcmaug.conditions.perturb import PerturbSettings
 from vcmaug.data.cases import Case
 from vcmaug.data.nifti import read_image, read_label_map, write_image
@@ -28,9 +30,14 @@ def cases(tmp_path: Path) -> tuple[Case, ...]:
         image = tmp_path / "images" / f"{case.case_id}.nii.gz"
         write_image(image, Volume(label.array / 2, label.affine))
         result.append(Case(case.case_id, case.subject_id, image, case.label, row=case.row))
+    _build(tmp_path, tuple(result), Chain(steps=(SETTINGS,)))
+    return tuple(result)
+
+
+def _build(tmp_path: Path, cases: tuple[Case, ...], chain: Chain) -> None:
     build_conditions(
-        ConditionSettings(chains=(Chain(steps=(SETTINGS,)),)),
-        result,
+        ConditionSettings(chains=(chain,)),
+        cases,
         folder=tmp_path / "conditions",
         scheme=SCHEME,
         n=4,
@@ -38,7 +45,6 @@ def cases(tmp_path: Path) -> tuple[Case, ...]:
         folds={},
         compute=IN_PROCESS,
     )
-    return tuple(result)
 
 
 def _warp(tmp_path: Path, cases: tuple[Case, ...], n: int = 4) -> pd.DataFrame:
@@ -54,6 +60,29 @@ def test_the_image_is_bent_as_its_label_map_was(tmp_path: Path, cases: tuple[Cas
         label = read_label_map(tmp_path / "out" / row["label"], case_id="x").array
         agree = np.rint(2 * image) == label  # but for voxels where two structures meet
         assert agree.mean() > 0.9
+
+
+def test_what_is_shown_of_a_map_does_not_keep_its_image_from_following(
+    tmp_path: Path, cases: tuple[Case, ...]
+) -> None:
+    shown = ModalitiesSettings(channels=("label_map", "image"))
+    chain = Chain(steps=(SETTINGS, shown))
+    assert is_warp(chain)
+    assert not is_warp(Chain(steps=(shown, SETTINGS)))
+    plain = _warp(tmp_path, cases)
+    shutil.rmtree(tmp_path / "out")
+    shutil.rmtree(tmp_path / "conditions")
+    _build(tmp_path, cases, chain)
+    for one, other in zip(
+        plain["image_sha256"], _warp(tmp_path, cases)["image_sha256"], strict=True
+    ):
+        assert one == other
+
+
+def test_none_to_be_warped_is_refused(tmp_path: Path, cases: tuple[Case, ...]) -> None:
+    with pytest.raises(CohortError, match=r"asked for are 0.*leave the arm out"):
+        _warp(tmp_path, cases, n=0)
+    assert not (tmp_path / "out").exists()
 
 
 def test_more_than_there_are_conditions_is_refused(tmp_path: Path, cases: tuple[Case, ...]) -> None:

@@ -89,9 +89,13 @@ def chain_of(settings: ConditionSettings, index: int) -> tuple[int, int]:
 
 
 def is_warp(chain: Chain) -> bool:
-    """Return whether a chain only bends, turns and mirrors, so that an image can follow."""
-    step = chain.steps[0]
-    return len(chain.steps) == 1 and isinstance(step, PerturbSettings) and not step.resize
+    """Return whether a chain only bends, turns and mirrors, so that an image can follow.
+
+    What is shown of the result does not matter.
+    """
+    first, *others = chain.steps
+    bends = isinstance(first, PerturbSettings) and not first.resize
+    return bends and all(isinstance(one, ModalitiesSettings | LowResSettings) for one in others)
 
 
 def steps_of(settings: ConditionSettings) -> list[StepSettings]:

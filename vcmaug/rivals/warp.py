@@ -30,6 +30,8 @@ from vcmaug.rivals.rows import about_rival, write_row
 
 __all__ = ["is_warped", "warp_cohort"]
 
+_SHOWING = {"modalities", "lowres"}  # builders that leave the map as it is
+
 
 def warp_cohort(
     conditions: Path,
@@ -56,10 +58,11 @@ def warp_cohort(
     """
     table = read_conditions(conditions)
     table = table[[is_warped(steps) for steps in table["steps"]]]
-    if len(table) < n:
+    if not 1 <= n <= len(table):
         raise CohortError(
             f"warping {n} cases of {conditions}: it holds {len(table)} conditions that perturb "
-            f"alone made without resizing, expected {n} or more. Build more, or warp fewer."
+            f"alone made without resizing, asked for are {n}. Build more, warp fewer, "
+            "or leave the arm out."
         )
     by_id = {case.case_id: case for case in cases}
     layout = CohortLayout(out)
@@ -78,9 +81,9 @@ def warp_cohort(
 def is_warped(steps: str) -> bool:
     """Return whether a condition's steps, as JSON, can be done to an image too."""
     listed = json.loads(steps)
-    return [step["builder"] for step in listed] == ["perturb"] and not listed[0]["parameters"][
-        "resize"
-    ]
+    if [step["builder"] for step in listed[:1]] != ["perturb"] or listed[0]["parameters"]["resize"]:
+        return False
+    return {step["builder"] for step in listed[1:]} <= _SHOWING
 
 
 def _warp(
