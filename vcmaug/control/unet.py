@@ -22,8 +22,8 @@ class AnyGridUNet(DiffusionModelUNet):  # type: ignore[misc]
         settings: Of `DiffusionModelUNet`.
 
     Notes:
-        Attention is fused: its matrix, which on the latents of BrainLDM takes a third of a VCM's
-        seconds, is never stored. Numbers differ from those of plain attention by rounding.
+        Attention is fused: its matrix is never stored. Numbers differ from those of plain attention
+        by rounding.
     """
 
     def __init__(self, **settings: Any) -> None:
