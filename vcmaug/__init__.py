@@ -15,6 +15,7 @@ The floors; imports go down only:
     control                  VCM: a denoiser that holds a denoiser
     ldm | conditions         the frozen prior; what to ask it for
     data                     volumes, labels, cases, splits
+    parts                    families of what a recipe names
     config | provenance | shapes | seeding | compute | progress
     files
     errors

@@ -10,14 +10,21 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, ValidationInfo
 
 from vcmaug.errors import RecipeError, list_faults
 
-__all__ = ["Settings", "merged", "parse_settings", "read_yaml"]
+__all__ = [
+    "RecipePath",
+    "Settings",
+    "merged",
+    "nearest_name",
+    "parse_settings",
+    "read_yaml",
+]
 
 
 class Settings(BaseModel):
@@ -27,6 +34,16 @@ class Settings(BaseModel):
 
 
 S = TypeVar("S", bound=Settings)
+
+
+def _beside_the_recipe(path: Path, info: ValidationInfo) -> Path:
+    """Return a path as it is meant: a relative one begins at the folder of its recipe."""
+    folder = (info.context or {}).get("folder")
+    return path if folder is None else Path(folder) / path
+
+
+RecipePath = Annotated[Path, AfterValidator(_beside_the_recipe)]
+"""A path in a recipe; a relative one begins at the recipe's folder, see `parse_settings`."""
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -85,19 +102,22 @@ def merged(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, A
     return result
 
 
-def parse_settings(model: type[S], content: Mapping[str, Any], *, source: str) -> S:
+def parse_settings(
+    model: type[S], content: Mapping[str, Any], *, source: str, folder: Path | None = None
+) -> S:
     """Return settings made from a mapping.
 
     Args:
         model: What to make.
         content: Names and values as they stand in the file.
         source: The file, for the message.
+        folder: Where relative paths of the type `RecipePath` begin; None: they stay as they are.
 
     Raises:
         RecipeError: Names every unknown name (with the nearest known one) and every bad value.
     """
     try:
-        return model.model_validate(content)
+        return model.model_validate(content, context={"folder": folder})
     except ValidationError as fault:
         faults = [_reworded(error, model) for error in fault.errors()]
         raise RecipeError(
@@ -112,14 +132,22 @@ def _reworded(error: Any, model: type[BaseModel]) -> str:
         return f"{place}: unknown name{_nearest(error['loc'], model)}"
     if error["type"] == "missing":
         return f"{place}: missing, and it has no default"
+    if error["type"] in ("part", "unknown_name"):  # said by a part
+        return f"{place}: {error['msg']}"
     if error["type"] == "union_tag_invalid":  # of settings that are chosen by a name
         known = re.findall("'(.*?)'", error["ctx"]["expected_tags"])
-        return f"{place}: unknown name {error['ctx']['tag']!r}{_close(error['ctx']['tag'], known)}"
+        name = error["ctx"]["tag"]
+        return f"{place}: unknown name {name!r}{nearest_name(name, known)}"
     return f"{place}: {error['msg']} (found {error['input']!r})"
 
 
-def _close(name: str, known: Sequence[str]) -> str:
-    """Return a suggestion for an unknown name."""
+def nearest_name(name: str, known: Sequence[str]) -> str:
+    """Return a suggestion for an unknown name, to be put behind it.
+
+    Examples:
+        >>> nearest_name("stpes", ["start", "steps"])
+        "; did you mean 'steps'?"
+    """
     close = difflib.get_close_matches(name, known, n=1)
     return f"; did you mean {close[0]!r}?" if close else f"; known names: {', '.join(known)}"
 
@@ -132,4 +160,4 @@ def _nearest(location: tuple[Any, ...], model: type[BaseModel]) -> str:
         if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
             return ""
         fields = inner.model_fields
-    return _close(str(location[-1]), list(fields))
+    return nearest_name(str(location[-1]), list(fields))

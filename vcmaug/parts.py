@@ -1,0 +1,204 @@
+"""Parts: what a recipe names and another package can bring, such as a sampler or an arm.
+
+A part is a frozen group of settings that belongs to a family and has a name: its settings are the
+thing. `ddim` and `{name: ddim, steps: 25}` in YAML and `DDIM(steps=25)` in Python are one value. A
+family is a subclass of `Part` that names itself and the package in which its parts lie; a part is
+a subclass of a family with a default name, in a module of that package, or of any other package
+that has an entry point in the group `vcmaug.parts`. A module of a part imports no torch, MONAI,
+TorchIO or matplotlib at its top: methods that compute do.
+
+References:
+    The Python Packaging Authority's "Entry points specification".
+"""
+
+import importlib
+import pkgutil
+from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib.metadata import entry_points
+from typing import Any, ClassVar, Self
+
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError
+from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, core_schema
+
+from vcmaug.config import Settings, nearest_name
+
+__all__ = ["ENTRY_POINTS", "Part"]
+
+ENTRY_POINTS = "vcmaug.parts"
+"""Group of entry points; each one names a module that defines parts."""
+
+_KNOWN: dict[str, dict[str, type["Part"]]] = {}
+
+
+def _is_family(cls: type) -> bool:
+    """Return whether a class is a family and no part of one."""
+    return "family" in vars(cls)
+
+
+class Part(Settings):
+    """The base of all families.
+
+    Attributes:
+        name: Of the part in its family; a part narrows it to a literal with a default.
+        family: What parts of this kind are called in messages; set by a family alone.
+        home: Package whose modules define the family's own parts; set by a family alone.
+        renamed: Old keys of recipes and the new ones, for one clear error.
+    """
+
+    name: str
+
+    family: ClassVar[str] = ""
+    home: ClassVar[str] = ""
+    renamed: ClassVar[Mapping[str, str]] = {}
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        """Register a part under its default name; families have none."""
+        super().__pydantic_init_subclass__(**kwargs)
+        name = cls.model_fields["name"].default
+        if _is_family(cls) or not isinstance(name, str):
+            return
+        known = _KNOWN.setdefault(cls.family, {})
+        before = known.get(name)
+        if before is not None and _place_of(before) != _place_of(cls):
+            raise TypeError(
+                f"two parts of the family {cls.family} are called {name!r}: {_place_of(before)} "
+                f"and {_place_of(cls)}"
+            )
+        known[name] = cls
+
+    @classmethod
+    def parts(cls) -> dict[str, type[Self]]:
+        """Return all parts of this family by name, those of other packages included."""
+        _import_home(cls.home)
+        _import_entry_points()
+        return dict(sorted(_KNOWN.get(cls.family, {}).items()))  # type: ignore[arg-type]
+
+    @classmethod
+    def named(cls, name: str) -> type[Self]:
+        """Return a part of this family by its name; hyphens and underscores are the same.
+
+        Raises:
+            KeyError: There is none; the message suggests the nearest.
+        """
+        _import_home(cls.home)
+        found = _found(cls.family, name)
+        if found is None:
+            _import_entry_points()
+            found = _found(cls.family, name)
+        if found is None:
+            raise KeyError(f"unknown {cls.family} {name!r}{nearest_name(name, list(cls.parts()))}")
+        return found  # type: ignore[return-value]
+
+    @classmethod
+    def __get_pydantic_core_schema__(
+        cls, source: type[Any], handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        """Return the schema of a part, or of whatever part of a family a name stands for."""
+        if not _is_family(cls):
+            return handler(source)
+        return core_schema.with_info_plain_validator_function(
+            cls._of,
+            serialization=core_schema.plain_serializer_function_ser_schema(
+                lambda part, info: part.model_dump(mode=info.mode), info_arg=True
+            ),
+        )
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        """Return the JSON Schema: of a family, a name or the settings of any of its parts."""
+        if not _is_family(cls):
+            return handler(schema)
+        parts = cls.parts()
+        return {
+            "anyOf": [
+                {"enum": list(parts)},
+                *(handler(part.__pydantic_core_schema__) for part in parts.values()),
+            ]
+        }
+
+    @classmethod
+    def _of(cls, value: Any, info: core_schema.ValidationInfo) -> "Part":
+        """Return the part that a value of a recipe stands for."""
+        if isinstance(value, cls):
+            return value
+        content = {"name": value} if isinstance(value, str) else value
+        if not isinstance(content, Mapping):
+            raise PydanticCustomError(
+                "part", "expected the name of a {family} or its settings", {"family": cls.family}
+            )
+        try:
+            part = cls.named(str(content.get("name", _UNNAMED)))
+        except KeyError as fault:
+            raise PydanticCustomError("part", _told(cls, content, fault)) from None
+        try:
+            return part.model_validate(
+                {**content, "name": part.model_fields["name"].default}, context=info.context
+            )
+        except ValidationError as fault:
+            raise _with_suggestions(fault, part) from None
+
+
+_UNNAMED = ""
+
+
+def _place_of(cls: type[Part]) -> str:
+    """Return where a class is defined."""
+    return f"{cls.__module__}.{cls.__qualname__}"
+
+
+def _found(family: str, name: str) -> type[Part] | None:
+    """Return a part that is registered."""
+    known = _KNOWN.get(family, {})
+    same = {key.replace("-", "_"): part for key, part in known.items()}
+    return known.get(name) or same.get(name.replace("-", "_"))
+
+
+@cache
+def _import_home(home: str) -> None:
+    """Import every module of the package in which a family's parts lie."""
+    package = importlib.import_module(home)
+    for module in pkgutil.iter_modules(getattr(package, "__path__", [])):
+        importlib.import_module(f"{home}.{module.name}")
+
+
+@cache
+def _import_entry_points() -> None:
+    """Import the modules that other packages name; each defines parts."""
+    for entry in entry_points(group=ENTRY_POINTS):
+        entry.load()
+
+
+def _told(family: type[Part], content: Mapping[str, Any], fault: KeyError) -> str:
+    """Return what is wrong with the name in some content."""
+    if "name" in content:
+        return str(fault.args[0])
+    old = [key for key in family.renamed if key in content]
+    if old:
+        return f"{old[0]!r} is called {family.renamed[old[0]]!r} now"
+    return f"it has no name; known are {', '.join(family.parts())}"
+
+
+def _with_suggestions(fault: ValidationError, part: type[Part]) -> ValidationError:
+    """Return the same faults, those of unknown settings with the nearest known one."""
+    return ValidationError.from_exception_data(
+        part.__name__, [_suggested(error, part) for error in fault.errors(include_url=False)]
+    )
+
+
+def _suggested(error: Any, part: type[Part]) -> InitErrorDetails:
+    """Return one fault as it is raised again."""
+    kind = PydanticCustomError(error["type"], error["msg"].replace("{", "{{").replace("}", "}}"))
+    if error["type"] == "extra_forbidden" and len(error["loc"]) == 1:
+        name = str(error["loc"][0])
+        known: Sequence[str] = [one for one in part.model_fields if one != "name"]
+        told = (
+            f"is called {part.renamed[name]!r} now"
+            if name in part.renamed
+            else f"unknown name{nearest_name(name, known)}"
+        )
+        kind = PydanticCustomError("unknown_name", told)
+    return InitErrorDetails(type=kind, loc=error["loc"], input=error["input"])
