@@ -11,7 +11,7 @@ The floors; imports go down only:
     report                   one HTML file
     quality | downstream     does the image fit its label; does the cohort help
     generate | rivals        plan, shards, workers; image makers without diffusion
-    training | cohort        loops and losses; layout and manifest
+    training | cohort | released  loops and losses; layout and manifest; weights of others
     control                  VCM: a denoiser that holds a denoiser
     ldm | conditions         the frozen prior; what to ask it for
     data                     volumes, labels, cases, splits

@@ -13,7 +13,8 @@ from vcmaug.errors import CohortError
 from vcmaug.generate.samplers import SamplerSettings, sample, timesteps_of
 from vcmaug.generate.solvers import ddim_step, ddpm_step
 from vcmaug.ldm.denoiser import Context, GaussianDenoiser
-from vcmaug.ldm.schedule import Schedule, ScheduleSettings
+from vcmaug.ldm.schedule import Schedule
+from vcmaug.ldm.schedule_settings import ScheduleSettings
 
 SCHEDULE = Schedule(ScheduleSettings())
 SHAPE = (2, 2, 8, 8, 8)

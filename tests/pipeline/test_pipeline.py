@@ -14,7 +14,7 @@ from vcmaug.cli.main import app
 from vcmaug.cohort.check import check_cohort
 from vcmaug.cohort.manifest import read_manifest
 from vcmaug.compute import Compute
-from vcmaug.control.build import METHODS
+from vcmaug.control.method import ControlMethod
 from vcmaug.data.nifti import read_image, read_label_map, write_image
 from vcmaug.data.prepare import read_prepared
 from vcmaug.data.splits import labelled_subset
@@ -192,7 +192,9 @@ def test_conditions_are_built_again_where_an_image_or_a_scalar_changed(
     assert conditions_stage(other, replicate, compute=HERE)
 
 
-@pytest.mark.parametrize("method", [name for name in METHODS if name not in ("vcm", "t2i_adapter")])
+@pytest.mark.parametrize(
+    "method", [name for name in ControlMethod.parts() if name not in ("vcm", "t2i_adapter")]
+)
 def test_every_method_runs_through_generate_and_evaluate(
     finished: Work, tmp_path: Path, method: str
 ) -> None:
@@ -200,7 +202,7 @@ def test_every_method_runs_through_generate_and_evaluate(
     shutil.copytree(finished.folder, folder)
     control = ControlRecipe.model_validate(
         {
-            "network": {"method": method, **tiny.SMALL[method]},
+            "network": {"name": method, **tiny.SMALL[method]},
             "training": finished.recipe.control.training,
         }
     )

@@ -79,8 +79,8 @@ def make_plan(
     spec = spec_on(prior, prior_folder)
     faults = _misfits(spec, control, conditions=conditions, folder=conditions_folder, n=n)
     faults += _unfit_measure(settings, measure, control)
-    layout = control["settings"].get("layout", False)
-    if settings.sampler.start < 1.0 and not layout and not has_mean(prior_folder):
+    laid_out = control["expects_latents"]
+    if settings.sampler.start < 1.0 and not laid_out and not has_mean(prior_folder):
         faults.append(
             f"draws start at {settings.sampler.start} of the schedule (sampler.start), and neither "
             "the prior has a mean nor the control a layout to start from; set it to 1"
