@@ -15,8 +15,8 @@ from vcmaug.cohort.check import check_cohort
 from vcmaug.cohort.manifest import read_manifest
 from vcmaug.compute import Compute
 from vcmaug.control.build import METHODS
+from vcmaug.data.cases import Cases
 from vcmaug.data.nifti import read_image, read_label_map, write_image
-from vcmaug.data.prepare import read_prepared
 from vcmaug.data.splits import labelled_subset
 from vcmaug.data.volume import Volume, same_grid
 from vcmaug.errors import LeakError, RecipeError, WorkFolderError
@@ -84,12 +84,12 @@ def test_no_leak_test_subjects_reach_nothing(finished: Work) -> None:
 
 def test_a_named_reader_sees_its_own_subjects_alone(finished: Work) -> None:
     """The splits may name them; who is labelled all the same is taken from them."""
-    splits = splits_of(finished, read_prepared(finished.cases))
+    splits = splits_of(finished, Cases.open(finished.cases))
     free = reader_subjects(finished, splits)
     used = sorted(set(splits.train) - set(free))
-    assert reader_subjects(finished, replace(splits, reader=free[:2])) == free[:2]
-    assert reader_subjects(finished, replace(splits, reader=splits.train)) == free
-    named = replace(splits, reader=(*free, *used[1:]))
+    assert reader_subjects(finished, replace(splits, evaluator=free[:2])) == free[:2]
+    assert reader_subjects(finished, replace(splits, evaluator=splits.train)) == free
+    named = replace(splits, evaluator=(*free, *used[1:]))
     for seed in range(3):
         assert labelled_subset(named, num_labelled=1, seed=seed) == (used[0],)
 
