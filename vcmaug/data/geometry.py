@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from pydantic import Field, field_validator
 from scipy import ndimage
 
+from vcmaug.affine import affine_of, orientation_of, shifted, with_steps
 from vcmaug.config import Settings
-from vcmaug.data.volume import Volume, orientation_of
+from vcmaug.data.volume import Volume
 from vcmaug.shapes import Shape3, as_shape3
 
 __all__ = ["Grid", "crop_or_pad", "reorient", "resample", "to_grid"]
@@ -63,15 +64,14 @@ def reorient(volume: Volume, orientation: str) -> Volume:
     opposite = dict(zip("RLAPSI", "LRPAIS", strict=True))
     order = [axis_of.get(letter, axis_of.get(opposite[letter], -1)) for letter in orientation]
     array = volume.array.transpose(order)  # axes in the asked order, some pointing backwards
-    step = np.zeros((4, 4))
-    step[3, 3] = 1.0
+    step, first = np.zeros((3, 3)), np.zeros(3)
     for new_axis, (old_axis, letter) in enumerate(zip(order, orientation, strict=True)):
         backwards = have[old_axis] != letter
         step[old_axis, new_axis] = -1.0 if backwards else 1.0
         if backwards:
             array = np.flip(array, axis=new_axis)
-            step[old_axis, 3] = volume.shape[old_axis] - 1
-    return Volume(np.ascontiguousarray(array), volume.affine @ step)
+            first[old_axis] = volume.shape[old_axis] - 1
+    return Volume(np.ascontiguousarray(array), volume.affine @ affine_of(step, first))
 
 
 def resample(volume: Volume, spacing_mm: tuple[float, float, float], *, is_label: bool) -> Volume:
@@ -91,10 +91,8 @@ def resample(volume: Volume, spacing_mm: tuple[float, float, float], *, is_label
         array = _resample_labels(volume.array, factors, sizes=sizes)
     else:
         array = _resample_image(volume.array.astype(np.float32), factors, sizes=sizes)
-    shift = np.eye(4)
-    shift[:3, :3] = np.diag(factors)
-    shift[:3, 3] = _first_centre(volume.shape, factors, sizes)
-    return Volume(array, volume.affine @ shift)
+    first = _first_centre(volume.shape, factors, sizes)
+    return Volume(array, volume.affine @ with_steps(factors.tolist(), first))
 
 
 def _first_centre(
@@ -141,7 +139,7 @@ def crop_or_pad(volume: Volume, shape: Shape3, *, padding: str) -> Volume:
         padding: "zero", "edge" or "reflect" (mirrored at the border, as often as needed).
     """
     array = volume.array
-    start = np.zeros(3)
+    start = [0.0, 0.0, 0.0]
     for axis, wanted in enumerate(shape):
         excess = array.shape[axis] - wanted
         before = abs(excess) // 2
@@ -153,9 +151,7 @@ def crop_or_pad(volume: Volume, shape: Shape3, *, padding: str) -> Volume:
             widths[axis] = (before, -excess - before)
             array = np.pad(array, widths, mode=_NUMPY_MODE[padding])  # type: ignore[call-overload]
             start[axis] = -before
-    shift = np.eye(4)
-    shift[:3, 3] = start
-    return Volume(np.ascontiguousarray(array), volume.affine @ shift)
+    return Volume(np.ascontiguousarray(array), shifted(volume.affine, start))
 
 
 def to_grid(volume: Volume, grid: Grid, *, is_label: bool) -> Volume:
