@@ -142,11 +142,11 @@ def _unfit_measure(
     """Return what is wrong with the measure; it must have seen no other labels than the control."""
     accept = settings.acceptance.accept
     if measure is None and settings.acceptance.measured:
-        return [f"images are accepted if {accept!r}, and there is nothing that measures it"]
+        return [f"acceptance asks for {accept!r}, and there is nothing that measures it"]
     unknown = unknown_figures(accept, measure)
     if unknown:
         known = ", ".join((*IMAGE_FIGURES, *(measure.figures if measure else ())))
-        return [f"images are accepted by {', '.join(unknown)}; measured are {known}"]
+        return [f"acceptance asks for {', '.join(unknown)}; measured are {known}"]
     if measure is None:
         return []
     seen = set(read_json(Path(measure.folder) / "card.json")["subjects"])
