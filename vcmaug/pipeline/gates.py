@@ -19,9 +19,8 @@ from torch import Tensor
 
 from vcmaug.compute import Compute
 from vcmaug.conditions.target import Target
-from vcmaug.data.cases import Case, cases_of
+from vcmaug.data.cases import Case, Cases, cases_of
 from vcmaug.data.labels import volumes_mm3
-from vcmaug.data.prepare import Prepared, read_prepared
 from vcmaug.data.scalars import raw_value
 from vcmaug.data.splits import Splits
 from vcmaug.downstream.data import LabelledVolumes, read_case_volumes
@@ -55,7 +54,7 @@ class _Ground:
     """What every gate works on."""
 
     work: Work
-    prepared: Prepared
+    prepared: Cases
     splits: Splits
     report: Report
 
@@ -85,7 +84,7 @@ def run_gates(work: Work, *, compute: Compute, say: Say, report: Report = silent
         report: Told within the long ones.
     """
     prepare_stage(work, report=report)
-    prepared = read_prepared(work.cases)
+    prepared = Cases.open(work.cases)
     ground = _Ground(work, prepared, splits_of(work, prepared), report)
     folder = work.folder / "gates"
     _gate(folder, "1-segmenter", ground, _segmenter, say)
