@@ -56,7 +56,8 @@ def make_splits_of(work: Work) -> None:
         faults = unfit(read_splits(work.splits, subjects), settings, subjects)
     except FaultyDataSet as fault:
         raise WorkFolderError(
-            f"{fault}\nIt was written for other cases: move the file away and run again to split anew."
+            f"{fault}\nIt was written for other cases: move the file away and run again to split "
+            "anew."
         ) from None
     if faults:
         raise WorkFolderError(
