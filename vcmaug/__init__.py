@@ -16,7 +16,7 @@ The floors; imports go down only:
     ldm | conditions         the frozen prior; what to ask it for
     data                     volumes, labels, cases, splits
     parts                    families of what a recipe names
-    config | provenance | shapes | seeding | compute | progress
+    config | provenance | shapes | seeding | compute | progress | affine
     files
     errors
 """

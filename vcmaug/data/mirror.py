@@ -1,8 +1,7 @@
 """Mirroring from left to right: along which axis, and which structures change places.
 
-What it is: the axis of a grid that runs from side to side, and pairs of structures by their names.
-In the flow: wherever a case is mirrored: training pairs, conditions, augmentation.
-Sources: names of structures as FreeSurfer, TotalSegmentator and DLMUSE give them.
+Training pairs, conditions and augmented cases are mirrored by it. Structures are paired by their
+names, as FreeSurfer, TotalSegmentator and DLMUSE give them.
 
 Notes:
     A name shows its side by a word: left or right, lh or rh, wherever it stands; l or r, first or
@@ -18,11 +17,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from vcmaug.affine import side_axis
 from vcmaug.data.labels import LabelScheme
 from vcmaug.data.volume import Volume
 from vcmaug.errors import DataError, list_faults
 
-__all__ = ["Mirror", "lone_sides", "mirror_of", "mirrored", "other_side", "side_axis"]
+__all__ = ["Mirror", "lone_sides", "mirror_of", "mirrored", "other_side"]
 
 _SIDE = re.compile(
     r"(?<![a-z])(left|right|lh|rh)(?![a-z])|^[lr](?![a-z0-9])|(?<![a-z0-9])[lr]$", re.IGNORECASE
@@ -41,16 +41,6 @@ class Mirror:
 
     axis: int
     channels: NDArray[np.uint8]
-
-
-def side_axis(orientation: str) -> int:
-    """Return the axis that runs from one side of the body to the other.
-
-    Examples:
-        >>> side_axis("LAS"), side_axis("PIR")
-        (0, 2)
-    """
-    return next(axis for axis, letter in enumerate(orientation) if letter in "RL")
 
 
 def mirrored(volume: Volume) -> NDArray[np.generic]:

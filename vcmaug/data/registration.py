@@ -1,16 +1,17 @@
 """Registration of one head to another, as a map of millimetres that is kept as a small file.
 
-What it is: affine, then B-spline, by SimpleITK; the result as displacements on a coarse lattice.
-Beside it a rigid alignment.
-In the flow: brings the lesions of an atlas into hosts in their native pose, and the maps that a
-shape model learns of into one.
-Sources: Mattes et al. 2003, IEEE TMI (mutual information of sampled intensities, B-splines), in
-SimpleITK (Lowekamp et al. 2013, Front Neuroinform).
+SimpleITK registers, affine and then B-spline, and the result is kept as displacements on a coarse
+lattice. It brings the lesions of an atlas into hosts in their native pose; a rigid alignment brings
+the maps that a shape model learns from into one pose.
 
 Notes:
     SimpleITK's world is LPS+, ours is RAS+: the first two coordinates change sign on the way.
     One thread and a fixed seed, so that the same two images give the same map. The thread count of
     a registration alone is not enough: its metric goes by that of the process.
+
+References:
+    Mattes et al. 2003, IEEE TMI (mutual information of sampled intensities, B-splines); Lowekamp
+    et al. 2013, Front Neuroinform (SimpleITK).
 """
 
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ import SimpleITK as sitk  # noqa: N813 - its users' own name for it
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from vcmaug.affine import affine_of, moved_points
 from vcmaug.data.volume import Volume
 from vcmaug.errors import DataError
 from vcmaug.files import write_bytes
@@ -157,10 +159,7 @@ def rigid_between(
     method.Execute(_itk(fixed), _itk(moving))
     corner = np.array(start.TransformPoint((0.0, 0.0, 0.0)))
     axes = [np.array(start.TransformPoint(unit)) - corner for unit in np.eye(3).tolist()]
-    matrix = np.eye(4)
-    matrix[:3, :3] = _TO_LPS[:, None] * np.stack(axes, axis=1) * _TO_LPS
-    matrix[:3, 3] = corner * _TO_LPS
-    return matrix
+    return affine_of(_TO_LPS[:, None] * np.stack(axes, axis=1) * _TO_LPS, corner * _TO_LPS)
 
 
 def _itk(volume: Volume) -> sitk.Image:
@@ -227,7 +226,7 @@ def _on_lattice(fixed: Volume, transform: sitk.Transform, correlation: float) ->
     corners = np.stack(np.meshgrid(*[(0.0, s - 1) for s in sizes], indexing="ij"), -1).reshape(
         -1, 3
     )
-    world = corners @ fixed.affine[:3, :3].T + fixed.affine[:3, 3]
+    world = moved_points(fixed.affine, corners)
     lower, upper = world.min(axis=0), world.max(axis=0)
     counts = np.ceil((upper - lower) / _STEP_MM).astype(int) + 1
     places = np.indices(counts).reshape(3, -1).T * _STEP_MM + lower  # [M, 3]

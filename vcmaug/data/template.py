@@ -1,8 +1,7 @@
-"""The embedded population: one real head, bent at random into as many as are wanted.
+"""The embedded population: one real head, deformed at random into as many as are wanted.
 
-What it is: labelled volumes made from the MNI152 template that the package nilearn carries.
-In the flow: stands in for a user's data in the demo; `prepare` reads it like any plain folder.
-Sources: Fonov et al. 2011, NeuroImage 54 (ICBM 2009c template), through nilearn.
+Labelled volumes are made from the MNI152 template that the package nilearn carries. They stand in
+for a user's data in the demo; `prepare` reads them like any plain folder.
 
 Notes:
     One deformed head is a demonstration, not evidence: every subject is the same brain.
@@ -11,6 +10,9 @@ Notes:
     deeper than 16 mm under the surface of the brain mask, of more than 60 voxels of 2 mm, grown
     back by one voxel into the CSF around them, that lie within 48 mm of the point (0, -20, 10) mm
     of MNI space, which is between the lateral ventricles.
+
+References:
+    Fonov et al. 2011, NeuroImage 54 (ICBM 2009c template), through nilearn.
 """
 
 from dataclasses import dataclass
@@ -22,6 +24,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from vcmaug.affine import shifted
 from vcmaug.data.deformation import (
     draw_velocity,
     integrate,
@@ -97,9 +100,7 @@ def _load_template(grid: Grid) -> _Template:
     image = np.asarray(brain.dataobj, dtype=np.float32) * mask
     labels = _tissues(grey, white, mask=mask, affine=affine)
     box = ndimage.find_objects(mask.astype(np.uint8))[0]
-    shift = np.eye(4)
-    shift[:3, 3] = [part.start for part in box]
-    placed = affine @ shift
+    placed = shifted(affine, [part.start for part in box])
     return _Template(
         image=to_grid(Volume(image[box] / image.max(), placed), grid, is_label=False),
         labels=to_grid(Volume(labels[box], placed), grid, is_label=True),

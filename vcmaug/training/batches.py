@@ -12,9 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vcmaug.conditions.modalities import LABEL_MAP
+from vcmaug.control.channels import known_channels, shown_tensor
 from vcmaug.data.cases import Case
-from vcmaug.data.labels import LabelScheme, index_map
 from vcmaug.data.nifti import read_image, read_label_map
 from vcmaug.data.scalars import raw_value, scalar_vector
 from vcmaug.errors import DataError
@@ -24,7 +23,6 @@ from vcmaug.seeding import torch_generator
 __all__ = [
     "draw_batch",
     "flipped",
-    "one_hot_batch",
     "read_images",
     "read_index_maps",
     "scalars_of",
@@ -38,7 +36,7 @@ def read_images(cases: Sequence[Case]) -> Tensor:
     return torch.from_numpy(np.stack(arrays)[:, None].astype(np.float32))
 
 
-def read_index_maps(cases: Sequence[Case], scheme: LabelScheme) -> Tensor:
+def read_index_maps(cases: Sequence[Case]) -> Tensor:
     """Return the label maps of prepared cases as channel indices, uint8 [N, X, Y, Z]; 0 is none.
 
     Raises:
@@ -52,7 +50,7 @@ def read_index_maps(cases: Sequence[Case], scheme: LabelScheme) -> Tensor:
                 "labelled cases only."
             )
         label_map = read_label_map(case.label, case_id=case.case_id).array
-        maps.append(index_map(label_map, scheme))
+        maps.append(label_map.astype(np.uint8))
     return torch.from_numpy(np.stack(maps))
 
 
@@ -91,12 +89,6 @@ def scalars_of(
     return torch.stack(found)
 
 
-def one_hot_batch(index_maps: Tensor, num_structures: int) -> Tensor:
-    """Return label maps [B, K, X, Y, Z] float32 of channel indices [B, X, Y, Z]."""
-    wanted = torch.arange(1, num_structures + 1, device=index_maps.device, dtype=index_maps.dtype)
-    return (index_maps[:, None] == wanted[None, :, None, None, None]).float()
-
-
 def shown_batch(
     one_hot: Tensor,
     further: Tensor | None,
@@ -117,21 +109,12 @@ def shown_batch(
     """
     if further is None:
         return one_hot
-    known, images = torch.ones_like(one_hot[:, :1]), iter(further.float().split(2, dim=1))
-    blocks = [
-        torch.cat([one_hot, known], dim=1) if name == LABEL_MAP else next(images) for name in names
-    ]
-    batch, count = len(one_hot), len(blocks)
-    masks = [(block[:, -1] > 0).flatten(1).any(dim=1) for block in blocks]
-    there = torch.stack(masks, dim=1).cpu()  # [B, channels]
-    kept = there & (torch.rand(batch, count, generator=generator) >= drop)
+    there = known_channels(further, names=names)
+    kept = there & (torch.rand(there.shape, generator=generator) >= drop)
     some = there | ~there.any(dim=1, keepdim=True)  # of nothing at all any one is as good
     lucky = torch.multinomial(some.float(), 1, generator=generator)[:, 0]
-    kept[torch.arange(batch), lucky] |= ~kept.any(dim=1)
-    keep = kept.float().to(one_hot.device)
-    return torch.cat(
-        [block * keep[:, k].reshape(-1, 1, 1, 1, 1) for k, block in enumerate(blocks)], dim=1
-    )
+    kept[torch.arange(len(kept)), lucky] |= ~kept.any(dim=1)
+    return shown_tensor(one_hot, further, names=names, kept=kept)
 
 
 def draw_batch(num_items: int, *, batch_size: int, seed: int, step: int) -> Tensor:
