@@ -100,7 +100,7 @@ def test_what_a_killed_run_left_is_removed(cases, tmp_path):
 
 def test_a_test_subject_is_refused(cases, tmp_path):
     with pytest.raises(LeakError, match="subject s1, a source, belongs to test or validation"):
-        built(tmp_path / "a", cases=cases, folds={"s0": "train", "s1": "test"})
+        built(tmp_path / "a", cases=cases, roles={"s0": "train", "s1": "test"})
     assert not (tmp_path / "a").exists()
 
 

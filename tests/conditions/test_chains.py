@@ -19,7 +19,7 @@ from vcmaug.data.scalars import ScalarSpec, asked_value
 from vcmaug.data.volume import Volume
 from vcmaug.errors import ComputeError, DataError, LeakError
 
-PERTURB = {"builder": "perturb", "max_displacement_mm": 2, "smoothness_mm": 6}
+PERTURB = {"name": "perturb", "max_displacement_mm": 2, "smoothness_mm": 6}
 BRAIN = ScalarSpec(name="brain", low=0, high=5000, unit="mm3", structures=("shell", "core"))
 AGE = ScalarSpec(name="age", low=20, high=80, unit="years", column="age")
 
@@ -30,7 +30,7 @@ def chains(*steps: dict[str, object], weight: int = 1, **more: object) -> Condit
 
 def built(tmp_path: Path, settings: ConditionSettings, name: str = "a", **more: object) -> Path:
     cases = tiny.make_tiny_cases(tmp_path / "sources", cores=(2.0, 2.5, 3.0))
-    asked = {"n": 6, "seed": 3, "folds": {}, "compute": tiny.IN_PROCESS} | more
+    asked = {"n": 6, "seed": 3, "roles": {}, "compute": tiny.IN_PROCESS} | more
     folder = tmp_path / name
     build_conditions(settings, cases, folder=folder, scheme=tiny.SCHEME, **asked)
     return folder
@@ -48,16 +48,16 @@ def test_chains_take_turns_by_weight() -> None:
 
 def test_every_fault_is_listed_at_once(tmp_path: Path) -> None:
     settings = chains(
-        {"builder": "perturb", "resize": {"ventricle": {"change": 0.2}}},
-        {"builder": "shape_model", "structures": ["core"], "volumes_mm3": {"shell": 3.0}},
+        {"name": "perturb", "resize": {"ventricle": {"change": 0.2}}},
+        {"name": "shape_model", "structures": ["core"], "volumes_mm3": {"shell": 3.0}},
         {
-            "builder": "lesions",
+            "name": "lesions",
             "atlas": {"source": str(tmp_path / "nowhere")},
             "placement": "registered",
             "count": (3, 1),
         },
-        {"builder": "lowres", "spacing_mm": 4},
-        {"builder": "modalities", "channels": ["image"], "subsets": [["image", "t2"]]},
+        {"name": "lowres", "spacing_mm": 4},
+        {"name": "modalities", "channels": ["image"], "subsets": [["image", "t2"]]},
     )
     faults = "\n".join([*faults_of(settings, ("shell", "core")), *missing_files(settings)])
     for found in (
@@ -78,7 +78,7 @@ def test_every_fault_is_listed_at_once(tmp_path: Path) -> None:
 
 def test_a_chain_of_three_is_recorded_step_by_step(tmp_path: Path) -> None:
     settings = chains(
-        {"builder": "shape_model"}, PERTURB, {"builder": "modalities", "channels": ["label_map"]}
+        {"name": "shape_model"}, PERTURB, {"name": "modalities", "channels": ["label_map"]}
     )
     folder = built(tmp_path, settings)
     row = read_conditions(folder).iloc[0]
@@ -94,7 +94,7 @@ def test_a_chain_of_three_is_recorded_step_by_step(tmp_path: Path) -> None:
 
 def test_a_lazy_folder_holds_no_map_and_gives_the_same_bytes(tmp_path: Path) -> None:
     settings = ConditionSettings(
-        chains=[{"steps": [PERTURB]}, {"steps": [{"builder": "shape_model"}]}]
+        chains=[{"steps": [PERTURB]}, {"steps": [{"name": "shape_model"}]}]
     )
     eager, lazy = built(tmp_path, settings), built(tmp_path, settings, "b", lazy=True)
     assert list((eager / "maps").iterdir())
@@ -129,11 +129,11 @@ def test_a_replay_is_the_same_and_a_changed_source_is_noticed(tmp_path: Path) ->
 
 
 def test_parents_in_two_folds_are_refused(tmp_path: Path) -> None:
-    settings = chains({"builder": "shape_model"})
-    folder = built(tmp_path, settings, folds={"s0": "train", "s1": "train"})
+    settings = chains({"name": "shape_model"})
+    folder = built(tmp_path, settings, roles={"s0": "train", "s1": "train"})
     assert set(read_conditions(folder)["fold"]) == {"train"}
     with pytest.raises(ComputeError, match="are in the folds first and second"):
-        built(tmp_path, settings, "b", folds={"s0": "first", "s1": "second"})
+        built(tmp_path, settings, "b", roles={"s0": "first", "s1": "second"})
 
 
 def test_a_donor_of_the_test_is_refused(tmp_path: Path) -> None:
@@ -142,13 +142,13 @@ def test_a_donor_of_the_test_is_refused(tmp_path: Path) -> None:
     write_label_map(tmp_path / "atlas" / "s9.nii.gz", mask)
     settings = chains(
         {
-            "builder": "lesions",
+            "name": "lesions",
             "atlas": {"source": str(tmp_path / "atlas"), "values": {"core": 1}},
             "inside": ["shell"],
         }
     )
     with pytest.raises(LeakError, match=r"subject s9, a donor of .*atlas, belongs to test"):
-        built(tmp_path, settings, folds={"s9": "test"})
+        built(tmp_path, settings, roles={"s9": "test"})
 
 
 def row(**columns: object) -> dict[str, object]:

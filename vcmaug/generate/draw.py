@@ -5,23 +5,20 @@ In the flow: called by the worker, which does the writing.
 Sources: none beyond the prior's, the control's and the sampler's own.
 """
 
-import json
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from vcmaug.conditions.replay import channel_arrays, map_bytes
-from vcmaug.conditions.table import read_conditions
+from vcmaug.conditions.table import ConditionRow, read_conditions
 from vcmaug.control.base import Control
 from vcmaug.control.build import load_control
 from vcmaug.control.channels import shown_of
@@ -40,7 +37,7 @@ from vcmaug.ldm.autoencoder import volumes_at_once
 from vcmaug.ldm.denoiser import Context, Denoiser
 from vcmaug.ldm.prior import Prior, load_prior
 
-__all__ = ["Asked", "Clock", "Model", "draw_images", "load_model", "read_asked", "row_of"]
+__all__ = ["Asked", "Clock", "Model", "draw_images", "load_model", "read_asked"]
 
 
 @dataclass(frozen=True)
@@ -50,7 +47,7 @@ class Model:
     prior: Prior
     control: Control
     scheme: LabelScheme
-    conditions: pd.DataFrame
+    conditions: Sequence[ConditionRow]
     measure: Measure | None = None
 
 
@@ -86,7 +83,7 @@ class Asked:
     """
 
     request: Request
-    row: Mapping[str, Any]
+    row: ConditionRow
     label_map: Volume
     label_file: bytes
     scalars: Mapping[str, float | None]
@@ -139,28 +136,22 @@ def read_asked(request: Request, *, plan: Plan, model: Model) -> Asked:
         CohortError: The map is missing, changed after the conditions were built, or does not fit
             the prior's grid or the control's scheme.
     """
-    row = row_of(request, model)
+    row = model.conditions[request.condition]
     label_file = _label_file(request, row, Path(plan.conditions_folder))
     label_map = label_map_in(label_file)
     faults = _misfits(label_map, model)
     if faults:
         raise CohortError(
-            list_faults(f"request {request.request_id}, condition {row['condition_id']}", faults)
+            list_faults(f"request {request.request_id}, condition {row.condition_id}", faults)
         )
-    scalars = {spec.name: asked_value(spec, row) for spec in model.prior.spec.scalars}
+    scalars = {spec.name: asked_value(spec, row.columns) for spec in model.prior.spec.scalars}
     alone = model.control.shows.names == ALONE
     arrays = {} if alone else channel_arrays(Path(plan.conditions_folder), row)
     channels = {name: Volume(array, label_map.affine) for name, array in arrays.items()}
-    presence = json.loads(row.get("presence") or "{}")
-    return Asked(request, row, label_map, label_file, scalars, channels, presence)
+    return Asked(request, row, label_map, label_file, scalars, channels, row.presence)
 
 
-def row_of(request: Request, model: Model) -> dict[str, Any]:
-    """Return the row of a request's condition."""
-    return {str(k): v for k, v in model.conditions.iloc[request.condition].to_dict().items()}
-
-
-def _label_file(request: Request, row: Mapping[str, Any], folder: Path) -> bytes:
+def _label_file(request: Request, row: ConditionRow, folder: Path) -> bytes:
     """Return the file of a request's map."""
     try:
         return map_bytes(folder, row)

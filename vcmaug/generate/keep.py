@@ -5,6 +5,7 @@ In the flow: the worker calls it in a thread of its own.
 Sources: none.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -101,7 +102,7 @@ def _written(one: Try, bench: Bench, *, last: bool) -> dict[str, str]:
         "image": str(image_path.relative_to(layout.folder)),
         "label": str(label_path.relative_to(layout.folder)),
         "image_sha256": write_image(image_path, _image_of(one)),
-        "label_sha256": str(one.asked.row["sha256"]),
+        "label_sha256": one.asked.row.sha256,
     }
 
 
@@ -130,14 +131,14 @@ def _row(one: Try, finished: Finished, bench: Bench, **files: str) -> ManifestRo
         request_id=request.request_id,
         index=request.index,
         case_id=f"synthetic-{request.request_id}",
-        subject_id=f"synthetic-{row['condition_id']}",
-        condition_id=str(row["condition_id"]),
-        condition_sha256=str(row["sha256"]),
-        source_case_ids=str(row["source_case_ids"]),
-        source_subject_ids=str(row["source_subject_ids"]),
-        builder=str(row["builder"]),
-        fold=str(row["fold"]),
-        parameters=str(row["steps"]),
+        subject_id=f"synthetic-{row.condition_id}",
+        condition_id=row.condition_id,
+        condition_sha256=row.sha256,
+        source_case_ids=json.dumps(row.source_case_ids),
+        source_subject_ids=json.dumps(row.source_subject_ids),
+        builder=row.builder,
+        fold=row.role,
+        parameters=row.steps_json,
         seed=str(plan.seed),
         scalars=stable_json(one.asked.scalars),
         sampler=plan.settings.sampler.name,

@@ -5,14 +5,14 @@ In the flow: between the draw and the worker that writes; also what `--only` rep
 Sources: none.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from vcmaug.conditions.table import ConditionRow
 from vcmaug.data.volume import Volume
 from vcmaug.generate.draw import Asked, Clock, Model, draw_images
 from vcmaug.generate.gate import broken, figures_of, verdict
@@ -70,7 +70,7 @@ def draw_tries(
     return tries
 
 
-def unread(request: Request, row: Mapping[str, Any], reason: str) -> Try:
+def unread(request: Request, row: ConditionRow, reason: str) -> Try:
     """Return the failed draw of a request whose condition cannot be used."""
     nothing = Volume(_NO_IMAGE, np.eye(4))
     asked = Asked(request, row, nothing, label_file=b"", scalars={}, channels={}, presence={})

@@ -29,7 +29,7 @@ from vcmaug.cohort.merge import BEGUN, REFUSED
 from vcmaug.compute import peak_memory
 from vcmaug.errors import VcmaugError
 from vcmaug.files import append_lines, read_json_lines, sha256_of_file
-from vcmaug.generate.draw import Asked, Clock, Model, load_model, read_asked, row_of
+from vcmaug.generate.draw import Asked, Clock, Model, load_model, read_asked
 from vcmaug.generate.keep import Bench, Finished, keep
 from vcmaug.generate.micro_batch import Try, draw_tries, unread
 from vcmaug.generate.plan import (
@@ -221,7 +221,7 @@ def _read_one(bench: Bench, request: Request, wanted: _Wanted) -> None:
     try:
         wanted.asked.append(read_asked(request, plan=bench.plan, model=model))
     except VcmaugError as fault:
-        wanted.unread.append(unread(request, row_of(request, model), str(fault)))
+        wanted.unread.append(unread(request, model.conditions[request.condition], str(fault)))
 
 
 def _drawn(bench: Bench, wanted: _Wanted) -> Finished:

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from torch import nn
 
 from vcmaug.conditions.base import SourceMap, as_it_is
+from vcmaug.conditions.table import ConditionRow
 from vcmaug.control.base import Control, ControlNetwork
 from vcmaug.control.shown import ShownSettings, with_channels
 from vcmaug.data.cases import Case
@@ -82,7 +82,7 @@ def pictures(
         }
         control = Control(copy.deepcopy(module), card)  # frozen, while the module goes on learning
         device = str(next(module.parameters()).device)
-        model = Model(prior.to(device), control, scheme, pd.DataFrame())
+        model = Model(prior.to(device), control, scheme, ())
         images = draw_images(asked, plan=plan, model=model, device=device)
         columns = []
         for one, image in zip(asked, images, strict=True):
@@ -107,7 +107,7 @@ def _asked(
     made = with_channels(start, shows, scheme, seed=number)
     return Asked(
         request=Request(case.case_id, number, number),
-        row={},
+        row=ConditionRow(number, case.case_id, "", (), (), "", 0, 0, (), "", ""),
         label_map=label_map,
         label_file=b"",
         scalars={spec.name: raw_value(spec, case.row) for spec in prior.spec.scalars},
