@@ -15,7 +15,8 @@ from vcmaug.data.cases import Cases, cases_of
 from vcmaug.data.nifti import read_image
 from vcmaug.files import read_json, write_json
 from vcmaug.generate.plan import GenerateSettings
-from vcmaug.generate.run import generate, make_plan
+from vcmaug.generate.planning import make_plan
+from vcmaug.generate.run import generate
 from vcmaug.pipeline.pool import splits_of
 from vcmaug.pipeline.reader import Read, independent_reader
 from vcmaug.pipeline.work import Replicate, Work, find_work
@@ -64,9 +65,9 @@ def cohort_of(
 
     What is there is kept; the same requests have the same noise and conditions in every way.
     """
-    gate = settings.gate.model_copy(update={"accept": ""})
+    acceptance = settings.acceptance.model_copy(update={"accept": ""})
     plan = make_plan(
-        settings.model_copy(update={"gate": gate}),
+        settings.model_copy(update={"acceptance": acceptance}),
         prior_folder=ground.work.prior,
         control_folder=ground.replicate.control,
         conditions_folder=ground.replicate.conditions,
