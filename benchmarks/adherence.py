@@ -11,13 +11,13 @@ import numpy as np
 from vcmaug.cohort.manifest import read_manifest
 from vcmaug.compute import Compute
 from vcmaug.conditions.build import build_conditions
-from vcmaug.data.cases import cases_of
+from vcmaug.data.cases import Cases, cases_of
 from vcmaug.data.labels import volumes_mm3
 from vcmaug.data.nifti import read_image, read_label_map
-from vcmaug.data.prepare import read_prepared
 from vcmaug.downstream.statistics import bootstrap_mean
 from vcmaug.generate.plan import GenerateSettings
-from vcmaug.generate.run import generate, make_plan
+from vcmaug.generate.planning import make_plan
+from vcmaug.generate.run import generate
 from vcmaug.ldm.prior import spec_on
 from vcmaug.ldm.weights import read_card
 from vcmaug.pipeline.pool import splits_of
@@ -43,7 +43,7 @@ def readings(
     A volume error is the mean of |read - asked| / asked over the cohort, per structure. Several
     conditions come from one map, so the interval is over subjects.
     """
-    scheme, (done, images, maps) = read_prepared(work.cases).scheme, volumes_of(cohort)
+    scheme, (done, images, maps) = Cases.open(work.cases).scheme, volumes_of(cohort)
     names, spacing_mm = [row["case_id"] for row in done], work.recipe.data.grid.spacing_mm
     found = read(images)
     dice: dict[str, list[float]] = {}
@@ -79,7 +79,7 @@ def of_new_maps(work: Work, replicate: Replicate, folder: Path) -> Path:
 
     Nothing learns from it, so its conditions are built as if these subjects had no role.
     """
-    prepared = read_prepared(work.cases)
+    prepared = Cases.open(work.cases)
     held_out = cases_of(prepared.cases, splits_of(work, prepared).validation)
     recipe, here = work.recipe, Compute("in-process")
     build_conditions(

@@ -42,8 +42,8 @@ from turns import overhead_of
 from vcmaug.compute import peak_memory, resolve_compute
 from vcmaug.control.build import METHODS, load_control
 from vcmaug.control.shown import parts_of
+from vcmaug.data.cases import Cases
 from vcmaug.data.labels import LabelScheme
-from vcmaug.data.prepare import read_prepared
 from vcmaug.files import read_json
 from vcmaug.ldm.denoiser import Context
 from vcmaug.ldm.prior import load_prior
@@ -155,14 +155,14 @@ def one(asked: argparse.Namespace) -> dict[str, Any]:
     draw_cohort(work, replicate, compute=compute, say=lambda name, ran: None)
     card = read_json(replicate.control / "card.json")
     quality = read_json(replicate.quality / "quality.json")
-    shown = recipe.control.shows.structures or read_prepared(work.cases).scheme.names
+    shown = recipe.control.shows.structures or Cases.open(work.cases).scheme.names
     of_real = [
         row["dice"]
         for row in quality["adherence"]
         if row["source"] == "real" and row["structure"] in shown
     ]
     frechet = {row["row"]: row["frechet_distance"] for row in quality["distances"]}
-    prepared = read_prepared(work.cases)
+    prepared = Cases.open(work.cases)
     read, _ = independent_reader(work, prepared, splits_of(work, prepared))
     assert read is not None  # the recipes here have one
     with tempfile.TemporaryDirectory() as name:
@@ -202,7 +202,7 @@ def settings_of(asked: argparse.Namespace) -> str:
     """Return a fingerprint of what rows have in common: recipe, task, prior and reader."""
     work = Work(asked.out / "common", recipe_of(asked, OWN))
     prior = read_json(work.prior / "card.json")["weights_sha256"]
-    readers = reader_subjects(work, splits_of(work, read_prepared(work.cases)))
+    readers = reader_subjects(work, splits_of(work, Cases.open(work.cases)))
     apart = {"study": {"num_labelled", "seeds"}, "data": {"source"}}
     content = base_of(asked).model_dump(mode="json", exclude=apart)
     return fingerprint([content, asked.task, prior, readers, PER_NEW_MAP])

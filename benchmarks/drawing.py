@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from vcmaug.cohort.manifest import read_manifest
 from vcmaug.compute import Compute
-from vcmaug.data.cases import cases_of
+from vcmaug.data.cases import Cases, cases_of
 from vcmaug.data.nifti import read_image
-from vcmaug.data.prepare import read_prepared
 from vcmaug.files import read_json, write_json
 from vcmaug.generate.plan import GenerateSettings
-from vcmaug.generate.run import generate, make_plan
+from vcmaug.generate.planning import make_plan
+from vcmaug.generate.run import generate
 from vcmaug.pipeline.pool import splits_of
 from vcmaug.pipeline.reader import Read, independent_reader
 from vcmaug.pipeline.work import Replicate, Work, find_work
@@ -47,7 +47,7 @@ class Ground:
 def ground_of(folder: Path, replicate: str) -> Ground:
     """Return a replicate, such as n10-s0, of a work folder in which its cohort was evaluated."""
     work = find_work(folder)
-    prepared = read_prepared(work.cases)
+    prepared = Cases.open(work.cases)
     splits = splits_of(work, prepared)
     reader, _ = independent_reader(work, prepared, splits)
     assert reader is not None  # a finished run has one
@@ -65,9 +65,9 @@ def cohort_of(
 
     What is there is kept; the same requests have the same noise and conditions in every way.
     """
-    gate = settings.gate.model_copy(update={"accept": ""})
+    acceptance = settings.acceptance.model_copy(update={"accept": ""})
     plan = make_plan(
-        settings.model_copy(update={"gate": gate}),
+        settings.model_copy(update={"acceptance": acceptance}),
         prior_folder=ground.work.prior,
         control_folder=ground.replicate.control,
         conditions_folder=ground.replicate.conditions,
@@ -90,7 +90,7 @@ def judged(ground: Ground, cohort: Path) -> tuple[Rows, Rows]:
     """Return the adherence [N] and the descriptors [N, D] of a cohort's images, failed ones NaN."""
     done, images, maps = volumes_of(cohort)
     names = [row["case_id"] for row in done]
-    scheme = read_prepared(ground.work.cases).scheme
+    scheme = Cases.open(ground.work.cases).scheme
     read: dict[str, list[float]] = {name: [] for name in names}
     for row in adherence_rows(
         names, images=images, asked=maps, reader=ground.reader, scheme=scheme, source="synthetic"

@@ -19,7 +19,8 @@ from vcmaug.data.labels import LabelScheme
 from vcmaug.data.nifti import write_label_map
 from vcmaug.data.volume import Volume
 from vcmaug.generate.plan import GenerateSettings
-from vcmaug.generate.run import generate, make_plan
+from vcmaug.generate.planning import make_plan
+from vcmaug.generate.run import generate
 from vcmaug.ldm.weights import read_card
 from vcmaug.provenance import machine, versions
 from vcmaug.zoo import zoo_folder
@@ -36,7 +37,7 @@ def ball(folder: Path) -> Case:
     array = np.select([distance < 3, distance < 10, distance < 14, distance < 15], [4, 3, 2, 1])
     path = folder / "ball.nii.gz"
     write_label_map(path, Volume(array.astype(np.uint16), np.diag([4.0, 4.0, 4.0, 1.0])))
-    return Case("ball", "ball", image=path, label=path)
+    return Case("ball", "ball", {"image": path}, label=path)
 
 
 def conditions_in(folder: Path) -> Path:

@@ -35,7 +35,7 @@ def write_box_cases(folder: Path, *, num: int = 7) -> tuple[Case, ...]:
     cases = []
     for number in range(num):
         image, label = write_box(folder, f"k{number}", seed=number)
-        cases.append(Case(f"k{number}", f"s{number}", image=image, label=label))
+        cases.append(Case(f"k{number}", f"s{number}", {"image": image}, label=label))
     return tuple(cases)
 
 

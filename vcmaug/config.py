@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, ValidationInfo
@@ -28,9 +28,15 @@ __all__ = [
 
 
 class Settings(BaseModel):
-    """The base of every group of settings: frozen, and unknown names are refused."""
+    """The base of every group of settings: frozen, and unknown names are refused.
+
+    Attributes:
+        renamed: Old names in recipes and the new ones, for one clear error.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    renamed: ClassVar[Mapping[str, str]] = {}
 
 
 S = TypeVar("S", bound=Settings)
@@ -129,7 +135,7 @@ def _reworded(error: Any, model: type[BaseModel]) -> str:
     """Return one pydantic error as a sentence with the dotted place in the file."""
     place = ".".join(str(part) for part in error["loc"]) or "the whole file"
     if error["type"] == "extra_forbidden":
-        return f"{place}: unknown name{_nearest(error['loc'], model)}"
+        return f"{place}: {_about_unknown(error['loc'], model)}"
     if error["type"] == "missing":
         return f"{place}: missing, and it has no default"
     if error["type"] in ("part", "unknown_name"):  # said by a part
@@ -152,12 +158,16 @@ def nearest_name(name: str, known: Sequence[str]) -> str:
     return f"; did you mean {close[0]!r}?" if close else f"; known names: {', '.join(known)}"
 
 
-def _nearest(location: tuple[Any, ...], model: type[BaseModel]) -> str:
-    """Return a suggestion for an unknown name from the names that stand beside it."""
-    fields = model.model_fields
+def _about_unknown(location: tuple[Any, ...], model: type[BaseModel]) -> str:
+    """Return what an unknown name is called now, or the nearest of those that stand beside it."""
     for part in location[:-1]:
-        inner = getattr(fields.get(str(part)), "annotation", None)
+        field = model.model_fields.get(str(part))
+        inner = None if field is None else field.annotation
         if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
-            return ""
-        fields = inner.model_fields
-    return nearest_name(str(location[-1]), list(fields))
+            return "unknown name"
+        model = inner
+    name = str(location[-1])
+    renamed: Mapping[str, str] = getattr(model, "renamed", {})
+    if name in renamed:
+        return f"is called {renamed[name]!r} now"
+    return f"unknown name{nearest_name(name, list(model.model_fields))}"

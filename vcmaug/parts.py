@@ -43,14 +43,14 @@ class Part(Settings):
         name: Of the part in its family; a part narrows it to a literal with a default.
         family: What parts of this kind are called in messages; set by a family alone.
         home: Package whose modules define the family's own parts; set by a family alone.
-        renamed: Old keys of recipes and the new ones, for one clear error.
+        unnamed: The part that settings without a name are of; set by a family alone.
     """
 
     name: str
 
     family: ClassVar[str] = ""
     home: ClassVar[str] = ""
-    renamed: ClassVar[Mapping[str, str]] = {}
+    unnamed: ClassVar[str] = ""
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
@@ -131,7 +131,7 @@ class Part(Settings):
                 "part", "expected the name of a {family} or its settings", {"family": cls.family}
             )
         try:
-            part = cls.named(str(content.get("name", _UNNAMED)))
+            part = cls.named(str(content.get("name", cls.unnamed)))
         except KeyError as fault:
             raise PydanticCustomError("part", _told(cls, content, fault)) from None
         try:
@@ -140,9 +140,6 @@ class Part(Settings):
             )
         except ValidationError as fault:
             raise _with_suggestions(fault, part) from None
-
-
-_UNNAMED = ""
 
 
 def _place_of(cls: type[Part]) -> str:

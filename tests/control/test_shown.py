@@ -180,7 +180,7 @@ def cases(tmp_path: Path) -> list[Case]:
         write_image(paths[0], image)
         write_label_map(paths[1], label_map)
         row = {"age": 40.0, "volume_core_mm3": 900.0}
-        made.append(Case(f"k{number}", f"s{number}", *paths, row=row))
+        made.append(Case(f"k{number}", f"s{number}", {"image": paths[0]}, paths[1], row))
     return made
 
 

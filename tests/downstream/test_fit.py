@@ -191,7 +191,7 @@ def test_a_reader_reads_label_maps_of_the_scheme(tmp_path: Path) -> None:
         paths = tmp_path / f"{name}.nii.gz", tmp_path / f"{name}_label.nii.gz"
         write_image(paths[0], Volume(image[0].numpy(), np.eye(4)))
         write_label_map(paths[1], Volume(7 * labels.numpy().astype(np.uint16), np.eye(4)))
-        cases.append(Case(name, name, image=paths[0], label=paths[1]))
+        cases.append(Case(name, name, {"image": paths[0]}, label=paths[1]))
     settings = FitSettings(updates=60, batch_size=2, learning_rate=0.01)
     reader = train_reader(
         cases, scheme=scheme, segmenter=TINY, augment=AugmentSettings(), settings=settings, seed=0

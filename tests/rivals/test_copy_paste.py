@@ -68,7 +68,9 @@ def cases_in(folder: Path) -> tuple[Case, ...]:
         image = folder / "images" / f"{case.case_id}.nii.gz"
         noise = rng.random(tiny.GRID.shape).astype(np.float32)
         write_image(image, Volume(noise, tiny.AFFINE))
-        result.append(Case(case.case_id, case.subject_id, image, case.label, row=case.row))
+        result.append(
+            Case(case.case_id, case.subject_id, {"image": image}, case.label, case.source)
+        )
     return tuple(result)
 
 

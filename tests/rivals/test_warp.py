@@ -29,7 +29,9 @@ def cases(tmp_path: Path) -> tuple[Case, ...]:
         label = read_label_map(case.label, case_id=case.case_id)
         image = tmp_path / "images" / f"{case.case_id}.nii.gz"
         write_image(image, Volume(label.array / 2, label.affine))
-        result.append(Case(case.case_id, case.subject_id, image, case.label, row=case.row))
+        result.append(
+            Case(case.case_id, case.subject_id, {"image": image}, case.label, case.source)
+        )
     _build(tmp_path, tuple(result), Chain(steps=(SETTINGS,)))
     return tuple(result)
 

@@ -23,7 +23,7 @@ from vcmaug.training.control_settings import ControlTraining
 from vcmaug.training.pairs import Pairs, labelled_pairs
 from vcmaug.training.prior import DiffusionTraining, _cached_latents
 
-SIDES = LabelScheme.from_mapping({"left_a": 5, "middle": 7, "right_a": 6})
+SIDES = LabelScheme.from_mapping({"left_a": 1, "middle": 2, "right_a": 3})
 PLAIN = ControlTraining(deformed_copies=0, flip=True)
 HIDDEN = {
     "builder": "modalities",
@@ -35,9 +35,9 @@ HIDDEN = {
 def _map() -> Volume:
     """Return a map in RAS: a large block on the left, a small one on the right, one between."""
     array = np.zeros((16, 16, 16), dtype=np.uint16)
-    array[1:6, 4:12, 4:12] = 5
-    array[7:9, 2:14, 2:14] = 7
-    array[11:14, 5:9, 5:9] = 6
+    array[1:6, 4:12, 4:12] = 1
+    array[7:9, 2:14, 2:14] = 2
+    array[11:14, 5:9, 5:9] = 3
     return Volume(array, np.eye(4))
 
 
@@ -49,7 +49,7 @@ def _case(folder: Path, orientation: str) -> Case:
     write_image(folder / "i.nii.gz", reorient(image, orientation))
     write_label_map(folder / "l.nii.gz", reorient(label, orientation))
     volumes = {"volume_left_a_mm3": 320.0, "volume_right_a_mm3": 48.0}
-    return Case("k0", "s0", image=folder / "i.nii.gz", label=folder / "l.nii.gz", row=volumes)
+    return Case("k0", "s0", {"image": folder / "i.nii.gz"}, folder / "l.nii.gz", volumes)
 
 
 def _prior(orientation: str) -> Prior:
@@ -130,7 +130,7 @@ def test_a_further_sequence_is_bent_and_mirrored_with_its_case(tmp_path: Path) -
     case, prior = _case(tmp_path, "RAS"), _prior("RAS")
     shape = (_map().array > 0).astype(np.float32)
     write_image(tmp_path / "t2.nii.gz", Volume(shape, _map().affine))
-    both = [replace(case, extra_images={"t2": tmp_path / "t2.nii.gz"}), case]
+    both = [replace(case, images={"image": case.image, "t2": tmp_path / "t2.nii.gz"}), case]
     names = ["label_map", "image", "t2"]
     settings = ControlTraining(deformed_copies=1, flip=True, max_displacement_mm=2)
     pairs = labelled_pairs(
@@ -160,7 +160,7 @@ def test_one_side_that_is_shown_alone_comes_from_the_other_in_a_mirror(tmp_path:
 
 def test_pairs_with_one_side_alone_are_not_mirrored(tmp_path: Path) -> None:
     case, prior = _case(tmp_path, "RAS"), _prior("RAS")
-    scheme = LabelScheme.from_mapping({"left_a": 5})
+    scheme = LabelScheme.from_mapping({"left_a": 1})
     with pytest.raises(DataError, match="'left_a' has no 'right_a' to change places with"):
         labelled_pairs([case], prior=prior, scheme=scheme, settings=PLAIN, seed=0)
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from vcmaug.affine import orientation_of, spacing_of
 from vcmaug.shapes import Shape3, as_shape3
 
-__all__ = ["Volume", "same_grid"]
+__all__ = ["Volume", "is_mask", "same_grid"]
 
 
 @dataclass(frozen=True)
@@ -41,3 +41,8 @@ class Volume:
 def same_grid(first: Volume, second: Volume) -> bool:
     """Return whether two volumes share shape and affine (within a thousandth of a mm)."""
     return first.shape == second.shape and np.allclose(first.affine, second.affine, atol=1e-3)
+
+
+def is_mask(volume: Volume) -> bool:
+    """Return whether a volume holds zeros and ones alone."""
+    return bool(np.isin(volume.array, (0, 1)).all())

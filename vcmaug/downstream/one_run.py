@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from vcmaug.config import Settings
+from vcmaug.data.case import IMAGE, LABEL
 from vcmaug.data.cases import Case, cases_of
 from vcmaug.data.labels import LabelScheme
 from vcmaug.data.splits import Splits, labelled_subset
@@ -132,7 +133,7 @@ def _identity(run: Run, settings: StudySettings, inputs: StudyInputs) -> str:
     shared = settings.model_dump(mode="json", include={"segmenter", "augment", "fit"})
     subjects = [*labelled_of_run(run, inputs), *inputs.scored(settings)]
     cases = [
-        [case.case_id, case.subject_id, sha256_of_file(case.image), sha256_of_file(case.label)]
+        [case.case_id, case.subject_id, case.hash_of(IMAGE), case.hash_of(LABEL)]
         for case in cases_of(inputs.cases, subjects)
         if case.label is not None
     ]

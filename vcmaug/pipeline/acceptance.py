@@ -1,12 +1,10 @@
-"""The measure of the gate in a recipe: adherence, read by the arm's own segmenter.
+"""The measure of acceptance in a recipe: adherence, read by the arm's own segmenter.
 
-What it is: the folder that workers load it from, and the loading.
-In the flow: before a cohort is drawn, where the recipe's gate asks for adherence.
-Sources: none.
+It is made before a cohort is drawn, where the recipe accepts images by adherence.
 
 Notes:
     The segmenter is the arm `real` of the same n and seed, trained on the very labels that the
-    control has. The independent reader that evaluates a cohort never sits in its gate.
+    control has. The independent reader that evaluates a cohort never decides what is accepted.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,7 +18,7 @@ from vcmaug.downstream.fit import Reader
 from vcmaug.downstream.segmenter import Segmenter, SegmenterSettings
 from vcmaug.errors import ModelError
 from vcmaug.files import read_json, sha256_of_file, write_bytes, write_json
-from vcmaug.generate.gate import Measure, MeasureSource
+from vcmaug.generate.acceptance import Measure, MeasureSource
 from vcmaug.ldm.weights import fill_module, read_weights
 from vcmaug.pipeline.pool import labelled_of, own_segmenter
 from vcmaug.pipeline.work import Replicate, Work
@@ -69,8 +67,8 @@ def load_adherence(folder: Path) -> Measure:
     card = read_json(folder / "card.json")
     if sha256_of_file(folder / _WEIGHTS) != card["file_sha256"]:
         raise ModelError(
-            f"loading the gate's segmenter: {folder / _WEIGHTS} is not the file of its card.json. "
-            "Remove the folder and run the same command again; it is made anew."
+            f"loading the segmenter of acceptance: {folder / _WEIGHTS} is not the file of its "
+            "card.json. Remove the folder and run the same command again; it is made anew."
         )
     scheme = LabelScheme.from_json(card["scheme"])
     settings = SegmenterSettings.model_validate(card["segmenter"])

@@ -9,13 +9,21 @@ from functools import partial
 from pathlib import Path
 
 from vcmaug.compute import Compute
-from vcmaug.data.cases import Case, cases_of
-from vcmaug.data.prepare import Prepared, read_prepared
-from vcmaug.data.splits import Splits, labelled_subset, make_splits, read_splits, write_splits
+from vcmaug.data.case import IMAGE
+from vcmaug.data.cases import Case, Cases, cases_of
+from vcmaug.data.splits import (
+    Splits,
+    labelled_subset,
+    read_splits,
+    splits_from,
+    unfit,
+    write_splits,
+)
 from vcmaug.downstream.arms import ArmName
 from vcmaug.downstream.fit import Reader
 from vcmaug.downstream.segmenter import Segmenter
 from vcmaug.downstream.study import StudyInputs, run_arm, run_arms
+from vcmaug.errors import FaultyDataSet, WorkFolderError
 from vcmaug.files import sha256_of_file
 from vcmaug.ldm.weights import fill_module, read_weights, write_weights
 from vcmaug.pipeline.work import Replicate, Work, stage
@@ -25,6 +33,7 @@ from vcmaug.rivals.self_training import pseudo_cases, pseudo_label
 __all__ = [
     "labelled_of",
     "load_segmenter",
+    "make_splits_of",
     "own_segmenter",
     "pool_of",
     "pseudo_stage",
@@ -34,21 +43,46 @@ __all__ = [
 ]
 
 
-def splits_of(work: Work, prepared: Prepared) -> Splits:
-    """Return the splits of a work folder, made or copied from the recipe's file at first."""
-    subjects = [case.subject_id for case in prepared.cases]
-    settings = work.recipe.splits
-    if settings.file is not None:
-        splits = read_splits(Path(settings.file), subjects)
-    else:
-        splits = make_splits(subjects, settings)
-    write_splits(work.splits, splits)
-    return splits
+def make_splits_of(work: Work) -> None:
+    """Write the splits of a work folder unless they are there, and check them against its recipe.
+
+    Raises:
+        WorkFolderError: The splits that are there are not those of the recipe or of these cases.
+    """
+    settings, subjects = work.recipe.splits, Cases.open(work.cases).subjects
+    if not work.splits.exists():
+        write_splits(work.splits, splits_from(settings, subjects))
+    try:
+        faults = unfit(read_splits(work.splits, subjects), settings, subjects)
+    except FaultyDataSet as fault:
+        raise WorkFolderError(
+            f"{fault}\nIt was written for other cases: move the file away and run again to split "
+            "anew."
+        ) from None
+    if faults:
+        raise WorkFolderError(
+            f"using {work.splits}: {'; '.join(faults)}. Set splits in the recipe to what the file "
+            "holds, or move the file away and run again to split anew."
+        )
 
 
-def labelled_of(work: Work, replicate: Replicate) -> tuple[Prepared, Splits, tuple[Case, ...]]:
+def splits_of(work: Work, prepared: Cases) -> Splits:
+    """Return the splits of a work folder, which the stage of its cases wrote.
+
+    Raises:
+        WorkFolderError: They are not there.
+    """
+    if not work.splits.exists():
+        raise WorkFolderError(
+            f"reading {work.splits}: there is no such file. Run `vcmaug prepare RECIPE --out "
+            f"{work.cases}` first."
+        )
+    return read_splits(work.splits, prepared.subjects)
+
+
+def labelled_of(work: Work, replicate: Replicate) -> tuple[Cases, Splits, tuple[Case, ...]]:
     """Return prepared cases, splits, and the n labelled cases of a replicate."""
-    prepared = read_prepared(work.cases)
+    prepared = Cases.open(work.cases)
     splits = splits_of(work, prepared)
     subjects = labelled_subset(splits, num_labelled=replicate.num_labelled, seed=replicate.seed)
     return prepared, splits, cases_of(prepared.cases, subjects)
@@ -69,7 +103,7 @@ def pool_of(work: Work, replicate: Replicate, *, report: Report = silent) -> tup
 
 def teachers_stage(work: Work, *, compute: Compute | None = None, report: Report = silent) -> None:
     """Train the arm `real` of every (n, seed), whose networks label the pools."""
-    inputs = study_inputs(work, splits_of(work, read_prepared(work.cases)))
+    inputs = study_inputs(work, splits_of(work, Cases.open(work.cases)))
     settings = work.recipe.study
     run_arms(
         "real", settings=settings, inputs=inputs, out=work.study, compute=compute, report=report
@@ -86,7 +120,7 @@ def own_segmenter(work: Work, replicate: Replicate, *, report: Report = silent) 
         num_labelled=replicate.num_labelled,
         seed=replicate.seed,
         settings=work.recipe.study,
-        inputs=study_inputs(work, splits_of(work, read_prepared(work.cases))),
+        inputs=study_inputs(work, splits_of(work, Cases.open(work.cases))),
         out=work.study,
         report=report,
     )
@@ -109,12 +143,12 @@ def pseudo_stage(work: Work, replicate: Replicate, *, report: Report = silent) -
             report=report,
         )
 
-    inputs = [sha256_of_file(weights), [sha256_of_file(case.image) for case in pool]]
+    inputs = [sha256_of_file(weights), [case.hash_of(IMAGE) for case in pool]]
     name = f"pseudo-n{replicate.num_labelled}-s{replicate.seed}"  # one for both variants
     return stage(work, name, inputs=inputs, outputs=replicate.pseudo, action=action)
 
 
-def load_segmenter(work: Work, prepared: Prepared, weights: Path) -> Reader:
+def load_segmenter(work: Work, prepared: Cases, weights: Path) -> Reader:
     """Return a segmenter of the study's shape from its weights."""
     network = Segmenter(work.recipe.study.segmenter, num_structures=prepared.scheme.num_structures)
     fill_module(network, read_weights(weights), source=weights)
@@ -123,7 +157,7 @@ def load_segmenter(work: Work, prepared: Prepared, weights: Path) -> Reader:
 
 def study_inputs(work: Work, splits: Splits) -> StudyInputs:
     """Return what the study of a work folder works on, by value."""
-    prepared = read_prepared(work.cases)
+    prepared = Cases.open(work.cases)
     return StudyInputs(
         cases=prepared.cases,
         splits=splits,

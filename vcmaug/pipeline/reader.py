@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vcmaug.data.cases import Case, cases_of
-from vcmaug.data.prepare import Prepared
+from vcmaug.data.cases import Case, Cases, cases_of
 from vcmaug.data.splits import Splits, labelled_subset
 from vcmaug.downstream.fit import train_reader
 from vcmaug.files import read_json, write_json
@@ -40,11 +39,11 @@ def reader_subjects(work: Work, splits: Splits) -> tuple[str, ...]:
         used |= set(
             labelled_subset(splits, num_labelled=replicate.num_labelled, seed=replicate.seed)
         )
-    return tuple(one for one in splits.reader or splits.train if one not in used)
+    return tuple(one for one in splits.evaluator or splits.train if one not in used)
 
 
 def independent_reader(
-    work: Work, prepared: Prepared, splits: Splits, *, report: Report = silent
+    work: Work, prepared: Cases, splits: Splits, *, report: Report = silent
 ) -> tuple[Read | None, dict[str, Any]]:
     """Return the reader and what it was trained on; None where too few subjects are left.
 

@@ -22,7 +22,7 @@ from vcmaug.downstream.fit import FitSettings
 from vcmaug.downstream.study import StudySettings
 from vcmaug.errors import RecipeError
 from vcmaug.generate.plan import GenerateSettings
-from vcmaug.generate.samplers import SamplerSettings
+from vcmaug.generate.samplers import DDIM, Sampler
 from vcmaug.ldm.spec import PriorSpec
 from vcmaug.ldm.weights import read_card
 from vcmaug.quality.realism import RealismSettings
@@ -143,7 +143,7 @@ class GateSettings(Settings):
     seed: int = 0
     least_dice: float = Field(0.88, ge=0, le=1, description="of the segmenter with all labels")
     num_samples: int = Field(128, ge=8, description="unconditional draws")
-    sampler: SamplerSettings = SamplerSettings(steps=50)
+    sampler: Sampler = DDIM(steps=50)
     realism: RealismSettings = RealismSettings()
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from vcmaug.conditions.chain import chain_of, is_warp
+from vcmaug.data.cases import hashes_of_files
 from vcmaug.downstream.arms import ArmName
 from vcmaug.files import sha256_of_file
 from vcmaug.pipeline.pool import labelled_of
@@ -88,8 +89,7 @@ def rival_stage(work: Work, replicate: Replicate, arm: ArmName, *, report: Repor
         rivals.get(arm.removeprefix("real+").replace("-", "_")),
         work.recipe.generate.n,
         sha256_of_file(table) if arm in FOR_CONDITIONS else None,
-        [sha256_of_file(case.image) for case in cases],
-        [sha256_of_file(case.label) for case in cases if case.label],
+        hashes_of_files(cases),
         replicate.seed,
     ]
     out = replicate.cohort_of(arm)

@@ -5,19 +5,20 @@ In the flow: under every verb that is given a recipe.
 Sources: none.
 """
 
-import hashlib
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from vcmaug.errors import WorkFolderError
-from vcmaug.files import locked, read_json, sha256_of_file, write_json
+from vcmaug.files import locked, read_json, write_json
 from vcmaug.pipeline.recipe import Recipe
 from vcmaug.provenance import fingerprint
 
-__all__ = ["Replicate", "Work", "claim_work", "find_work", "stage", "tree_hash"]
+__all__ = ["Replicate", "Work", "claim_work", "find_work", "stage"]
 
 
 @dataclass(frozen=True)
@@ -166,16 +167,13 @@ def find_work(folder: Path) -> Work:
             f"reading work folder {folder}: there is no recipe.json. Name the folder that "
             "`vcmaug run RECIPE --out FOLDER` made."
         )
-    return Work(folder, Recipe.model_validate(read_json(path)["recipe"]))
-
-
-def tree_hash(folder: Path) -> str:
-    """Return a hash over the names and contents of all files in a folder, hidden ones left out."""
-    digest = hashlib.sha256()
-    for path in sorted(folder.rglob("*")):
-        if path.is_file() and not any(p.startswith(".") for p in path.relative_to(folder).parts):
-            digest.update(f"{path.relative_to(folder)}|{sha256_of_file(path)}|".encode())
-    return digest.hexdigest()
+    try:
+        return Work(folder, Recipe.model_validate(read_json(path)["recipe"]))
+    except ValidationError:
+        raise WorkFolderError(
+            f"reading work folder {folder}: an older version made it. Run `vcmaug run RECIPE "
+            "--out FOLDER` again, in a new folder."
+        ) from None
 
 
 def stage(
