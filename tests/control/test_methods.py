@@ -9,7 +9,7 @@ from monai.networks.nets import DiffusionModelUNet
 from tiny import make_tiny_prior
 
 from vcmaug.control.base import Control
-from vcmaug.control.method import ControlMethod, control_method
+from vcmaug.control.method import control_method
 from vcmaug.control.network import ControlNetwork
 from vcmaug.control.networks.unet import AnyGridUNet
 from vcmaug.control.networks.vcm_released import VCMReleasedNetwork
@@ -56,9 +56,7 @@ def ask(
     return z_t, torch.tensor([10, 700]), torch.rand(2, 2, generator=generator), maps
 
 
-@pytest.mark.parametrize(
-    "method", [name for name in ControlMethod.parts() if name != "vcm_released"]
-)
+@pytest.mark.parametrize("method", [name for name in tiny.SMALL if name != "vcm_released"])
 def test_a_new_control_is_the_identity(prior: Prior, method: str) -> None:
     control = Control(new(method, prior), {"num_timesteps": 1000})
     z_t, t, scalars, maps = ask(prior)
@@ -78,7 +76,7 @@ def test_the_released_vcm_is_not_because_of_its_norm_alone(prior: Prior) -> None
     torch.testing.assert_close(gamma.mean(dim=(2, 3, 4)), torch.zeros(2, 4), atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("method", ControlMethod.parts())
+@pytest.mark.parametrize("method", tiny.SMALL)
 def test_it_learns_and_the_prior_stays(prior: Prior, method: str) -> None:
     """The loss on one batch falls by more than a twentieth in forty updates."""
     network = new(method, prior)
@@ -101,7 +99,7 @@ def test_it_learns_and_the_prior_stays(prior: Prior, method: str) -> None:
     assert all(p.grad is None for p in prior.denoiser.unet.parameters())
 
 
-@pytest.mark.parametrize("method", ControlMethod.parts())
+@pytest.mark.parametrize("method", tiny.SMALL)
 def test_strength_zero_is_the_frozen_prediction(prior: Prior, method: str) -> None:
     network = new(method, prior)
     with torch.no_grad():
@@ -118,7 +116,7 @@ def test_strength_zero_is_the_frozen_prediction(prior: Prior, method: str) -> No
 DEEPER = {"channels": (8, 8, 16), "attention_levels": (False, False, True)}
 
 
-@pytest.mark.parametrize("method", ControlMethod.parts())
+@pytest.mark.parametrize("method", tiny.SMALL)
 def test_any_latent_grid_will_do(tmp_path: Path, method: str) -> None:
     """Six cells are halved once by the prior; a control that halves twice takes them too."""
     grid = tiny.GRID.model_copy(update={"shape": (24, 16, 24)})

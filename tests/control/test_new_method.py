@@ -1,6 +1,7 @@
 """A control method defined here alone: from a recipe's name to a drawn volume."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -16,7 +17,6 @@ from vcmaug.control.build import load_control
 from vcmaug.control.method import ControlMethod, control_method
 from vcmaug.control.network import ControlNetwork, Steered
 from vcmaug.control.shown import ALONE
-from vcmaug.data.cases import Case
 from vcmaug.data.nifti import write_image
 from vcmaug.data.volume import Volume
 from vcmaug.errors import RecipeError
@@ -84,8 +84,9 @@ def test_it_is_trained_written_loaded_and_draws(tmp_path: Path) -> None:
     cases = []
     for case in tiny.make_tiny_cases(tmp_path / "cases"):
         path = tmp_path / f"{case.case_id}.nii.gz"
-        write_image(path, Volume(np.full(tiny.GRID.shape, 0.5, dtype=np.float32), tiny.AFFINE))
-        cases.append(Case(case.case_id, case.subject_id, image=path, label=case.label))
+        image = np.random.default_rng(0).random(tiny.GRID.shape, dtype=np.float32)
+        write_image(path, Volume(image, tiny.AFFINE))
+        cases.append(replace(case, images={"image": path}))
     train_control(
         cases,
         prior=prior,
@@ -127,3 +128,8 @@ def test_all_channels_are_one_image_to_all_but_the_vcm(tmp_path: Path) -> None:
     with torch.no_grad():
         (features,) = network.encode(torch.zeros(1, 5, 16, 16, 16)).features
     assert features.shape[1] == 5  # two structures, their mask, a value and its mask
+
+
+def test_the_small_networks_of_the_tests_are_of_every_method_of_the_toolkit() -> None:
+    own = {name for name, part in ControlMethod.parts().items() if "vcmaug" in part.__module__}
+    assert own == set(tiny.SMALL)

@@ -14,7 +14,6 @@ from vcmaug.cli.main import app
 from vcmaug.cohort.check import check_cohort
 from vcmaug.cohort.manifest import read_manifest
 from vcmaug.compute import Compute
-from vcmaug.control.method import ControlMethod
 from vcmaug.data.case_table import write_table_of_cases
 from vcmaug.data.cases import Cases
 from vcmaug.data.nifti import read_image, read_label_map, write_image
@@ -263,7 +262,7 @@ def test_conditions_are_built_again_where_an_image_or_a_scalar_changed(
 
 
 @pytest.mark.parametrize(
-    "method", [name for name in ControlMethod.parts() if name not in ("vcm", "t2i_adapter")]
+    "method", [name for name in tiny.SMALL if name not in ("vcm", "t2i_adapter")]
 )
 def test_every_method_runs_through_generate_and_evaluate(
     finished: Work, tmp_path: Path, method: str
@@ -331,7 +330,7 @@ def test_a_folder_of_another_recipe_or_profile_is_refused(
 def test_misspelt_methods_are_answered_with_the_nearest(recipe_path: Path, tmp_path: Path) -> None:
     content = yaml.safe_load(recipe_path.read_text())
     content["control"] = "control-net"
-    content["conditions"]["chains"][0]["steps"][0]["builder"] = "perturbs"
+    content["conditions"]["chains"][0]["steps"][0]["name"] = "perturbs"
     path = tmp_path / "recipe.yaml"
     path.write_text(yaml.safe_dump(content))
     with pytest.raises(RecipeError) as caught:
@@ -340,7 +339,7 @@ def test_misspelt_methods_are_answered_with_the_nearest(recipe_path: Path, tmp_p
         line.split(":", 1)[1] for line in str(caught.value).splitlines() if "unknown" in line
     } == {
         " unknown control 'control-net'; did you mean 'controlnet'?",
-        " unknown name 'perturbs'; did you mean 'perturb'?",
+        " unknown builder 'perturbs'; did you mean 'perturb'?",
     }
 
 

@@ -9,9 +9,9 @@ import torch
 from tiny import AFFINE, GRID, SCHEME, SMALL, label_map_of
 from torch import nn
 
-from vcmaug.conditions.lowres import LowResSettings
+from vcmaug.conditions.builders.lowres import LowRes
 from vcmaug.control.build import load_control
-from vcmaug.control.method import ControlMethod, control_method
+from vcmaug.control.method import control_method
 from vcmaug.control.methods.vcm import VCM
 from vcmaug.control.shown import ShownSettings
 from vcmaug.data.cases import Case
@@ -47,7 +47,7 @@ PRIOR = PriorTraining(
     diffusion=DiffusionTraining(updates=20, batch_size=4),
     half=True,
 )
-LOWRES = LowResSettings(spacing_mm=4)
+LOWRES = LowRes(spacing_mm=4)
 NETWORK = VCM(
     encoder_channels=(4, 8),
     channels=(8, 16),
@@ -243,7 +243,7 @@ def test_all_cases_of_a_subject_are_on_one_side(
         run(2)
 
 
-@pytest.mark.parametrize("method", [name for name in ControlMethod.parts() if name != "vcm"])
+@pytest.mark.parametrize("method", [name for name in SMALL if name != "vcm"])
 def test_every_method_is_trained_by_the_same_function(
     cases: tuple[Case, ...], prior_folder: Path, tmp_path: Path, method: str
 ) -> None:

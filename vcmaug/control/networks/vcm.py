@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vcmaug.conditions.modalities import LABEL_MAP
+from vcmaug.conditions.base import LABEL_MAP
 from vcmaug.control.network import ControlNetwork, Steered
 from vcmaug.control.networks.encoder import ConditionEncoder, ModalityEncoders, widths_for
 from vcmaug.control.networks.layout import Layout
