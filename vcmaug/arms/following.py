@@ -1,4 +1,4 @@
-"""Whether and how an image follows what was done to its label map; asked of conditions here alone."""
+"""Whether and how an image follows what was done to its label map; asked here alone."""
 
 import json
 from typing import Any

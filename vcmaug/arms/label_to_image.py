@@ -155,7 +155,7 @@ def _painted(
 def _background(
     asked: Mapping[str, Any], source: Case, label_map: Volume, num_classes: int
 ) -> NDArray[np.int64]:
-    """Return classes of the source's grey values, from 0, deformed as its map was if that can be."""
+    """Return classes of the source's grey values, from 0, deformed as its map was."""
     image = read_image(source.image, case_id=source.case_id).array
     edges = np.quantile(image, np.linspace(0, 1, num_classes + 1)[1:-1])
     classes: NDArray[np.int64] = np.digitize(image, edges)

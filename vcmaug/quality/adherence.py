@@ -1,62 +1,30 @@
 """Adherence per case and structure: what an independent evaluator finds against what was asked."""
 
-from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from vcmaug.quality.volumes import Measured, Reads, Volumes
+from vcmaug.quality.volumes import Reads, Volumes
 
-__all__ = ["adherence_of", "adherence_rows", "means_of"]
+__all__ = ["adherence_rows", "means_of"]
 
 
-def adherence_of(
-    case_ids: Sequence[str],
-    *,
-    images: NDArray[np.float32],
-    asked: NDArray[np.uint16],
-    evaluator: Reads,
-    source: str,
-) -> list[dict[str, Any]]:
+def adherence_rows(volumes: Volumes, evaluator: Reads, *, source: str) -> list[dict[str, Any]]:
     """Return one row per case and structure: case_id, source, structure, dice.
 
     Args:
-        case_ids: N names.
-        images: [N, X, Y, Z] in [0, 1].
-        asked: Label maps [N, X, Y, Z].
+        volumes: Images, and the label maps that were asked for.
         evaluator: Trained on other subjects.
         source: "synthetic" or "real".
     """
-    found = evaluator.adherence(images, asked)
-    return [
-        {"case_id": case_id, "source": source, "structure": structure, "dice": dice}
-        for case_id, of_case in zip(case_ids, found, strict=True)
-        for structure, dice in of_case.items()
-    ]
-
-
-def adherence_rows(ground: Measured) -> pd.DataFrame:
-    """Return the rows of drawn and held-out images; none without an evaluator."""
-    rows: list[dict[str, Any]] = []
-    if ground.evaluator is not None:
-        rows += _of(ground.drawn, ground.evaluator, source="synthetic")
-        rows += _of(ground.held_out, ground.evaluator, source="real")
-    return pd.DataFrame(rows, columns=["case_id", "source", "structure", "dice"])
-
-
-def _of(volumes: Volumes, evaluator: Reads, *, source: str) -> list[dict[str, Any]]:
-    """Return the rows of some volumes; none where there are none."""
     if not volumes.names:
         return []
-    return adherence_of(
-        volumes.names,
-        images=volumes.images,
-        asked=volumes.maps,
-        evaluator=evaluator,
-        source=source,
-    )
+    found = evaluator.adherence(volumes.images, volumes.maps)
+    return [
+        {"case_id": case_id, "source": source, "structure": structure, "dice": dice}
+        for case_id, of_case in zip(volumes.names, found, strict=True)
+        for structure, dice in of_case.items()
+    ]
 
 
 def means_of(table: pd.DataFrame) -> list[dict[str, Any]]:

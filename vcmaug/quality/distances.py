@@ -1,4 +1,4 @@
-"""Distances between two sets of descriptors: of Gaussian fits, and by a kernel two-sample statistic.
+"""Distances between two sets of descriptors: of Gaussian fits, and by a kernel statistic.
 
 Both are biased upwards for few samples, so a real-vs-real row stands beside every synthetic one.
 Covariances are shrunk towards their diagonal, and the matrix root is taken through eigenvalues,

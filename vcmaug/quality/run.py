@@ -17,13 +17,13 @@ from vcmaug.errors import CohortError
 from vcmaug.files import write_bytes, write_json, write_text
 from vcmaug.progress import Report, silent
 from vcmaug.provenance import versions
-from vcmaug.quality.adherence import adherence_rows
+from vcmaug.quality.measured import Measured
 from vcmaug.quality.metrics.adherence import Adherence
 from vcmaug.quality.metrics.base import Metric, Row
 from vcmaug.quality.metrics.frechet_distance import FrechetDistance
 from vcmaug.quality.metrics.memorisation import Memorisation
 from vcmaug.quality.metrics.mmd import MMD
-from vcmaug.quality.volumes import Measured, Reads, volumes_of_cases, volumes_of_cohort
+from vcmaug.quality.volumes import Reads, volumes_of_cases, volumes_of_cohort
 
 __all__ = ["METRICS", "evaluate_cohort"]
 
@@ -66,7 +66,7 @@ def evaluate_cohort(
         evaluator=evaluator,
     )
     _refuse_other_grids(cohort, ground)
-    table = adherence_rows(ground)
+    table = ground.adherence
     write_bytes(out / "adherence.parquet", table.to_parquet(index=False))
     write_text(out / "adherence.csv", table.to_csv(index=False))
     quality = {

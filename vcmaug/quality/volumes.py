@@ -1,8 +1,7 @@
-"""What metrics are measured on: drawn, held-out and training images in memory, and descriptors."""
+"""Cohorts and real cases in memory, and what metrics know of an evaluator."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
@@ -14,14 +13,8 @@ from vcmaug.data.cases import Case
 from vcmaug.data.nifti import read_image, read_label_map
 from vcmaug.errors import CohortError
 from vcmaug.progress import Progress, Report
-from vcmaug.quality.distances import standardised
-from vcmaug.quality.features import describe
-from vcmaug.seeding import numpy_generator
 
-__all__ = ["Halves", "Measured", "Reads", "Volumes", "volumes_of_cases", "volumes_of_cohort"]
-
-Rows = NDArray[np.float64]  # [N, D]
-
+__all__ = ["Reads", "Volumes", "volumes_of_cases", "volumes_of_cohort"]
 
 class Reads(Protocol):
     """An independent evaluator, as far as metrics know it."""
@@ -44,47 +37,6 @@ class Volumes:
     def __len__(self) -> int:
         """Return N."""
         return len(self.names)
-
-
-@dataclass(frozen=True)
-class Halves:
-    """Descriptors of as many images each, in units of the first set's deviations."""
-
-    real: Rows
-    other_real: Rows
-    drawn: Rows
-
-    @property
-    def pairs(self) -> tuple[tuple[str, Rows], ...]:
-        """Names of rows, and the sets that are held against the first."""
-        return ("real vs real", self.other_real), ("synthetic vs real", self.drawn)
-
-
-@dataclass(frozen=True)
-class Measured:
-    """A cohort and what it is held against.
-
-    Attributes:
-        drawn: The cohort.
-        held_out: Real cases that no model has seen.
-        train_images: Images that prior or control has seen [N, X, Y, Z]; [0] without any.
-        evaluator: Independent of the cohort's control; None: there is none.
-    """
-
-    drawn: Volumes
-    held_out: Volumes
-    train_images: NDArray[np.float32]
-    evaluator: Reads | None
-
-    @cached_property
-    def halves(self) -> Halves:
-        """Sets of equal size, so that distances between them can be compared."""
-        order = numpy_generator("quality", "halves").permutation(len(self.held_out))
-        half = min(len(self.held_out) // 2, len(self.drawn))
-        real = self.held_out.images
-        first, second = describe(real[order[:half]]), describe(real[order[half : 2 * half]])
-        chosen = numpy_generator("quality", "drawn").permutation(len(self.drawn))[:half]
-        return Halves(*standardised(first, second, describe(self.drawn.images[chosen])))
 
 
 def volumes_of_cohort(cohort: Path, *, report: Report) -> Volumes:

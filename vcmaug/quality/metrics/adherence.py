@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
-from vcmaug.quality.adherence import adherence_rows, means_of
+from vcmaug.quality.adherence import means_of
 from vcmaug.quality.metrics.base import Metric, Need, Row
-from vcmaug.quality.volumes import Measured
+from vcmaug.quality.measured import Measured
 
 __all__ = ["Adherence"]
 
@@ -32,7 +32,7 @@ class Adherence(Metric):
 
     def rows(self, ground: Measured) -> Sequence[Row]:
         """Return the mean per source and structure, and over structures."""
-        return means_of(adherence_rows(ground))
+        return means_of(ground.adherence)
 
     @classmethod
     def caption(cls, evaluations: Sequence[Mapping[str, Any]]) -> str:

@@ -5,7 +5,7 @@ from enum import Enum
 from typing import Any, ClassVar, Literal
 
 from vcmaug.parts import Part
-from vcmaug.quality.volumes import Measured
+from vcmaug.quality.measured import Measured
 
 __all__ = ["Metric", "Need", "Row"]
 

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 from vcmaug.quality.distances import frechet_distance
 from vcmaug.quality.metrics.base import Row
 from vcmaug.quality.metrics.distance import Distance
-from vcmaug.quality.volumes import Measured
+from vcmaug.quality.measured import Measured
 
 __all__ = ["FrechetDistance"]
 
@@ -27,7 +27,7 @@ class FrechetDistance(Distance):
     }
 
     def rows(self, ground: Measured) -> Sequence[Row]:
-        """Return the distance of one half of the real images from the other, and from drawn ones."""
+        """Return the distances of half of the real images from the others and from drawn ones."""
         halves = ground.halves
         return [
             {

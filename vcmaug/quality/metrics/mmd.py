@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 from vcmaug.quality.distances import mmd_rbf
 from vcmaug.quality.metrics.base import Row
 from vcmaug.quality.metrics.distance import Distance
-from vcmaug.quality.volumes import Measured
+from vcmaug.quality.measured import Measured
 from vcmaug.seeding import numpy_generator
 
 __all__ = ["MMD"]
@@ -31,7 +31,7 @@ class MMD(Distance):
     }
 
     def rows(self, ground: Measured) -> Sequence[Row]:
-        """Return the distance of one half of the real images from the other, and from drawn ones."""
+        """Return the distances of half of the real images from the others and from drawn ones."""
         halves = ground.halves
         rows: list[Row] = []
         for row, other in halves.pairs:
