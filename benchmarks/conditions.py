@@ -140,7 +140,7 @@ def workers(folder: Path, n: int) -> dict[str, float]:
     small = (80, 112, 80)
     path = folder / "label.nii.gz"
     write_label_map(path, Volume(head(small), np.diag([2.0, 2.0, 2.0, 1.0])))
-    case = Case("h", "h", path, path)
+    case = Case("h", "h", {"image": path}, path)
     settings = ConditionSettings(chains=[{"steps": [{"builder": "perturb"}]}])
     result = {}
     for num, count in ((1, n // 10), (1, n), (2, n)):

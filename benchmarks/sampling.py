@@ -28,7 +28,7 @@ from drawing import Ground, cohort_of, ground_of, judged
 from frontier import REFERENCE, compared, settings_of
 
 from vcmaug.compute import Compute
-from vcmaug.control.shown import shown_tensor
+from vcmaug.control.channels import shown_of
 from vcmaug.generate.draw import Model, load_model, read_asked
 from vcmaug.generate.plan import GenerateSettings, Plan
 from vcmaug.generate.run import generate, make_plan
@@ -52,16 +52,12 @@ def plan_of(ground: Ground, settings: GenerateSettings, n: int, seed: int) -> Pl
 def straight(plan: Plan, model: Model, folder: Path) -> float:
     """Draw the plan's volumes by the straight loop; return seconds per volume."""
     prior, control = model.prior, model.control
-    scheme = control.shows.part_of(model.scheme)
     steered = control.steer(prior.denoiser, strength=plan.settings.strength)
     alphas = [float(prior.schedule.alphas_cumprod[t]) for t in plan.timesteps] + [1.0]
     began = time.perf_counter()
     for index in range(plan.n):
         asked = read_asked(plan.request(index), plan=plan, model=model)
-        shown = shown_tensor(
-            asked.label_map.array, {}, {}, scheme=scheme, names=control.shows.names
-        )
-        maps = torch.from_numpy(shown)[None]
+        maps = shown_of([asked], shows=control.shows, scheme=model.scheme)
         vector = prior.scalar_vector(asked.scalars)
         scalars = None if vector is None else vector[None]
         z = torch.randn(1, *prior.spec.latent_shape)

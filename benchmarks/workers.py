@@ -36,7 +36,7 @@ def ball(folder: Path) -> Case:
     array = np.select([distance < 3, distance < 10, distance < 14, distance < 15], [4, 3, 2, 1])
     path = folder / "ball.nii.gz"
     write_label_map(path, Volume(array.astype(np.uint16), np.diag([4.0, 4.0, 4.0, 1.0])))
-    return Case("ball", "ball", image=path, label=path)
+    return Case("ball", "ball", {"image": path}, label=path)
 
 
 def conditions_in(folder: Path) -> Path:

@@ -100,7 +100,7 @@ def cases(scratch: Path) -> list[Case]:
         bright = float(np.percentile(image.array, 99.9))
         scaled = scratch / f"{subject}.nii.gz"
         write_image(scaled, Volume(image.array / bright, image.affine))
-        found.append(Case(subject, subject, scaled, path))
+        found.append(Case(subject, subject, {"image": scaled}, path))
     return found
 
 

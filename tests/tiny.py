@@ -124,7 +124,7 @@ def make_tiny_cases(folder: Path, *, cores: tuple[float, ...] = (2.5, 2.5)) -> t
         path = folder / f"s{number}.nii.gz"
         write_label_map(path, label_map_of(radius=5.0 + 0.5 * number, core=core))
         row = {"age": 30.0 + number, "sex": "F", "site": "A"}
-        cases.append(Case(f"k{number}", f"s{number}", image=path, label=path, row=row))
+        cases.append(Case(f"k{number}", f"s{number}", {"image": path}, label=path, source=row))
     return tuple(cases)
 
 

@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, ValidationInfo
@@ -31,6 +31,9 @@ class Settings(BaseModel):
     """The base of every group of settings: frozen, and unknown names are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    gone: ClassVar[Mapping[str, str]] = {}
+    """Names of older versions, and what to write instead."""
 
 
 S = TypeVar("S", bound=Settings)
@@ -129,7 +132,7 @@ def _reworded(error: Any, model: type[BaseModel]) -> str:
     """Return one pydantic error as a sentence with the dotted place in the file."""
     place = ".".join(str(part) for part in error["loc"]) or "the whole file"
     if error["type"] == "extra_forbidden":
-        return f"{place}: unknown name{_nearest(error['loc'], model)}"
+        return f"{place}: {_instead(error['loc'], model)}"
     if error["type"] == "missing":
         return f"{place}: missing, and it has no default"
     if error["type"] in ("part", "unknown_name"):  # said by a part
@@ -152,12 +155,13 @@ def nearest_name(name: str, known: Sequence[str]) -> str:
     return f"; did you mean {close[0]!r}?" if close else f"; known names: {', '.join(known)}"
 
 
-def _nearest(location: tuple[Any, ...], model: type[BaseModel]) -> str:
-    """Return a suggestion for an unknown name from the names that stand beside it."""
-    fields = model.model_fields
+def _instead(location: tuple[Any, ...], model: type[BaseModel]) -> str:
+    """Return what to write for an unknown name: its new one, or the nearest."""
+    name, owner = str(location[-1]), model
     for part in location[:-1]:
-        inner = getattr(fields.get(str(part)), "annotation", None)
+        inner = getattr(owner.model_fields.get(str(part)), "annotation", None)
         if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
-            return ""
-        fields = inner.model_fields
-    return nearest_name(str(location[-1]), list(fields))
+            return "unknown name"
+        owner = inner
+    gone: Mapping[str, str] = getattr(owner, "gone", {})
+    return gone.get(name) or f"unknown name{nearest_name(name, list(owner.model_fields))}"

@@ -14,7 +14,7 @@ networks are one-hot [B, K, X, Y, Z]; latents [B, L, x, y, z]; scalars [B, S].
 
 from collections.abc import Sequence
 
-__all__ = ["Box", "Shape3", "as_shape3", "latent_shape", "padded_box"]
+__all__ = ["Box", "Shape3", "as_shape3", "box_within", "latent_shape", "padded_box"]
 
 Shape3 = tuple[int, int, int]
 Box = tuple[slice, slice, slice]
@@ -60,5 +60,19 @@ def padded_box(box: Sequence[slice], shape: Sequence[int], *, by: int) -> Box:
     first, second, third = (
         slice(max(0, part.start - by), min(size, part.stop + by))
         for part, size in zip(box, shape, strict=True)
+    )
+    return first, second, third
+
+
+def box_within(box: Sequence[slice], around: Sequence[slice]) -> Box:
+    """Return a box in coordinates of a larger one that holds it.
+
+    Examples:
+        >>> box_within((slice(3, 5),) * 3, (slice(2, 9),) * 3)[0]
+        slice(1, 3, None)
+    """
+    first, second, third = (
+        slice(part.start - outer.start, part.stop - outer.start)
+        for part, outer in zip(box, around, strict=True)
     )
     return first, second, third

@@ -158,7 +158,7 @@ def main() -> None:
                 path = Path(scratch) / f"{subject}.nii.gz"
                 write_label_map(path, tissues(subject, values))
                 image = DATA / "ixi_t1w_2mm" / "t1" / f"{subject}_T1.nii.gz"
-                hosts.append(Case(subject, subject, image, path))
+                hosts.append(Case(subject, subject, {"image": image}, path))
             maps = with_lesions(hosts, atlas, fold, Path(scratch) / fold)
             for host in hosts:
                 image, label_map = read_image(host.image, case_id=host.case_id), maps[host.case_id]

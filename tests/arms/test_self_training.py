@@ -8,13 +8,14 @@ import pytest
 from numpy.typing import NDArray
 from tiny import SCHEME, make_tiny_cases
 
+from vcmaug.arms.self_training import pseudo_cases, pseudo_label
 from vcmaug.cohort.check import check_cohort
 from vcmaug.cohort.manifest import read_cohort_card, read_manifest
-from vcmaug.data.cases import Case
+from vcmaug.data.cases import Case, Measured
 from vcmaug.data.nifti import read_image, read_label_map, write_image
 from vcmaug.data.volume import Volume
 from vcmaug.errors import DataError
-from vcmaug.rivals.self_training import pseudo_cases, pseudo_label
+from vcmaug.files import sha256_of_file
 
 
 def teacher(images: NDArray[np.float32]) -> NDArray[np.uint16]:
@@ -31,8 +32,16 @@ def pool(tmp_path: Path) -> tuple[Case, ...]:
         label = read_label_map(case.label, case_id=case.case_id)
         image = tmp_path / "images" / f"{case.case_id}.nii.gz"
         write_image(image, Volume(label.array / 2, label.affine))
-        row = {"age": 40.0, "volume_core_mm3": 512.0, "label_share_outside_grid": 0.0}
-        cases.append(Case(case.case_id, case.subject_id, image, None, row=row))
+        known = Measured({"core": 512.0})  # of the true label map, which is out of sight
+        cases.append(
+            Case(
+                case.case_id,
+                case.subject_id,
+                {"image": image},
+                source={"age": 40.0},
+                measured=known,
+            )
+        )
     return tuple(cases)
 
 
@@ -53,7 +62,8 @@ def test_the_cohort_holds_the_pool_s_images_with_the_teacher_s_labels(pool, tmp_
         assert np.array_equal(read_image(case.image, case_id="x").array, image)
         assert case.label is not None
         assert np.array_equal(read_label_map(case.label, case_id="x").array, teacher(image))
-        assert case.row == {"age": 40.0}  # nothing of what was measured on the true label map
+        assert (case.source, case.measured) == ({"age": 40.0}, None)
+        assert case.sha256 == {name: sha256_of_file(path) for name, path in case.files.items()}
 
 
 def test_a_case_without_a_structure_is_a_failed_row_with_its_reason(pool, tmp_path) -> None:
@@ -63,7 +73,9 @@ def test_a_case_without_a_structure_is_a_failed_row_with_its_reason(pool, tmp_pa
         found = teacher(images)
         return np.minimum(found, 1) if np.array_equal(images[0], first) else found
 
-    dim = Case(pool[1].case_id, pool[1].subject_id, pool[1].image.with_name("dim.nii.gz"))
+    dim = Case(
+        pool[1].case_id, pool[1].subject_id, {"image": pool[1].image.with_name("dim.nii.gz")}
+    )
     write_image(dim.image, Volume(first * 0.9, np.diag([2.0, 2.0, 2.0, 1.0])))
     label((pool[0], dim), tmp_path / "out", blind)
     rows = read_manifest(tmp_path / "out")
@@ -74,7 +86,7 @@ def test_a_case_without_a_structure_is_a_failed_row_with_its_reason(pool, tmp_pa
 
 
 def test_no_pool_and_a_blind_teacher_are_refused(pool, tmp_path) -> None:
-    with pytest.raises(DataError, match="there is no pool"):
+    with pytest.raises(DataError, match="there is no unlabelled set"):
         label((), tmp_path / "a")
     with pytest.raises(DataError, match="misses a structure in every one"):
         label(pool, tmp_path / "b", lambda images: np.zeros(images.shape, dtype=np.uint16))

@@ -83,8 +83,8 @@ def test_a_folder_of_other_conditions_is_refused(cases, tmp_path):
 def test_a_corrected_subject_or_age_is_no_rerun(cases, tmp_path):
     built(tmp_path / "a", cases=cases)
     other_subject = replace(cases[0], subject_id="s7")
-    other_age = replace(cases[0], row=dict(cases[0].row) | {"age": 99.0})
-    other_site = replace(cases[0], row=dict(cases[0].row) | {"site": "B"})  # not taken over
+    other_age = replace(cases[0], source=dict(cases[0].source) | {"age": 99.0})
+    other_site = replace(cases[0], source=dict(cases[0].source) | {"site": "B"})  # not taken over
     for case in (other_subject, other_age):
         with pytest.raises(WorkFolderError, match="other sources"):
             built(tmp_path / "a", cases=[case, cases[1]])

@@ -8,9 +8,11 @@ import pytest
 import tiny
 import torch
 
+from vcmaug.conditions.target import Target
 from vcmaug.control.base import Control
 from vcmaug.control.build import build_network, control_settings
-from vcmaug.control.shown import ALONE, ShownSettings, further_channels, parts_of, shown_tensor
+from vcmaug.control.channels import one_hot_batch, shown_of
+from vcmaug.control.shown import ALONE, ShownSettings, further_channels, parts_of
 from vcmaug.data.cases import Case
 from vcmaug.data.labels import index_map
 from vcmaug.data.nifti import write_image, write_label_map
@@ -18,7 +20,7 @@ from vcmaug.data.volume import Volume
 from vcmaug.errors import ModelError
 from vcmaug.ldm.denoiser import Context
 from vcmaug.ldm.prior import Prior, load_prior
-from vcmaug.training.batches import one_hot_batch, shown_batch
+from vcmaug.training.batches import shown_batch
 from vcmaug.training.control_settings import ControlTraining
 from vcmaug.training.pairs import labelled_pairs
 
@@ -54,23 +56,26 @@ def volumes(seed: int = 0) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     return tiny.label_map_of(radius=6.0).array, {"image": image, "lesion": lesion}
 
 
+def shown_to(
+    names: tuple[str, ...], presence: dict[str, bool], channels: dict[str, np.ndarray]
+) -> torch.Tensor:
+    """Return what a control of these channels is shown of a condition, [1, C, X, Y, Z]."""
+    volumes = {name: Volume(array, tiny.AFFINE) for name, array in channels.items()}
+    target = Target(tiny.label_map_of(radius=6.0), {}, volumes, presence)
+    shows = ShownSettings(steps=[{"builder": "modalities", "channels": list(names)}])
+    assert shows.names == names
+    return shown_of([target], shows=shows, scheme=tiny.SCHEME)
+
+
 def shown(presence: dict[str, bool], seed: int = 0) -> torch.Tensor:
-    label_map, channels = volumes(seed)
-    made = shown_tensor(label_map, channels, presence, scheme=tiny.SCHEME, names=NAMES)
-    return torch.from_numpy(made)[None]
+    return shown_to(NAMES, presence, volumes(seed)[1])
 
 
 def test_a_channel_lies_where_its_part_says_and_ends_in_its_mask() -> None:
     label_map, channels = volumes()
     known = np.zeros((16, 16, 16), dtype=np.uint8)
     known[:8] = 1
-    made = shown_tensor(
-        label_map,
-        {"image": channels["image"], "image_known": known},
-        {},
-        scheme=tiny.SCHEME,
-        names=NAMES,
-    )
+    made = shown_to(NAMES, {}, {"image": channels["image"], "image_known": known})[0].numpy()
     parts = parts_of(NAMES, 2)
     assert made.shape == (7, 16, 16, 16)
     assert np.array_equal(made[parts["label_map"]][1], label_map == 2)
@@ -150,11 +155,11 @@ def test_training_leaves_channels_out_but_never_all(drop: float) -> None:
 def test_training_shows_what_drawing_shows(names: tuple[str, ...]) -> None:
     """Whatever the order of the channels, and with the label map among them or not."""
     label_map, channels = volumes()
-    drawn = shown_tensor(label_map, channels, {}, scheme=tiny.SCHEME, names=names)
+    drawn = shown_to(names, {}, channels)
     one_hot = one_hot_batch(torch.from_numpy(index_map(label_map, tiny.SCHEME))[None], 2)
     further = torch.from_numpy(further_channels(channels, names, label_map.shape))[None]
     trained = shown_batch(one_hot, further, names=names, drop=0.0, generator=torch.Generator())
-    assert torch.equal(trained[0], torch.from_numpy(drawn))
+    assert torch.equal(trained, drawn)
 
 
 def test_a_channel_of_which_nothing_is_known_is_no_error() -> None:
@@ -175,7 +180,7 @@ def cases(tmp_path: Path) -> list[Case]:
         write_image(paths[0], image)
         write_label_map(paths[1], label_map)
         row = {"age": 40.0, "volume_core_mm3": 900.0}
-        made.append(Case(f"k{number}", f"s{number}", *paths, row=row))
+        made.append(Case(f"k{number}", f"s{number}", {"image": paths[0]}, paths[1], row))
     return made
 
 

@@ -3,8 +3,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vcmaug.affine import orientation_of
 from vcmaug.data.geometry import Grid, crop_or_pad, reorient, resample, to_grid
-from vcmaug.data.volume import Volume, orientation_of, same_grid
+from vcmaug.data.volume import Volume, same_grid
 
 LETTERS = [
     "".join(pair)

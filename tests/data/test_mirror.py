@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
+from vcmaug.affine import side_axis
 from vcmaug.data.geometry import reorient
 from vcmaug.data.labels import LabelScheme
-from vcmaug.data.mirror import lone_sides, mirror_of, mirrored, other_side, side_axis
+from vcmaug.data.mirror import lone_sides, mirror_of, mirrored, other_side
 from vcmaug.data.scalars import ScalarSpec
 from vcmaug.data.volume import Volume
 from vcmaug.errors import DataError

@@ -6,13 +6,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from vcmaug.data.cases import read_cases
+from vcmaug.data.cases import Cases, Measured
+from vcmaug.data.checking import find_cases
 from vcmaug.data.geometry import Grid
 from vcmaug.data.intensity import IntensitySettings
 from vcmaug.data.nifti import read_image, read_label_map, write_image, write_label_map
-from vcmaug.data.prepare import DataSettings, find_cases, prepare, read_prepared
+from vcmaug.data.prepare import DataSettings, prepare
+from vcmaug.data.readers.folder import Folder
 from vcmaug.data.volume import Volume
-from vcmaug.errors import DataError, FaultyDataSet
+from vcmaug.errors import DataError, FaultyDataSet, WorkFolderError
+from vcmaug.files import sha256_of_file
 
 GRID = {"shape": (8, 8, 8)}
 AFFINE = np.diag([1.0, 1.0, 1.0, 1.0])
@@ -43,8 +46,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_a_plain_folder_becomes_cases_on_the_grid(folder: Path, tmp_path: Path) -> None:
-    table = prepare(_settings(folder), tmp_path / "out")
-    prepared = read_prepared(tmp_path / "out")
+    prepared = prepare(_settings(folder), tmp_path / "out")
     assert [case.case_id for case in prepared.cases] == ["k0", "k1", "k2"]
     assert prepared.scheme.names == ("a",)
     for case in prepared.cases:
@@ -53,13 +55,18 @@ def test_a_plain_folder_becomes_cases_on_the_grid(folder: Path, tmp_path: Path) 
         assert image.shape == (8, 8, 8)
         assert (image.array.min(), image.array.max()) == (0.0, 1.0)
         label = read_label_map(case.label, case_id=case.case_id)
-        assert case.row["volume_a_mm3"] == np.count_nonzero(label.array) == 4 * 4 * 3
-    assert table["label_share_outside_grid"].max() == 0.0
+        assert np.count_nonzero(label.array) == 4 * 4 * 3
+        assert case.measured == Measured({"a": 4 * 4 * 3}, share_outside_grid=0.0)
+        assert case.sha256 == {name: sha256_of_file(path) for name, path in case.files.items()}
+    beside = pd.read_csv(tmp_path / "out" / "cases.csv")
+    assert list(beside) == [
+        "case_id", "subject_id", "image", "label", "volume_a_mm3", "label_share_outside_grid",
+    ]  # fmt: skip
 
 
 def test_what_the_grid_cuts_off_is_said(folder: Path, tmp_path: Path) -> None:
-    table = prepare(_settings(folder, grid={"shape": (3, 8, 8)}), tmp_path / "out")
-    assert table["label_share_outside_grid"].min() > 0
+    cases = prepare(_settings(folder, grid={"shape": (3, 8, 8)}), tmp_path / "out")
+    assert [case.measured.share_outside_grid for case in cases if case.measured] == [0.25] * 3
 
 
 def test_images_alone_need_no_structure(folder: Path, tmp_path: Path) -> None:
@@ -67,20 +74,29 @@ def test_images_alone_need_no_structure(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(FaultyDataSet, match=r"k0\.nii\.gz: a label map, and no structure is named"):
         prepare(alone, tmp_path / "out")
     shutil.rmtree(folder / "labels")
-    prepare(alone, tmp_path / "out")
-    prepared = read_prepared(tmp_path / "out")
+    prepared = prepare(alone, tmp_path / "out")
     assert prepared.scheme.names == ()
     assert [case.label for case in prepared.cases] == [None, None, None]
     with pytest.raises(DataError, match="there is no structure"):
         prepare(_settings(folder, scheme={}), tmp_path / "other")
 
 
+def test_label_maps_hold_channel_numbers(folder: Path, tmp_path: Path) -> None:
+    cases = prepare(_settings(folder, scheme={"none": 4, "a": 1}), tmp_path / "out")
+    assert (cases.scheme.values, cases.scheme.source_values) == ((1, 2), (4, 1))
+    label = cases[0].label
+    assert label is not None
+    array = read_label_map(label, case_id="k0").array
+    assert set(np.unique(array)) == {0, 2}
+    assert set(np.unique(cases.scheme.in_source_values(array))) == {0, 1}
+
+
 def test_source_values_are_mapped_to_structures(folder: Path, tmp_path: Path) -> None:
     settings = _settings(folder, scheme={"x": 4}, label_values={1: "x"})
     prepare(settings, tmp_path / "out")
-    case = read_cases(tmp_path / "out")[0]
+    case = Cases.open(tmp_path / "out")[0]
     assert case.label is not None
-    assert set(np.unique(read_label_map(case.label, case_id="k0").array)) == {0, 4}
+    assert set(np.unique(read_label_map(case.label, case_id="k0").array)) == {0, 1}
     with pytest.raises(DataError, match="y not in the scheme"):
         prepare(_settings(folder, label_values={1: "y"}), tmp_path / "other")
 
@@ -116,6 +132,14 @@ def test_every_fault_of_a_set_is_listed_and_nothing_is_written(
     assert not (tmp_path / "out").exists()
 
 
+def test_an_older_folder_is_one_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(WorkFolderError, match=r"no such file\. Run `vcmaug prepare SRC .*` first"):
+        Cases.open(tmp_path)
+    (tmp_path / "cases.csv").write_text("case_id,subject_id,image\n")
+    with pytest.raises(WorkFolderError, match=r"older version\. Run `vcmaug prepare SRC .*` again"):
+        Cases.open(tmp_path)
+
+
 def test_an_empty_folder_is_one_fault(tmp_path: Path) -> None:
     (tmp_path / "source").mkdir()
     with pytest.raises(FaultyDataSet, match="no case found"):
@@ -145,8 +169,8 @@ def test_a_table_brings_subjects_scalars_and_further_images(folder: Path, tmp_pa
     ]
     pd.DataFrame(rows).to_csv(folder / "table.csv", index=False)
     prepare(_settings(folder / "table.csv"), tmp_path / "out")
-    cases = read_cases(tmp_path / "out")
-    assert [(case.subject_id, case.row["age"]) for case in cases] == [
+    cases = Cases.open(tmp_path / "out")
+    assert [(case.subject_id, case.source["age"]) for case in cases] == [
         ("p", 40), ("p", 41), ("p", 42),
     ]  # fmt: skip
     assert cases[0].extra_images["t2"].read_bytes() == cases[2].image.read_bytes()
@@ -175,7 +199,7 @@ def test_a_datalist_is_recognised(folder: Path, tmp_path: Path) -> None:
     path.write_text(json.dumps({"training": [*entries, {"label": "x"}]}))
     faults: list[str] = []
     cases = find_cases(_settings(path), faults)
-    assert [(case.case_id, case.row["age"]) for case in cases] == [("k0", 30), ("k1", 31)]
+    assert [(case.case_id, case.source["age"]) for case in cases] == [("k0", 30), ("k1", 31)]
     assert faults == [f"{path}, entry 2: no image"]
 
 
@@ -189,8 +213,8 @@ def test_a_bids_data_set_is_recognised_with_sessions_and_participants(tmp_path: 
     table = pd.DataFrame({"participant_id": ["sub-01", "sub-02"], "age": [40, 50]})
     table.to_csv(root / "participants.tsv", sep="\t", index=False)
     prepare(_settings(root), tmp_path / "out")
-    cases = read_cases(tmp_path / "out")
-    assert [(case.case_id, case.subject_id, case.row["age"]) for case in cases] == [
+    cases = Cases.open(tmp_path / "out")
+    assert [(case.case_id, case.subject_id, case.source["age"]) for case in cases] == [
         ("sub-01_ses-a", "sub-01", 40),
         ("sub-01_ses-b", "sub-01", 40),
         ("sub-02_ses-a", "sub-02", 50),
@@ -199,7 +223,8 @@ def test_a_bids_data_set_is_recognised_with_sessions_and_participants(tmp_path: 
 
 def test_patterns_tables_and_subjects_of_a_plain_folder(folder: Path, tmp_path: Path) -> None:
     (folder / "p.csv").write_text("id,age\nk0,1\nk1,2\nk2,3\n")
-    settings = _settings(folder, table="p.csv", table_key="id", subject=r"k(\d)")
+    layout = {"name": "folder", "table": "p.csv", "table_key": "id", "subject": r"k(\d)"}
+    settings = _settings(folder, format=layout)
     assert [case.subject_id for case in find_cases(settings, [])] == ["0", "1", "2"]
     faults: list[str] = []
     (folder / "p.csv").write_text("id,age\nk0,1\nk1,2\n")
@@ -215,8 +240,8 @@ def test_real_hippocampi_keep_nearly_all_of_their_labels(task04: Path, tmp_path:
         grid=Grid(shape=(32, 48, 32), padding="reflect"),
         max_cases=20,
     )
-    table = prepare(settings, tmp_path)
-    assert len(table) == 20
+    assert len(prepare(settings, tmp_path)) == 20
+    table = pd.read_csv(tmp_path / "cases.csv")
     assert table["label_share_outside_grid"].max() < 0.02
     assert table["volume_anterior_mm3"].between(800, 3000).all()
 
@@ -226,17 +251,20 @@ def test_real_brains_have_the_volumes_of_their_own_table(ixi: Path, tmp_path: Pa
     recipe = Path(__file__).parents[2] / "recipes" / "brain-mini"
     settings = DataSettings(
         source=str(ixi),
-        images="t1/{case}_T1.nii.gz",
-        labels="labels/{case}_DLMUSE.nii.gz",
-        table="participants.csv",
-        table_key="id",
+        format=Folder(
+            images="t1/{case}_T1.nii.gz",
+            labels="labels/{case}_DLMUSE.nii.gz",
+            table="participants.csv",
+            table_key="id",
+        ),
         scheme={"csf": 1, "grey_matter": 2, "white_matter": 3, "ventricles": 4},
         label_values_file=str(recipe / "tissue4.csv"),
         grid=Grid(shape=(80, 96, 80), spacing_mm=(2, 2, 2)),
         intensity=IntensitySettings(over="nonzero"),
         max_cases=3,
     )
-    table = prepare(settings, tmp_path)
+    prepare(settings, tmp_path)
+    table = pd.read_csv(tmp_path / "cases.csv")
     np.testing.assert_allclose(
         table["volume_ventricles_mm3"], table["ventricle_ml"] * 1000, rtol=1e-6
     )
@@ -265,7 +293,7 @@ def test_a_further_image_that_is_a_mask_stays_one(folder: Path, tmp_path: Path) 
     mask[3:6, 3:6, 2:5] = 1
     grid = {"shape": [16, 16, 16], "spacing_mm": [0.5, 0.5, 0.5]}
     prepare(_settings(_with_further(folder, mask), grid=grid), tmp_path / "out")
-    for case in read_cases(tmp_path / "out"):
+    for case in Cases.open(tmp_path / "out"):
         found = read_image(case.extra_images["further"], case_id=case.case_id).array
         assert set(np.unique(found)) == {0.0, 1.0}
         assert 0.7 * 27 * 8 < np.count_nonzero(found) < 1.1 * 27 * 8

@@ -11,6 +11,8 @@ from vcmaug.data.splits import (
     labelled_subset,
     make_splits,
     read_splits,
+    splits_from,
+    unfit,
     write_splits,
 )
 from vcmaug.errors import DataError, FaultyDataSet
@@ -56,28 +58,39 @@ def test_left_out_subjects_have_no_role(tmp_path: Path) -> None:
     write_json(tmp_path / "s.json", content)
     splits = read_splits(tmp_path / "s.json", ["a", "b", "c"])
     assert (splits.train, splits.validation, splits.test) == (("a",), (), ("b",))
+    write_splits(tmp_path / "again.json", splits)
+    assert read_splits(tmp_path / "again.json", ["a", "b", "c"]) == splits
     write_json(tmp_path / "s.json", content | {"left_out": ["b", "c"]})
     with pytest.raises(FaultyDataSet, match="subject b: in test and in left_out"):
         read_splits(tmp_path / "s.json", ["a", "b", "c"])
 
 
-def test_the_subjects_of_the_reader_are_labelled_last(tmp_path: Path) -> None:
+def test_the_subjects_of_the_evaluator_are_labelled_last(tmp_path: Path) -> None:
     without = make_splits(SUBJECTS, SplitSettings(num_test=5))
     write_splits(tmp_path / "s.json", without)
-    assert "reader" not in read_json(tmp_path / "s.json")
+    assert "evaluator" not in read_json(tmp_path / "s.json")
     first = labelled_subset(without, num_labelled=2, seed=3)
-    reader = tuple(sorted(set(without.train) - set(first))[:6])
-    splits = replace(without, reader=reader)
+    evaluator = tuple(sorted(set(without.train) - set(first))[:6])
+    splits = replace(without, evaluator=evaluator)
     write_splits(tmp_path / "s.json", splits)
     assert read_splits(tmp_path / "s.json", SUBJECTS) == splits
     assert labelled_subset(splits, num_labelled=2, seed=3) == first
-    others = set(splits.train) - set(reader)
+    others = set(splits.train) - set(evaluator)
     for seed in range(5):
         assert set(labelled_subset(splits, num_labelled=9, seed=seed)) == others
     assert set(labelled_subset(splits, num_labelled=15, seed=0)) == set(splits.train)
-    write_json(tmp_path / "s.json", read_json(tmp_path / "s.json") | {"reader": [splits.test[0]]})
-    with pytest.raises(FaultyDataSet, match=f"{splits.test[0]}: in reader and not in train"):
+    write_json(
+        tmp_path / "s.json", read_json(tmp_path / "s.json") | {"evaluator": [splits.test[0]]}
+    )
+    with pytest.raises(FaultyDataSet, match=f"{splits.test[0]}: in evaluator and not in train"):
         read_splits(tmp_path / "s.json", SUBJECTS)
+
+
+def test_an_older_split_file_is_told_the_new_word(tmp_path: Path) -> None:
+    content = {"train": ["a"], "validation": [], "test": ["b"], "reader": ["a"]}
+    write_json(tmp_path / "s.json", content)
+    with pytest.raises(FaultyDataSet, match="the list 'reader' is called 'evaluator' now"):
+        read_splits(tmp_path / "s.json", ["a", "b"])
 
 
 def test_all_faults_of_a_split_file_are_named(tmp_path: Path) -> None:
@@ -90,6 +103,20 @@ def test_all_faults_of_a_split_file_are_named(tmp_path: Path) -> None:
         "subject a: in train and in test",
         "subject z: in no split",
     }
+
+
+def test_splits_that_a_recipe_does_not_ask_for_are_named(tmp_path: Path) -> None:
+    asked = SplitSettings(num_test=5, num_validation=2, seed=1)
+    assert unfit(splits_from(asked, SUBJECTS), asked, SUBJECTS) == []
+    other = make_splits(SUBJECTS, SplitSettings(num_test=5, seed=1))
+    assert unfit(other, asked, SUBJECTS) == [
+        "splits.num_validation is 2 in the recipe and 0 in the file"
+    ]
+    write_splits(tmp_path / "s.json", other)
+    of_file = asked.model_copy(update={"file": str(tmp_path / "s.json")})
+    assert splits_from(of_file, SUBJECTS) == other
+    assert unfit(other, of_file, SUBJECTS) == []
+    assert unfit(splits_from(asked, SUBJECTS), of_file, SUBJECTS) != []
 
 
 def test_too_few_subjects_are_refused() -> None:

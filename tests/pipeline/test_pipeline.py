@@ -15,17 +15,24 @@ from vcmaug.cohort.check import check_cohort
 from vcmaug.cohort.manifest import read_manifest
 from vcmaug.compute import Compute
 from vcmaug.control.build import METHODS
+from vcmaug.data.case_table import write_table_of_cases
+from vcmaug.data.cases import Cases
 from vcmaug.data.nifti import read_image, read_label_map, write_image
-from vcmaug.data.prepare import read_prepared
 from vcmaug.data.splits import labelled_subset
 from vcmaug.data.volume import Volume, same_grid
 from vcmaug.errors import LeakError, RecipeError, WorkFolderError
-from vcmaug.files import read_json, write_json
+from vcmaug.files import read_json, sha256_of_file, write_json
+from vcmaug.pipeline.evaluator import evaluator_subjects
 from vcmaug.pipeline.pool import splits_of
-from vcmaug.pipeline.reader import reader_subjects
 from vcmaug.pipeline.recipe import ControlRecipe, read_recipe
 from vcmaug.pipeline.run import draw_cohort, run_recipe
-from vcmaug.pipeline.stages import conditions_stage, generate_stage, study_stage
+from vcmaug.pipeline.stages import (
+    conditions_stage,
+    generate_stage,
+    prepare_stage,
+    prior_stage,
+    study_stage,
+)
 from vcmaug.pipeline.work import Work, claim_work
 
 HERE = Compute("in-process")
@@ -77,19 +84,76 @@ def test_no_leak_test_subjects_reach_nothing(finished: Work) -> None:
         assert not held_out & {s for seen in card["subjects"].values() for s in seen}
         control = read_json(replicate.control / "card.json")
         assert len(control["labelled_subjects"]) == replicate.num_labelled
-    reader = read_json(finished.reader / "card.json")
+    evaluator = read_json(finished.evaluator / "card.json")
     used = {s for r in finished.replicates for s in _labelled(r.control)}
-    assert not (held_out | used) & {case.split("_")[0] for case in reader["cases"]}
+    assert not (held_out | used) & {case.split("_")[0] for case in evaluator["cases"]}
 
 
-def test_a_named_reader_sees_its_own_subjects_alone(finished: Work) -> None:
+def test_no_stage_hashes_a_prepared_file_again(
+    finished: Work, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(finished.folder, folder)
+    read = sha256_of_file
+    prepared = {path.name for path in (folder / "cases" / "images").iterdir()}
+
+    def refusing(path: Path) -> str:
+        assert path.name not in prepared, path
+        return read(path)
+
+    for room in ("data.case", "pipeline.stages", "pipeline.pool", "conditions.spec"):
+        monkeypatch.setattr(f"vcmaug.{room}.sha256_of_file", refusing)
+    work = Work(folder, finished.recipe)
+    conditions = finished.recipe.conditions.model_copy(update={"n": 3})
+    other = Work(folder, finished.recipe.model_copy(update={"conditions": conditions}))
+    assert not prior_stage(work)
+    assert conditions_stage(other, other.replicates[0], compute=HERE)
+    study_stage(work)
+
+
+def test_splits_are_written_once_and_must_fit_the_recipe(
+    finished: Work, recipe_path: Path, tmp_path: Path
+) -> None:
+    work = _work(recipe_path, tmp_path / "w")
+    with pytest.raises(WorkFolderError, match=r"splits\.json: there is no such file"):
+        splits_of(work, Cases.open(finished.cases))
+    source = finished.recipe.data.source
+    words = ["prepare", source, "--out", str(work.cases), "--structures", "shell=1,core=2"]
+    words += ["--grid", "16x16x16", "--spacing", "2x2x2", "--num-test", "3"]
+    assert CliRunner().invoke(app, words).exit_code == 0
+    with pytest.raises(WorkFolderError, match=r"num_validation is 2 in the recipe and 0 in the"):
+        prepare_stage(work)
+    assert CliRunner().invoke(app, [*words, "--num-validation", "2"]).exit_code == 0
+    before = work.splits.read_bytes()
+    assert before == finished.splits.read_bytes()
+    prepare_stage(work)
+    assert splits_of(work, Cases.open(work.cases)).seed == 0
+    assert work.splits.read_bytes() == before
+
+
+def test_cases_are_prepared_again_where_a_file_that_is_read_changed(
+    recipe_path: Path, tmp_path: Path
+) -> None:
+    source = tmp_path / "source"
+    shutil.copytree(recipe_path.parent / "source", source)
+    recipe = read_recipe(recipe_path)
+    data = recipe.data.model_copy(update={"source": str(source)})
+    work = claim_work(tmp_path / "w", recipe.model_copy(update={"data": data}), profile=None)
+    assert prepare_stage(work)
+    (source / "notes.txt").write_text("nobody reads this")
+    assert not prepare_stage(work)
+    (source / "labels" / "b00.nii.gz").touch()
+    assert prepare_stage(work)
+
+
+def test_a_named_evaluator_sees_its_own_subjects_alone(finished: Work) -> None:
     """The splits may name them; who is labelled all the same is taken from them."""
-    splits = splits_of(finished, read_prepared(finished.cases))
-    free = reader_subjects(finished, splits)
+    splits = splits_of(finished, Cases.open(finished.cases))
+    free = evaluator_subjects(finished, splits)
     used = sorted(set(splits.train) - set(free))
-    assert reader_subjects(finished, replace(splits, reader=free[:2])) == free[:2]
-    assert reader_subjects(finished, replace(splits, reader=splits.train)) == free
-    named = replace(splits, reader=(*free, *used[1:]))
+    assert evaluator_subjects(finished, replace(splits, evaluator=free[:2])) == free[:2]
+    assert evaluator_subjects(finished, replace(splits, evaluator=splits.train)) == free
+    named = replace(splits, evaluator=(*free, *used[1:]))
     for seed in range(3):
         assert labelled_subset(named, num_labelled=1, seed=seed) == (used[0],)
 
@@ -181,6 +245,8 @@ def test_conditions_are_built_again_where_an_image_or_a_scalar_changed(
     for path in (work.cases / "images").iterdir():
         image = read_image(path, case_id=path.name)
         write_image(path, Volume(0.5 * image.array, image.affine))
+    cases = [replace(case, sha256={}) for case in Cases.open(work.cases)]
+    write_table_of_cases(work.cases, cases)  # as `prepare` does: it knows the new hashes
     assert conditions_stage(work, replicate, compute=HERE)
     assert not conditions_stage(work, replicate, compute=HERE)
     spec = finished.recipe.prior.spec

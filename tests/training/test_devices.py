@@ -73,7 +73,9 @@ def cases(tmp_path_factory: pytest.TempPathFactory) -> tuple[Case, ...]:
         write_image(paths[0], Volume(image, label.affine))
         write_label_map(paths[1], label)
         row = {"age": 40.0, "volume_core_mm3": 900.0}
-        made.append(Case(f"k{number}", f"s{number}", image=paths[0], label=paths[1], row=row))
+        made.append(
+            Case(f"k{number}", f"s{number}", {"image": paths[0]}, label=paths[1], source=row)
+        )
     return tuple(made)
 
 

@@ -11,9 +11,10 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 
+from vcmaug.control.channels import one_hot_batch
 from vcmaug.errors import ModelError
 from vcmaug.seeding import torch_generator
-from vcmaug.training.batches import draw_batch, one_hot_batch
+from vcmaug.training.batches import draw_batch
 from vcmaug.training.ema import MovingAverage
 from vcmaug.training.loop import (
     Objective,

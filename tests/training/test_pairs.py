@@ -49,7 +49,7 @@ def _case(folder: Path, orientation: str) -> Case:
     write_image(folder / "i.nii.gz", reorient(image, orientation))
     write_label_map(folder / "l.nii.gz", reorient(label, orientation))
     volumes = {"volume_left_a_mm3": 320.0, "volume_right_a_mm3": 48.0}
-    return Case("k0", "s0", image=folder / "i.nii.gz", label=folder / "l.nii.gz", row=volumes)
+    return Case("k0", "s0", {"image": folder / "i.nii.gz"}, folder / "l.nii.gz", volumes)
 
 
 def _prior(orientation: str) -> Prior:
@@ -130,7 +130,7 @@ def test_a_further_sequence_is_bent_and_mirrored_with_its_case(tmp_path: Path) -
     case, prior = _case(tmp_path, "RAS"), _prior("RAS")
     shape = (_map().array > 0).astype(np.float32)
     write_image(tmp_path / "t2.nii.gz", Volume(shape, _map().affine))
-    both = [replace(case, extra_images={"t2": tmp_path / "t2.nii.gz"}), case]
+    both = [replace(case, images={"image": case.image, "t2": tmp_path / "t2.nii.gz"}), case]
     names = ["label_map", "image", "t2"]
     settings = ControlTraining(deformed_copies=1, flip=True, max_displacement_mm=2)
     pairs = labelled_pairs(

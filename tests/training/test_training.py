@@ -68,7 +68,9 @@ def cases(tmp_path_factory: pytest.TempPathFactory) -> tuple[Case, ...]:
         write_image(paths[0], Volume(image.astype(np.float32), AFFINE))
         write_label_map(paths[1], label)
         row = {"age": [30.0, 50.0, None, 70.0][number]}
-        result.append(Case(f"k{number}", f"s{number}", image=paths[0], label=paths[1], row=row))
+        result.append(
+            Case(f"k{number}", f"s{number}", {"image": paths[0]}, label=paths[1], source=row)
+        )
     return tuple(result)
 
 

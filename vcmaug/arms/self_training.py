@@ -7,9 +7,10 @@ References:
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pandas as pd
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from vcmaug.arms.base import Arm, Need
 from vcmaug.cohort.layout import CohortLayout
 from vcmaug.cohort.manifest import ManifestRow, read_manifest, write_plain_cohort
-from vcmaug.data.cases import Case
+from vcmaug.data.case import IMAGE, LABEL, Case
 from vcmaug.data.labels import LabelScheme, volumes_mm3
 from vcmaug.data.nifti import read_image, write_image, write_label_map
 from vcmaug.data.volume import Volume
@@ -123,31 +124,29 @@ def _row(
 
 
 def pseudo_cases(folder: Path, pool: Sequence[Case]) -> tuple[Case, ...]:
-    """Return the finished cases of a pseudo-labelled set, with their own rows of the table.
+    """Return the finished cases of a pseudo-labelled set, with what the table says of them.
 
-    What the table knows of their true label maps is left out.
+    What was measured on their true label maps is left out.
 
     Args:
         folder: What `pseudo_label` wrote.
         pool: The cases that it was given.
     """
     manifest = read_manifest(folder)
-    row_of = {
-        case.case_id: {name: value for name, value in case.row.items() if not _of_label(name)}
-        for case in pool
-    }
+    case_of = {case.case_id: case for case in pool}
     return tuple(
-        Case(
-            case_id=str(row["case_id"]),
-            subject_id=str(row["subject_id"]),
-            image=folder / str(row["image"]),
-            label=folder / str(row["label"]),
-            row=row_of[json.loads(row["source_case_ids"])[0]],
-        )
+        _pseudo_case(case_of[json.loads(row["source_case_ids"])[0]], row, folder)
         for row in manifest[manifest["status"] == "done"].to_dict("records")
     )
 
 
-def _of_label(column: str) -> bool:
-    """Return whether a column of the case table was measured on a label map."""
-    return column == "label" or column.startswith(("volume_", "label_"))
+def _pseudo_case(case: Case, row: Mapping[Any, Any], folder: Path) -> Case:
+    """Return one case of the pool with its pseudo-label and its copy of the image."""
+    label_sha256, image_sha256 = str(row["label_sha256"]), str(row["image_sha256"])
+    labelled = case.with_pseudo_label(folder / str(row["label"]), sha256=label_sha256)
+    return replace(
+        labelled,
+        case_id=str(row["case_id"]),
+        images={IMAGE: folder / str(row["image"])},
+        sha256={IMAGE: image_sha256, LABEL: label_sha256},
+    )

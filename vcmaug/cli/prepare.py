@@ -1,15 +1,20 @@
 """`vcmaug prepare`: somebody's images and label maps, onto one grid."""
 
 from pathlib import Path
+from pkgutil import iter_modules
 from typing import Annotated, Any
 
 import typer
 
 from vcmaug.cli.console import progress, say
 from vcmaug.cli.options import DryRun, Profile, open_work, show_plan
+from vcmaug.data import readers
 from vcmaug.errors import RecipeError
 
 __all__ = ["prepare_command"]
+
+_FORMATS = [module.name for module in iter_modules(readers.__path__)]
+"""Names of the readers, by which their modules are called; `auto` is the first."""
 
 _BRAINLDM = "brainldm"
 _ASSUMED = (
@@ -52,16 +57,25 @@ def prepare_command(
         typer.Option("--padding", help="zero, edge or reflect.", show_default="zero"),
     ] = None,
     layout: Annotated[
-        str, typer.Option("--format", help="auto, folder, table, nnunet, datalist or bids.")
+        str, typer.Option("--format", help=f"One of {', '.join(_FORMATS)}, or a plugin's.")
     ] = "auto",
-    images: Annotated[str, typer.Option("--images")] = "images/{case}.nii.gz",
-    labels: Annotated[str, typer.Option("--labels")] = "labels/{case}.nii.gz",
+    images: Annotated[
+        str | None,
+        typer.Option("--images", help="Pattern of a plain folder, e.g. images/{case}.nii.gz."),
+    ] = None,
+    labels: Annotated[
+        str | None,
+        typer.Option("--labels", help="Pattern of a plain folder, e.g. labels/{case}.nii.gz."),
+    ] = None,
     unlabelled: Annotated[
         bool, typer.Option("--allow-unlabelled", help="Images without a label map are kept.")
     ] = False,
     profile: Profile = None,
     num_test: Annotated[
         int, typer.Option("--num-test", help="Test subjects to set apart; 0: leave it to a recipe.")
+    ] = 0,
+    num_validation: Annotated[
+        int, typer.Option("--num-validation", help="Validation subjects, beside --num-test.")
     ] = 0,
     seed: Annotated[int, typer.Option("--seed", help="Of the split.")] = 0,
     dry_run: DryRun = False,
@@ -75,16 +89,15 @@ def prepare_command(
         _from_recipe(source, out=out, profile=profile, dry_run=dry_run)
         return
     from vcmaug.config import parse_settings
-    from vcmaug.data.prepare import DataSettings, find_cases, prepare
+    from vcmaug.data.checking import find_cases
+    from vcmaug.data.prepare import DataSettings, prepare
     from vcmaug.data.splits import SplitSettings, make_splits, write_splits
 
     settings = parse_settings(
         DataSettings,
         {
             "source": str(source),
-            "format": layout,
-            "images": images,
-            "labels": labels,
+            "format": _format(layout, images=images, labels=labels),
             "scheme": _structures(structures),
             "grid": _grid(grid, spacing=spacing, orientation=orientation, padding=padding),
             "require_labels": not unlabelled,
@@ -96,14 +109,20 @@ def prepare_command(
         show_plan(f"prepare {found} cases into {out}", **settings.model_dump(mode="json"))
         return
     with progress() as report:
-        table = prepare(settings, out, report=report)
+        cases = prepare(settings, out, report=report)
     if num_test:
-        split_settings = SplitSettings(num_test=num_test, seed=seed)
-        splits = make_splits(table["subject_id"], split_settings)
-        write_splits(out.parent / "splits.json", splits)
-    say(f"{len(table)} cases of {table['subject_id'].nunique()} subjects are in {out}.")
+        split_settings = SplitSettings(num_test=num_test, num_validation=num_validation, seed=seed)
+        write_splits(out.parent / "splits.json", make_splits(cases.subjects, split_settings))
+    say(f"{len(cases)} cases of {len(cases.subjects)} subjects are in {out}.")
     if grid == _BRAINLDM:
         say(_ASSUMED)
+
+
+def _format(layout: str, *, images: str | None, labels: str | None) -> dict[str, str]:
+    """Return the reader's settings; patterns belong to the plain folder unless one is named."""
+    given = {"images": images, "labels": labels}
+    patterns = {name: pattern for name, pattern in given.items() if pattern is not None}
+    return {"name": "folder" if patterns and layout == _FORMATS[0] else layout, **patterns}
 
 
 def _grid(

@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 from pydantic import Field, field_validator
 from scipy import ndimage
 
+from vcmaug.affine import spacing_of
 from vcmaug.conditions.atlas import Atlas, Lesion, extent_mm
 from vcmaug.conditions.base import SourceMap
 from vcmaug.config import Settings
 from vcmaug.data.geometry import reorient
 from vcmaug.data.nifti import read_image, read_label_map
-from vcmaug.data.volume import Volume, spacing_of
+from vcmaug.data.volume import Volume
 from vcmaug.errors import DataError, FaultyDataSet
 
 __all__ = ["AtlasSettings", "index_atlas", "refuse_other_space"]

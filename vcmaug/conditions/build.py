@@ -146,10 +146,9 @@ def _for_workers(case: Case) -> Case:
     """Return a case that means the same in any process: absolute paths, a plain row."""
     return replace(
         case,
-        image=case.image.resolve(),
+        images={name: path.resolve() for name, path in case.images.items()},
         label=case.label.resolve() if case.label else None,
-        extra_images={name: path.resolve() for name, path in case.extra_images.items()},
-        row=dict(case.row),
+        source=dict(case.source),
     )
 
 

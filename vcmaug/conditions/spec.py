@@ -6,7 +6,7 @@ Sources: none.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from vcmaug.conditions.chain import (
 )
 from vcmaug.conditions.lesions import LesionsSettings
 from vcmaug.conditions.scalars import with_scalars
-from vcmaug.data.cases import Case
+from vcmaug.data.case import LABEL, Case, Measured
 from vcmaug.data.labels import LabelScheme
 from vcmaug.data.nifti import read_label_map
 from vcmaug.data.scalars import ScalarSpec
@@ -64,7 +64,7 @@ class ConditionSpec:
             [case.subject_id, *(str(case.row.get(name)) for name in sorted(columns))]
             for case in self.sources
         ]
-        files = [[_hash(case.label), *map(_hash, _images(case).values())] for case in self.sources]
+        files = [[case.hash_of(LABEL), *map(case.hash_of, case.images)] for case in self.sources]
         return {
             "settings": self.settings.model_dump(mode="json"),
             "sources": [case.case_id for case in self.sources],
@@ -77,11 +77,6 @@ class ConditionSpec:
         }
 
 
-def _hash(path: Path | None) -> str:
-    """Return the hash of a file; nothing for none."""
-    return sha256_of_file(path) if path is not None and path.exists() else ""
-
-
 def _atlas_files(step: StepSettings) -> list[tuple[str, int]]:
     """Return names and sizes of an atlas' masks, by which a change of them is noticed."""
     if not isinstance(step, LesionsSettings):
@@ -89,11 +84,6 @@ def _atlas_files(step: StepSettings) -> list[tuple[str, int]]:
     source = step.atlas.source
     files = sorted(source.glob(step.atlas.pattern)) if source.is_dir() else [source]
     return [(path.name, path.stat().st_size) for path in files if path.is_file()]
-
-
-def _images(case: Case) -> dict[str, Path]:
-    """Return the images of a case by name."""
-    return {"image": case.image, **case.extra_images}
 
 
 def write_spec(folder: Path, spec: ConditionSpec) -> None:
@@ -113,8 +103,10 @@ def write_spec(folder: Path, spec: ConditionSpec) -> None:
             "case_id": case.case_id,
             "subject_id": case.subject_id,
             "label": str(case.label),
-            "images": {name: str(image) for name, image in _images(case).items()},
-            "row": {name: _plain(value) for name, value in case.row.items()},
+            "images": {name: str(image) for name, image in case.images.items()},
+            "source": {name: _plain(value) for name, value in case.source.items()},
+            "measured": None if case.measured is None else asdict(case.measured),
+            "sha256": dict(case.sha256),
         }
         for case in spec.sources
     ]
@@ -150,14 +142,15 @@ def read_spec(folder: Path) -> ConditionSpec:
 
 def _case(content: Mapping[str, Any]) -> Case:
     """Return a source as `write_spec` wrote it."""
-    images = {name: Path(path) for name, path in content["images"].items()}
+    measured = content["measured"]
     return Case(
         case_id=content["case_id"],
         subject_id=content["subject_id"],
-        image=images.pop("image"),
+        images={name: Path(path) for name, path in content["images"].items()},
         label=Path(content["label"]),
-        extra_images=images,
-        row=content["row"],
+        source=content["source"],
+        measured=None if measured is None else Measured(**measured),
+        sha256=content["sha256"],
     )
 
 
@@ -165,7 +158,7 @@ def source_map(case: Case) -> SourceMap:
     """Return a labelled case as builders see it."""
     assert case.label is not None  # refused before
     label_map = read_label_map(case.label, case_id=case.case_id)
-    return SourceMap(case.case_id, case.subject_id, label_map, case.row, _images(case))
+    return SourceMap(case.case_id, case.subject_id, label_map, case.row, case.images)
 
 
 class Workshop:

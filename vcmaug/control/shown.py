@@ -21,7 +21,7 @@ from vcmaug.conditions.base import Builder, Condition
 from vcmaug.conditions.lowres import LowRes, LowResSettings
 from vcmaug.conditions.modalities import LABEL_MAP, Modalities, ModalitiesSettings
 from vcmaug.config import Settings
-from vcmaug.data.labels import LabelScheme, one_hot
+from vcmaug.data.labels import LabelScheme
 from vcmaug.errors import ModelError
 from vcmaug.seeding import stable_seed
 
@@ -30,8 +30,8 @@ __all__ = [
     "ShownSettings",
     "further_channels",
     "is_any_shown",
+    "is_shown",
     "parts_of",
-    "shown_tensor",
     "with_channels",
 ]
 
@@ -136,48 +136,14 @@ def further_channels(
     return result
 
 
-def shown_tensor(
-    label_map: NDArray[np.uint16],
-    channels: Mapping[str, NDArray[np.generic]],
-    presence: Mapping[str, bool],
-    *,
-    scheme: LabelScheme,
-    names: Sequence[str],
-) -> NDArray[np.float32]:
-    """Return the tensor [C, X, Y, Z] of one condition.
-
-    Args:
-        label_map: Values [X, Y, Z]; those that are not in the scheme are not shown.
-        channels: Further volumes by name.
-        presence: Which channels are shown; empty: the label map and all there are.
-        scheme: Of the structures that are shown.
-        names: The control's channels.
-    """
-    if tuple(names) == ALONE:
-        return one_hot(label_map, scheme).astype(np.float32)
-    shown = {name: array for name, array in channels.items() if _is_shown(name, presence)}
-    parts = parts_of(names, scheme.num_structures)
-    result = np.zeros((max(p.stop for p in parts.values()), *label_map.shape), dtype=np.float32)
-    rest = further_channels(shown, names, label_map.shape)
-    for name, part in parts.items():
-        if name == LABEL_MAP:
-            if presence.get(LABEL_MAP, True):
-                result[part.start : part.stop - 1] = one_hot(label_map, scheme)
-                result[part.stop - 1] = 1.0
-        else:
-            number = [one for one in names if one != LABEL_MAP].index(name)
-            result[part] = rest[2 * number : 2 * number + 2]
-    return result
-
-
 def is_any_shown(
-    channels: Mapping[str, NDArray[np.generic]], presence: Mapping[str, bool], names: Sequence[str]
+    channels: Mapping[str, object], presence: Mapping[str, bool], names: Sequence[str]
 ) -> bool:
-    """Return whether a control of these channels is shown any of them; see `shown_tensor`."""
+    """Return whether a control of these channels is shown any of them; see `control.channels`."""
     there = {LABEL_MAP, *channels}
-    return any(name in there and _is_shown(name, presence) for name in names)
+    return any(name in there and is_shown(name, presence) for name in names)
 
 
-def _is_shown(name: str, presence: Mapping[str, bool]) -> bool:
+def is_shown(name: str, presence: Mapping[str, bool]) -> bool:
     """Return whether a channel, or the one that a mask belongs to, is shown."""
     return presence.get(name.removesuffix("_known"), True)

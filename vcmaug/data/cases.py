@@ -1,103 +1,139 @@
-"""The case table: one row per case, the truth about what is in a prepared folder.
+"""Cases: an immutable table of prepared cases, with the scheme and the grid that they share.
 
-What it is: `cases.csv` and the records made from it.
-In the flow: written by `prepare`, read by every floor above.
-Sources: none; the columns are case_id, subject_id, image, image_<name>..., label, age, sex,
-volume_<structure>_mm3, label_share_outside_grid, and whatever the source's own table held.
+`prepare` leaves one in a folder; a study takes subjects from it, splits it, and reads it into
+memory.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
-import pandas as pd
+from vcmaug.data.case import IMAGE, LABEL, Case, Measured, WayBack
+from vcmaug.data.case_table import read_table_of_cases
+from vcmaug.data.geometry import Grid
+from vcmaug.data.labels import LabelScheme
+from vcmaug.data.splits import Splits, SplitSettings, make_splits, nested_subset
+from vcmaug.data.volumes import LabelledFiles, LabelledVolumes, read_labelled
+from vcmaug.errors import DataError
+from vcmaug.files import read_json
 
-from vcmaug.errors import FaultyDataSet, WorkFolderError
-from vcmaug.files import sha256_of_file
-
-__all__ = ["Case", "cases_of", "hashes_of_files", "read_cases"]
-
-TABLE = "cases.csv"
-_REQUIRED = ("case_id", "subject_id", "image")
+__all__ = [
+    "Case",
+    "Cases",
+    "Measured",
+    "SplitCases",
+    "WayBack",
+    "cases_of",
+    "hashes_of_files",
+]
 
 
 @dataclass(frozen=True)
-class Case:
-    """One case of a prepared folder.
+class Cases:
+    """Prepared cases.
 
     Attributes:
-        case_id: Unique in the folder.
-        subject_id: The person; several cases may share it.
-        image: Path of the image that networks read.
-        label: Path of the label map, or None.
-        extra_images: Further images of the case, by name.
-        row: Every column of the table.
+        cases: In the order of their table.
+        folder: Holds their files.
+        scheme: Meaning of their label maps.
+        grid: On which they all lie.
     """
 
-    case_id: str
-    subject_id: str
-    image: Path
-    label: Path | None = None
-    extra_images: Mapping[str, Path] = field(default_factory=dict)
-    row: Mapping[str, Any] = field(default_factory=dict)
+    cases: tuple[Case, ...]
+    folder: Path
+    scheme: LabelScheme
+    grid: Grid
 
+    @classmethod
+    def open(cls, folder: Path) -> "Cases":
+        """Return what `prepare` left in a folder.
 
-def read_cases(folder: Path) -> tuple[Case, ...]:
-    """Return the cases of a prepared folder, in the order of its table.
-
-    Raises:
-        WorkFolderError: There is no table.
-        FaultyDataSet: Columns are missing, ids repeat, or files are not there; all at once.
-    """
-    path = folder / TABLE
-    if not path.exists():
-        raise WorkFolderError(
-            f"reading cases: {path} is not there. Run `vcmaug prepare SRC --out {folder}` first."
+        Raises:
+            WorkFolderError: It is not complete, or an older version prepared it.
+            FaultyDataSet: Files are missing; all at once.
+        """
+        cases = read_table_of_cases(folder)
+        about = read_json(folder / "prepare.json")
+        return cls(
+            cases=cases,
+            folder=folder,
+            scheme=LabelScheme.from_json(about["scheme"], source_values=about["source_values"]),
+            grid=Grid.model_validate(about["settings"]["grid"]),
         )
-    table = pd.read_csv(path, dtype={"case_id": str, "subject_id": str})
-    missing = [column for column in _REQUIRED if column not in table]
-    if missing:
-        raise FaultyDataSet(f"reading {path}", [f"no column {name!r}" for name in missing])
-    rows = [{str(key): value for key, value in row.items()} for row in table.to_dict("records")]
-    cases = tuple(_case(row, folder) for row in rows)
-    faults = _faults(cases)
-    if faults:
-        raise FaultyDataSet(f"reading {path}", faults, advice="Run `vcmaug prepare` again.")
-    return cases
+
+    def __len__(self) -> int:
+        return len(self.cases)
+
+    def __iter__(self) -> Iterator[Case]:
+        return iter(self.cases)
+
+    def __getitem__(self, place: int) -> Case:
+        return self.cases[place]
+
+    @property
+    def subjects(self) -> tuple[str, ...]:
+        """Ids of the subjects, each once, in order of their first case."""
+        return tuple(dict.fromkeys(case.subject_id for case in self.cases))
+
+    def of(self, subjects: Iterable[str]) -> "Cases":
+        """Return the cases of some subjects, in the same order."""
+        return replace(self, cases=cases_of(self.cases, subjects))
+
+    def labelled(self, num_subjects: int | None = None, *, seed: int = 0) -> "Cases":
+        """Return the cases with a label map.
+
+        Args:
+            num_subjects: Only of so many subjects; for one seed smaller choices are nested.
+            seed: Of the choice.
+
+        Raises:
+            DataError: There are fewer labelled subjects.
+        """
+        found = replace(self, cases=tuple(case for case in self.cases if case.label is not None))
+        if num_subjects is None:
+            return found
+        return found.of(nested_subset(found.subjects, num=num_subjects, seed=seed))
+
+    def split(self, *, test: int, validation: int = 0, seed: int = 0) -> "SplitCases":
+        """Return the cases by role, split by subject.
+
+        Args:
+            test: So many subjects for the test.
+            validation: So many for validation; the rest is for training.
+            seed: Of the split.
+
+        Raises:
+            DataError: No subject would be left for training.
+        """
+        settings = SplitSettings(num_test=test, num_validation=validation, seed=seed)
+        return self.by_role(make_splits(self.subjects, settings))
+
+    def by_role(self, splits: Splits) -> "SplitCases":
+        """Return the cases by the roles of their subjects."""
+        roles = (splits.train, splits.validation, splits.test)
+        return SplitCases(*map(self.of, roles))
+
+    def read(self) -> LabelledVolumes:
+        """Return the cases in memory.
+
+        Raises:
+            DataError: There is no case, or one has no label map.
+            FaultyDataSet: A file does not fit the others; all at once.
+        """
+        bare = [case.case_id for case in self.cases if case.label is None]
+        if bare or not self.cases:
+            raise DataError(f"reading labelled cases: {', '.join(bare) or 'none'}: no label map.")
+        files = [LabelledFiles(c.case_id, c.image, c.label) for c in self.cases if c.label]
+        return read_labelled(files, self.scheme)
 
 
-def _case(row: Mapping[str, Any], folder: Path) -> Case:
-    """Return one row as a case with absolute paths."""
-    extra = {
-        name.removeprefix("image_"): folder / str(value)
-        for name, value in row.items()
-        if name.startswith("image_") and isinstance(value, str)
-    }
-    label = row.get("label")
-    return Case(
-        case_id=str(row["case_id"]),
-        subject_id=str(row["subject_id"]),
-        image=folder / str(row["image"]),
-        label=folder / label if isinstance(label, str) and label else None,
-        extra_images=extra,
-        row=dict(row),
-    )
+class SplitCases(NamedTuple):
+    """Cases by the role of their subjects."""
 
-
-def _faults(cases: Sequence[Case]) -> list[str]:
-    """Return what is wrong with cases: repeated ids and missing files."""
-    faults = []
-    seen: set[str] = set()
-    for case in cases:
-        if case.case_id in seen:
-            faults.append(f"case {case.case_id}: the id stands twice")
-        seen.add(case.case_id)
-        files = [case.image, *([case.label] if case.label else []), *case.extra_images.values()]
-        faults += [
-            f"case {case.case_id}, {path}: no such file" for path in files if not path.exists()
-        ]
-    return faults
+    train: Cases
+    validation: Cases
+    test: Cases
 
 
 def cases_of(cases: Iterable[Case], subjects: Iterable[str]) -> tuple[Case, ...]:
@@ -106,14 +142,14 @@ def cases_of(cases: Iterable[Case], subjects: Iterable[str]) -> tuple[Case, ...]
     return tuple(case for case in cases if case.subject_id in wanted)
 
 
-def hashes_of_files(cases: Iterable[Case]) -> list[dict[str, str]]:
+def hashes_of_files(cases: Iterable[Case]) -> list[Mapping[str, str]]:
     """Return, of each case, its id and the SHA-256 of its image, label map and further images."""
     return [
         {
             "case_id": case.case_id,
-            "image": sha256_of_file(case.image),
-            "label": sha256_of_file(case.label) if case.label else "",
-            **{f"image_{name}": sha256_of_file(path) for name, path in case.extra_images.items()},
+            IMAGE: case.hash_of(IMAGE),
+            LABEL: case.hash_of(LABEL) if case.label else "",
+            **{f"image_{name}": case.hash_of(name) for name in case.extra_images},
         }
         for case in cases
     ]

@@ -1,11 +1,13 @@
 """Bringing volumes onto one grid: reorient, resample, crop or pad. The affine always follows.
 
-What it is: three steps and their sum, `to_grid`.
-In the flow: `prepare` runs every image and label map through `to_grid`.
-Sources: sinc-free linear interpolation after a Gaussian of half the shrink factor, as in
-scikit-image's anti-aliasing rule sigma = (factor - 1) / 2.
+`prepare` runs every image and label map through `to_grid`; `way_back` takes the three steps back.
+
+Notes:
+    Images are interpolated linearly after a Gaussian of half the shrink factor, the rule of
+    scikit-image's anti-aliasing: sigma = (factor - 1) / 2.
 """
 
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -13,11 +15,23 @@ from numpy.typing import NDArray
 from pydantic import Field, field_validator
 from scipy import ndimage
 
+from vcmaug.affine import affine_of, orientation_of, shifted, with_steps
 from vcmaug.config import Settings
-from vcmaug.data.volume import Volume, orientation_of
+from vcmaug.data.volume import Volume
 from vcmaug.shapes import Shape3, as_shape3
 
-__all__ = ["Grid", "crop_or_pad", "reorient", "resample", "to_grid"]
+__all__ = [
+    "Grid",
+    "crop_or_pad",
+    "crop_start",
+    "reorient",
+    "resample",
+    "resampled_shape",
+    "resampled_to",
+    "to_grid",
+    "turned",
+    "uncropped",
+]
 
 _NUMPY_MODE = {"zero": "constant", "edge": "edge", "reflect": "symmetric"}
 
@@ -51,6 +65,21 @@ class Grid(Settings):
         return value
 
 
+def turned(have: str, want: str) -> tuple[int, int, int]:
+    """Return, for each axis of one orientation, the axis of another along the same line.
+
+    Examples:
+        >>> turned("PIR", "RAS")
+        (2, 0, 1)
+    """
+    opposite = dict(zip("RLAPSI", "LRPAIS", strict=True))
+    first, second, third = (
+        next(axis for axis, one in enumerate(have) if one in (letter, opposite[letter]))
+        for letter in want
+    )
+    return first, second, third
+
+
 def reorient(volume: Volume, orientation: str) -> Volume:
     """Return the volume with its axes flipped and swapped to point as asked; no voxel changes.
 
@@ -59,19 +88,16 @@ def reorient(volume: Volume, orientation: str) -> Volume:
         orientation: Three letters, e.g. "RAS".
     """
     have = orientation_of(volume.affine)
-    axis_of = {letter: axis for axis, letter in enumerate(have)}
-    opposite = dict(zip("RLAPSI", "LRPAIS", strict=True))
-    order = [axis_of.get(letter, axis_of.get(opposite[letter], -1)) for letter in orientation]
+    order = turned(have, orientation)
     array = volume.array.transpose(order)  # axes in the asked order, some pointing backwards
-    step = np.zeros((4, 4))
-    step[3, 3] = 1.0
+    step, first = np.zeros((3, 3)), np.zeros(3)
     for new_axis, (old_axis, letter) in enumerate(zip(order, orientation, strict=True)):
         backwards = have[old_axis] != letter
         step[old_axis, new_axis] = -1.0 if backwards else 1.0
         if backwards:
             array = np.flip(array, axis=new_axis)
-            step[old_axis, 3] = volume.shape[old_axis] - 1
-    return Volume(np.ascontiguousarray(array), volume.affine @ step)
+            first[old_axis] = volume.shape[old_axis] - 1
+    return Volume(np.ascontiguousarray(array), volume.affine @ affine_of(step, first))
 
 
 def resample(volume: Volume, spacing_mm: tuple[float, float, float], *, is_label: bool) -> Volume:
@@ -83,18 +109,45 @@ def resample(volume: Volume, spacing_mm: tuple[float, float, float], *, is_label
         is_label: Label maps keep their values: each structure is blurred and resampled alone, and
             the largest wins. Images are blurred before they shrink, then interpolated linearly.
     """
-    factors = np.asarray(spacing_mm) / np.asarray(volume.spacing_mm)  # > 1 shrinks
-    if np.allclose(factors, 1.0, atol=1e-4):
+    shape = resampled_shape(volume.shape, volume.spacing_mm, spacing_mm)
+    return resampled_to(volume, shape, spacing_mm, is_label=is_label)
+
+
+def _factors(have_mm: Sequence[float], want_mm: Sequence[float]) -> NDArray[np.float64] | None:
+    """Return how far each axis shrinks, more than 1 where it does; None where nothing changes."""
+    factors = np.asarray(want_mm) / np.asarray(have_mm)
+    return None if np.allclose(factors, 1.0, atol=1e-4) else factors
+
+
+def resampled_shape(shape: Shape3, have_mm: Sequence[float], want_mm: Sequence[float]) -> Shape3:
+    """Return the shape that covers the same field of view at another voxel size."""
+    factors = _factors(have_mm, want_mm)
+    if factors is None:
+        return shape
+    return as_shape3(np.maximum(1, np.round(np.asarray(shape) / factors)).astype(int).tolist())
+
+
+def resampled_to(
+    volume: Volume, shape: Shape3, spacing_mm: Sequence[float], *, is_label: bool
+) -> Volume:
+    """Return the volume on a grid of another voxel size and shape that has the same centre.
+
+    Args:
+        volume: Any spacing.
+        shape: Wanted.
+        spacing_mm: Wanted, along the volume's own axes.
+        is_label: As for `resample`.
+    """
+    factors = _factors(volume.spacing_mm, spacing_mm)
+    if factors is None:
         return volume
-    sizes = np.maximum(1, np.round(np.asarray(volume.shape) / factors)).astype(int)
+    sizes = np.asarray(shape)
     if is_label:
         array = _resample_labels(volume.array, factors, sizes=sizes)
     else:
         array = _resample_image(volume.array.astype(np.float32), factors, sizes=sizes)
-    shift = np.eye(4)
-    shift[:3, :3] = np.diag(factors)
-    shift[:3, 3] = _first_centre(volume.shape, factors, sizes)
-    return Volume(array, volume.affine @ shift)
+    first = _first_centre(volume.shape, factors, sizes)
+    return Volume(array, volume.affine @ with_steps(factors.tolist(), first))
 
 
 def _first_centre(
@@ -140,22 +193,45 @@ def crop_or_pad(volume: Volume, shape: Shape3, *, padding: str) -> Volume:
         shape: Wanted.
         padding: "zero", "edge" or "reflect" (mirrored at the border, as often as needed).
     """
-    array = volume.array
-    start = np.zeros(3)
-    for axis, wanted in enumerate(shape):
-        excess = array.shape[axis] - wanted
-        before = abs(excess) // 2
-        if excess >= 0:
-            array = np.take(array, range(before, before + wanted), axis=axis)
-            start[axis] = before
+    array, start = volume.array, crop_start(volume.shape, shape)
+    for axis, (first, wanted) in enumerate(zip(start, shape, strict=True)):
+        missing = wanted - array.shape[axis]
+        if missing <= 0:
+            array = np.take(array, range(first, first + wanted), axis=axis)
         else:
             widths = [(0, 0)] * 3
-            widths[axis] = (before, -excess - before)
+            widths[axis] = (-first, missing + first)
             array = np.pad(array, widths, mode=_NUMPY_MODE[padding])  # type: ignore[call-overload]
-            start[axis] = -before
-    shift = np.eye(4)
-    shift[:3, 3] = start
-    return Volume(np.ascontiguousarray(array), volume.affine @ shift)
+    return Volume(np.ascontiguousarray(array), shifted(volume.affine, start))
+
+
+def crop_start(shape: Shape3, wanted: Shape3) -> Shape3:
+    """Return the voxel at which a shape begins that is cut or filled about the centre of another.
+
+    Examples:
+        >>> crop_start((9, 8, 5), (6, 8, 8))
+        (1, 0, -1)
+    """
+    excess = [size - want for size, want in zip(shape, wanted, strict=True)]
+    return as_shape3([abs(more) // 2 * (1 if more >= 0 else -1) for more in excess])
+
+
+def uncropped(volume: Volume, shape: Shape3, *, start: Shape3) -> Volume:
+    """Return the volume as it was before `crop_or_pad`; what was cut off is 0.
+
+    Args:
+        volume: What `crop_or_pad` left.
+        shape: Before it.
+        start: Voxel of that shape at which the volume begins; negative where it was padded.
+    """
+    array = np.zeros(shape, dtype=volume.array.dtype)
+    inner, outer = [], []
+    for first, size, whole in zip(start, volume.shape, shape, strict=True):
+        lower, upper = max(0, first), min(whole, first + size)
+        outer.append(slice(lower, upper))
+        inner.append(slice(lower - first, upper - first))
+    array[tuple(outer)] = volume.array[tuple(inner)]
+    return Volume(array, shifted(volume.affine, [-first for first in start]))
 
 
 def to_grid(volume: Volume, grid: Grid, *, is_label: bool) -> Volume:

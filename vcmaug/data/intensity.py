@@ -1,45 +1,60 @@
-"""Robust intensity normalisation, one volume at a time.
+"""Intensity normalisation, one volume at a time: a window of grey values becomes 0 to 1.
 
-What it is: two percentiles to 0 and 1, the rest clipped.
-In the flow: `prepare`, once per image, before anything else looks at intensities.
-Sources: common practice in nnU-Net and TorchIO's RescaleIntensity(percentiles=...).
+The window is given by two percentiles of the image, or is fixed, as for CT; beyond it values are
+clipped. `prepare` applies it once per image, and keeps the window for the way back.
 
 Notes:
-    Never over a data set: MSD Task04 holds scales from 255 to 1.7 million.
+    Percentiles are never taken over a data set: MSD Task04 holds scales from 255 to 1.7 million.
+
+References:
+    nnU-Net and TorchIO's RescaleIntensity(percentiles=...) do the same.
 """
 
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from vcmaug.config import Settings
 from vcmaug.errors import DataError
 
-__all__ = ["IntensitySettings", "normalise"]
+__all__ = ["IntensitySettings", "normalise", "scaled", "window_of"]
 
 
 class IntensitySettings(Settings):
-    """Which percentiles become 0 and 1."""
+    """Which grey values become 0 and 1: two percentiles, or a fixed window."""
 
     lower_percentile: float = Field(0.5, ge=0, lt=50)
     upper_percentile: float = Field(99.5, gt=50, le=100)
     over: Literal["all", "nonzero"] = Field(
         "all", description="nonzero: percentiles of voxels above 0, and 0 stays 0 (skull-stripped)"
     )
+    window: tuple[float, float] | None = Field(
+        None, description="fixed grey values, e.g. [-160, 240] for CT, instead of percentiles"
+    )
+
+    @field_validator("window")
+    @classmethod
+    def _is_wide(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
+        """Refuse a window without width."""
+        if value is not None and value[1] <= value[0]:
+            raise ValueError("expected two grey values, the lower one first")
+        return value
 
 
-def normalise(array: NDArray[Any], settings: IntensitySettings) -> NDArray[np.float32]:
-    """Return the image with its percentiles at 0 and 1, clipped, float32 [X, Y, Z].
+def window_of(array: NDArray[Any], settings: IntensitySettings) -> tuple[float, float]:
+    """Return the grey values of an image that become 0 and 1.
 
     Args:
         array: Intensities in any unit, [X, Y, Z].
-        settings: With `over="nonzero"` the lower bound is 0 itself, so that the background stays.
+        settings: With `over="nonzero"` the lower one is 0 itself, so that the background stays.
 
     Raises:
         DataError: The percentiles coincide: there is no contrast.
     """
+    if settings.window is not None:
+        return settings.window
     nonzero = settings.over == "nonzero"
     values = array[array > 0] if nonzero else array
     if values.size == 0:
@@ -51,5 +66,21 @@ def normalise(array: NDArray[Any], settings: IntensitySettings) -> NDArray[np.fl
             f"percentiles {settings.lower_percentile:g} and {settings.upper_percentile:g} are both "
             f"{low:g}: no contrast"
         )
-    scaled = (array.astype(np.float64) - low) / (high - low)
-    return np.clip(scaled, 0.0, 1.0).astype(np.float32)
+    return low, high
+
+
+def scaled(array: NDArray[Any], window: tuple[float, float]) -> NDArray[np.float32]:
+    """Return an image with a window of grey values at 0 and 1, clipped, float32 [X, Y, Z].
+
+    Examples:
+        >>> scaled(np.array([-200, 40, 240]), (-160, 240)).tolist()
+        [0.0, 0.5, 1.0]
+    """
+    low, high = window
+    shares = (array.astype(np.float64) - low) / (high - low)
+    return np.clip(shares, 0.0, 1.0).astype(np.float32)
+
+
+def normalise(array: NDArray[Any], settings: IntensitySettings) -> NDArray[np.float32]:
+    """Return an image with its own window at 0 and 1, clipped; see `window_of` and `scaled`."""
+    return scaled(array, window_of(array, settings))

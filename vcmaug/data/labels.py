@@ -6,7 +6,7 @@ Sources: colours from Paul Tol's bright and muted qualitative palettes, safe for
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -41,9 +41,15 @@ class Structure:
 
 @dataclass(frozen=True)
 class LabelScheme:
-    """The structures of a label map, in the order of their channels; 0 is the background."""
+    """The structures of a label map, in the order of their channels; 0 is the background.
+
+    Attributes:
+        structures: In prepared label maps their values are the channel numbers 1..K.
+        source_values: The user's own values, in channel order; empty: the same values.
+    """
 
     structures: tuple[Structure, ...]
+    source_values: tuple[int, ...] = field(default=(), compare=False)
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, int]) -> "LabelScheme":
@@ -75,9 +81,31 @@ class LabelScheme:
         )
 
     @classmethod
-    def from_json(cls, content: Sequence[Mapping[str, Any]]) -> "LabelScheme":
-        """Return the scheme that `to_json` wrote."""
-        return cls(tuple(Structure(**structure) for structure in content))
+    def numbered(cls, source_values: Mapping[str, int]) -> "LabelScheme":
+        """Return the scheme of prepared label maps: values 1..K in the order of the names.
+
+        Args:
+            source_values: Name -> value in the user's own label maps.
+
+        Raises:
+            DataError: There is no structure, or values are not positive and distinct.
+
+        Examples:
+            >>> scheme = LabelScheme.numbered({"liver": 5, "spleen": 2})
+            >>> scheme.values, scheme.source_values
+            ((1, 2), (5, 2))
+        """
+        checked = cls.from_mapping(source_values)
+        numbers = cls.from_mapping({name: k for k, name in enumerate(checked.names, start=1)})
+        return cls(numbers.structures, source_values=checked.values)
+
+    @classmethod
+    def from_json(
+        cls, content: Sequence[Mapping[str, Any]], *, source_values: Sequence[int] = ()
+    ) -> "LabelScheme":
+        """Return the scheme that `to_json` wrote, with the user's own values if they are known."""
+        structures = tuple(Structure(**structure) for structure in content)
+        return cls(structures, source_values=tuple(source_values))
 
     def to_json(self) -> list[dict[str, Any]]:
         """Return the scheme as JSON-like content."""
@@ -101,6 +129,13 @@ class LabelScheme:
     def num_structures(self) -> int:
         """K, the number of condition channels."""
         return len(self.structures)
+
+    def in_source_values(self, label_map: NDArray[Any]) -> NDArray[np.uint16]:
+        """Return a label map of this scheme in the user's own values, uint16 [X, Y, Z]."""
+        table = np.zeros(max(self.values, default=0) + 1, dtype=np.uint16)
+        table[list(self.values)] = self.source_values or self.values
+        values: NDArray[np.uint16] = table[label_map]
+        return values
 
     def unknown_values(self, label_map: NDArray[Any]) -> tuple[int, ...]:
         """Return the values in a label map that are neither background nor in the scheme."""

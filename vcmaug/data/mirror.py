@@ -18,11 +18,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from vcmaug.affine import side_axis
 from vcmaug.data.labels import LabelScheme
 from vcmaug.data.volume import Volume
 from vcmaug.errors import DataError, list_faults
 
-__all__ = ["Mirror", "lone_sides", "mirror_of", "mirrored", "other_side", "side_axis"]
+__all__ = ["Mirror", "lone_sides", "mirror_of", "mirrored", "other_side"]
 
 _SIDE = re.compile(
     r"(?<![a-z])(left|right|lh|rh)(?![a-z])|^[lr](?![a-z0-9])|(?<![a-z0-9])[lr]$", re.IGNORECASE
@@ -41,16 +42,6 @@ class Mirror:
 
     axis: int
     channels: NDArray[np.uint8]
-
-
-def side_axis(orientation: str) -> int:
-    """Return the axis that runs from one side of the body to the other.
-
-    Examples:
-        >>> side_axis("LAS"), side_axis("PIR")
-        (0, 2)
-    """
-    return next(axis for axis, letter in enumerate(orientation) if letter in "RL")
 
 
 def mirrored(volume: Volume) -> NDArray[np.generic]:

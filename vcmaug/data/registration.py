@@ -24,6 +24,7 @@ import SimpleITK as sitk  # noqa: N813 - its users' own name for it
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from vcmaug.affine import affine_of, moved_points
 from vcmaug.data.volume import Volume
 from vcmaug.errors import DataError
 from vcmaug.files import write_bytes
@@ -157,10 +158,7 @@ def rigid_between(
     method.Execute(_itk(fixed), _itk(moving))
     corner = np.array(start.TransformPoint((0.0, 0.0, 0.0)))
     axes = [np.array(start.TransformPoint(unit)) - corner for unit in np.eye(3).tolist()]
-    matrix = np.eye(4)
-    matrix[:3, :3] = _TO_LPS[:, None] * np.stack(axes, axis=1) * _TO_LPS
-    matrix[:3, 3] = corner * _TO_LPS
-    return matrix
+    return affine_of(_TO_LPS[:, None] * np.stack(axes, axis=1) * _TO_LPS, corner * _TO_LPS)
 
 
 def _itk(volume: Volume) -> sitk.Image:
@@ -227,7 +225,7 @@ def _on_lattice(fixed: Volume, transform: sitk.Transform, correlation: float) ->
     corners = np.stack(np.meshgrid(*[(0.0, s - 1) for s in sizes], indexing="ij"), -1).reshape(
         -1, 3
     )
-    world = corners @ fixed.affine[:3, :3].T + fixed.affine[:3, 3]
+    world = moved_points(fixed.affine, corners)
     lower, upper = world.min(axis=0), world.max(axis=0)
     counts = np.ceil((upper - lower) / _STEP_MM).astype(int) + 1
     places = np.indices(counts).reshape(3, -1).T * _STEP_MM + lower  # [M, 3]

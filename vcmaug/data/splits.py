@@ -1,8 +1,7 @@
-"""Splits by subject, fixed by a seed, kept in a file.
+"""Splits by subject, fixed by a seed, kept in a file: who is for training, validation and test.
 
-What it is: train, validation and test subjects, and nested labelled subsets of the first.
-In the flow: made or read right after `prepare`; everything above asks here who may be seen.
-Sources: none.
+They are made or read right after `prepare`; everything above asks here who may be seen. Labelled
+subsets of the training subjects are nested.
 """
 
 from collections.abc import Iterable
@@ -22,7 +21,10 @@ __all__ = [
     "Splits",
     "labelled_subset",
     "make_splits",
+    "nested_subset",
     "read_splits",
+    "splits_from",
+    "unfit",
     "write_splits",
 ]
 
@@ -40,18 +42,25 @@ class SplitSettings(Settings):
 class Splits:
     """Subject ids by role; no subject has two.
 
-    `reader` are those of `train` that the independent reader learns from; they are the last whose
-    labels anything else may use.
+    Attributes:
+        train: For training.
+        validation: For choices.
+        test: For the test alone.
+        seed: Of the split, and nothing more where a file was given.
+        evaluator: Those of `train` that the evaluator, the independent segmenter, learns from; they
+            are the last whose labels anything else may use.
+        left_out: Those without a role.
     """
 
     train: tuple[str, ...]
     validation: tuple[str, ...]
     test: tuple[str, ...]
     seed: int
-    reader: tuple[str, ...] = ()
+    evaluator: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
 
     @property
-    def folds(self) -> dict[str, str]:
+    def roles(self) -> dict[str, str]:
         """Role of every subject: train, validation or test."""
         roles = {"train": self.train, "validation": self.validation, "test": self.test}
         return {subject: role for role, subjects in roles.items() for subject in subjects}
@@ -78,12 +87,40 @@ def make_splits(subjects: Iterable[str], settings: SplitSettings) -> Splits:
     )
 
 
+def splits_from(settings: SplitSettings, subjects: Iterable[str]) -> Splits:
+    """Return the splits of a recipe: of its file, or made from its counts and seed."""
+    if settings.file is not None:
+        return read_splits(Path(settings.file), subjects)
+    return make_splits(subjects, settings)
+
+
+def unfit(splits: Splits, settings: SplitSettings, subjects: Iterable[str]) -> list[str]:
+    """Return how the splits of a work folder differ from those that a recipe asks for.
+
+    Args:
+        splits: As they were written once.
+        settings: Of the recipe.
+        subjects: Of the case table.
+    """
+    if settings.file is not None:
+        wanted = read_splits(Path(settings.file), subjects)
+        same = splits.roles == wanted.roles and splits.evaluator == wanted.evaluator
+        return [] if same else [f"its roles are not those of the recipe's file {settings.file}"]
+    found = {"num_test": len(splits.test), "num_validation": len(splits.validation)}
+    found |= {"seed": splits.seed}
+    return [
+        f"splits.{name} is {getattr(settings, name)} in the recipe and {value} in the file"
+        for name, value in found.items()
+        if getattr(settings, name) != value
+    ]
+
+
 def write_splits(path: Path, splits: Splits) -> None:
-    """Write splits as JSON, without a `reader` if there is none."""
+    """Write splits as JSON, without `evaluator` and `left_out` where there are none."""
     content = asdict(splits)
-    if not splits.reader:
-        del content["reader"]  # as files were written before there was one
-    write_json(path, content)
+    optional = ("evaluator", "left_out")
+    empty = {name for name in optional if not content[name]}
+    write_json(path, {name: value for name, value in content.items() if name not in empty})
 
 
 def read_splits(path: Path, subjects: Iterable[str]) -> Splits:
@@ -91,17 +128,19 @@ def read_splits(path: Path, subjects: Iterable[str]) -> Splits:
 
     Args:
         path: JSON with train, validation, test and seed, as `write_splits` leaves it; it may also
-            list subjects as `left_out`, which are given no role, and training subjects as `reader`.
+            list subjects as `left_out`, which are given no role, and training subjects as
+            `evaluator`.
         subjects: Of the case table. Each must be named; the file may name more.
 
     Raises:
-        FaultyDataSet: A subject has two roles or none, a role is empty, or the reader's subjects
-            are not of training; all at once.
+        FaultyDataSet: A subject has two roles or none, a role is empty, or the evaluator's
+            subjects are not of training; all at once.
     """
-    content = {"left_out": [], "reader": [], **read_json(path)}
+    content = {"left_out": [], "evaluator": [], **read_json(path)}
     roles = ("train", "validation", "test", "left_out")
-    lists = (*roles, "reader")
-    faults = [f"no list {role!r}" for role in lists if not isinstance(content.get(role), list)]
+    lists = (*roles, "evaluator")
+    faults = ["the list 'reader' is called 'evaluator' now"] if "reader" in content else []
+    faults += [f"no list {role!r}" for role in lists if not isinstance(content.get(role), list)]
     if faults:
         raise FaultyDataSet(f"reading splits {path}", faults)
     named = {role: {str(subject) for subject in content[role]} for role in lists}
@@ -111,32 +150,49 @@ def read_splits(path: Path, subjects: Iterable[str]) -> Splits:
         faults += [f"subject {subject}: in {first} and in {second}" for subject in both]
     without = sorted(known - set().union(*named.values()))
     faults += [f"subject {subject}: in no split" for subject in without]
-    elsewhere = sorted(named["reader"] - named["train"])
-    faults += [f"subject {subject}: in reader and not in train" for subject in elsewhere]
+    elsewhere = sorted(named["evaluator"] - named["train"])
+    faults += [f"subject {subject}: in evaluator and not in train" for subject in elsewhere]
     faults += [
         f"no subject of {role!r} is among the {len(known)} prepared ones"
         for role in ("train", "test")
         if not named[role] & known
     ]
     if faults:
-        raise FaultyDataSet(f"reading splits {path}", faults, advice="Mend the file.")
-    kept = {role: tuple(sorted(named[role] & known)) for role in (*roles[:3], "reader")}
+        raise FaultyDataSet(f"reading splits {path}", faults, advice="Correct the file.")
+    kept = {role: tuple(sorted(named[role] & known)) for role in lists}
     return Splits(seed=int(content.get("seed", 0)), **kept)
 
 
 def labelled_subset(splits: Splits, *, num_labelled: int, seed: int) -> tuple[str, ...]:
     """Return training subjects whose labels may be used; for one seed smaller subsets are nested.
 
-    Those of the reader come last, so only a subset that needs them has them.
+    Those of the evaluator come last, so only a subset that needs them has them.
 
     Raises:
         DataError: More are asked for than there are.
     """
-    if not 1 <= num_labelled <= len(splits.train):
+    return nested_subset(splits.train, num=num_labelled, seed=seed, last=splits.evaluator)
+
+
+def nested_subset(
+    subjects: Iterable[str], *, num: int, seed: int, last: Iterable[str] = ()
+) -> tuple[str, ...]:
+    """Return so many of some subjects; for one seed smaller subsets are within larger ones.
+
+    Args:
+        subjects: To choose from.
+        num: How many.
+        seed: Of the choice.
+        last: Those of them that are chosen after all others.
+
+    Raises:
+        DataError: More are asked for than there are.
+    """
+    there, late = sorted(set(subjects)), set(last)
+    if not 1 <= num <= len(there):
         raise DataError(
-            f"choosing {num_labelled} labelled subjects: there are {len(splits.train)} training "
-            "subjects. Ask for a number between 1 and that."
+            f"choosing {num} labelled subjects: there are {len(there)} training subjects. Ask for "
+            "a number between 1 and that."
         )
-    last = set(splits.reader)
-    order = sorted(splits.train, key=lambda one: (one in last, stable_seed(seed, "labelled", one)))
-    return tuple(sorted(order[:num_labelled]))
+    order = sorted(there, key=lambda one: (one in late, stable_seed(seed, "labelled", one)))
+    return tuple(sorted(order[:num]))

@@ -22,6 +22,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from vcmaug.affine import shifted
 from vcmaug.data.deformation import (
     draw_velocity,
     integrate,
@@ -97,9 +98,7 @@ def _load_template(grid: Grid) -> _Template:
     image = np.asarray(brain.dataobj, dtype=np.float32) * mask
     labels = _tissues(grey, white, mask=mask, affine=affine)
     box = ndimage.find_objects(mask.astype(np.uint8))[0]
-    shift = np.eye(4)
-    shift[:3, 3] = [part.start for part in box]
-    placed = affine @ shift
+    placed = shifted(affine, [part.start for part in box])
     return _Template(
         image=to_grid(Volume(image[box] / image.max(), placed), grid, is_label=False),
         labels=to_grid(Volume(labels[box], placed), grid, is_label=True),

@@ -1,8 +1,6 @@
-"""A volume: an array and where it lies in the world.
+"""A volume: an array [X, Y, Z] and the affine from its voxel indices to RAS+ millimetres.
 
-What it is: array [X, Y, Z] plus the affine from voxel indices to RAS+ millimetres.
-In the flow: what nibabel's files become on the way in and are made from on the way out.
-Sources: nibabel's documentation of coordinate systems.
+Files become volumes in `nifti`, and volumes become files there.
 """
 
 from dataclasses import dataclass
@@ -11,11 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vcmaug.affine import orientation_of, spacing_of
 from vcmaug.shapes import Shape3, as_shape3
 
-__all__ = ["Volume", "orientation_of", "same_grid", "spacing_of"]
-
-_POSITIVE, _NEGATIVE = "RAS", "LPI"
+__all__ = ["Volume", "is_mask", "same_grid"]
 
 
 @dataclass(frozen=True)
@@ -41,29 +38,11 @@ class Volume:
         return orientation_of(self.affine)
 
 
-def spacing_of(affine: NDArray[np.float64]) -> tuple[float, float, float]:
-    """Return the voxel size along each array axis, in mm, of an affine [4, 4]."""
-    first, second, third = np.linalg.norm(affine[:3, :3], axis=0)
-    return float(first), float(second), float(third)
-
-
-def orientation_of(affine: NDArray[np.float64]) -> str:
-    """Return the world axis that each array axis is nearest to, as three letters.
-
-    Examples:
-        >>> orientation_of(np.diag([-1.0, 1.0, 1.0, 1.0]))
-        'LAS'
-    """
-    directions = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
-    letters = [""] * 3
-    free = [0, 1, 2]  # world axes
-    for axis in np.argsort(-np.abs(directions).max(axis=0)):  # the clearest axis first
-        world = max(free, key=lambda row: abs(directions[row, axis]))
-        free.remove(world)
-        letters[axis] = (_POSITIVE if directions[world, axis] > 0 else _NEGATIVE)[world]
-    return "".join(letters)
-
-
 def same_grid(first: Volume, second: Volume) -> bool:
     """Return whether two volumes share shape and affine (within a thousandth of a mm)."""
     return first.shape == second.shape and np.allclose(first.affine, second.affine, atol=1e-3)
+
+
+def is_mask(volume: Volume) -> bool:
+    """Return whether a volume holds zeros and ones alone."""
+    return bool(np.isin(volume.array, (0, 1)).all())

@@ -13,12 +13,13 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from vcmaug.affine import spacing_of
 from vcmaug.cohort.manifest import read_manifest
 from vcmaug.data.cases import Case
 from vcmaug.data.labels import LabelScheme, index_map
 from vcmaug.data.mirror import mirror_of
 from vcmaug.data.nifti import read_image, read_label_map
-from vcmaug.data.volume import same_grid, spacing_of
+from vcmaug.data.volume import same_grid
 from vcmaug.downstream.augment import augmented
 from vcmaug.downstream.settings import AugmentSettings
 from vcmaug.errors import CohortError, DataError, FaultyDataSet

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
+from vcmaug.data.case import IMAGE, LABEL
 from vcmaug.data.cases import Case, cases_of
 from vcmaug.data.labels import LabelScheme
 from vcmaug.data.splits import Splits, labelled_subset
@@ -25,7 +26,7 @@ from vcmaug.downstream.data import (
 from vcmaug.downstream.fit import fit
 from vcmaug.downstream.settings import StudySettings
 from vcmaug.downstream.training_data import TrainingData
-from vcmaug.files import read_json, sha256_of_file, write_json
+from vcmaug.files import read_json, write_json
 from vcmaug.progress import Report
 from vcmaug.provenance import fingerprint
 
@@ -109,7 +110,7 @@ def _identity(run: Run, settings: StudySettings, inputs: StudyInputs) -> str:
     shared = settings.model_dump(mode="json", include=of_all_arms)
     subjects = [*labelled_of_run(run, inputs), *inputs.scored(settings)]
     cases = [
-        [case.case_id, case.subject_id, sha256_of_file(case.image), sha256_of_file(case.label)]
+        [case.case_id, case.subject_id, case.hash_of(IMAGE), case.hash_of(LABEL)]
         for case in cases_of(inputs.cases, subjects)
         if case.label is not None
     ]

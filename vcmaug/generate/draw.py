@@ -24,7 +24,8 @@ from vcmaug.conditions.replay import channel_arrays, map_bytes
 from vcmaug.conditions.table import read_conditions
 from vcmaug.control.base import Control
 from vcmaug.control.build import load_control
-from vcmaug.control.shown import ALONE, is_any_shown, shown_tensor
+from vcmaug.control.channels import shown_of
+from vcmaug.control.shown import ALONE, is_any_shown
 from vcmaug.data.labels import LabelScheme
 from vcmaug.data.nifti import label_map_in
 from vcmaug.data.scalars import asked_value
@@ -89,7 +90,7 @@ class Asked:
     label_map: Volume
     label_file: bytes
     scalars: Mapping[str, float | None]
-    channels: Mapping[str, NDArray[np.float32]]
+    channels: Mapping[str, Volume]
     presence: Mapping[str, bool]
 
 
@@ -148,7 +149,8 @@ def read_asked(request: Request, *, plan: Plan, model: Model) -> Asked:
         )
     scalars = {spec.name: asked_value(spec, row) for spec in model.prior.spec.scalars}
     alone = model.control.shows.names == ALONE
-    channels = {} if alone else channel_arrays(Path(plan.conditions_folder), row)
+    arrays = {} if alone else channel_arrays(Path(plan.conditions_folder), row)
+    channels = {name: Volume(array, label_map.affine) for name, array in arrays.items()}
     presence = json.loads(row.get("presence") or "{}")
     return Asked(request, row, label_map, label_file, scalars, channels, presence)
 
@@ -209,7 +211,9 @@ def draw_images(
         return _stacked_noise(asked, plan, shape, purpose=purpose, number=number).to(device)
 
     with clock.phase("encode"):
-        encoded = control.encode(torch.from_numpy(_shown(asked, model)).to(device))
+        encoded = control.encode(
+            shown_of(asked, shows=control.shows, scheme=model.scheme).to(device)
+        )
     there = _there(asked, model, device=device)
     context = Context(_scalars(asked, prior, device=device), encoded, there)
     with clock.phase("sample"):
@@ -251,19 +255,6 @@ def _in_precision(denoiser: Denoiser, precision: str) -> Denoiser:
             return denoiser(z_t, t, context).float()
 
     return predicted
-
-
-def _shown(asked: Sequence[Asked], model: Model) -> NDArray[np.float32]:
-    """Return what the control is shown [B, C, X, Y, Z]."""
-    scheme, names = model.control.shows.part_of(model.scheme), model.control.shows.names
-    return np.stack(
-        [
-            shown_tensor(
-                one.label_map.array, one.channels, one.presence, scheme=scheme, names=names
-            )
-            for one in asked
-        ]
-    )
 
 
 def _there(asked: Sequence[Asked], model: Model, *, device: str) -> Tensor | None:

@@ -18,21 +18,20 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vcmaug.compute import Compute
-from vcmaug.data.cases import Case, cases_of
+from vcmaug.data.cases import Case, Cases, cases_of
 from vcmaug.data.labels import volumes_mm3
-from vcmaug.data.prepare import Prepared, read_prepared
 from vcmaug.data.scalars import raw_value
 from vcmaug.data.splits import Splits
 from vcmaug.downstream.data import LabelledVolumes, read_case_volumes
-from vcmaug.downstream.fit import FitSettings, fit, predict
-from vcmaug.downstream.scoring import score_map
+from vcmaug.downstream.fit import fit
+from vcmaug.downstream.settings import FitSettings
 from vcmaug.files import read_json, write_json
 from vcmaug.generate.noise import noise_of
 from vcmaug.generate.samplers import sample, timesteps_of
 from vcmaug.ldm.denoiser import Context
 from vcmaug.ldm.prior import Prior, load_prior
+from vcmaug.pipeline.evaluator import independent_evaluator
 from vcmaug.pipeline.pool import splits_of
-from vcmaug.pipeline.reader import independent_reader
 from vcmaug.pipeline.run import draw_cohort
 from vcmaug.pipeline.stages import prepare_stage, prior_stage
 from vcmaug.pipeline.work import Work, stage
@@ -53,7 +52,7 @@ class _Ground:
     """What every gate works on."""
 
     work: Work
-    prepared: Prepared
+    prepared: Cases
     splits: Splits
     report: Report
 
@@ -83,7 +82,7 @@ def run_gates(work: Work, *, compute: Compute, say: Say, report: Report = silent
         report: Told within the long ones.
     """
     prepare_stage(work, report=report)
-    prepared = read_prepared(work.cases)
+    prepared = Cases.open(work.cases)
     ground = _Ground(work, prepared, splits_of(work, prepared), report)
     folder = work.folder / "gates"
     _gate(folder, "1-segmenter", ground, _segmenter, say)
@@ -118,7 +117,7 @@ def _gate(folder: Path, name: str, ground: _Ground, measure: Measure, say: Say) 
     card = work.prior / "card.json"
     inputs = [
         recipe.gates.model_dump(mode="json"),
-        recipe.study.model_dump(mode="json", include={"segmenter", "augment", "fit"}),
+        recipe.study.model_dump(mode="json", include={"task", "segmenter", "augment", "fit"}),
         read_json(card)["weights_sha256"] if name[0] != "1" else None,
         read_json(_quality_of(work, name)) if name[0] in "45" else None,
     ]
@@ -152,22 +151,26 @@ def _segmenter(ground: _Ground, folder: Path) -> tuple[dict[str, Any], bool]:
 
 def _dice(ground: _Ground, train: LabelledVolumes, settings: FitSettings) -> float:
     """Return the mean Dice on validation of a segmenter trained on some volumes."""
-    study, scheme = ground.work.recipe.study, ground.prepared.scheme
+    study = ground.work.recipe.study
+    told = study.ground(ground.prepared.scheme)
     network, _ = fit(
         train,
         None,
-        num_structures=scheme.num_structures,
-        segmenter=study.segmenter,
+        task=study.task,
+        ground=told,
         augment=study.augment,
         settings=settings,
         seed=ground.work.recipe.gates.seed,
         report=ground.report,
     )
     shown = ground.validation
+    inputs, targets = study.task.examples(shown.images, shown.labels)
+    pairs = zip(study.task.predict(network, inputs), targets.numpy(), strict=True)
+    headline = study.task.scores[0].name
     scores = [
-        score.dice
-        for labels, found in zip(shown.labels, predict(network, shown.images), strict=True)
-        for score in score_map(found, labels.numpy(), scheme=scheme, spacing_mm=shown.spacing_mm)
+        float(row[headline])
+        for found, target in pairs
+        for row in study.task.score(found, target, ground=told, spacing_mm=shown.spacing_mm)
     ]
     return float(np.mean(scores))
 
@@ -240,11 +243,12 @@ def _scalar_response(
     ]
     if not volumes:
         return []
-    reader, _ = independent_reader(ground.work, prepared, ground.splits, report=ground.report)
-    if reader is None:
-        return [{"scalar": spec.name, "r": float("nan"), "why": "no reader"} for spec in volumes]
+    read, _ = independent_evaluator(ground.work, prepared, ground.splits, report=ground.report)
+    if read is None:
+        why = "no independent evaluator"
+        return [{"scalar": spec.name, "r": float("nan"), "why": why} for spec in volumes]
     spacing_mm = prior.spec.grid.spacing_mm
-    found = [volumes_mm3(map_, prepared.scheme, spacing_mm) for map_ in reader(drawn)]
+    found = [volumes_mm3(map_, prepared.scheme, spacing_mm) for map_ in read(drawn)]
     rows = []
     for spec in volumes:
         asked = [raw_value(spec, cases[k % len(cases)].row) or 0.0 for k in range(len(drawn))]

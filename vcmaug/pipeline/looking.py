@@ -111,6 +111,6 @@ def _asked(
         label_map=label_map,
         label_file=b"",
         scalars={spec.name: raw_value(spec, case.row) for spec in prior.spec.scalars},
-        channels={name: volume.array for name, volume in made.channels.items()},
+        channels=made.channels,
         presence={},
     )

@@ -9,15 +9,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from vcmaug.arms.base import Need
 from vcmaug.cohort.layout import CohortLayout
 from vcmaug.cohort.manifest import read_cohort_card
 from vcmaug.compute import Compute
 from vcmaug.conditions.build import build_conditions
-from vcmaug.data.cases import cases_of, hashes_of_files
-from vcmaug.data.prepare import prepare, read_prepared
+from vcmaug.data.cases import Cases, cases_of, hashes_of_files
+from vcmaug.data.prepare import DataSettings, prepare
 from vcmaug.data.scalars import ScalarSpec
 from vcmaug.data.template import make_population
-from vcmaug.downstream.arms import uses_pool
 from vcmaug.downstream.study import run_study
 from vcmaug.errors import WorkFolderError
 from vcmaug.files import sha256_of_file
@@ -27,19 +27,21 @@ from vcmaug.generate.run import generate, make_plan
 from vcmaug.ldm.prior import spec_on
 from vcmaug.ldm.weights import read_card
 from vcmaug.pipeline.acceptance import measure_of
+from vcmaug.pipeline.arms import training_data_of
+from vcmaug.pipeline.evaluator import evaluator_subjects, independent_evaluator
 from vcmaug.pipeline.looking import pictures
 from vcmaug.pipeline.models import bring_prior, prior_under, refuse_unfit
 from vcmaug.pipeline.pool import (
     labelled_of,
+    make_splits_of,
     pool_of,
     pseudo_stage,
     splits_of,
     study_inputs,
     teachers_stage,
 )
-from vcmaug.pipeline.reader import independent_reader, reader_subjects
 from vcmaug.pipeline.recipe import POPULATION
-from vcmaug.pipeline.work import Replicate, Work, stage, tree_hash
+from vcmaug.pipeline.work import Replicate, Work, stage
 from vcmaug.progress import Report, silent
 from vcmaug.quality.run import evaluate_cohort
 from vcmaug.training.control import train_control
@@ -81,17 +83,19 @@ def prepare_stage(work: Work, *, report: Report = silent) -> bool:
         prepare(settings.model_copy(update={"source": source}), work.cases, report=report)
 
     population = recipe.population.model_dump() if recipe.population else None
-    inputs = [settings.model_dump(mode="json"), population, _listing(Path(settings.source))]
+    inputs = [settings.model_dump(mode="json"), population, _listing(settings)]
     ran = stage(work, "prepare", inputs=inputs, outputs=work.cases, action=action)
-    splits_of(work, read_prepared(work.cases))
+    make_splits_of(work)
     return ran
 
 
-def _listing(source: Path) -> list[tuple[str, int, int]]:
-    """Return names, sizes and times of a source's files, by which a change is noticed."""
-    files = sorted(source.rglob("*")) if source.is_dir() else [source]
+def _listing(settings: DataSettings) -> list[tuple[str, int, int]]:
+    """Return names, sizes and times of the files that are read, by which a change is noticed."""
+    files = settings.reader.files(settings.path) if settings.path.exists() else []
+    if settings.label_values_file is not None:
+        files = [*files, Path(settings.label_values_file)]
     stats = [(path, path.stat()) for path in files if path.is_file()]
-    return [(str(path.name), stat.st_size, stat.st_mtime_ns) for path, stat in stats]
+    return [(str(path), stat.st_size, stat.st_mtime_ns) for path, stat in stats]
 
 
 def prior_stage(
@@ -105,7 +109,7 @@ def prior_stage(
         card = sha256_of_file(recipe.source / "card.json")
         bring = partial(bring_prior, recipe, work.prior)
         return stage(work, "prior", inputs=[recipe.zoo, card], outputs=work.prior, action=bring)
-    prepared = read_prepared(work.cases)
+    prepared = Cases.open(work.cases)
     splits = splits_of(work, prepared)
     spec = recipe.spec
     assert spec is not None  # the recipe has a prior that is there, or a spec
@@ -125,7 +129,7 @@ def prior_stage(
     inputs = [
         recipe.model_dump(mode="json", exclude={"folder"}),  # None here, and new to older folders
         chosen_seed,
-        tree_hash(work.cases),
+        hashes_of_files(prepared),
         sha256_of_file(work.splits),
     ]
     return stage(work, "prior", inputs=inputs, outputs=work.prior, action=action, again=again)
@@ -213,7 +217,7 @@ def conditions_stage(
             scheme=prepared.scheme,
             n=count,
             seed=replicate.seed,
-            folds=splits.folds,
+            folds=splits.roles,
             scalars=_scalars(work),
             lazy=lazy,
             compute=compute,
@@ -295,7 +299,7 @@ def generate_stage(
 
 def evaluate_stage(work: Work, replicate: Replicate, *, report: Report = silent) -> bool:
     """Evaluate the cohort of a replicate; return whether it was done."""
-    prepared = read_prepared(work.cases)
+    prepared = Cases.open(work.cases)
     splits = splits_of(work, prepared)
     manifest = replicate.cohort / "manifest.parquet"
     if not manifest.exists():
@@ -305,26 +309,29 @@ def evaluate_stage(work: Work, replicate: Replicate, *, report: Report = silent)
         )
 
     def action() -> None:
-        reader, about = independent_reader(work, prepared, splits, report=report)
+        evaluator, about = independent_evaluator(work, prepared, splits, report=report)
         subjects = read_cohort_card(replicate.cohort)["subjects"]
         evaluate_cohort(
             replicate.cohort,
             real=cases_of(prepared.cases, splits.validation),
-            reader=reader,
-            about_reader=about,
+            evaluator=evaluator,
+            about_evaluator=about,
             out=replicate.quality,
             trained_on=cases_of(prepared.cases, {*subjects["prior"], *subjects["control"]}),
+            metrics=work.recipe.metrics,
             report=report,
         )
 
     recipe = work.recipe
     inputs = [
-        recipe.reader.model_dump(mode="json"),
+        recipe.evaluator.model_dump(mode="json"),
+        [metric.model_dump(mode="json") for metric in recipe.metrics],
+        recipe.study.task.model_dump(mode="json"),
         recipe.study.segmenter.model_dump(mode="json"),
         recipe.study.augment.model_dump(mode="json"),
-        reader_subjects(work, splits),
+        evaluator_subjects(work, splits),
         sha256_of_file(manifest),
-        tree_hash(work.cases),
+        hashes_of_files(prepared),
         sha256_of_file(work.splits),
     ]
     name = f"quality-{replicate.name}"
@@ -335,9 +342,11 @@ def study_stage(
     work: Work, *, compute: Compute | None = None, report: Report = silent
 ) -> dict[str, Any]:
     """Run what is missing of the study and return its summary; finished runs are kept."""
-    if any(uses_pool(arm) for arm in work.recipe.study.arms):
+    study = work.recipe.study
+    if any(Need.TEACHER in arm.needs for arm in study.arms):
         teachers_stage(work, compute=compute, report=report)
         for replicate in work.replicates:
             pseudo_stage(work, replicate, report=report)
-    inputs = study_inputs(work, splits_of(work, read_prepared(work.cases)))
-    return run_study(work.recipe.study, inputs, out=work.study, compute=compute, report=report)
+    arms = training_data_of(work, study.arms)
+    inputs = study_inputs(work, splits_of(work, Cases.open(work.cases)), arms)
+    return run_study(study, inputs, out=work.study, compute=compute, report=report)

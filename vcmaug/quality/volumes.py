@@ -16,6 +16,7 @@ from vcmaug.progress import Progress, Report
 
 __all__ = ["Reads", "Volumes", "volumes_of_cases", "volumes_of_cohort"]
 
+
 class Reads(Protocol):
     """An independent evaluator, as far as metrics know it."""
 

@@ -11,7 +11,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from vcmaug.data.mirror import side_axis
+from vcmaug.affine import side_axis
 from vcmaug.ldm.autoencoder import StemmedAutoencoder, volumes_at_once
 from vcmaug.ldm.spec import PriorSpec
 from vcmaug.ldm.texture import Texture

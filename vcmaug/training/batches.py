@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vcmaug.conditions.modalities import LABEL_MAP
+from vcmaug.control.channels import known_channels, shown_tensor
 from vcmaug.data.cases import Case
 from vcmaug.data.labels import LabelScheme, index_map
 from vcmaug.data.nifti import read_image, read_label_map
@@ -24,7 +24,6 @@ from vcmaug.seeding import torch_generator
 __all__ = [
     "draw_batch",
     "flipped",
-    "one_hot_batch",
     "read_images",
     "read_index_maps",
     "scalars_of",
@@ -91,12 +90,6 @@ def scalars_of(
     return torch.stack(found)
 
 
-def one_hot_batch(index_maps: Tensor, num_structures: int) -> Tensor:
-    """Return label maps [B, K, X, Y, Z] float32 of channel indices [B, X, Y, Z]."""
-    wanted = torch.arange(1, num_structures + 1, device=index_maps.device, dtype=index_maps.dtype)
-    return (index_maps[:, None] == wanted[None, :, None, None, None]).float()
-
-
 def shown_batch(
     one_hot: Tensor,
     further: Tensor | None,
@@ -117,21 +110,12 @@ def shown_batch(
     """
     if further is None:
         return one_hot
-    known, images = torch.ones_like(one_hot[:, :1]), iter(further.float().split(2, dim=1))
-    blocks = [
-        torch.cat([one_hot, known], dim=1) if name == LABEL_MAP else next(images) for name in names
-    ]
-    batch, count = len(one_hot), len(blocks)
-    masks = [(block[:, -1] > 0).flatten(1).any(dim=1) for block in blocks]
-    there = torch.stack(masks, dim=1).cpu()  # [B, channels]
-    kept = there & (torch.rand(batch, count, generator=generator) >= drop)
+    there = known_channels(further, names=names)
+    kept = there & (torch.rand(there.shape, generator=generator) >= drop)
     some = there | ~there.any(dim=1, keepdim=True)  # of nothing at all any one is as good
     lucky = torch.multinomial(some.float(), 1, generator=generator)[:, 0]
-    kept[torch.arange(batch), lucky] |= ~kept.any(dim=1)
-    keep = kept.float().to(one_hot.device)
-    return torch.cat(
-        [block * keep[:, k].reshape(-1, 1, 1, 1, 1) for k, block in enumerate(blocks)], dim=1
-    )
+    kept[torch.arange(len(kept)), lucky] |= ~kept.any(dim=1)
+    return shown_tensor(one_hot, further, names=names, kept=kept)
 
 
 def draw_batch(num_items: int, *, batch_size: int, seed: int, step: int) -> Tensor:

@@ -12,11 +12,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from vcmaug.control.channels import one_hot_batch
 from vcmaug.data.labels import LabelScheme
 from vcmaug.ldm.autoencoder import volumes_at_once
 from vcmaug.ldm.prior import Prior
 from vcmaug.seeding import torch_generator
-from vcmaug.training.batches import draw_batch, one_hot_batch, shown_batch
+from vcmaug.training.batches import draw_batch, shown_batch
 from vcmaug.training.control_settings import ControlTraining
 from vcmaug.training.loop import Objective, Share
 from vcmaug.training.losses import control_loss

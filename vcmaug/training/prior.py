@@ -15,9 +15,9 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
+from vcmaug.affine import side_axis
 from vcmaug.config import Settings
 from vcmaug.data.cases import Case
-from vcmaug.data.mirror import side_axis
 from vcmaug.data.scalars import median_fill
 from vcmaug.errors import ModelError
 from vcmaug.ldm.autoencoder import StemmedAutoencoder

@@ -1,41 +1,69 @@
-"""BIDS: sub-*/[ses-*/]anat/*_T1w.nii.gz, label maps *_dseg.nii.gz in derivatives.
+"""BIDS: sub-*/[ses-*/]anat/*_T1w.nii.gz, with label maps *_dseg.nii.gz in derivatives.
 
-What it is: images of one suffix, label maps from any derivative, participants.tsv.
-In the flow: one of the five readers.
-Sources: the Brain Imaging Data Structure, and its derivatives for segmentations (dseg).
+References:
+    The Brain Imaging Data Structure, and its derivatives for segmentations (dseg).
 """
 
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import ClassVar, Literal
 
-from vcmaug.data.readers.raw import RawCase, SourceSettings, rows_by_key
+from pydantic import Field
 
-__all__ = ["read"]
+from vcmaug.data.case import Case
+from vcmaug.data.reader import Reader, images_of, rows_by_key
+
+__all__ = ["BIDS"]
 
 
-def read(root: Path, settings: SourceSettings, faults: list[str]) -> list[RawCase]:
-    """Return the cases of a BIDS data set: one per subject and session.
+class BIDS(Reader):
+    """Images of one suffix, label maps of any derivative, and participants.tsv."""
 
-    Args:
-        root: Holds the folders sub-*.
-        settings: The suffixes of images and of label maps.
-        faults: Gets a sentence where an image or a label map is ambiguous.
-    """
-    images = _by_entities(root.glob(f"sub-*/**/*_{settings.image_suffix}.nii*"), faults)
-    labels = _by_entities(root.glob(f"derivatives/**/sub-*_{settings.label_suffix}.nii*"), faults)
-    participants = root / "participants.tsv"
-    rows = rows_by_key(participants, "participant_id", faults) if participants.exists() else {}
-    return [
-        RawCase(
-            case_id=entities,
-            subject_id=entities.split("_")[0],
-            image=path,
-            label=labels.get(entities),
-            row=rows.get(entities.split("_")[0], {}),
+    name: Literal["bids"] = "bids"
+    image_suffix: str = Field("T1w", description="suffix of images")
+    label_suffix: str = Field("dseg", description="suffix of label maps in derivatives")
+
+    priority: ClassVar[int] = 2
+
+    @classmethod
+    def recognises(cls, path: Path) -> bool:
+        """Return whether there is a data set description, or a folder anat of a subject."""
+        return path.is_dir() and (
+            (path / "dataset_description.json").exists() or any(path.glob("sub-*/**/anat"))
         )
-        for entities, path in sorted(images.items())
-    ]
+
+    def cases(self, path: Path, faults: list[str]) -> list[Case]:
+        """Return one case per subject and session.
+
+        Args:
+            path: Holds the folders sub-*.
+            faults: Gets a sentence where an image or a label map is ambiguous.
+        """
+        images = _by_entities(path.glob(f"sub-*/**/*_{self.image_suffix}.nii*"), faults)
+        labels = _by_entities(path.glob(f"derivatives/**/sub-*_{self.label_suffix}.nii*"), faults)
+        tables = self.tables(path)
+        rows = rows_by_key(tables[0], "participant_id", faults) if tables else {}
+        return [
+            Case(
+                case_id=entities,
+                subject_id=entities.split("_")[0],
+                images=images_of(image),
+                label=labels.get(entities),
+                source=rows.get(entities.split("_")[0], {}),
+            )
+            for entities, image in sorted(images.items())
+        ]
+
+    def tables(self, path: Path) -> list[Path]:
+        """Return participants.tsv if it is there."""
+        participants = path / "participants.tsv"
+        return [participants] if participants.exists() else []
+
+    @property
+    def expected(self) -> str:
+        """Images of the suffix."""
+        return f"images sub-*/**/*_{self.image_suffix}.nii.gz"
 
 
 def _by_entities(paths: Iterable[Path], faults: list[str]) -> dict[str, Path]:

@@ -1,55 +1,64 @@
 """MONAI datalist JSON: {"training": [{"image": ..., "label": ...}, ...]}.
 
-What it is: the list that MONAI's Decathlon tools and Auto3DSeg read.
-In the flow: one of the five readers.
-Sources: MONAI's `load_decathlon_datalist`.
+References:
+    MONAI's `load_decathlon_datalist`, which its Decathlon tools and Auto3DSeg read.
 """
 
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Literal
 
-from vcmaug.data.readers.raw import RawCase, SourceSettings
+from vcmaug.data.case import Case
+from vcmaug.data.reader import SubjectReader, images_of, stem_of
 from vcmaug.files import read_json
 
-__all__ = ["read"]
+__all__ = ["Datalist"]
 
 _OWN = {"image", "label", "case_id", "subject_id", "fold"}
 
 
-def read(path: Path, settings: SourceSettings, faults: list[str]) -> list[RawCase]:
-    """Return the training (and validation) cases of a datalist, in its order.
+class Datalist(SubjectReader):
+    """The training and validation cases of a datalist, in its order."""
 
-    Args:
-        path: The JSON file; relative paths start at its folder.
-        settings: The subject pattern.
-        faults: Gets a sentence for an entry without an image.
-    """
-    content = read_json(path)
-    entries = [*content.get("training", []), *content.get("validation", [])]
-    cases = []
-    for number, entry in enumerate(entries):
-        if not isinstance(entry, dict) or not entry.get("image"):
-            faults.append(f"{path}, entry {number}: no image")
-            continue
-        cases.append(_case(entry, path.parent, settings))
-    return cases
+    name: Literal["datalist"] = "datalist"
 
+    priority: ClassVar[int] = 2
 
-def _case(entry: dict[str, Any], folder: Path, settings: SourceSettings) -> RawCase:
-    """Return one entry as a raw case; a list of images gives the first and extras."""
-    images = entry["image"] if isinstance(entry["image"], list) else [entry["image"]]
-    case_id = str(entry.get("case_id") or _stem(images[0]))
-    label = entry.get("label")
-    return RawCase(
-        case_id=case_id,
-        subject_id=str(entry.get("subject_id") or settings.subject_of(case_id)),
-        image=folder / images[0],
-        label=folder / label if label else None,
-        extra_images={f"{k}": folder / image for k, image in enumerate(images[1:], start=1)},
-        row={name: value for name, value in entry.items() if name not in _OWN},
-    )
+    @classmethod
+    def recognises(cls, path: Path) -> bool:
+        """Return whether it is a JSON file."""
+        return path.is_file() and path.suffix == ".json"
 
+    def cases(self, path: Path, faults: list[str]) -> list[Case]:
+        """Return the cases of a datalist.
 
-def _stem(name: str) -> str:
-    """Return a file name without folders and without .nii or .nii.gz."""
-    return Path(name).name.removesuffix(".gz").removesuffix(".nii")
+        Args:
+            path: The JSON file; relative paths start at its folder.
+            faults: Gets a sentence for an entry without an image.
+        """
+        content = read_json(path)
+        entries = [*content.get("training", []), *content.get("validation", [])]
+        cases = []
+        for number, entry in enumerate(entries):
+            if not isinstance(entry, dict) or not entry.get("image"):
+                faults.append(f"{path}, entry {number}: no image")
+                continue
+            cases.append(self._case(entry, path.parent))
+        return cases
+
+    def tables(self, path: Path) -> list[Path]:
+        """Return the datalist itself."""
+        return [path]
+
+    def _case(self, entry: dict[str, Any], folder: Path) -> Case:
+        """Return one entry as a case; further images of a list are called 1, 2, and so on."""
+        images = entry["image"] if isinstance(entry["image"], list) else [entry["image"]]
+        case_id = str(entry.get("case_id") or stem_of(images[0]))
+        label = entry.get("label")
+        further = {f"{number}": folder / image for number, image in enumerate(images)}
+        return Case(
+            case_id=case_id,
+            subject_id=str(entry.get("subject_id") or self.subject_of(case_id)),
+            images=images_of(further.pop("0"), further),
+            label=folder / label if label else None,
+            source={name: value for name, value in entry.items() if name not in _OWN},
+        )

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 from vcmaug.quality.adherence import means_of
-from vcmaug.quality.metrics.base import Metric, Need, Row
 from vcmaug.quality.measured import Measured
+from vcmaug.quality.metrics.base import Metric, Need, Row
 
 __all__ = ["Adherence"]
 

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal
 
 from vcmaug.quality.distances import frechet_distance
+from vcmaug.quality.measured import Measured
 from vcmaug.quality.metrics.base import Row
 from vcmaug.quality.metrics.distance import Distance
-from vcmaug.quality.measured import Measured
 
 __all__ = ["FrechetDistance"]
 

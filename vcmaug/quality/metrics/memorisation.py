@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 from vcmaug.quality.features import describe
+from vcmaug.quality.measured import Measured
 from vcmaug.quality.memorisation import memorisation_rows
 from vcmaug.quality.metrics.base import Metric, Need, Row
-from vcmaug.quality.measured import Measured
 from vcmaug.seeding import numpy_generator
 
 __all__ = ["Memorisation"]

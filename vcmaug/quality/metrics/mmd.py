@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal
 
 from vcmaug.quality.distances import mmd_rbf
+from vcmaug.quality.measured import Measured
 from vcmaug.quality.metrics.base import Row
 from vcmaug.quality.metrics.distance import Distance
-from vcmaug.quality.measured import Measured
 from vcmaug.seeding import numpy_generator
 
 __all__ = ["MMD"]

@@ -1,0 +1,106 @@
+"""Affines: matrices [4, 4] from voxel indices to RAS+ millimetres, and what follows from them.
+
+Built on nibabel's pure functions. Whoever needs a voxel's place in the world, a voxel size or the
+axis that runs from left to right asks here.
+
+References:
+    nibabel's documentation, "Coordinate systems and affines".
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from nibabel.affines import apply_affine, from_matvec, voxel_sizes
+from nibabel.orientations import aff2axcodes
+from numpy.typing import ArrayLike, NDArray
+
+__all__ = [
+    "affine_of",
+    "axis_towards",
+    "moved_field",
+    "moved_points",
+    "orientation_of",
+    "shifted",
+    "side_axis",
+    "spacing_of",
+    "with_steps",
+]
+
+Affine = NDArray[np.float64]
+
+
+def affine_of(matrix: ArrayLike, offset: ArrayLike = (0.0, 0.0, 0.0)) -> Affine:
+    """Return the affine of a matrix [3, 3] and an offset [3].
+
+    Examples:
+        >>> affine_of(np.eye(3), (1, 2, 3))[0].tolist()
+        [1.0, 0.0, 0.0, 1.0]
+    """
+    result: Affine = from_matvec(np.asarray(matrix, dtype=np.float64), offset)
+    return result
+
+
+def with_steps(steps: Sequence[float], offset: ArrayLike = (0.0, 0.0, 0.0)) -> Affine:
+    """Return the affine whose axes are the world's, with such a step [3] along each."""
+    return affine_of(np.diag(np.asarray(steps, dtype=np.float64)), offset)
+
+
+def moved_points(affine: Affine, points: ArrayLike) -> NDArray[np.float64]:
+    """Return points [..., 3] moved by an affine.
+
+    Examples:
+        >>> moved_points(with_steps((2, 2, 2), (0, 0, 5)), [[1, 1, 1]]).tolist()
+        [[2.0, 2.0, 7.0]]
+    """
+    return np.asarray(apply_affine(affine, points), dtype=np.float64)
+
+
+def moved_field(affine: Affine, places: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return places [3, X, Y, Z], the coordinates along the first axis, moved by an affine."""
+    moved: NDArray[np.float64] = np.einsum("ij,jabc->iabc", affine[:3, :3], places)
+    return moved + affine[:3, 3].reshape(3, 1, 1, 1)
+
+
+def shifted(affine: Affine, start: Sequence[float]) -> Affine:
+    """Return the affine of a grid that starts at another voxel [3] of the same lattice."""
+    return affine @ affine_of(np.eye(3), start)
+
+
+def spacing_of(affine: Affine) -> tuple[float, float, float]:
+    """Return the voxel size along each array axis, in mm."""
+    first, second, third = voxel_sizes(affine)
+    return float(first), float(second), float(third)
+
+
+def orientation_of(affine: Affine) -> str:
+    """Return the world axis that each array axis is nearest to, as three letters.
+
+    Examples:
+        >>> orientation_of(np.diag([-1.0, 1.0, 1.0, 1.0]))
+        'LAS'
+    """
+    return "".join(aff2axcodes(affine))
+
+
+def axis_towards(orientation: str, letters: str) -> int:
+    """Return the array axis that points to one of two opposite sides.
+
+    Args:
+        orientation: Three letters, such as LAS.
+        letters: Two opposite ones, such as RL.
+
+    Examples:
+        >>> axis_towards("LAS", "SI")
+        2
+    """
+    return next(axis for axis, letter in enumerate(orientation) if letter in letters)
+
+
+def side_axis(orientation: str) -> int:
+    """Return the array axis that runs from one side of the body to the other.
+
+    Examples:
+        >>> side_axis("LAS"), side_axis("PIR")
+        (0, 2)
+    """
+    return axis_towards(orientation, "RL")

@@ -1,0 +1,56 @@
+"""What an image is drawn for: a label map, scalars and further channels, without provenance.
+
+A drawer needs nothing else of a condition, so a condition in memory, one that was read from a
+folder, and a case's own label map all serve as targets.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from vcmaug.data.volume import Volume
+
+__all__ = ["Drawable", "Target"]
+
+
+class Drawable(Protocol):
+    """Anything that an image can be drawn for; `Target` says what the attributes mean."""
+
+    @property
+    def label_map(self) -> Volume | None:
+        """The label map."""
+        ...
+
+    @property
+    def scalars(self) -> Mapping[str, float | None]:
+        """Raw values by name."""
+        ...
+
+    @property
+    def channels(self) -> Mapping[str, Volume]:
+        """Further volumes by name."""
+        ...
+
+    @property
+    def presence(self) -> Mapping[str, bool]:
+        """Which channels are shown."""
+        ...
+
+
+@dataclass(frozen=True)
+class Target:
+    """What one image is drawn for.
+
+    Attributes:
+        label_map: Values of the control's scheme on the prior's grid; None for a draw without a
+            control.
+        scalars: Raw values by name; None, or no entry, is missing.
+        channels: Further volumes on the map's grid that a control is shown, by name, with masks
+            `<name>_known` where a part is hidden.
+        presence: Which channels are shown; one without an entry is shown where it is there.
+    """
+
+    label_map: Volume | None = None
+    scalars: Mapping[str, float | None] = field(default_factory=dict)
+    channels: Mapping[str, Volume] = field(default_factory=dict)
+    presence: Mapping[str, bool] = field(default_factory=dict)

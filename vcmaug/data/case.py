@@ -1,0 +1,134 @@
+"""A case: one subject's images with their label map, and where they came from.
+
+Readers make cases of files in somebody's layout, `prepare` makes prepared cases of them, and all
+rooms above work on those.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vcmaug.files import sha256_of_file
+from vcmaug.shapes import Shape3
+
+__all__ = ["IMAGE", "LABEL", "Case", "Measured", "WayBack"]
+
+IMAGE = "image"
+"""Name of the image that networks read, the first of a case."""
+LABEL = "label"
+"""Name of the label map among the files of a case."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was measured on a label map.
+
+    Attributes:
+        volumes_mm3: Of each structure, in mm3.
+        share_outside_grid: Share of labelled voxels that the crop to the grid left out.
+    """
+
+    volumes_mm3: Mapping[str, float]
+    share_outside_grid: float = 0.0
+
+    @property
+    def columns(self) -> dict[str, float]:
+        """The facts as columns of a table, as scalars read them."""
+        volumes = {f"volume_{name}_mm3": volume for name, volume in self.volumes_mm3.items()}
+        return volumes | {"label_share_outside_grid": self.share_outside_grid}
+
+
+@dataclass(frozen=True)
+class WayBack:
+    """What `prepare` did to a case, so that it can be undone.
+
+    Attributes:
+        affine: Of the native grid, [4, 4].
+        shape: Of the native grid.
+        orientation: Of the native grid, such as LPI.
+        resampled_shape: Of the case turned and resampled, before it was cropped or padded.
+        start: Voxel [3] of that one where the prepared grid begins; negative where it was padded.
+        windows: Of each image, the grey values that became 0 and 1; a mask has none.
+    """
+
+    affine: NDArray[np.float64]
+    shape: Shape3
+    orientation: str
+    resampled_shape: Shape3
+    start: Shape3
+    windows: Mapping[str, tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One case.
+
+    Attributes:
+        case_id: Unique in its set.
+        subject_id: The person; several cases may share it.
+        images: Paths of its images by name; `image`, which networks read, is the first.
+        label: Path of the label map, or None.
+        source: What the user's own table says of the case, by column.
+        measured: What was measured on its label map; None for a label map that nobody measured.
+        sha256: Hashes of its files by name of the image or `label`, as far as they are known.
+        way_back: To its native grid and grey values; None before it is prepared.
+    """
+
+    case_id: str
+    subject_id: str
+    images: Mapping[str, Path]
+    label: Path | None = None
+    source: Mapping[str, Any] = field(default_factory=dict)
+    measured: Measured | None = None
+    sha256: Mapping[str, str] = field(default_factory=dict)
+    way_back: WayBack | None = None
+
+    @property
+    def image(self) -> Path:
+        """The image that networks read."""
+        return self.images[IMAGE]
+
+    @property
+    def extra_images(self) -> dict[str, Path]:
+        """The images after the first, by name."""
+        return {name: path for name, path in self.images.items() if name != IMAGE}
+
+    @property
+    def files(self) -> dict[str, Path]:
+        """Every file of the case by name: its images, and its label map if there is one."""
+        return {**self.images, **({} if self.label is None else {LABEL: self.label})}
+
+    @property
+    def row(self) -> dict[str, Any]:
+        """Source columns and measured facts in one row, as scalars and conditions read them."""
+        return {**self.source, **(self.measured.columns if self.measured else {})}
+
+    def hash_of(self, name: str) -> str:
+        """Return the SHA-256 of one of the case's files; it is read only if its hash is not known.
+
+        Args:
+            name: Of an image, or `label`.
+        """
+        known = self.sha256.get(name)
+        return sha256_of_file(self.files[name]) if known is None else known
+
+    @property
+    def hashes(self) -> dict[str, str]:
+        """SHA-256 of every file of the case by name."""
+        return {name: self.hash_of(name) for name in self.files}
+
+    def with_pseudo_label(self, label: Path, *, sha256: str) -> "Case":
+        """Return the case with a label map that a network drew.
+
+        What was measured on the true label map stays behind.
+
+        Args:
+            label: Path of the network's label map.
+            sha256: Of that file.
+        """
+        hashes = {**self.sha256, LABEL: sha256}
+        return replace(self, label=label, measured=None, sha256=hashes)

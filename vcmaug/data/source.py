@@ -1,0 +1,117 @@
+"""What to prepare: where the cases are, what their labels mean, and the grid to bring them to."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from vcmaug.config import Settings
+from vcmaug.data.geometry import Grid
+from vcmaug.data.intensity import IntensitySettings
+from vcmaug.data.labels import LabelScheme
+from vcmaug.data.reader import Reader
+from vcmaug.data.readers.auto import Auto
+from vcmaug.errors import DataError
+
+__all__ = ["DataSettings"]
+
+_OF_READERS = {
+    "images": "folder",
+    "labels": "folder",
+    "table": "folder",
+    "table_key": "folder",
+    "subject": "folder",
+    "image_suffix": "bids",
+    "label_suffix": "bids",
+}
+
+
+class DataSettings(Settings):
+    """What to read, what its labels mean, and the grid to bring it to."""
+
+    source: str = Field(description="folder, table, nnU-Net or BIDS root, or MONAI datalist")
+    format: Reader = Field(Auto(), description="the reader: its name, or its settings")
+    scheme: dict[str, int] = Field(description="structures: name -> value in your label maps")
+    label_values: dict[int, str] = Field(
+        {}, description="source value -> structure, '' for background; empty: as in the scheme"
+    )
+    label_values_file: str | None = Field(
+        None, description="CSV with columns value and structure, instead of label_values"
+    )
+    grid: Grid
+    intensity: IntensitySettings = IntensitySettings()
+    require_labels: bool = True
+    max_cases: int | None = Field(None, ge=1, description="the first so many, for a quick try")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _settings_of_readers_stand_in_format(cls, value: Any) -> Any:
+        """Refuse settings of a reader beside `format`, where they stood before."""
+        content = value if isinstance(value, Mapping) else {}
+        if old := [key for key in _OF_READERS if key in content]:
+            raise PydanticCustomError(
+                "part",
+                "{names}: settings of a reader stand in format now, e.g. format: {example}",
+                {
+                    "names": ", ".join(old),
+                    "example": f"{{name: {_OF_READERS[old[0]]}, {old[0]}: {content[old[0]]}}}",
+                },
+            )
+        return value
+
+    @property
+    def path(self) -> Path:
+        """The source as a path."""
+        return Path(self.source)
+
+    @property
+    def reader(self) -> Reader:
+        """The reader of the source.
+
+        Raises:
+            DataError: The source is not there, or its layout is not recognised.
+        """
+        if not self.path.exists():
+            raise DataError(f"preparing {self.path}: there is no such file or folder.")
+        return self.format.chosen(self.path)
+
+    def label_scheme(self) -> LabelScheme:
+        """Return the scheme of prepared label maps, 1..K; images alone need no structure.
+
+        Raises:
+            DataError: There is no structure, or values are not positive and distinct.
+        """
+        if not self.scheme and not self.require_labels:
+            return LabelScheme(())
+        return LabelScheme.numbered(self.scheme)
+
+    def number_of_value(self) -> dict[int, int]:
+        """Return source value -> number in prepared label maps.
+
+        Raises:
+            DataError: A structure is named that the scheme does not have.
+        """
+        named = dict(self.label_values)
+        if self.label_values_file is not None:
+            named = _read_label_values(Path(self.label_values_file))
+        named = named or {value: name for name, value in self.scheme.items()}
+        numbers = {name: number for number, name in enumerate(self.scheme, start=1)}
+        numbers |= {"": 0, "background": 0}
+        unknown = sorted({name for name in named.values() if name not in numbers})
+        if unknown:
+            raise DataError(
+                f"reading label values: {', '.join(unknown)} not in the scheme "
+                f"({', '.join(self.scheme)})."
+            )
+        return {value: numbers[name] for value, name in named.items()}
+
+
+def _read_label_values(path: Path) -> dict[int, str]:
+    """Return source value -> structure of a CSV."""
+    if not path.exists():
+        raise DataError(f"reading label values {path}: there is no such file.")
+    frame = pd.read_csv(path).fillna("")
+    return {int(v): str(s) for v, s in zip(frame["value"], frame["structure"], strict=True)}
