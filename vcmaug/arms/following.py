@@ -6,8 +6,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vcmaug.conditions.perturb import displacement_of, mirrored_if
-from vcmaug.data.deformation import warp_image, warp_label_map
 from vcmaug.data.volume import Volume
 
 __all__ = ["can_follow", "followed_classes", "followed_image"]
@@ -31,11 +29,17 @@ def followed_image(image: Volume, steps: str, label_map: Volume) -> NDArray[np.f
         steps: Of the condition, as JSON.
         label_map: Of the condition.
     """
+    from vcmaug.conditions.perturb import displacement_of, mirrored_if
+    from vcmaug.data.deformation import warp_image
+
     parameters = json.loads(steps)[0]["parameters"]
     return warp_image(mirrored_if(image, parameters), displacement_of(parameters, label_map))
 
 
 def followed_classes(classes: Volume, steps: str, label_map: Volume) -> NDArray[Any]:
     """Return numbers of classes, each voxel's nearest, deformed likewise."""
+    from vcmaug.conditions.perturb import displacement_of, mirrored_if
+    from vcmaug.data.deformation import warp_label_map
+
     parameters = json.loads(steps)[0]["parameters"]
     return warp_label_map(mirrored_if(classes, parameters), displacement_of(parameters, label_map))
