@@ -17,7 +17,8 @@ from vcmaug.data.nifti import read_image, read_label_map
 from vcmaug.downstream.evaluator import Evaluator
 from vcmaug.downstream.statistics import bootstrap_mean
 from vcmaug.generate.plan import GenerateSettings
-from vcmaug.generate.run import generate, make_plan
+from vcmaug.generate.planning import make_plan
+from vcmaug.generate.run import generate
 from vcmaug.ldm.prior import spec_on
 from vcmaug.ldm.weights import read_card
 from vcmaug.pipeline.pool import splits_of

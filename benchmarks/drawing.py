@@ -16,7 +16,8 @@ from vcmaug.data.nifti import read_image
 from vcmaug.downstream.evaluator import Evaluator
 from vcmaug.files import read_json, write_json
 from vcmaug.generate.plan import GenerateSettings
-from vcmaug.generate.run import generate, make_plan
+from vcmaug.generate.planning import make_plan
+from vcmaug.generate.run import generate
 from vcmaug.pipeline.evaluator import independent_evaluator
 from vcmaug.pipeline.pool import splits_of
 from vcmaug.pipeline.work import Replicate, Work, find_work
@@ -66,9 +67,9 @@ def cohort_of(
 
     What is there is kept; the same requests have the same noise and conditions in every way.
     """
-    gate = settings.gate.model_copy(update={"accept": ""})
+    acceptance = settings.acceptance.model_copy(update={"accept": ""})
     plan = make_plan(
-        settings.model_copy(update={"gate": gate}),
+        settings.model_copy(update={"acceptance": acceptance}),
         prior_folder=ground.work.prior,
         control_folder=ground.replicate.control,
         conditions_folder=ground.replicate.conditions,

@@ -28,7 +28,8 @@ from workers import CONTROL, PRIOR, conditions_in
 
 from vcmaug.compute import Compute, peak_memory
 from vcmaug.generate.plan import GenerateSettings, Plan, claim_plan
-from vcmaug.generate.run import generate, make_plan, tasks_of
+from vcmaug.generate.planning import make_plan
+from vcmaug.generate.run import generate, tasks_of
 from vcmaug.provenance import machine, versions
 from vcmaug.zoo import zoo_folder
 

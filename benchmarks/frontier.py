@@ -20,7 +20,7 @@ import numpy as np
 from drawing import Ground, Rows, cohort_of, distance, ground_of, interval, judged
 
 from vcmaug.generate.plan import GenerateSettings
-from vcmaug.generate.samplers import SamplerSettings
+from vcmaug.generate.samplers import Sampler
 from vcmaug.provenance import machine, versions
 
 SAMPLERS = ("ddim", "dpm++2m", "heun", "dpm++2m-sde", "ddpm")
@@ -39,9 +39,9 @@ def ways(quick: bool) -> list[tuple[str, int]]:
 
 def settings_of(ground: Ground, name: str, steps: int, **others: Any) -> GenerateSettings:
     """Return the recipe's way of drawing with another solver."""
-    sampler = ground.settings.sampler.model_copy(update={"name": name, "steps": steps})
-    checked = SamplerSettings.model_validate(sampler.model_dump())
-    return ground.settings.model_copy(update={"sampler": checked, **others})
+    before = ground.settings.sampler
+    sampler = Sampler.named(name)(steps=steps, spacing=before.spacing, start=before.start)
+    return ground.settings.model_copy(update={"sampler": sampler, **others})
 
 
 def compared(ground: Ground, first: tuple[Rows, Rows], second: tuple[Rows, Rows]) -> dict[str, Any]:

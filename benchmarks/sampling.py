@@ -29,9 +29,10 @@ from frontier import REFERENCE, compared, settings_of
 
 from vcmaug.compute import Compute
 from vcmaug.control.channels import shown_of
-from vcmaug.generate.draw import Model, load_model, read_asked
+from vcmaug.generate.loading import LoadedPlan, load_plan, load_request
 from vcmaug.generate.plan import GenerateSettings, Plan
-from vcmaug.generate.run import generate, make_plan
+from vcmaug.generate.planning import make_plan
+from vcmaug.generate.run import generate
 from vcmaug.ldm.denoiser import Context
 from vcmaug.provenance import machine, versions
 
@@ -49,15 +50,15 @@ def plan_of(ground: Ground, settings: GenerateSettings, n: int, seed: int) -> Pl
 
 
 @torch.no_grad()
-def straight(plan: Plan, model: Model, folder: Path) -> float:
-    """Draw the plan's volumes by the straight loop; return seconds per volume."""
-    prior, control = model.prior, model.control
+def straight(loaded: LoadedPlan, folder: Path) -> float:
+    """Draw a plan's volumes by the straight loop; return seconds per volume."""
+    plan, prior, control = loaded.plan, loaded.drawer.prior, loaded.drawer.control
     steered = control.steer(prior.denoiser, strength=plan.settings.strength)
     alphas = [float(prior.schedule.alphas_cumprod[t]) for t in plan.timesteps] + [1.0]
     began = time.perf_counter()
     for index in range(plan.n):
-        asked = read_asked(plan.request(index), plan=plan, model=model)
-        maps = shown_of([asked], shows=control.shows, scheme=model.scheme)
+        asked = load_request(plan.request(index), loaded)
+        maps = shown_of([asked], shows=control.shows, scheme=loaded.scheme)
         vector = prior.scalar_vector(asked.scalars)
         scalars = None if vector is None else vector[None]
         z = torch.randn(1, *prior.spec.latent_shape)
@@ -90,10 +91,10 @@ def in_turns(
 ) -> dict[str, float]:
     """Return the median seconds per volume of the straight loop and of each way, in turns."""
     spent: dict[str, list[float]] = {name: [] for name in ("straight", *ways)}
-    model = load_model(plan_of(ground, loop, 1, 0), device="cpu")
+    loaded = load_plan(plan_of(ground, loop, 2, 0), device="cpu")
     for turn in range(rounds):
         with tempfile.TemporaryDirectory() as name:
-            spent["straight"].append(straight(plan_of(ground, loop, 2, turn), model, Path(name)))
+            spent["straight"].append(straight(loaded, Path(name)))
         for way, settings in ways.items():
             plan = plan_of(ground, settings, volumes, turn)
             with tempfile.TemporaryDirectory() as name:

@@ -24,18 +24,19 @@ def _drawn(task: "ShardTask", *, seconds: float) -> "ShardDone":
     """Draw a shard; note when each draw began."""
     import numpy as np
 
-    from vcmaug.generate import micro_batch, worker
+    from vcmaug.generate import worker
+    from vcmaug.generate.drawer import Drawer
 
-    def images_of(asked: Any, **others: Any) -> Any:
+    def images_of(drawer: Any, targets: Any, noise: Any, **others: Any) -> Any:
         began = time.time()
         (Path(task.folder) / f"began-{began:.6f}").touch()
-        shape = asked[0].label_map.shape
-        generator = np.random.default_rng(asked[0].request.index)
-        images = generator.integers(0, 256, (len(asked), *shape), dtype=np.uint8)
-        time.sleep(max(0.0, began + seconds * len(asked) - time.time()))  # what is left of it
+        shape = targets[0].label_map.shape
+        generator = np.random.default_rng(int(noise.ids[0].removeprefix("r")))
+        images = generator.integers(0, 256, (len(targets), *shape), dtype=np.uint8)
+        time.sleep(max(0.0, began + seconds * len(targets) - time.time()))  # what is left of it
         return images.astype(np.float32) / 255.0
 
-    micro_batch.draw_images = images_of
+    Drawer.__call__ = images_of  # type: ignore[method-assign]
     return worker.draw_shard(task)
 
 

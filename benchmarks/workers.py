@@ -19,7 +19,8 @@ from vcmaug.data.labels import LabelScheme
 from vcmaug.data.nifti import write_label_map
 from vcmaug.data.volume import Volume
 from vcmaug.generate.plan import GenerateSettings
-from vcmaug.generate.run import generate, make_plan
+from vcmaug.generate.planning import make_plan
+from vcmaug.generate.run import generate
 from vcmaug.ldm.weights import read_card
 from vcmaug.provenance import machine, versions
 from vcmaug.zoo import zoo_folder

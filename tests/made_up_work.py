@@ -131,7 +131,7 @@ def cohort_card(n: int) -> dict[str, Any]:
     """Return the card of a cohort of n requests, of which one failed."""
     seconds = {"sample": 2.5 * n, "write": 0.25 * n}
     card = {"scheme": SCHEME.to_json(), "n": n, "counts": {"done": n - 1, "failed": 1}}
-    return card | {"num_refused": 2, "seconds": seconds}
+    return card | {"num_redrawn": 2, "seconds": seconds}
 
 
 def write_study(folder: Path, num_labelled: tuple[int, ...]) -> None:

@@ -21,8 +21,9 @@ from vcmaug.data.nifti import read_image, write_label_map
 from vcmaug.data.scalars import ScalarSpec
 from vcmaug.data.volume import Volume
 from vcmaug.generate.plan import GenerateSettings, Plan
-from vcmaug.generate.run import generate, make_plan
-from vcmaug.generate.samplers import SamplerSettings
+from vcmaug.generate.planning import make_plan
+from vcmaug.generate.run import generate
+from vcmaug.generate.samplers import DDIM
 from vcmaug.ldm.prior import load_prior, write_prior
 from vcmaug.ldm.spec import AutoencoderSettings, DiffusionSettings, PriorSpec
 
@@ -170,7 +171,7 @@ def tiny_plan(
     """Return the plan of a cohort of a tiny world."""
     return make_plan(
         GenerateSettings(
-            sampler=SamplerSettings(steps=steps, start=start),
+            sampler=DDIM(steps=steps, start=start),
             micro_batch_size=micro_batch_size,
             micro_batches_per_shard=micro_batches_per_shard,
         ),

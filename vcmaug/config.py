@@ -28,12 +28,17 @@ __all__ = [
 
 
 class Settings(BaseModel):
-    """The base of every group of settings: frozen, and unknown names are refused."""
+    """The base of every group of settings: frozen, and unknown names are refused.
+
+    Attributes:
+        renamed: Old names in recipes and the new ones, for one clear error.
+        gone: Old names that have no new one, and what to write instead.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    renamed: ClassVar[Mapping[str, str]] = {}
     gone: ClassVar[Mapping[str, str]] = {}
-    """Names of older versions, and what to write instead."""
 
 
 S = TypeVar("S", bound=Settings)
@@ -132,7 +137,7 @@ def _reworded(error: Any, model: type[BaseModel]) -> str:
     """Return one pydantic error as a sentence with the dotted place in the file."""
     place = ".".join(str(part) for part in error["loc"]) or "the whole file"
     if error["type"] == "extra_forbidden":
-        return f"{place}: {_instead(error['loc'], model)}"
+        return f"{place}: {_about_unknown(error['loc'], model)}"
     if error["type"] == "missing":
         return f"{place}: missing, and it has no default"
     if error["type"] in ("part", "unknown_name"):  # said by a part
@@ -155,13 +160,19 @@ def nearest_name(name: str, known: Sequence[str]) -> str:
     return f"; did you mean {close[0]!r}?" if close else f"; known names: {', '.join(known)}"
 
 
-def _instead(location: tuple[Any, ...], model: type[BaseModel]) -> str:
-    """Return what to write for an unknown name: its new one, or the nearest."""
-    name, owner = str(location[-1]), model
+def _about_unknown(location: tuple[Any, ...], model: type[BaseModel]) -> str:
+    """Return what an unknown name is called now, or the nearest of those that stand beside it."""
     for part in location[:-1]:
-        inner = getattr(owner.model_fields.get(str(part)), "annotation", None)
+        field = model.model_fields.get(str(part))
+        inner = None if field is None else field.annotation
         if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
             return "unknown name"
-        owner = inner
-    gone: Mapping[str, str] = getattr(owner, "gone", {})
-    return gone.get(name) or f"unknown name{nearest_name(name, list(owner.model_fields))}"
+        model = inner
+    name = str(location[-1])
+    renamed: Mapping[str, str] = getattr(model, "renamed", {})
+    gone: Mapping[str, str] = getattr(model, "gone", {})
+    if name in gone:
+        return f"is gone; {gone[name]}"
+    if name in renamed:
+        return f"is called {renamed[name]!r} now"
+    return f"unknown name{nearest_name(name, list(model.model_fields))}"

@@ -43,7 +43,7 @@ class Part(Settings):
         name: Of the part in its family; a part narrows it to a literal with a default.
         family: What parts of this kind are called in messages; set by a family alone.
         home: Package whose modules define the family's own parts; set by a family alone.
-        renamed: Old keys of recipes and the new ones, for one clear error.
+        unnamed: The part that settings without a name are of; set by a family alone.
         formerly: Names that the part had before, for one clear error and for older results.
     """
 
@@ -51,7 +51,7 @@ class Part(Settings):
 
     family: ClassVar[str] = ""
     home: ClassVar[str] = ""
-    renamed: ClassVar[Mapping[str, str]] = {}
+    unnamed: ClassVar[str] = ""
     formerly: ClassVar[tuple[str, ...]] = ()
 
     @classmethod
@@ -133,7 +133,7 @@ class Part(Settings):
                 "part", "expected the name of a {family} or its settings", {"family": cls.family}
             )
         try:
-            part = cls.named(str(content.get("name", _UNNAMED)))
+            part = cls.named(str(content.get("name", cls.unnamed)))
         except KeyError as fault:
             raise PydanticCustomError("part", _told(cls, content, fault)) from None
         try:
@@ -142,9 +142,6 @@ class Part(Settings):
             )
         except ValidationError as fault:
             raise _with_suggestions(fault, part) from None
-
-
-_UNNAMED = ""
 
 
 def _place_of(cls: type[Part]) -> str:

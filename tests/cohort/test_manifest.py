@@ -38,19 +38,19 @@ def test_parts_merge_in_the_order_of_the_plan(tmp_path):
     assert (table["status"][0], table["attempt"][0]) == ("done", 2)
     assert list(table.columns) == COLUMNS
     assert set(RUN_COLUMNS) < set(COLUMNS)
-    assert (merged.counts, merged.refused, merged.subjects) == ({"done": 3}, 0, {"s0"})
+    assert (merged.counts, merged.redrawn, merged.subjects) == ({"done": 3}, 0, {"s0"})
     assert len(pd.read_csv(layout.manifest_csv)) == 3
     assert not layout.rejects.exists()
 
 
-def test_refused_draws_are_kept_apart(tmp_path):
+def test_redrawn_draws_are_kept_apart(tmp_path):
     layout = CohortLayout(tmp_path)
-    refused = row("r0", status="refused", tries=1, reason="too dark", phases='{"sample":2.0}')
+    redrawn = row("r0", status="redrawn", tries=1, reason="too dark", phases='{"sample":2.0}')
     done = row("r0", tries=2, phases='{"sample":2.0,"write":0.5}')
-    append_lines(layout.part(0), [refused, done])
-    append_lines(layout.part(0), [refused, done])  # drawn again after its files were lost
+    append_lines(layout.part(0), [redrawn, done])
+    append_lines(layout.part(0), [redrawn, done])  # drawn again after its files were lost
     merged = merge_parts(layout, [["r0"]])
-    assert (merged.counts, merged.refused) == ({"done": 1}, 1)
+    assert (merged.counts, merged.redrawn) == ({"done": 1}, 1)
     assert merged.seconds == {"sample": 2.0, "write": 0.5}
     assert list(read_manifest(tmp_path)["tries"]) == [2]
     assert list(pd.read_parquet(layout.rejects)["reason"]) == ["too dark"]

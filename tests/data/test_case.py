@@ -1,11 +1,15 @@
 from dataclasses import fields, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from vcmaug.data.case import Case, Measured
 from vcmaug.data.case_table import read_table_of_cases, write_table_of_cases
 from vcmaug.data.cases import hashes_of_files
+from vcmaug.data.geometry import Grid
+from vcmaug.data.volume import Volume
+from vcmaug.data.way_back import way_back_of
 from vcmaug.errors import FaultyDataSet
 from vcmaug.files import sha256_of_file
 
@@ -55,6 +59,15 @@ def test_a_table_gives_back_what_was_written(tmp_path: Path) -> None:
     for found, case in zip((first, second), cases, strict=True):
         assert replace(found, source=case.source, sha256={}) == case
         assert found.sha256 == case.hashes
+
+
+def test_cases_with_a_way_back_are_equal_by_value(tmp_path: Path) -> None:
+    native = Volume(np.zeros((4, 5, 6)), np.diag([1.0, 2.0, 3.0, 1.0]))
+    ways = [way_back_of(native, Grid(shape=(4, 4, 4)), windows={"image": (0, 1)}) for _ in "ab"]
+    first, second = (_case(tmp_path, way_back=way) for way in ways)
+    assert first == second
+    write_table_of_cases(tmp_path, [first])
+    assert read_table_of_cases(tmp_path)[0].way_back == ways[0]
 
 
 def test_missing_files_and_repeated_ids_are_all_named(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from typing import Literal
 import numpy as np
 import pytest
 
-from vcmaug.cli.prepare import _FORMATS
+from vcmaug.cli.prepare import _FORMATS, _format
 from vcmaug.config import parse_settings
 from vcmaug.data.case import Case
 from vcmaug.data.checking import find_cases
@@ -56,6 +56,13 @@ def test_the_command_line_names_every_reader_of_the_package() -> None:
     own = {name for name, part in Reader.parts().items() if part.__module__.startswith("vcmaug.")}
     assert set(_FORMATS) == own
     assert _FORMATS[0] == Auto().name
+
+
+def test_patterns_on_the_command_line_are_those_of_a_plain_folder() -> None:
+    plain = {"name": "folder", "images": "t1/{case}.nii.gz"}
+    assert _format("auto", images="t1/{case}.nii.gz", labels=None) == plain
+    assert _format("auto", images=None, labels=None) == {"name": "auto"}
+    assert _format("bids", images=None, labels="x") == {"name": "bids", "labels": "x"}
 
 
 def test_a_misspelt_reader_is_answered_with_the_nearest(tmp_path: Path) -> None:

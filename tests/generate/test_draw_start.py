@@ -13,22 +13,22 @@ from vcmaug.control.base import Control
 from vcmaug.control.build import build_network
 from vcmaug.control.vcm import VCMSettings
 from vcmaug.errors import CohortError
-from vcmaug.generate.draw import Model, draw_images, load_model, read_asked
+from vcmaug.generate.drawer import Drawer
+from vcmaug.generate.loading import LoadedRequest, load_plan, load_request
+from vcmaug.generate.noise import Noise
 from vcmaug.generate.plan import requests_of_micro_batch
-from vcmaug.generate.samplers import timesteps_of
 
 
 @pytest.fixture
-def plain(world: Path) -> Model:
-    """Return the tiny model, its prior with a mean latent."""
-    model = load_model(tiny.tiny_plan(world), device="cpu")
-    return replace(
-        model, prior=replace(model.prior, mean=torch.zeros(model.prior.spec.latent_shape))
-    )
+def plain(world: Path) -> Drawer:
+    """Return the tiny drawer, its prior with a mean latent."""
+    drawer = load_plan(tiny.tiny_plan(world), device="cpu").drawer
+    mean = torch.zeros(drawer.prior.spec.latent_shape)
+    return replace(drawer, prior=replace(drawer.prior, mean=mean))
 
 
 @pytest.fixture
-def laid_out(plain: Model) -> Model:
+def laid_out(plain: Drawer) -> Drawer:
     """Return the same with a new control that has a layout."""
     settings = VCMSettings.model_validate({**plain.control.card["settings"], "layout": True})
     with torch.random.fork_rng():
@@ -37,23 +37,28 @@ def laid_out(plain: Model) -> Model:
     return replace(plain, control=Control(network, plain.control.card))
 
 
-def drawn(model: Model, world: Path, *, strength: float, start: float = 1.0) -> NDArray[np.float32]:
-    """Return the first micro-batch of a plan at some strength."""
-    plan = tiny.tiny_plan(world)
-    sampler = plan.settings.sampler.model_copy(update={"start": start})
-    settings = plan.settings.model_copy(update={"strength": strength, "sampler": sampler})
-    timesteps = timesteps_of(sampler, num_timesteps=model.prior.schedule.num_timesteps)
-    plan = plan.model_copy(update={"settings": settings, "timesteps": timesteps})
-    asked = [read_asked(one, plan=plan, model=model) for one in requests_of_micro_batch(plan, 0)]
-    return draw_images(asked, plan=plan, model=model, device="cpu")
+def requests(world: Path) -> list[LoadedRequest]:
+    """Return the first micro-batch of a plan with its conditions."""
+    loaded = load_plan(tiny.tiny_plan(world), device="cpu")
+    return [load_request(one, loaded) for one in requests_of_micro_batch(loaded.plan, 0)]
 
 
-def test_at_strength_0_the_layout_has_no_part(plain: Model, laid_out: Model, world: Path) -> None:
+def drawn(
+    drawer: Drawer, world: Path, *, strength: float, start: float = 1.0
+) -> NDArray[np.float32]:
+    """Return that micro-batch drawn at some strength."""
+    sampler = drawer.sampler.model_copy(update={"start": start})
+    targets = requests(world)
+    noise = Noise(7, [one.request.request_id for one in targets])
+    return replace(drawer, strength=strength, sampler=sampler)(targets, noise)
+
+
+def test_at_strength_0_the_layout_has_no_part(plain: Drawer, laid_out: Drawer, world: Path) -> None:
     assert np.array_equal(drawn(plain, world, strength=0.0), drawn(laid_out, world, strength=0.0))
 
 
 def test_a_draw_starts_at_the_latents_that_its_map_lets_one_expect(
-    plain: Model, laid_out: Model, world: Path
+    plain: Drawer, laid_out: Drawer, world: Path
 ) -> None:
     """A new control changes no prediction, so what differs comes from the start alone."""
     without = drawn(plain, world, strength=0.0)
@@ -62,12 +67,12 @@ def test_a_draw_starts_at_the_latents_that_its_map_lets_one_expect(
 
 
 def test_a_prior_without_a_mean_starts_there_too_below_the_top_of_the_schedule(
-    plain: Model, laid_out: Model, world: Path
+    plain: Drawer, laid_out: Drawer, world: Path
 ) -> None:
     """Such is an imported one; zero stands for its mean."""
     zero, none = laid_out, replace(laid_out, prior=replace(laid_out.prior, mean=None))
     for strength in (0.0, 1.0):
-        low = [drawn(model, world, strength=strength, start=0.6) for model in (zero, none)]
+        low = [drawn(drawer, world, strength=strength, start=0.6) for drawer in (zero, none)]
         assert np.array_equal(*low)
     without = replace(plain, prior=none.prior)
     assert np.array_equal(  # at the top it is noise, with a layout and without
@@ -80,7 +85,7 @@ def test_a_start_below_the_top_wants_a_mean_or_a_layout(world: Path) -> None:
         tiny.tiny_plan(world, start=0.6)
 
 
-def test_without_a_layout_nothing_is_expected(plain: Model, laid_out: Model) -> None:
+def test_without_a_layout_nothing_is_expected(plain: Drawer, laid_out: Drawer) -> None:
     maps = torch.ones(1, 2, *plain.prior.spec.grid.shape)
     assert plain.control.expected(plain.control.encode(maps)) is None
     expected = laid_out.control.expected(laid_out.control.encode(maps))
@@ -89,16 +94,14 @@ def test_without_a_layout_nothing_is_expected(plain: Model, laid_out: Model) -> 
 
 
 def test_what_is_shown_nothing_is_the_priors_own(
-    plain: Model, laid_out: Model, world: Path
+    plain: Drawer, laid_out: Drawer, world: Path
 ) -> None:
-    plan = tiny.tiny_plan(world)
-    for model in (plain, laid_out):
-        asked = [
-            read_asked(one, plan=plan, model=model) for one in requests_of_micro_batch(plan, 0)
-        ]
-        asked[0] = replace(asked[0], presence={"label_map": False})
-        found = draw_images(asked, plan=plan, model=model, device="cpu")
-        bare, steered = (drawn(model, world, strength=strength) for strength in (0.0, 1.0))
+    targets = requests(world)
+    noise = Noise(7, [one.request.request_id for one in targets])
+    targets[0] = replace(targets[0], presence={"label_map": False})
+    for drawer in (plain, laid_out):
+        found = drawer(targets, noise)
+        bare, steered = (drawn(drawer, world, strength=strength) for strength in (0.0, 1.0))
         assert not np.array_equal(bare[0], steered[0])
         assert np.array_equal(found[0], bare[0])
         assert np.array_equal(found[1:], steered[1:])

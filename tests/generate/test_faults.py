@@ -15,7 +15,7 @@ from vcmaug.cohort.check import check_cohort
 from vcmaug.cohort.manifest import read_cohort_card, read_manifest
 from vcmaug.errors import CohortError, ComputeError
 from vcmaug.files import read_json_lines
-from vcmaug.generate import micro_batch
+from vcmaug.generate.drawer import Drawer
 from vcmaug.generate.run import generate
 
 SMALL_DISK = """
@@ -41,15 +41,15 @@ def run_of(code: str, *arguments: object) -> subprocess.Popen:
 def fitting(monkeypatch, most: int, fault: Exception) -> list[int]:
     """Let no more than so many requests fit into memory; return the sizes that were tried."""
     sizes: list[int] = []
-    draw = micro_batch.draw_images
+    draw = Drawer.__call__
 
-    def draw_if_it_fits(asked, **others):
-        sizes.append(len(asked))
-        if len(asked) > most:
+    def draw_if_it_fits(drawer, targets, noise, **others):
+        sizes.append(len(targets))
+        if len(targets) > most:
             raise fault
-        return draw(asked, **others)
+        return draw(drawer, targets, noise, **others)
 
-    monkeypatch.setattr(micro_batch, "draw_images", draw_if_it_fits)
+    monkeypatch.setattr(Drawer, "__call__", draw_if_it_fits)
     return sizes
 
 

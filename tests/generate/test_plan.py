@@ -5,7 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from vcmaug.errors import WorkFolderError
+from vcmaug.cohort.layout import CohortLayout
+from vcmaug.config import parse_settings
+from vcmaug.errors import RecipeError, WorkFolderError
 from vcmaug.generate.plan import (
     GenerateSettings,
     Plan,
@@ -93,3 +95,19 @@ def test_a_folder_keeps_its_shards_and_takes_new_places(tmp_path):
 def test_an_interval_that_is_none_is_refused(interval):
     with pytest.raises(ValidationError, match="expected two numbers with 0"):
         GenerateSettings(interval=interval)
+
+
+def test_the_old_name_of_acceptance_is_told_the_new_one():
+    content = {"gate": {"accept": "image.clipped < 0.1"}}
+    with pytest.raises(RecipeError, match="gate: is called 'acceptance' now"):
+        parse_settings(GenerateSettings, content, source="a recipe")
+
+
+def test_a_plan_of_an_older_version_is_one_clear_error(tmp_path):
+    claim_plan(tmp_path, plan_of())
+    path = CohortLayout(tmp_path).plan
+    path.write_text(path.read_text().replace('"acceptance"', '"gate"'))
+    with pytest.raises(
+        WorkFolderError, match=r"made by an older version\. Move the cohort's folder"
+    ):
+        read_plan(tmp_path)

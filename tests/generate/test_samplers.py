@@ -8,9 +8,12 @@ import pytest
 import torch
 from diffusers import DPMSolverMultistepScheduler
 from monai.networks.schedulers import DDIMScheduler
+from pydantic import ValidationError
 
 from vcmaug.errors import CohortError
-from vcmaug.generate.samplers import SamplerSettings, sample, timesteps_of
+from vcmaug.generate.plan import GenerateSettings
+from vcmaug.generate.samplers import DDIM, Sampler
+from vcmaug.generate.sampling import sample
 from vcmaug.generate.solvers import ddim_step, ddpm_step
 from vcmaug.ldm.denoiser import Context, GaussianDenoiser
 from vcmaug.ldm.schedule import Schedule, ScheduleSettings
@@ -34,14 +37,14 @@ def fresh(step: int) -> torch.Tensor:
 
 def drawn(name: str, steps: int, *, denoiser=None) -> torch.Tensor:
     """Return z_0 of the fixed noise with the exact denoiser."""
-    settings = SamplerSettings(name=name, steps=steps)
+    sampler = Sampler.named(name)(steps=steps)
     return sample(
         denoiser or GaussianDenoiser(MEAN, VARIANCE, schedule=SCHEDULE),
         noise(),
-        Context(),
+        context=Context(),
         schedule=SCHEDULE,
-        timesteps=timesteps_of(settings, num_timesteps=1000),
-        name=name,
+        sampler=sampler,
+        timesteps=sampler.timesteps(1000),
         fresh=fresh,
     )
 
@@ -80,7 +83,14 @@ def test_halving_the_steps_shows_the_order(name, order):
             return exactly(z_t, t, context)
 
         timesteps = range(999, 198, -800 // steps)
-        sample(recording, noise(), Context(), schedule=SCHEDULE, timesteps=timesteps, name=name)
+        sample(
+            recording,
+            noise(),
+            context=Context(),
+            schedule=SCHEDULE,
+            sampler=Sampler.named(name)(),
+            timesteps=timesteps,
+        )
         last = [z_t for t, z_t in seen if t == timesteps[-1]][-1]
         errors.append(float((last - exact(199)).abs().mean()))
     for earlier, later in pairwise(errors):
@@ -105,14 +115,18 @@ def test_the_second_order_is_nearer_than_ddim_at_equal_steps():
 def test_fresh_noise_decides_about_a_stochastic_draw(name):
     assert torch.equal(drawn(name, 5), drawn(name, 5))
     exactly = GaussianDenoiser(MEAN, VARIANCE, schedule=SCHEDULE)
-    walk = {"schedule": SCHEDULE, "timesteps": (999, 500, 100), "name": name}
+    walk = {
+        "context": Context(),
+        "schedule": SCHEDULE,
+        "sampler": Sampler.named(name)(),
+        "timesteps": (999, 500, 100),
+    }
     first, other = (
-        sample(exactly, noise(), Context(), fresh=lambda step, k=k: noise(step + k), **walk)
-        for k in (10, 20)
+        sample(exactly, noise(), fresh=lambda step, k=k: noise(step + k), **walk) for k in (10, 20)
     )
     assert not torch.allclose(first, other, atol=0.01)
     with pytest.raises(ValueError, match="fresh noise"):
-        sample(exactly, noise(), Context(), **walk)
+        sample(exactly, noise(), **walk)
 
 
 def test_ddpm_steps_are_those_of_the_posterior():
@@ -137,8 +151,7 @@ def test_a_certain_z_0_is_reached_in_one_step():
 
 
 def test_ddim_steps_are_monais():
-    settings = SamplerSettings(steps=20, spacing="leading")
-    ours = timesteps_of(settings, num_timesteps=1000)
+    ours = DDIM(steps=20, spacing="leading").timesteps(1000)
     monai = DDIMScheduler(
         num_train_timesteps=1000,
         schedule="scaled_linear_beta",
@@ -164,8 +177,8 @@ def test_ddim_steps_are_monais():
     ("steps", "spacing"), [(10, "trailing"), (25, "trailing"), (20, "leading")]
 )
 def test_multistep_draws_are_diffusers(name, steps, spacing):
-    settings = SamplerSettings(name=name, steps=steps, spacing=spacing)
-    timesteps = timesteps_of(settings, num_timesteps=1000)
+    sampler = Sampler.named(name)(steps=steps, spacing=spacing)
+    timesteps = sampler.timesteps(1000)
     theirs = DPMSolverMultistepScheduler(
         beta_start=0.0015,
         beta_end=0.0205,
@@ -186,10 +199,10 @@ def test_multistep_draws_are_diffusers(name, steps, spacing):
     ours = sample(
         denoiser,
         noise(),
-        Context(),
+        context=Context(),
         schedule=SCHEDULE,
+        sampler=sampler,
         timesteps=timesteps,
-        name=name,
         fresh=fresh,
     )
     torch.testing.assert_close(ours, z_t, rtol=1e-3, atol=1e-3)
@@ -198,8 +211,7 @@ def test_multistep_draws_are_diffusers(name, steps, spacing):
 @pytest.mark.parametrize("spacing", ["trailing", "leading"])
 @pytest.mark.parametrize("steps", [1, 3, 7, 25, 667, 999, 1000])
 def test_timesteps_fall_without_repeats(steps, spacing):
-    settings = SamplerSettings(steps=steps, spacing=spacing)
-    found = timesteps_of(settings, num_timesteps=1000)
+    found = DDIM(steps=steps, spacing=spacing).timesteps(1000)
     assert len(set(found)) == steps
     assert list(found) == sorted(found, reverse=True)
     assert found[0] == 999 if spacing == "trailing" else found[-1] == 0
@@ -208,23 +220,39 @@ def test_timesteps_fall_without_repeats(steps, spacing):
 
 def test_more_steps_than_timesteps_are_refused():
     with pytest.raises(CohortError, match=r"11 sampler steps .* prior.s 10 timesteps"):
-        timesteps_of(SamplerSettings(steps=11), num_timesteps=10)
+        DDIM(steps=11).timesteps(10)
 
 
 def test_a_walk_from_the_middle_starts_at_the_noised_mean_and_reaches_the_data() -> None:
     """The exact denoiser of a narrow Gaussian far from zero, from 60 % of the schedule."""
     mean = torch.full((2, 3, 4, 5), 4.0)
     denoiser = GaussianDenoiser(mean, 0.04, schedule=SCHEDULE)
-    settings = SamplerSettings(steps=500, start=0.6)
+    sampler = DDIM(steps=500, start=0.6)
     noise = torch.randn((64, 2, 3, 4, 5), generator=torch.Generator().manual_seed(0))
     z_0 = sample(
         denoiser,
         noise,
-        Context(),
+        context=Context(),
         schedule=SCHEDULE,
-        timesteps=timesteps_of(settings, num_timesteps=1000),
-        name="ddim",
+        sampler=sampler,
+        timesteps=sampler.timesteps(1000),
         mean=mean,
     )
     assert float(z_0.mean()) == pytest.approx(4.0, abs=0.01)
     assert float(z_0.std()) == pytest.approx(0.2, rel=0.05)  # 0.195 from the top
+
+
+@pytest.mark.parametrize("name", ODE + SDE)
+def test_a_sampler_is_one_value_by_name_by_settings_and_by_class(name):
+    expected = Sampler.named(name)(steps=7)
+    for value in (expected, {"name": name, "steps": 7}, expected.model_dump(mode="json")):
+        assert GenerateSettings(sampler=value).sampler == expected
+    assert GenerateSettings(sampler=name).sampler == Sampler.named(name)()
+    assert list(expected.model_dump(mode="json")) == ["name", "steps", "spacing", "start"]
+    assert expected.stochastic == (name in SDE)
+
+
+def test_settings_of_a_sampler_without_a_name_are_ddims_and_others_are_told_the_nearest():
+    assert GenerateSettings(sampler={"steps": 3}).sampler == DDIM(steps=3)
+    with pytest.raises(ValidationError, match=r"unknown sampler 'huen'; did you mean 'heun'"):
+        GenerateSettings(sampler="huen")

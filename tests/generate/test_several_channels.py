@@ -31,7 +31,7 @@ def conditions(root: Path, folder: Path, *, lazy: bool) -> Path:
         noise = np.random.default_rng(number).random(tiny.GRID.shape).astype(np.float32)
         path = root / "sources" / f"image{number}.nii.gz"
         write_image(path, Volume(noise, tiny.AFFINE))
-        sources.append(replace(case, image=path))
+        sources.append(replace(case, images={"image": path}))
     build_conditions(
         ConditionSettings(chains=[{"steps": STEPS}]),
         sources,

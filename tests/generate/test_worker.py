@@ -20,7 +20,7 @@ def test_any_order_of_shards_leaves_the_same_cohort(world, reference, tmp_path):
     for shard in reversed(range(num_shards(plan))):
         done = draw_shard(ShardTask(str(tmp_path), shard, "cpu"))
         assert done.num_requests == done.num_drawn == (1 if shard == 3 else 2)
-        assert done.num_refused == 0
+        assert done.num_redrawn == 0
         assert done.peak_mib > 50
     assert tiny.bytes_of(tmp_path) == tiny.bytes_of(reference)
     generate(plan, out=tmp_path, compute=tiny.IN_PROCESS)

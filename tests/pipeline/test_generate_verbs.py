@@ -1,4 +1,4 @@
-"""`generate` and `check` on a finished work folder: gate, repeat, verify, progress for machines."""
+"""`generate` and `check` on a finished work folder: accept, repeat, verify, tell machines."""
 
 import json
 import shutil
@@ -50,7 +50,7 @@ def generate(recipe_path: Path, work: Work):
     return run
 
 
-def test_the_gate_reads_with_the_arms_own_segmenter(work: Work, generate) -> None:
+def test_acceptance_reads_with_the_arms_own_segmenter(work: Work, generate) -> None:
     result = generate("--accept", "adherence.dice >= 0", "--max-tries", "2", "--keep-rejects")
     assert result.exit_code == 0
     replicate = work.replicates[0]
@@ -59,8 +59,8 @@ def test_the_gate_reads_with_the_arms_own_segmenter(work: Work, generate) -> Non
     for checks in read_manifest(replicate.cohort)["checks"].map(json.loads):
         each = [checks[f"adherence.dice.{name}"] for name in ("shell", "core")]
         assert checks["adherence.dice"] == pytest.approx(sum(each) / 2, abs=1e-4)
-    gate = read_json(replicate.cohort / "plan.json")["settings"]["gate"]
-    assert gate == {"accept": "adherence.dice >= 0", "max_tries": 2, "keep_rejects": True}
+    acceptance = read_json(replicate.cohort / "plan.json")["settings"]["acceptance"]
+    assert acceptance == {"accept": "adherence.dice >= 0", "max_tries": 2, "keep_rejects": True}
 
 
 def test_a_figure_that_is_not_measured_is_named_before_anything_is_drawn(generate) -> None:
@@ -134,7 +134,7 @@ def test_progress_for_machines_and_for_nobody(generate) -> None:
     assert last["what"] == "generating"
     assert last["done"] == last["total"] > 0
     figures = last["figures"]
-    assert {"volumes_per_hour", "refused", "seconds_left"} < set(figures)
+    assert {"volumes_per_hour", "redrawn", "seconds_left"} < set(figures)
     assert [set(one) for one in figures["of_workers"].values()] == [
         {"volumes_per_hour", "peak_mib"}
     ]

@@ -12,7 +12,7 @@ from vcmaug.compute import Compute
 from vcmaug.config import merged
 from vcmaug.errors import LeakError, ModelError, RecipeError
 from vcmaug.files import read_json, sha256_of_file, write_json
-from vcmaug.generate.samplers import SamplerSettings
+from vcmaug.generate.samplers import DDIM
 from vcmaug.pipeline.gates import run_gates
 from vcmaug.pipeline.models import bring_prior, prior_under
 from vcmaug.pipeline.recipe import PriorRecipe, read_recipe
@@ -174,7 +174,7 @@ def test_a_recipe_names_one_prior_and_takes_its_sampler(write: Write, models: Pa
     del content["generate"]["sampler"]
     other = models / "other.yaml"
     other.write_text(yaml.safe_dump(content))
-    assert read_recipe(other).generate.sampler == SamplerSettings(**chosen)
+    assert read_recipe(other).generate.sampler == DDIM(**chosen)
     for both in ({"zoo": "brain-mini-4mm"}, {"folder": None}):
         with pytest.raises(RecipeError, match="exactly one of zoo"):
             read_recipe(write({"prior": both}))

@@ -129,6 +129,10 @@ def test_splits_are_written_once_and_must_fit_the_recipe(
     prepare_stage(work)
     assert splits_of(work, Cases.open(work.cases)).seed == 0
     assert work.splits.read_bytes() == before
+    splits = read_json(work.splits)
+    write_json(work.splits, splits | {"train": splits["train"][1:]})
+    with pytest.raises(WorkFolderError, match=r"(?s)in no split.*written for other cases: move"):
+        prepare_stage(work)
 
 
 def test_cases_are_prepared_again_where_a_file_that_is_read_changed(

@@ -6,7 +6,7 @@ import yaml
 from vcmaug.control.build import build_network
 from vcmaug.errors import RecipeError
 from vcmaug.files import read_json
-from vcmaug.generate.samplers import SamplerSettings
+from vcmaug.generate.samplers import Sampler
 from vcmaug.pipeline.recipe import ControlRecipe, read_recipe
 from vcmaug.zoo import zoo_entries, zoo_folder
 
@@ -70,7 +70,7 @@ def test_a_prior_of_the_zoo_brings_its_sampler_where_none_is_named(
         path.write_text(yaml.safe_dump(content | {"generate": {"strength": 2.0} | asked}))
         generate = read_recipe(path).generate
         assert generate.strength == 2.0
-        assert generate.sampler == SamplerSettings(**expected)
+        assert generate.sampler == Sampler.named(expected.get("name", "ddim"))(**expected)
 
 
 def test_flips_of_one_side_alone_are_refused(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from vcmaug.data.nifti import write_image, write_label_map
 from vcmaug.data.scalars import ScalarSpec
 from vcmaug.data.volume import Volume
 from vcmaug.generate.plan import GenerateSettings
-from vcmaug.generate.samplers import SamplerSettings
+from vcmaug.generate.samplers import DDIM
 from vcmaug.ldm.prior import load_prior
 from vcmaug.ldm.spec import AutoencoderSettings, DiffusionSettings, PriorSpec
 from vcmaug.ldm.weights import read_card
@@ -126,7 +126,7 @@ def _train_control(
         prior=prior,
         scheme=tiny.SCHEME,
         shows=shows,
-        settings=GenerateSettings(sampler=SamplerSettings(steps=2, start=0.5)),
+        settings=GenerateSettings(sampler=DDIM(steps=2, start=0.5)),
         seed=0,
         folder=folder,
     )

@@ -23,7 +23,7 @@ from vcmaug.training.control_settings import ControlTraining
 from vcmaug.training.pairs import Pairs, labelled_pairs
 from vcmaug.training.prior import DiffusionTraining, _cached_latents
 
-SIDES = LabelScheme.from_mapping({"left_a": 5, "middle": 7, "right_a": 6})
+SIDES = LabelScheme.from_mapping({"left_a": 1, "middle": 2, "right_a": 3})
 PLAIN = ControlTraining(deformed_copies=0, flip=True)
 HIDDEN = {
     "builder": "modalities",
@@ -35,9 +35,9 @@ HIDDEN = {
 def _map() -> Volume:
     """Return a map in RAS: a large block on the left, a small one on the right, one between."""
     array = np.zeros((16, 16, 16), dtype=np.uint16)
-    array[1:6, 4:12, 4:12] = 5
-    array[7:9, 2:14, 2:14] = 7
-    array[11:14, 5:9, 5:9] = 6
+    array[1:6, 4:12, 4:12] = 1
+    array[7:9, 2:14, 2:14] = 2
+    array[11:14, 5:9, 5:9] = 3
     return Volume(array, np.eye(4))
 
 
@@ -160,7 +160,7 @@ def test_one_side_that_is_shown_alone_comes_from_the_other_in_a_mirror(tmp_path:
 
 def test_pairs_with_one_side_alone_are_not_mirrored(tmp_path: Path) -> None:
     case, prior = _case(tmp_path, "RAS"), _prior("RAS")
-    scheme = LabelScheme.from_mapping({"left_a": 5})
+    scheme = LabelScheme.from_mapping({"left_a": 1})
     with pytest.raises(DataError, match="'left_a' has no 'right_a' to change places with"):
         labelled_pairs([case], prior=prior, scheme=scheme, settings=PLAIN, seed=0)
 

@@ -26,7 +26,7 @@ from vcmaug.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from vcmaug.generate.gate import GateSettings
+    from vcmaug.generate.acceptance import Acceptance
 
 __all__ = ["generate_command"]
 
@@ -44,7 +44,7 @@ def generate_command(
         int | None, typer.Option("--max-tries", min=1, help="Draws of one request at most.")
     ] = None,
     keep_rejects: Annotated[
-        bool, typer.Option("--keep-rejects", help="Keep images that were refused.")
+        bool, typer.Option("--keep-rejects", help="Keep images that were not accepted.")
     ] = False,
     only: Annotated[
         str | None,
@@ -76,33 +76,41 @@ def generate_command(
     work = open_work(recipe, profile=profile, out=out, dry_run=dry_run)
     replicate = replicate_of(work, num_labelled=num_labelled, seed=seed, pool=pool)
     asked = _asked_before(replicate.cohort) if verify else None
-    count, gate = asked or (work.recipe.generate.n, work.recipe.generate.gate)
-    count, gate = n or count, _gate(gate, accept, max_tries, keep_rejects=keep_rejects)
+    count, acceptance = asked or (work.recipe.generate.n, work.recipe.generate.acceptance)
+    count = n or count
+    acceptance = _changed(acceptance, accept, max_tries, keep_rejects=keep_rejects)
     if dry_run:
-        options = work.recipe.generate.model_copy(update={"gate": gate}).model_dump(mode="json")
-        show_plan(f"draw {count} cases into {replicate.cohort} {compute}", **options)
+        options = work.recipe.generate.model_copy(update={"acceptance": acceptance})
+        doing = f"draw {count} cases into {replicate.cohort} {compute}"
+        show_plan(doing, **options.model_dump(mode="json"))
         return
     if only is not None:
         _repeat(replicate.cohort, only, device=compute.device)
         return
     with progress(quiet=quiet, json_lines=json_lines) as report:
         ran = generate_stage(
-            work, replicate, n=count, gate=gate, verify=verify, compute=compute, report=report
+            work,
+            replicate,
+            n=count,
+            acceptance=acceptance,
+            verify=verify,
+            compute=compute,
+            report=report,
         )
     if not quiet and not json_lines:
         where = f"The cohort {'is' if ran else 'was already'} in {replicate.cohort}"
         say(f"{where}: {_words_of(replicate.cohort)}")
 
 
-def _asked_before(cohort: Path) -> "tuple[int, GateSettings] | None":
-    """Return how many cases a cohort was asked for, and with which gate; None: it is not there."""
+def _asked_before(cohort: Path) -> "tuple[int, Acceptance] | None":
+    """Return how many cases a cohort has and what it accepts; None: it is not there."""
     from vcmaug.cohort.layout import CohortLayout
     from vcmaug.generate.plan import read_plan
 
     if not CohortLayout(cohort).plan.exists():
         return None
     plan = read_plan(cohort)
-    return plan.n, plan.settings.gate
+    return plan.n, plan.settings.acceptance
 
 
 def _words_of(cohort: Path) -> str:
@@ -111,7 +119,7 @@ def _words_of(cohort: Path) -> str:
 
     card = read_cohort_card(cohort)
     counts = [f"{number} {status}" for status, number in card["counts"].items()]
-    counts += [f"{card['num_refused']} draws refused"] if card["num_refused"] else []
+    counts += [f"{card['num_redrawn']} redrawn"] if card["num_redrawn"] else []
     restarts = card.get("num_restarts")  # older cards do not say
     counts += [f"{restarts} shards begun again"] if restarts else []
     spent = sum(card["seconds"].values())
@@ -119,18 +127,18 @@ def _words_of(cohort: Path) -> str:
     return f"{', '.join(counts)}; time spent: {', '.join(shares)}."
 
 
-def _gate(
-    gate: "GateSettings", accept: str | None, max_tries: int | None, *, keep_rejects: bool
-) -> "GateSettings":
-    """Return the recipe's gate with what the options change."""
+def _changed(
+    acceptance: "Acceptance", accept: str | None, max_tries: int | None, *, keep_rejects: bool
+) -> "Acceptance":
+    """Return what a recipe accepts with what the options change."""
     from vcmaug.config import parse_settings
-    from vcmaug.generate.gate import GateSettings
+    from vcmaug.generate.acceptance import Acceptance
 
     changed: dict[str, object] = {"accept": accept, "max_tries": max_tries}
     changed |= {"keep_rejects": keep_rejects or None}
     given = {name: value for name, value in changed.items() if value is not None}
-    content = gate.model_dump(mode="json") | given
-    return parse_settings(GateSettings, content, source="the options of generate")
+    content = acceptance.model_dump(mode="json") | given
+    return parse_settings(Acceptance, content, source="the options of generate")
 
 
 def _repeat(cohort: Path, request_id: str, *, device: str) -> None:

@@ -34,7 +34,7 @@ class CohortLayout:
 
     @property
     def rejects(self) -> Path:
-        """Draws that the gate refused, if any; columns as in the manifest."""
+        """Draws that were not accepted, if any; columns as in the manifest."""
         return self.folder / "rejects.parquet"
 
     @property
@@ -72,7 +72,7 @@ class CohortLayout:
         return self.folder / "images" / f"{request_id}.nii.gz"
 
     def reject(self, request_id: str, tries: int) -> Path:
-        """Return the path of an image that the gate refused, where such are kept."""
+        """Return the path of an image that was not accepted, where such are kept."""
         return self.folder / "rejects" / f"{request_id}-try{tries}.nii.gz"
 
     def label(self, request_id: str) -> Path:

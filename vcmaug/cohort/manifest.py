@@ -40,7 +40,7 @@ class ManifestRow:
 
     request_id: str
     index: int
-    status: str  # "done"; "failed"; "rejected": refused by the gate in every try
+    status: str  # "done"; "failed"; "rejected": no draw of it was accepted
     reason: str
     case_id: str
     subject_id: str
@@ -63,7 +63,7 @@ class ManifestRow:
     interval: str = "[]"  # JSON
     prior_sha256: str = ""
     control_sha256: str = ""
-    tries: int = 1  # draws until the gate took it; each has noise of its own
+    tries: int = 1  # draws until one was accepted; each has noise of its own
     checks: str = "{}"  # JSON: what was measured of the image
     micro_batch: int = 0
     shard: int = 0

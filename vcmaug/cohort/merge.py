@@ -25,10 +25,10 @@ from vcmaug.cohort.manifest import ManifestRow
 from vcmaug.errors import CohortError
 from vcmaug.files import atomic_path, read_json_lines
 
-__all__ = ["BEGUN", "REFUSED", "Merged", "merge_parts"]
+__all__ = ["BEGUN", "REDRAWN", "Merged", "merge_parts"]
 
-REFUSED = "refused"
-"""Status of a draw that the gate refused and that was drawn again; such rows are kept apart."""
+REDRAWN = "redrawn"
+"""Status of a draw that was not accepted and drawn again; such rows are kept apart."""
 
 BEGUN = "begun"
 """Status of a line that says that a worker began to draw a shard; it is no row."""
@@ -44,7 +44,7 @@ class Merged:
 
     Attributes:
         counts: Requests by status.
-        refused: Draws that the gate refused.
+        redrawn: Draws that were not accepted and drawn again.
         restarts: How often a shard was begun again, as after a worker had died.
         subjects: Ids of all subjects that conditions came from.
         seconds: Sums over all requests, by phase.
@@ -52,7 +52,7 @@ class Merged:
     """
 
     counts: Counter[str] = field(default_factory=Counter)
-    refused: int = 0
+    redrawn: int = 0
     restarts: int = 0
     subjects: set[str] = field(default_factory=set)
     seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
@@ -85,15 +85,15 @@ def merge_parts(layout: CohortLayout, shards: Iterable[Sequence[str]]) -> Merged
         manifest = _Table(stack, layout.manifest, layout.manifest_csv)
         rejects = _Table(stack, layout.rejects, layout.rejects_csv)
         for shard, request_ids in enumerate(shards):
-            rows, refused, begun = _rows_of(layout.part(shard))
+            rows, redrawn, begun = _rows_of(layout.part(shard))
             merged.restarts += max(0, begun - 1)
             missing += [name for name in request_ids if name not in rows]
             for name in request_ids:
                 if name in rows:
                     merged.add(rows[name])
                     manifest.add(rows[name])
-            for row in refused:
-                merged.refused += 1
+            for row in redrawn:
+                merged.redrawn += 1
                 rejects.add(row)
         manifest.close()
         rejects.close()
@@ -107,18 +107,18 @@ def merge_parts(layout: CohortLayout, shards: Iterable[Sequence[str]]) -> Merged
 
 
 def _rows_of(part: Path) -> tuple[dict[str, dict[str, Any]], list[dict[str, Any]], int]:
-    """Return the rows of a part by request, those of refused draws, and how often it was begun."""
+    """Return the rows of a part by request, those of redrawn draws, and how often it was begun."""
     rows: dict[str, dict[str, Any]] = {}
-    refused: dict[tuple[str, int], dict[str, Any]] = {}
+    redrawn: dict[tuple[str, int], dict[str, Any]] = {}
     begun = 0
     for row in read_json_lines(part):
         if row["status"] == BEGUN:
             begun += 1
-        elif row["status"] == REFUSED:
-            refused[row["request_id"], row["tries"]] = row
+        elif row["status"] == REDRAWN:
+            redrawn[row["request_id"], row["tries"]] = row
         else:
             rows[row["request_id"]] = row
-    return rows, list(refused.values()), begun
+    return rows, list(redrawn.values()), begun
 
 
 class _Table:

@@ -47,7 +47,7 @@ class WayBack:
     """What `prepare` did to a case, so that it can be undone.
 
     Attributes:
-        affine: Of the native grid, [4, 4].
+        rows: Of the native affine, four of four numbers.
         shape: Of the native grid.
         orientation: Of the native grid, such as LPI.
         resampled_shape: Of the case turned and resampled, before it was cropped or padded.
@@ -55,12 +55,17 @@ class WayBack:
         windows: Of each image, the grey values that became 0 and 1; a mask has none.
     """
 
-    affine: NDArray[np.float64]
+    rows: tuple[tuple[float, ...], ...]
     shape: Shape3
     orientation: str
     resampled_shape: Shape3
     start: Shape3
     windows: Mapping[str, tuple[float, float]]
+
+    @property
+    def affine(self) -> NDArray[np.float64]:
+        """The affine of the native grid, [4, 4]."""
+        return np.array(self.rows, dtype=np.float64)
 
 
 @dataclass(frozen=True)

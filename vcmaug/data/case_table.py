@@ -9,7 +9,6 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -103,7 +102,7 @@ def _way_back(way_back: WayBack | None) -> dict[str, Any] | None:
         return None
     windows = way_back.windows.items()
     return {
-        "affine": way_back.affine.tolist(),
+        "affine": [list(row) for row in way_back.rows],
         "shape": list(way_back.shape),
         "orientation": way_back.orientation,
         "resampled_shape": list(way_back.resampled_shape),
@@ -162,7 +161,7 @@ def _way_back_of(content: Mapping[str, Any] | None) -> WayBack | None:
     if content is None:
         return None
     return WayBack(
-        affine=np.asarray(content["affine"], dtype=np.float64),
+        rows=tuple(map(tuple, content["affine"])),
         shape=as_shape3(content["shape"]),
         orientation=content["orientation"],
         resampled_shape=as_shape3(content["resampled_shape"]),

@@ -1,8 +1,8 @@
 """Smooth diffeomorphic deformation of images and label maps.
 
-What it is: a stationary velocity field, its exponential by scaling and squaring, and two warps.
-In the flow: perturbed conditions, bent training pairs, and the embedded population.
-Sources: Arsigny et al. 2006, MICCAI (scaling and squaring of log-Euclidean velocity fields).
+A stationary velocity field is drawn, its exponential is taken by scaling and squaring, and images
+and label maps are deformed by it: for perturbed conditions, deformed training pairs, and the
+embedded population.
 
 Notes:
     Fields [3, a, b, c] hold voxels of the grid at the nodes of a lattice whose outer nodes are the
@@ -10,6 +10,9 @@ Notes:
     is what makes it cheap. The warped volume at voxel v is the source at v + displacement(v).
     No fold means that the Jacobian determinant of v + displacement(v) is positive everywhere; that
     is for the caller to check, since only the caller can draw again.
+
+References:
+    Arsigny et al. 2006, MICCAI (scaling and squaring of log-Euclidean velocity fields).
 """
 
 import itertools

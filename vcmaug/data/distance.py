@@ -1,8 +1,9 @@
 """The signed distance to the outline of a mask.
 
-What it is: Euclidean distances in mm, negative inside, zero halfway between two voxels.
-In the flow: outlines are moved, averaged and pushed along it; blends fade along it.
-Sources: Felzenszwalb and Huttenlocher 2012, Theory of Computing (exact distances), in SciPy.
+Outlines are moved, averaged and pushed along it, and blends fade along it.
+
+References:
+    Felzenszwalb and Huttenlocher 2012, Theory of Computing (exact distances), in SciPy.
 """
 
 from collections.abc import Sequence

@@ -1,8 +1,7 @@
 """Label schemes: what the integers of a label map mean, and the ways to channels and back.
 
-What it is: names, values and colours of structures; one-hot and index maps; volumes in mm3.
-In the flow: every label map is read, checked, drawn and scored through a scheme.
-Sources: colours from Paul Tol's bright and muted qualitative palettes, safe for colour-blind eyes.
+Every label map is read, checked, drawn and scored through a scheme: names, values and colours of
+its structures. The colours are Paul Tol's bright and muted palettes, safe for colour-blind eyes.
 """
 
 from collections.abc import Mapping, Sequence

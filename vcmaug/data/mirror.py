@@ -1,8 +1,7 @@
 """Mirroring from left to right: along which axis, and which structures change places.
 
-What it is: the axis of a grid that runs from side to side, and pairs of structures by their names.
-In the flow: wherever a case is mirrored: training pairs, conditions, augmentation.
-Sources: names of structures as FreeSurfer, TotalSegmentator and DLMUSE give them.
+Training pairs, conditions and augmented cases are mirrored by it. Structures are paired by their
+names, as FreeSurfer, TotalSegmentator and DLMUSE give them.
 
 Notes:
     A name shows its side by a word: left or right, lh or rh, wherever it stands; l or r, first or

@@ -1,8 +1,6 @@
-"""NIfTI in and out; the only room that knows nibabel.
+"""NIfTI files in and out, through nibabel; no other module reads or writes them.
 
-What it is: two readers that refuse what cannot be used, two writers with the same bytes each time.
-In the flow: first and last step of every volume.
-Sources: the NIfTI-1 standard, through nibabel.
+Reading refuses what cannot be used; writing gives equal bytes for equal volumes.
 """
 
 import gzip

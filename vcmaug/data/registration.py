@@ -1,16 +1,17 @@
 """Registration of one head to another, as a map of millimetres that is kept as a small file.
 
-What it is: affine, then B-spline, by SimpleITK; the result as displacements on a coarse lattice.
-Beside it a rigid alignment.
-In the flow: brings the lesions of an atlas into hosts in their native pose, and the maps that a
-shape model learns of into one.
-Sources: Mattes et al. 2003, IEEE TMI (mutual information of sampled intensities, B-splines), in
-SimpleITK (Lowekamp et al. 2013, Front Neuroinform).
+SimpleITK registers, affine and then B-spline, and the result is kept as displacements on a coarse
+lattice. It brings the lesions of an atlas into hosts in their native pose; a rigid alignment brings
+the maps that a shape model learns from into one pose.
 
 Notes:
     SimpleITK's world is LPS+, ours is RAS+: the first two coordinates change sign on the way.
     One thread and a fixed seed, so that the same two images give the same map. The thread count of
     a registration alone is not enough: its metric goes by that of the process.
+
+References:
+    Mattes et al. 2003, IEEE TMI (mutual information of sampled intensities, B-splines); Lowekamp
+    et al. 2013, Front Neuroinform (SimpleITK).
 """
 
 from collections.abc import Iterator

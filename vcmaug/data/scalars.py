@@ -1,13 +1,14 @@
 """Scalars: age, sex and volumes, from the case table to the vector a prior reads.
 
-What it is: where a scalar comes from, its range, and the rule for a missing one.
-In the flow: priors are trained on them, conditions bring them along, recomputed from the map.
-Sources: Pinaya et al. 2022, arXiv 2209.07162 (four scalars in [0, 1]).
+Priors are trained on them, and conditions bring them along, recomputed from their label map.
 
 Notes:
     A missing scalar is replaced by the median over the prior's training cases that have it, or by
     the middle of its range if none has; the fill values stand in the prior's card. A scalar farther
     outside its range than half the range's width is refused: it is a wrong unit or a wrong column.
+
+References:
+    Pinaya et al. 2022, arXiv 2209.07162 (four scalars in [0, 1]).
 """
 
 import math

@@ -1,8 +1,7 @@
-"""The embedded population: one real head, bent at random into as many as are wanted.
+"""The embedded population: one real head, deformed at random into as many as are wanted.
 
-What it is: labelled volumes made from the MNI152 template that the package nilearn carries.
-In the flow: stands in for a user's data in the demo; `prepare` reads it like any plain folder.
-Sources: Fonov et al. 2011, NeuroImage 54 (ICBM 2009c template), through nilearn.
+Labelled volumes are made from the MNI152 template that the package nilearn carries. They stand in
+for a user's data in the demo; `prepare` reads them like any plain folder.
 
 Notes:
     One deformed head is a demonstration, not evidence: every subject is the same brain.
@@ -11,6 +10,9 @@ Notes:
     deeper than 16 mm under the surface of the brain mask, of more than 60 voxels of 2 mm, grown
     back by one voxel into the CSF around them, that lie within 48 mm of the point (0, -20, 10) mm
     of MNI space, which is between the lateral ventricles.
+
+References:
+    Fonov et al. 2011, NeuroImage 54 (ICBM 2009c template), through nilearn.
 """
 
 from dataclasses import dataclass

@@ -42,7 +42,7 @@ def way_back_of(native: Volume, grid: Grid, *, windows: Mapping[str, Window]) ->
     spacing = [native.spacing_mm[axis] for axis in order]
     between = resampled_shape(shape, spacing, grid.spacing_mm)
     return WayBack(
-        affine=native.affine,
+        rows=tuple(map(tuple, native.affine.tolist())),
         shape=native.shape,
         orientation=native.orientation,
         resampled_shape=between,

@@ -1,102 +1,103 @@
-"""A micro-batch with its tries: drawn, judged, and what was refused drawn again.
+"""A micro-batch in memory: its requests are drawn together until each draw is accepted.
 
-What it is: all draws of some requests, in memory; of each request the last one counts.
-In the flow: between the draw and the worker that writes; also what `--only` repeats.
-Sources: none.
+Of each request the last draw counts. The worker writes what comes out, and `--only` compares it
+with a file.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from vcmaug.data.volume import Volume
-from vcmaug.generate.draw import Asked, Clock, Model, draw_images
-from vcmaug.generate.gate import broken, figures_of, verdict
-from vcmaug.generate.plan import Plan, Request
+from vcmaug.compute.clock import Clock
+from vcmaug.generate.acceptance import broken, figures_of, verdict
+from vcmaug.generate.loading import LoadedPlan, LoadedRequest
+from vcmaug.generate.noise import Noise
 
-__all__ = ["Try", "draw_tries", "unread"]
+__all__ = ["Draw", "draw_requests"]
 
 _NO_IMAGE = np.empty((0, 0, 0), dtype=np.float32)
-_Drawn = tuple[NDArray[np.float32], int, str]  # image, how many at once, why there is none
 
 
 @dataclass(frozen=True)
-class Try:
+class _Image:
+    """An image before it is judged: how many were drawn at once, and why there is none."""
+
+    array: NDArray[np.float32]
+    together: int
+    fault: str = ""
+
+
+@dataclass(frozen=True)
+class Draw:
     """One draw of one request.
 
     Attributes:
-        asked: What was asked for.
+        loaded: The request with its condition.
         image: What was drawn [X, Y, Z]; empty where nothing could be.
-        number: Which try, from 0.
+        attempt: Which draw of the request, from 0.
         figures: What was measured of it.
-        refused: Why it cannot be taken, or nothing.
+        reason: Why it is not accepted, or nothing.
         together: How many requests were drawn at once.
     """
 
-    asked: Asked
+    loaded: LoadedRequest
     image: NDArray[np.float32]
-    number: int
+    attempt: int
     figures: dict[str, float]
-    refused: str
+    reason: str
     together: int
 
+    @property
+    def request_id(self) -> str:
+        """Id of the request."""
+        return self.loaded.request.request_id
 
-def draw_tries(
-    asked: Sequence[Asked], *, plan: Plan, model: Model, device: str, clock: Clock
-) -> list[Try]:
-    """Return every draw of some requests, in order of tries; a refused one is drawn again.
+
+def draw_requests(
+    requests: Sequence[LoadedRequest], loaded: LoadedPlan, *, clock: Clock
+) -> list[Draw]:
+    """Return every draw of some requests, in order; what is not accepted is drawn again.
 
     Args:
-        asked: All requests of a micro-batch.
-        plan: How to draw, and what the gate wants.
-        model: On `device`.
-        device: A torch device.
+        requests: All readable requests of a micro-batch.
+        loaded: How to draw, and what is accepted.
         clock: Told how long each phase takes.
     """
-    tries: list[Try] = []
-    left = list(asked)
-    for number in range(plan.settings.gate.num_tries):
-        drawn = _drawn(left, plan, model, device=device, number=number, clock=clock)
-        with clock.phase("gate"):
-            judged = _judged(left, drawn, number=number, plan=plan, model=model)
-        tries += judged
-        left = [one.asked for one in judged if one.refused]
+    draws: list[Draw] = []
+    left = list(requests)
+    for attempt in range(loaded.plan.settings.acceptance.num_tries):
+        images = _images(left, loaded, attempt=attempt, clock=clock)
+        with clock.phase("accept"):
+            judged = _judged(left, images, attempt=attempt, loaded=loaded)
+        draws += judged
+        left = [draw.loaded for draw in judged if draw.reason]
         if not left:
             break
-    return tries
+    return draws
 
 
-def unread(request: Request, row: Mapping[str, Any], reason: str) -> Try:
-    """Return the failed draw of a request whose condition cannot be used."""
-    nothing = Volume(_NO_IMAGE, np.eye(4))
-    asked = Asked(request, row, nothing, label_file=b"", scalars={}, channels={}, presence={})
-    return Try(asked, _NO_IMAGE, number=0, figures={}, refused=reason, together=0)
-
-
-def _drawn(
-    asked: Sequence[Asked], plan: Plan, model: Model, *, device: str, number: int, clock: Clock
-) -> list[_Drawn]:
+def _images(
+    requests: Sequence[LoadedRequest], loaded: LoadedPlan, *, attempt: int, clock: Clock
+) -> list[_Image]:
     """Return each image and how many were drawn with it; halves where memory is too small."""
+    noise = Noise(loaded.plan.seed, [one.request.request_id for one in requests], attempt)
     try:
-        images = draw_images(
-            asked, plan=plan, model=model, device=device, number=number, clock=clock
-        )
-        return [(image, len(asked), "") for image in images]
+        images = loaded.drawer(requests, noise, clock=clock)
+        return [_Image(image, len(requests)) for image in images]
     except (MemoryError, RuntimeError) as fault:
         if not _out_of_memory(fault):
             raise
-        if len(asked) == 1:
+        if len(requests) == 1:
             said = (str(fault).splitlines() or [type(fault).__name__])[0]
-            return [(_NO_IMAGE, 1, f"out of memory ({said}), even for one volume at a time")]
-    if device.startswith("cuda"):  # after the handler, which held what the draw had allocated
+            return [_Image(_NO_IMAGE, 1, f"out of memory ({said}), even for one volume at a time")]
+    if loaded.drawer.device.startswith("cuda"):  # after the handler, which held the draw's memory
         torch.cuda.empty_cache()
-    half = -(-len(asked) // 2)
-    first = _drawn(asked[:half], plan, model, device=device, number=number, clock=clock)
-    return first + _drawn(asked[half:], plan, model, device=device, number=number, clock=clock)
+    half = -(-len(requests) // 2)
+    first = _images(requests[:half], loaded, attempt=attempt, clock=clock)
+    return first + _images(requests[half:], loaded, attempt=attempt, clock=clock)
 
 
 def _out_of_memory(fault: Exception) -> bool:
@@ -106,28 +107,26 @@ def _out_of_memory(fault: Exception) -> bool:
 
 
 def _judged(
-    asked: Sequence[Asked],
-    drawn: Sequence[_Drawn],
+    requests: Sequence[LoadedRequest],
+    images: Sequence[_Image],
     *,
-    number: int,
-    plan: Plan,
-    model: Model,
-) -> list[Try]:
+    attempt: int,
+    loaded: LoadedPlan,
+) -> list[Draw]:
     """Return what became of each draw."""
-    faults = [fault or broken(image) for image, _, fault in drawn]
+    faults = [image.fault or broken(image.array) for image in images]
     figures = [
-        {} if fault else figures_of(one[0]) for one, fault in zip(drawn, faults, strict=True)
+        {} if fault else figures_of(image.array)
+        for image, fault in zip(images, faults, strict=True)
     ]
     whole = [place for place, fault in enumerate(faults) if not fault]
-    if model.measure is not None and whole:
-        images = np.stack([drawn[place][0] for place in whole])
-        maps = np.stack([asked[place].label_map.array for place in whole])
-        for place, found in zip(whole, model.measure(images, maps), strict=True):
-            figures[place] |= found
-    accept = plan.settings.gate.accept
+    if loaded.measure is not None and whole:
+        arrays = np.stack([images[place].array for place in whole])
+        maps = np.stack([requests[place].label_map.array for place in whole])
+        for place, measured in zip(whole, loaded.measure(arrays, maps), strict=True):
+            figures[place] |= measured
+    accept = loaded.plan.settings.acceptance.accept
     return [
-        Try(one, image, number, measured, fault or verdict(measured, accept), together)
-        for one, (image, together, _), measured, fault in zip(
-            asked, drawn, figures, faults, strict=True
-        )
+        Draw(one, image.array, attempt, found, fault or verdict(found, accept), image.together)
+        for one, image, found, fault in zip(requests, images, figures, faults, strict=True)
     ]

@@ -1,20 +1,37 @@
-"""The noise of a request: drawn on the CPU, from the cohort's seed and the request's id alone.
+"""The noise of draws: on the CPU, from a seed and the id of what is drawn alone."""
 
-What it is: one function.
-In the flow: the start of every draw.
-Sources: none.
-"""
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from vcmaug.seeding import torch_generator
 
-__all__ = ["noise_of"]
+__all__ = ["Noise"]
 
 
-def noise_of(
-    request_id: str, *, cohort_seed: int, shape: tuple[int, ...], purpose: str = "noise"
-) -> Tensor:
-    """Return standard normal noise of a shape, float32, on the CPU; each purpose has its own."""
-    return torch.randn(shape, generator=torch_generator(cohort_seed, request_id, purpose))
+@dataclass(frozen=True)
+class Noise:
+    """Where the noise of some draws comes from.
+
+    Attributes:
+        seed: Of the cohort.
+        ids: One per draw; each has noise of its own, whatever is drawn beside it.
+        attempt: Which draw of the same ids, from 0; each has other noise.
+    """
+
+    seed: int
+    ids: Sequence[str]
+    attempt: int = 0
+
+    def of(self, shape: Sequence[int], purpose: str = "noise") -> Tensor:
+        """Return standard normal noise, float32 [B, *shape], on the CPU.
+
+        Args:
+            shape: Of one draw.
+            purpose: Such as "noise", "step 3" or "texture"; each has noise of its own.
+        """
+        own = f"{purpose}, try {self.attempt}" if self.attempt else purpose
+        generators = [torch_generator(self.seed, name, own) for name in self.ids]
+        return torch.stack([torch.randn(tuple(shape), generator=g) for g in generators])

@@ -1,26 +1,25 @@
 """The plan of a cohort: which requests, in which micro-batches, in which shards, drawn how.
 
-What it is: settings, the plan, and the pure functions that partition it.
-In the flow: written before anything is drawn; a rerun reads it and must agree with it.
-Sources: none.
+It is written before anything is drawn; a rerun reads it and must agree with it.
 
 Notes:
     Arithmetic differs in its last bits between batch sizes and between thread counts. Both belong
     to the plan, so that any number of workers, in any order, leaves the same bytes.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationError, field_validator
 
 from vcmaug.cohort.layout import CohortLayout
 from vcmaug.config import Settings
 from vcmaug.errors import WorkFolderError, list_faults
 from vcmaug.files import read_json, write_json
-from vcmaug.generate.gate import GateSettings, MeasureSource
-from vcmaug.generate.samplers import SamplerSettings
+from vcmaug.generate.acceptance import Acceptance, MeasureSource
+from vcmaug.generate.samplers import DDIM, Sampler
 
 __all__ = [
     "GenerateSettings",
@@ -38,7 +37,9 @@ __all__ = [
 class GenerateSettings(Settings):
     """How to draw a cohort; all but `micro_batches_per_shard` decides about its bytes."""
 
-    sampler: SamplerSettings = SamplerSettings()
+    renamed: ClassVar[Mapping[str, str]] = {"gate": "acceptance"}
+
+    sampler: Sampler = DDIM()
     strength: float = Field(1.0, ge=0, description="scales gamma and beta")
     interval: tuple[float, float] = Field(
         (0.0, 1.0), description="share of the schedule in which the control acts"
@@ -49,7 +50,7 @@ class GenerateSettings(Settings):
     micro_batch_size: int = Field(4, ge=1, description="requests drawn together")
     micro_batches_per_shard: int = Field(2, ge=1, description="what one worker takes at a time")
     threads_per_worker: int = Field(1, ge=1)
-    gate: GateSettings = GateSettings()
+    acceptance: Acceptance = Acceptance()
 
     @field_validator("interval")
     @classmethod
@@ -121,8 +122,19 @@ def requests_of_shard(plan: Plan, shard: int) -> list[Request]:
 
 
 def read_plan(folder: Path) -> Plan:
-    """Return the plan of a cohort."""
-    return Plan.model_validate(read_json(CohortLayout(folder).plan))
+    """Return the plan of a cohort.
+
+    Raises:
+        WorkFolderError: An older version made it.
+    """
+    path = CohortLayout(folder).plan
+    try:
+        return Plan.model_validate(read_json(path))
+    except ValidationError:
+        raise WorkFolderError(
+            f"reading {path}: made by an older version. Move the cohort's folder away and run "
+            "`vcmaug generate` again."
+        ) from None
 
 
 def claim_plan(folder: Path, plan: Plan) -> Plan:

@@ -1,8 +1,6 @@
 """One request of a finished cohort drawn again, and held against its file.
 
-What it is: the proof that a manifest's row says how its image was made.
-In the flow: after generation, on any machine; nothing is written.
-Sources: none.
+It proves on any machine that a manifest's row says how its image was made; nothing is written.
 """
 
 from dataclasses import dataclass
@@ -12,14 +10,15 @@ from typing import Any
 import numpy as np
 
 from vcmaug.cohort.manifest import read_manifest
+from vcmaug.compute.clock import Clock
+from vcmaug.compute.devices import threads_of, torch_device
 from vcmaug.data.nifti import image_bytes, image_in, read_image
 from vcmaug.data.volume import Volume
 from vcmaug.errors import CohortError, DataError
 from vcmaug.files import sha256_of_bytes
-from vcmaug.generate.draw import Clock, load_model, read_asked
-from vcmaug.generate.micro_batch import draw_tries
+from vcmaug.generate.loading import load_plan, load_request
+from vcmaug.generate.micro_batch import draw_requests
 from vcmaug.generate.plan import read_plan, requests_of_micro_batch
-from vcmaug.generate.worker import threads_of, torch_device
 
 __all__ = ["Repeated", "repeat"]
 
@@ -68,12 +67,12 @@ def repeat(folder: Path, request_id: str, *, device: str = "cpu") -> Repeated:
     before = _file_of(folder / row["image"], request_id)
     plan = read_plan(folder)
     with threads_of(plan.settings.threads_per_worker):
-        model = load_model(plan, device=device)
+        loaded = load_plan(plan, device=device)
         requests = requests_of_micro_batch(plan, int(row["micro_batch"]))
-        asked = [read_asked(request, plan=plan, model=model) for request in requests]
-        tries = draw_tries(asked, plan=plan, model=model, device=device, clock=Clock(device))
-    last = {one.asked.request.request_id: one for one in tries}[wanted]
-    content = image_bytes(Volume(last.image, last.asked.label_map.affine))
+        readable = [load_request(request, loaded) for request in requests]
+        draws = draw_requests(readable, loaded, clock=Clock(device))
+    last = {draw.request_id: draw for draw in draws}[wanted]
+    content = image_bytes(Volume(last.image, last.loaded.label_map.affine))
     difference = float(np.abs(image_in(content) - image_in(before)).max())
     same = content == before
     how = "the same bytes" if same else f"other bytes, at most {difference:.3g} apart"

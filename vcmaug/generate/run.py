@@ -1,179 +1,26 @@
-"""`generate`: a plan, its shards on workers, the manifest.
+"""`generate`: the shards of a plan on workers, then the manifest.
 
-What it is: the run that can be killed and repeated at any point.
-In the flow: conditions in, a finished cohort out.
-Sources: none.
+The run can be killed and repeated at any point.
 """
 
-import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
-
-import pandas as pd
 
 from vcmaug.cohort.layout import CohortLayout
 from vcmaug.cohort.merge import Merged, merge_parts
 from vcmaug.compute import Compute, run_all
-from vcmaug.conditions.replay import map_bytes
-from vcmaug.conditions.spec import read_spec
-from vcmaug.conditions.table import read_conditions
-from vcmaug.data.nifti import label_map_in
-from vcmaug.errors import CohortError, ModelError, list_faults
-from vcmaug.files import locked, read_json, sha256_of_file, write_json
-from vcmaug.generate.gate import IMAGE_FIGURES, MeasureSource, unknown_figures
-from vcmaug.generate.plan import (
-    GenerateSettings,
-    Plan,
-    claim_plan,
-    num_shards,
-    requests_of_shard,
-)
-from vcmaug.generate.samplers import timesteps_of
+from vcmaug.errors import CohortError
+from vcmaug.files import locked, write_json
+from vcmaug.generate.plan import Plan, claim_plan, num_shards, requests_of_shard
 from vcmaug.generate.worker import ShardDone, ShardTask, draw_shard
-from vcmaug.ldm.prior import has_mean, spec_on
-from vcmaug.ldm.spec import PriorSpec
 from vcmaug.ldm.weights import read_card
 from vcmaug.progress import Progress, Report, silent
 from vcmaug.provenance import machine, versions
 
-__all__ = ["generate", "make_plan", "tasks_of"]
-
-
-def make_plan(
-    settings: GenerateSettings,
-    *,
-    prior_folder: Path,
-    control_folder: Path,
-    conditions_folder: Path,
-    n: int,
-    seed: int,
-    measure: MeasureSource | None = None,
-) -> Plan:
-    """Return the plan of a cohort; no weights are loaded.
-
-    Args:
-        settings: How to draw.
-        prior_folder: Of a finished prior.
-        control_folder: Of a control trained on it.
-        conditions_folder: With conditions.parquet.
-        n: How many cases; beyond the number of conditions each is drawn again with other noise.
-        seed: Of the cohort.
-        measure: What the gate asks for that an image alone does not tell.
-
-    Raises:
-        ModelError: The control belongs to another prior.
-        CohortError: Nothing is asked for, or prior, control and conditions do not fit together; all
-            that is wrong is listed.
-    """
-    prior = read_card(prior_folder, kind="prior")
-    control = read_card(control_folder, kind="control")
-    if control["prior_sha256"] != prior["weights_sha256"]:
-        raise ModelError(
-            f"planning a cohort: control {control_folder} was trained on another prior than "
-            f"{prior_folder}. Train a control on this prior."
-        )
-    conditions = read_conditions(conditions_folder)
-    spec = spec_on(prior, prior_folder)
-    faults = _misfits(spec, control, conditions=conditions, folder=conditions_folder, n=n)
-    faults += _unfit_measure(settings, measure, control)
-    layout = control["settings"].get("layout", False)
-    if settings.sampler.start < 1.0 and not layout and not has_mean(prior_folder):
-        faults.append(
-            f"draws start at {settings.sampler.start} of the schedule (sampler.start), and neither "
-            "the prior has a mean nor the control a layout to start from; set it to 1"
-        )
-    if faults:
-        raise CohortError(list_faults(f"planning a cohort of {conditions_folder}", faults))
-    return Plan(
-        seed=seed,
-        n=n,
-        num_conditions=len(conditions),
-        settings=settings,
-        timesteps=timesteps_of(settings.sampler, num_timesteps=spec.schedule.num_timesteps),
-        prior_sha256=prior["weights_sha256"],
-        control_sha256=control["weights_sha256"],
-        conditions_sha256=sha256_of_file(conditions_folder / "conditions.parquet"),
-        prior_folder=str(prior_folder.resolve()),
-        control_folder=str(control_folder.resolve()),
-        conditions_folder=str(conditions_folder.resolve()),
-        measure=measure,
-    )
-
-
-def _misfits(
-    spec: PriorSpec,
-    control: Mapping[str, Any],
-    *,
-    conditions: pd.DataFrame,
-    folder: Path,
-    n: int,
-) -> list[str]:
-    """Return what keeps a cohort from being drawn, as far as seconds can tell."""
-    faults = []
-    if n < 1:
-        faults.append(f"{n} cases were asked for, expected at least 1")
-    if conditions.empty:
-        return [*faults, "the table of conditions is empty, expected at least one"]
-    if spec.image_channels != 1:
-        faults.append(f"the prior draws {spec.image_channels} image channels; a cohort holds one")
-    conditions_spec = read_spec(folder)
-    asked, known = _values(conditions_spec.scheme.to_json()), _values(control["scheme"])
-    if asked != known:
-        faults.append(f"the conditions' scheme is {asked}, the control's {known}")
-    lazy = conditions_spec.lazy
-    absent = [] if lazy else _absent(folder, conditions["map"])
-    if absent:
-        faults.append(f"{len(absent)} maps are not there, {absent[0]} first")
-    else:
-        shape = label_map_in(
-            map_bytes(folder, {str(k): v for k, v in conditions.iloc[0].to_dict().items()})
-        ).shape
-        if shape != tuple(spec.grid.shape):
-            faults.append(f"the maps have shape {shape}, the prior draws {tuple(spec.grid.shape)}")
-    return faults
-
-
-def _absent(folder: Path, names: Iterable[str]) -> list[str]:
-    """Return the files that a folder lacks; for many, listing is faster than asking for each."""
-    places = {name.rpartition("/")[0] for name in names}
-    there = {
-        f"{place}/{entry}".lstrip("/")
-        for place in places
-        if (folder / place).is_dir()
-        for entry in os.listdir(folder / place)
-    }
-    return [name for name in names if name not in there]
-
-
-def _unfit_measure(
-    settings: GenerateSettings, measure: MeasureSource | None, control: Mapping[str, Any]
-) -> list[str]:
-    """Return why the gate cannot measure; it must have seen no other labels than the control."""
-    wish = settings.gate.accept
-    if measure is None and settings.gate.measured:
-        return [f"the gate asks {wish!r}, and there is nothing that measures it"]
-    unknown = unknown_figures(wish, measure)
-    if unknown:
-        known = ", ".join((*IMAGE_FIGURES, *(measure.figures if measure else ())))
-        return [f"the gate asks for {', '.join(unknown)}; measured are {known}"]
-    if measure is None:
-        return []
-    seen = set(read_json(Path(measure.folder) / "card.json")["subjects"])
-    others = sorted(seen - set(control.get("labelled_subjects", control["subjects"])))
-    if not others:
-        return []
-    return [
-        f"the gate's measure was trained on {len(others)} subjects that are not among the "
-        f"control's labelled ones, {others[0]} first: such a gate would leak"
-    ]
-
-
-def _values(scheme: Sequence[Mapping[str, Any]]) -> dict[str, int]:
-    """Return name -> value of a scheme as JSON."""
-    return {str(structure["name"]): int(structure["value"]) for structure in scheme}
+__all__ = ["generate", "tasks_of"]
 
 
 def generate(
@@ -233,14 +80,14 @@ class _Tally:
     def __init__(self, total: int, report: Report) -> None:
         self._total, self._report = total, report
         self._began = time.monotonic()
-        self._done = self._refused = 0
+        self._done = self._redrawn = 0
         self._drawn: Counter[str] = Counter()  # by worker, as the next
         self._peaks: Counter[str] = Counter()
 
     def add(self, task: ShardTask, done: ShardDone) -> None:
         """Count a shard and report."""
         self._done += done.num_requests
-        self._refused += done.num_refused
+        self._redrawn += done.num_redrawn
         self._drawn[done.worker] += done.num_drawn
         self._peaks[done.worker] = max(done.peak_mib, self._peaks[done.worker])
         figures = self._figures()
@@ -249,7 +96,7 @@ class _Tally:
             f"{figures['volumes_per_hour']:,} volumes per hour, {len(rates)} at work "
             f"({min(rates):,} to {max(rates):,} each), {max(self._peaks.values()):,} MiB at most"
         )
-        note += f", {self._refused} refused" if self._refused else ""
+        note += f", {self._redrawn} redrawn" if self._redrawn else ""
         self._report(Progress("generating", self._done, self._total, note, figures))
 
     def _figures(self) -> dict[str, Any]:
@@ -259,7 +106,7 @@ class _Tally:
         return {
             "volumes_per_hour": round(3600 * drawn / seconds),
             "seconds_left": round(seconds / drawn * left) if drawn else None,
-            "refused": self._refused,
+            "redrawn": self._redrawn,
             "of_workers": {
                 name: {"volumes_per_hour": round(3600 * num / seconds), "peak_mib": peak}
                 for (name, num), peak in zip(self._drawn.items(), self._peaks.values(), strict=True)
@@ -285,7 +132,7 @@ def _card(plan: Plan, merged: Merged) -> Mapping[str, Any]:
         "kind": "cohort",
         "n": plan.n,
         "counts": dict(merged.counts),
-        "num_refused": merged.refused,
+        "num_redrawn": merged.redrawn,
         "num_restarts": merged.restarts,
         "seconds": {phase: round(spent, 3) for phase, spent in merged.seconds.items()},
         "scheme": control["scheme"],

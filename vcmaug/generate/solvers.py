@@ -1,18 +1,21 @@
-"""Solvers: one step from z_t to the next timestep, each.
+"""Solvers: the formulas of one step from z_t to the next timestep.
 
-What it is: DDIM, DDPM, Heun, DPM-Solver++(2M) and its stochastic form, as formulas.
-In the flow: called by `sample`, which walks the timesteps and asks the denoiser.
-Sources: Ho et al. 2020, arXiv 2006.11239, eq. 7 (DDPM, between any two timesteps); Song et al.
-2021, arXiv 2010.02502, eq. 12 (DDIM, eta = 0); Karras et al. 2022, arXiv 2206.00364, algorithm 1
-(Heun); Lu et al. 2022, arXiv 2211.01095, algorithm 2 (DPM-Solver++(2M)) and appendix (its SDE).
+References:
+    Ho et al. 2020, arXiv 2006.11239, eq. 7 (DDPM, between any two timesteps); Song et al. 2021,
+    arXiv 2010.02502, eq. 12 (DDIM, eta = 0); Karras et al. 2022, arXiv 2206.00364, algorithm 1
+    (Heun); Lu et al. 2022, arXiv 2211.01095, algorithm 2 (DPM-Solver++(2M)) and appendix (its SDE).
 
 Notes:
     alpha is alpha_bar. At alpha_next = 1 every solver returns the predicted z_0.
 """
 
-import math
+from __future__ import annotations
 
-from torch import Tensor
+import math
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = ["ddim_step", "ddpm_step", "dpmpp_2m_sde_step", "dpmpp_2m_step", "heun_step"]
 

@@ -1,8 +1,6 @@
-"""What a worker does: load the model once, draw the micro-batches of a shard, write them.
+"""What a worker does: load the models once, draw the micro-batches of a shard, write them.
 
-What it is: `draw_shard`, which is sent to workers by name.
-In the flow: between the plan and the manifest's parts.
-Sources: none.
+`draw_shard` is sent to workers by name; it reads a plan and leaves a part of the manifest.
 
 Notes:
     A micro-batch is always drawn whole, so that its bytes do not depend on what was there before;
@@ -14,24 +12,29 @@ import os
 import socket
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from vcmaug.cohort.layout import CohortLayout
-from vcmaug.cohort.merge import BEGUN, REFUSED
+from vcmaug.cohort.merge import BEGUN, REDRAWN
 from vcmaug.compute import peak_memory
+from vcmaug.compute.clock import Clock
+from vcmaug.compute.devices import threads_of, torch_device
 from vcmaug.errors import VcmaugError
 from vcmaug.files import append_lines, read_json_lines, sha256_of_file
-from vcmaug.generate.draw import Asked, Clock, Model, load_model, read_asked, row_of
-from vcmaug.generate.keep import Bench, Finished, keep
-from vcmaug.generate.micro_batch import Try, draw_tries, unread
+from vcmaug.generate.loading import (
+    LoadedPlan,
+    LoadedRequest,
+    UnreadableRequest,
+    condition_of,
+    load_plan,
+    load_request,
+)
+from vcmaug.generate.micro_batch import draw_requests
 from vcmaug.generate.plan import (
     Plan,
     Request,
@@ -39,8 +42,9 @@ from vcmaug.generate.plan import (
     read_plan,
     requests_of_micro_batch,
 )
+from vcmaug.generate.writing import DrawnBatch, Shard, write_batch
 
-__all__ = ["ShardDone", "ShardTask", "draw_shard", "threads_of", "torch_device"]
+__all__ = ["ShardDone", "ShardTask", "draw_shard"]
 
 _MIB = 2**20
 
@@ -73,43 +77,43 @@ class ShardDone:
     Attributes:
         num_requests: Requests of it, all of which now have a row.
         num_drawn: Those that were drawn now.
-        num_refused: Draws that were refused now and drawn again.
+        num_redrawn: Draws that were not accepted now and drawn again.
         worker: Name of machine and process.
         peak_mib: Largest memory of that process so far.
     """
 
     num_requests: int
     num_drawn: int
-    num_refused: int
+    num_redrawn: int
     worker: str
     peak_mib: int
 
 
 @dataclass(frozen=True)
-class _Wanted:
+class _OpenBatch:
     """A micro-batch before it is drawn.
 
     Attributes:
-        micro_batch: Which.
+        number: Which.
         num_requests: Of it.
         attempts: Which attempt it is, of the requests that are to be written.
-        asked: All its requests with their conditions; none where nothing is to be written.
-        unread: Requests whose conditions cannot be used; the others are drawn without them.
+        readable: Its requests with their conditions; none where nothing is to be written.
+        unreadable: Requests whose conditions cannot be used; the others are drawn without them.
         clock: Knows how long reading took.
     """
 
-    micro_batch: int
+    number: int
     num_requests: int
-    attempts: dict[str, int]
-    asked: list[Asked]
-    unread: list[Try]
+    attempts: Mapping[str, int]
+    readable: list[LoadedRequest]
+    unreadable: list[UnreadableRequest]
     clock: Clock
 
 
 @lru_cache(maxsize=1)
-def _model(plan: Plan, device: str) -> Model:
-    """Return the model of a plan, loaded once per process."""
-    return load_model(plan, device=device)
+def _loaded(plan: Plan, device: str) -> LoadedPlan:
+    """Return a plan with its models, loaded once per process."""
+    return load_plan(plan, device=device)
 
 
 def draw_shard(task: ShardTask) -> ShardDone:
@@ -121,9 +125,9 @@ def draw_shard(task: ShardTask) -> ShardDone:
     """
     folder = Path(task.folder)
     plan = read_plan(folder)
-    bench = Bench(plan, CohortLayout(folder), task.shard, torch_device(task.device))
-    there = _rows_there(bench)
-    num_requests = num_drawn = num_refused = 0
+    shard = Shard(plan, CohortLayout(folder), task.shard, torch_device(task.device))
+    rows = _settled_rows(shard)
+    num_requests = num_drawn = num_redrawn = 0
     with (
         threads_of(plan.settings.threads_per_worker),
         ThreadPoolExecutor(1, "reader") as reader,
@@ -131,29 +135,29 @@ def draw_shard(task: ShardTask) -> ShardDone:
     ):
         writing: Future[None] | None = None
         micro_batches = micro_batches_of_shard(plan, task.shard)
-        for wanted in _ahead(reader, lambda which: _read(bench, which, there), micro_batches):
-            num_requests += wanted.num_requests
-            if not wanted.attempts:
+        for batch in _ahead(reader, lambda number: _open(shard, number, rows), micro_batches):
+            num_requests += batch.num_requests
+            if not batch.attempts:
                 continue
             if num_drawn == 0:
-                append_lines(bench.layout.part(task.shard), [{"status": BEGUN}])
-            finished = _drawn(bench, wanted)
-            num_drawn += len(finished.attempts)
-            num_refused += len(finished.tries) - wanted.num_requests
+                append_lines(shard.layout.part(task.shard), [{"status": BEGUN}])
+            drawn = _drawn(shard, batch)
+            num_drawn += len(drawn.attempts)
+            num_redrawn += drawn.num_redrawn
             if writing is not None:
                 writing.result()
-            writing = writer.submit(keep, finished, bench)
+            writing = writer.submit(write_batch, drawn, shard)
         if writing is not None:
             writing.result()
     peak = peak_memory() // _MIB
-    return ShardDone(num_requests, num_drawn, num_refused, _name_of_process(), peak)
+    return ShardDone(num_requests, num_drawn, num_redrawn, _name_of_process(), peak)
 
 
 def _ahead(
-    pool: ThreadPoolExecutor, function: Callable[[int], _Wanted], items: Iterable[int]
-) -> Iterator[_Wanted]:
+    pool: ThreadPoolExecutor, function: Callable[[int], _OpenBatch], items: Iterable[int]
+) -> Iterator[_OpenBatch]:
     """Yield what a function makes of each item, in order, and compute the next meanwhile."""
-    futures: deque[Future[_Wanted]] = deque()
+    futures: deque[Future[_OpenBatch]] = deque()
     for item in items:
         futures.append(pool.submit(function, item))
         if len(futures) > 1:
@@ -162,79 +166,62 @@ def _ahead(
         yield futures.popleft().result()
 
 
-def torch_device(wanted: str) -> str:
-    """Return the torch device for a wish."""
-    if wanted == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    return wanted
-
-
-@contextmanager
-def threads_of(num: int) -> Iterator[None]:
-    """Compute with so many threads, and with the same convolutions every time, meanwhile."""
-    threads, deterministic = torch.get_num_threads(), torch.backends.cudnn.deterministic
-    torch.set_num_threads(num)
-    torch.backends.cudnn.deterministic = True
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-        torch.backends.cudnn.deterministic = deterministic
-
-
 def _name_of_process() -> str:
     """Return which machine and process this is."""
     return f"{socket.gethostname()}:{os.getpid()}"
 
 
-def _rows_there(bench: Bench) -> dict[str, dict[str, Any]]:
+def _settled_rows(shard: Shard) -> dict[str, dict[str, Any]]:
     """Return the rows that a shard's part holds, by request; those that are settled or failed."""
-    rows = read_json_lines(bench.layout.part(bench.shard))
-    return {row["request_id"]: row for row in rows if row["status"] not in (BEGUN, REFUSED)}
+    rows = read_json_lines(shard.layout.part(shard.number))
+    return {row["request_id"]: row for row in rows if row["status"] not in (BEGUN, REDRAWN)}
 
 
-def _read(bench: Bench, micro_batch: int, there: dict[str, dict[str, Any]]) -> _Wanted:
+def _open(shard: Shard, number: int, rows: dict[str, dict[str, Any]]) -> _OpenBatch:
     """Return a micro-batch with its conditions, or without attempts where all of it is there.
 
     Args:
-        bench: Where.
-        micro_batch: Which.
-        there: Rows that the shard's part holds, by request.
+        shard: Where.
+        number: Of the micro-batch.
+        rows: That the shard's part holds, by request.
     """
-    requests = requests_of_micro_batch(bench.plan, micro_batch)
+    requests = requests_of_micro_batch(shard.plan, number)
     attempts = {
-        request.request_id: int(there.get(request.request_id, {"attempt": 0})["attempt"]) + 1
+        request.request_id: int(rows.get(request.request_id, {"attempt": 0})["attempt"]) + 1
         for request in requests
-        if not _is_settled(there.get(request.request_id), bench.layout.folder)
+        if not _is_settled(rows.get(request.request_id), shard.layout.folder)
     }
-    wanted = _Wanted(micro_batch, len(requests), attempts, [], [], Clock(bench.device))
+    batch = _OpenBatch(number, len(requests), attempts, [], [], Clock(shard.device))
     if attempts:
-        with wanted.clock.phase("read", beside=True):
+        with batch.clock.phase("read", beside=True):
+            loaded = _loaded(shard.plan, shard.device)
             for request in requests:
-                _read_one(bench, request, wanted)
-    return wanted
+                _read(request, loaded, batch)
+    return batch
 
 
-def _read_one(bench: Bench, request: Request, wanted: _Wanted) -> None:
-    """Add a request with its condition to what is wanted, or the reason why it cannot be read."""
-    model = _model(bench.plan, bench.device)
+def _read(request: Request, loaded: LoadedPlan, batch: _OpenBatch) -> None:
+    """Add a request with its condition to a micro-batch, or the reason why it cannot be read."""
     try:
-        wanted.asked.append(read_asked(request, plan=bench.plan, model=model))
+        batch.readable.append(load_request(request, loaded))
     except VcmaugError as fault:
-        wanted.unread.append(unread(request, row_of(request, model), str(fault)))
+        condition = condition_of(request, loaded)
+        batch.unreadable.append(UnreadableRequest(request, condition, str(fault)))
 
 
-def _drawn(bench: Bench, wanted: _Wanted) -> Finished:
+def _drawn(shard: Shard, batch: _OpenBatch) -> DrawnBatch:
     """Return a micro-batch, drawn whole."""
-    began, model = time.perf_counter(), _model(bench.plan, bench.device)
-    tries = [*wanted.unread]
-    if wanted.asked:
-        tries += draw_tries(
-            wanted.asked, plan=bench.plan, model=model, device=bench.device, clock=wanted.clock
-        )
-    seconds = time.perf_counter() - began
-    return Finished(
-        tries, wanted.attempts, wanted.micro_batch, wanted.num_requests, seconds, wanted.clock
+    began, loaded = time.perf_counter(), _loaded(shard.plan, shard.device)
+    readable = batch.readable
+    draws = draw_requests(readable, loaded, clock=batch.clock) if readable else []
+    return DrawnBatch(
+        number=batch.number,
+        num_requests=batch.num_requests,
+        draws=draws,
+        unreadable=batch.unreadable,
+        attempts=batch.attempts,
+        seconds=time.perf_counter() - began,
+        clock=batch.clock,
     )
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vcmaug.data.scalars import raw_value, scalar_vector
+from vcmaug.data.scalars import scalar_vector
 from vcmaug.errors import ModelError
 from vcmaug.files import write_json
 from vcmaug.ldm.autoencoder import StemmedAutoencoder
@@ -99,10 +99,6 @@ class Prior:
             return None
         fill = self.card["scalar_fill"]
         return torch.from_numpy(scalar_vector(self.spec.scalars, values, fill=fill))
-
-    def scalars_of_row(self, row: Mapping[str, Any]) -> Tensor | None:
-        """Return normalised scalars [S] of a row of the case table, or None without any."""
-        return self.scalar_vector({spec.name: raw_value(spec, row) for spec in self.spec.scalars})
 
 
 def weights_of(autoencoder: StemmedAutoencoder, unet: ScalarUNet) -> dict[str, Tensor]:

@@ -15,7 +15,7 @@ from vcmaug.downstream.evaluator import Evaluator
 from vcmaug.downstream.settings import StudySettings
 from vcmaug.errors import ModelError
 from vcmaug.files import read_json, sha256_of_file, write_bytes, write_json
-from vcmaug.generate.gate import Measure, MeasureSource
+from vcmaug.generate.acceptance import Measure, MeasureSource
 from vcmaug.ldm.weights import fill_module, read_weights
 from vcmaug.pipeline.pool import labelled_of, own_segmenter
 from vcmaug.pipeline.work import Replicate, Work
@@ -64,8 +64,8 @@ def load_adherence(folder: Path) -> Measure:
     card = read_json(folder / "card.json")
     if sha256_of_file(folder / _WEIGHTS) != card["file_sha256"]:
         raise ModelError(
-            f"loading the gate's segmenter: {folder / _WEIGHTS} is not the file of its card.json. "
-            "Remove the folder and run the same command again; it is made anew."
+            f"loading the segmenter of acceptance: {folder / _WEIGHTS} is not the file of its "
+            "card.json. Remove the folder and run the same command again; it is made anew."
         )
     scheme = LabelScheme.from_json(card["scheme"])
     study = StudySettings.model_validate(card["study"])

@@ -6,7 +6,7 @@ Sources: none.
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vcmaug.compute import Compute
+from vcmaug.conditions.target import Target
 from vcmaug.data.cases import Case, Cases, cases_of
 from vcmaug.data.labels import volumes_mm3
 from vcmaug.data.scalars import raw_value
@@ -26,9 +27,8 @@ from vcmaug.downstream.data import LabelledVolumes, read_case_volumes
 from vcmaug.downstream.fit import fit
 from vcmaug.downstream.settings import FitSettings
 from vcmaug.files import read_json, write_json
-from vcmaug.generate.noise import noise_of
-from vcmaug.generate.samplers import sample, timesteps_of
-from vcmaug.ldm.denoiser import Context
+from vcmaug.generate.drawer import Drawer
+from vcmaug.generate.noise import Noise
 from vcmaug.ldm.prior import Prior, load_prior
 from vcmaug.pipeline.evaluator import independent_evaluator
 from vcmaug.pipeline.pool import splits_of
@@ -45,6 +45,8 @@ from vcmaug.training.autoencoder import gradient_energy
 __all__ = ["run_gates"]
 
 Say = Callable[[str, bool], None]
+
+_DRAWN_TOGETHER = 8
 
 
 @dataclass(frozen=True)
@@ -197,8 +199,8 @@ def _reconstructed(prior: Prior, volumes: LabelledVolumes) -> Tensor:
     shape = tuple(volumes.images.shape[1:])
     parts = []
     for name, image in zip(volumes.names, volumes.images, strict=True):
-        noise = noise_of(name, cohort_seed=0, shape=shape, purpose="texture")
-        parts.append(prior.decode(prior.encode(image[None]), noise[None]))
+        noise = Noise(0, [name]).of(shape, "texture")
+        parts.append(prior.decode(prior.encode(image[None]), noise))
     return torch.cat(parts)
 
 
@@ -260,40 +262,22 @@ def _scalar_response(
     return rows
 
 
-@torch.no_grad()
 def _unconditional(
     prior: Prior, cases: Sequence[Case], *, num: int, ground: _Ground
 ) -> NDArray[np.float32]:
     """Return images [num, X, Y, Z] drawn without a control; scalars are those of cases in turn."""
     gates = ground.work.recipe.gates
-    timesteps = timesteps_of(gates.sampler, num_timesteps=prior.schedule.num_timesteps)
-    grid = (prior.spec.image_channels, *prior.spec.grid.shape)
+    drawer = Drawer(prior, None, sampler=gates.sampler)
     parts = []
-    for first in range(0, num, 8):
-        names = [f"unconditional-{k}" for k in range(first, min(first + 8, num))]
-        noise, texture = (
-            torch.stack([noise_of(n, cohort_seed=gates.seed, shape=s, purpose=p) for n in names])
-            for s, p in ((prior.spec.latent_shape, "noise"), (grid, "texture"))
-        )
-        rows = [cases[k % len(cases)].row for k in range(first, first + len(names))]
-        z_0 = sample(
-            prior.denoiser,
-            noise,
-            Context(scalars=_scalars(prior, rows)),
-            schedule=prior.schedule,
-            timesteps=timesteps,
-            name=gates.sampler.name,
-            mean=prior.mean,
-        )
-        parts.append(prior.decode(z_0, texture)[:, 0].numpy())
+    for first in range(0, num, _DRAWN_TOGETHER):
+        numbers = range(first, min(first + _DRAWN_TOGETHER, num))
+        rows = [cases[k % len(cases)].row for k in numbers]
+        targets = [
+            Target(scalars={spec.name: raw_value(spec, row) for spec in prior.spec.scalars})
+            for row in rows
+        ]
+        parts.append(drawer(targets, Noise(gates.seed, [f"unconditional-{k}" for k in numbers])))
     return np.concatenate(parts)
-
-
-def _scalars(prior: Prior, rows: Sequence[Mapping[str, Any]]) -> Tensor | None:
-    """Return normalised scalars [B, S] of rows of the case table, or None without any."""
-    found = [prior.scalars_of_row(row) for row in rows]
-    vectors = [vector for vector in found if vector is not None]
-    return torch.stack(vectors) if vectors else None
 
 
 def _control_of(num_labelled: int) -> Measure:

@@ -24,7 +24,7 @@ from vcmaug.data.splits import (
 from vcmaug.downstream.evaluator import Evaluator
 from vcmaug.downstream.study import StudyInputs, run_arm, run_arms
 from vcmaug.downstream.training_data import TrainingData
-from vcmaug.errors import WorkFolderError
+from vcmaug.errors import FaultyDataSet, WorkFolderError
 from vcmaug.files import sha256_of_file
 from vcmaug.ldm.weights import fill_module, read_weights, write_weights
 from vcmaug.pipeline.work import Replicate, Work, stage
@@ -50,13 +50,19 @@ def make_splits_of(work: Work) -> None:
     """Write the splits of a work folder unless they are there, and check them against its recipe.
 
     Raises:
-        WorkFolderError: The splits that are there are not those of the recipe.
-        FaultyDataSet: A subject has no role, or two.
+        WorkFolderError: The splits that are there are not those of the recipe or of these cases.
     """
     settings, subjects = work.recipe.splits, Cases.open(work.cases).subjects
     if not work.splits.exists():
         write_splits(work.splits, splits_from(settings, subjects))
-    if faults := unfit(read_splits(work.splits, subjects), settings, subjects):
+    try:
+        faults = unfit(read_splits(work.splits, subjects), settings, subjects)
+    except FaultyDataSet as fault:
+        raise WorkFolderError(
+            f"{fault}\nIt was written for other cases: move the file away and run again to split "
+            "anew."
+        ) from None
+    if faults:
         raise WorkFolderError(
             f"using {work.splits}: {'; '.join(faults)}. Set splits in the recipe to what the file "
             "holds, or move the file away and run again to split anew."

@@ -25,7 +25,7 @@ from vcmaug.data.splits import SplitSettings
 from vcmaug.downstream.settings import FitSettings, StudySettings
 from vcmaug.errors import RecipeError
 from vcmaug.generate.plan import GenerateSettings
-from vcmaug.generate.samplers import SamplerSettings
+from vcmaug.generate.samplers import DDIM, Sampler
 from vcmaug.ldm.spec import PriorSpec
 from vcmaug.ldm.weights import read_card
 from vcmaug.quality.metrics.base import Metric
@@ -154,16 +154,16 @@ class GateSettings(Settings):
     seed: int = 0
     least_dice: float = Field(0.88, ge=0, le=1, description="of the segmenter with all labels")
     num_samples: int = Field(128, ge=8, description="unconditional draws")
-    sampler: SamplerSettings = SamplerSettings(steps=50)
+    sampler: Sampler = DDIM(steps=50)
     realism: RealismSettings = RealismSettings()
 
 
 class Recipe(Settings):
     """A whole study."""
 
+    renamed: ClassVar[Mapping[str, str]] = {"reader": "evaluator"}
     gone: ClassVar[Mapping[str, str]] = {
-        "reader": "is called 'evaluator' now",
-        "rivals": "is gone; settings of an arm stand with it, such as "
+        "rivals": "settings of an arm stand with it, such as "
         "study.arms: [real, {name: real+copy-paste, structures: [lesion]}]",
     }
 

@@ -21,9 +21,10 @@ from vcmaug.data.template import make_population
 from vcmaug.downstream.study import run_study
 from vcmaug.errors import WorkFolderError
 from vcmaug.files import sha256_of_file
-from vcmaug.generate.gate import GateSettings
+from vcmaug.generate.acceptance import Acceptance
 from vcmaug.generate.plan import GenerateSettings
-from vcmaug.generate.run import generate, make_plan
+from vcmaug.generate.planning import make_plan
+from vcmaug.generate.run import generate
 from vcmaug.ldm.prior import spec_on
 from vcmaug.ldm.weights import read_card
 from vcmaug.pipeline.acceptance import measure_of
@@ -251,7 +252,7 @@ def generate_stage(
     replicate: Replicate,
     *,
     n: int | None = None,
-    gate: GateSettings | None = None,
+    acceptance: Acceptance | None = None,
     verify: bool = False,
     compute: Compute,
     report: Report = silent,
@@ -262,16 +263,16 @@ def generate_stage(
         work: The work folder.
         replicate: Whose.
         n: How many cases; None: the recipe's.
-        gate: What images must be; None: the recipe's.
+        acceptance: What images must be; None: the recipe's.
         verify: Compare all files of a finished cohort with their hashes, and mend it.
         compute: Where.
         report: Told as shards end.
     """
     recipe = work.recipe.generate
     settings = GenerateSettings(**recipe.model_dump(exclude={"n"}))
-    if gate is not None:
-        settings = settings.model_copy(update={"gate": gate})
-    measured = settings.gate.measured
+    if acceptance is not None:
+        settings = settings.model_copy(update={"acceptance": acceptance})
+    measured = settings.acceptance.measured
     plan = make_plan(
         settings,
         prior_folder=work.prior,

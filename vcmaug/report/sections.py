@@ -14,7 +14,7 @@ from vcmaug.report.tables import Found, Table, table_of
 __all__ = ["drawing_tables", "quality_tables", "study_tables"]
 
 _OWN = tuple(metric.figure for metric in METRICS)
-_PHASES = ("read", "encode", "sample", "decode", "gate", "write")
+_PHASES = ("read", "encode", "sample", "decode", "accept", "write")
 
 
 def quality_tables(found: Found) -> list[Table]:
@@ -59,19 +59,19 @@ def _section(
 
 def drawing_tables(found: Found) -> list[Table]:
     """Return what became of all draws, and where their time went, per cohort."""
-    cards = [(r.name, r.cohort) for r in found.replicates if r.cohort and "seconds" in r.cohort]
+    cards = [(r.name, r.cohort) for r in found.replicates if r.cohort and "num_redrawn" in r.cohort]
     if not cards:
         return []
     rows = []
     for name, card in cards:
-        done, refused = card["counts"].get("done", 0), card["num_refused"]
-        row = {"name": name, **card["counts"], "refused": refused}
-        row["rate"] = done / (sum(card["counts"].values()) + refused)
+        done, redrawn = card["counts"].get("done", 0), card["num_redrawn"]
+        row = {"name": name, **card["counts"], "redrawn": redrawn}
+        row["rate"] = done / (sum(card["counts"].values()) + redrawn)
         rows.append(row | {phase: spent / card["n"] for phase, spent in card["seconds"].items()})
     phases = [phase for phase in _PHASES if any(phase in row for row in rows)]
     counts = {"name": "cohort", "done": "done"}
     counts |= {key: key for key in ("failed", "rejected") if any(key in row for row in rows)}
-    shown = counts | {"refused": "refused draws", "rate": "done, of all draws"}
+    shown = counts | {"redrawn": "redrawn", "rate": "done, of all draws"}
     shown |= {phase: f"{phase}, s" for phase in phases}
     filled = [dict.fromkeys(counts, 0) | dict.fromkeys(phases, 0.0) | row for row in rows]
     return [table_of("Draws, and seconds per case of each phase of drawing", filled, shown)]

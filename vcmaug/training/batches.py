@@ -14,7 +14,6 @@ from torch import Tensor
 
 from vcmaug.control.channels import known_channels, shown_tensor
 from vcmaug.data.cases import Case
-from vcmaug.data.labels import LabelScheme, index_map
 from vcmaug.data.nifti import read_image, read_label_map
 from vcmaug.data.scalars import raw_value, scalar_vector
 from vcmaug.errors import DataError
@@ -37,7 +36,7 @@ def read_images(cases: Sequence[Case]) -> Tensor:
     return torch.from_numpy(np.stack(arrays)[:, None].astype(np.float32))
 
 
-def read_index_maps(cases: Sequence[Case], scheme: LabelScheme) -> Tensor:
+def read_index_maps(cases: Sequence[Case]) -> Tensor:
     """Return the label maps of prepared cases as channel indices, uint8 [N, X, Y, Z]; 0 is none.
 
     Raises:
@@ -51,7 +50,7 @@ def read_index_maps(cases: Sequence[Case], scheme: LabelScheme) -> Tensor:
                 "labelled cases only."
             )
         label_map = read_label_map(case.label, case_id=case.case_id).array
-        maps.append(index_map(label_map, scheme))
+        maps.append(label_map.astype(np.uint8))
     return torch.from_numpy(np.stack(maps))
 
 

@@ -20,7 +20,7 @@ from vcmaug.control.shown import ALONE, ShownSettings, further_channels, with_ch
 from vcmaug.data.cases import Case
 from vcmaug.data.deformation import warp_label_map
 from vcmaug.data.geometry import Grid
-from vcmaug.data.labels import LabelScheme, from_index_map, index_map
+from vcmaug.data.labels import LabelScheme, index_map
 from vcmaug.data.mirror import Mirror, mirror_of
 from vcmaug.data.nifti import read_image, read_label_map
 from vcmaug.data.volume import Volume
@@ -120,8 +120,7 @@ def _kept(
         made = [_further(pair, count, scheme, shows) for pair in pairs]
         further = torch.from_numpy(np.stack(made)).half()  # [B, 2 N, X, Y, Z]
     if shows.structures:
-        values = from_index_map(maps.numpy(), scheme)
-        maps = torch.from_numpy(index_map(values, shows.part_of(scheme)))
+        maps = torch.from_numpy(index_map(maps.numpy(), shows.part_of(scheme)))
     return encode_all(prior.autoencoder, images) * prior.latent_scale, maps, further
 
 
@@ -148,12 +147,12 @@ def _every_pair(
 ) -> Iterator[_Pair]:
     """Yield the pairs of all cases, and then their bent copies, one case in memory at a time."""
     for case in cases:
-        indices = read_index_maps([case], scheme)[0]
+        indices = read_index_maps([case])[0]
         row = _with_volumes(case, indices.numpy(), grid, scheme)
         own = stable_seed(seed, case.case_id)
         yield _Pair(_images_of(case, shows), indices, case, row, own)
     for case in cases if settings.deformed_copies else ():
-        images, indices = _images_of(case, shows), read_index_maps([case], scheme)[0]
+        images, indices = _images_of(case, shows), read_index_maps([case])[0]
         for copy in range(settings.deformed_copies):
             displacement = displacement_for(
                 case.case_id,
@@ -178,7 +177,7 @@ def _with_volumes(
 ) -> Mapping[str, Any]:
     """Return the row of a case with the volumes of a map of channel numbers [X, Y, Z]."""
     affine = np.diag((*grid.spacing_mm, 1.0))
-    label_map = Volume(from_index_map(indices, scheme), affine)
+    label_map = Volume(indices, affine)
     return recomputed(case.row, label_map, scheme=scheme)
 
 
@@ -198,7 +197,7 @@ def _further(
     """
     case = pair.case
     affine = read_label_map(case.label, case_id=case.case_id).affine if case.label else np.eye(4)
-    label_map = Volume(from_index_map(pair.indices.numpy(), scheme), affine)
+    label_map = Volume(pair.indices.numpy(), affine)
     sequences = dict(zip(_sequences(case, shows), pair.images[count:], strict=True))
     found = {"image": pair.images[0], **sequences}
     images = {name: Volume(one.numpy(), affine) for name, one in found.items()}

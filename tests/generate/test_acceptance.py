@@ -1,4 +1,4 @@
-"""The gate: what is refused is drawn again with other noise, and nothing of it is hidden."""
+"""Acceptance: what is not accepted is drawn again with other noise, and nothing is hidden."""
 
 import json
 from pathlib import Path
@@ -15,10 +15,11 @@ from vcmaug.cohort.manifest import read_cohort_card, read_manifest
 from vcmaug.data.nifti import read_image
 from vcmaug.errors import CohortError, ComputeError
 from vcmaug.files import sha256_of_file, write_json
-from vcmaug.generate.gate import GateSettings, MeasureSource, broken, verdict
+from vcmaug.generate.acceptance import Acceptance, MeasureSource, broken, verdict
 from vcmaug.generate.plan import Plan
+from vcmaug.generate.planning import make_plan
 from vcmaug.generate.repeat import repeat
-from vcmaug.generate.run import generate, make_plan
+from vcmaug.generate.run import generate
 
 
 def load_brightness(folder: Path):
@@ -27,12 +28,12 @@ def load_brightness(folder: Path):
     return lambda images, maps: [{"own.mean": float(image.mean())} for image in images]
 
 
-def gated(world: Path, measure_folder: Path, *, subjects=("s0",), **gate: object) -> Plan:
-    """Return the plan of four requests with a gate."""
+def choosy(world: Path, measure_folder: Path, *, subjects=("s0",), **acceptance: object) -> Plan:
+    """Return the plan of four requests that accepts not every image."""
     write_json(measure_folder / "card.json", {"kind": "segmenter", "subjects": list(subjects)})
     plan = tiny.tiny_plan(world, n=4)
     return make_plan(
-        plan.settings.model_copy(update={"gate": GateSettings(**gate)}),
+        plan.settings.model_copy(update={"acceptance": Acceptance(**acceptance)}),
         prior_folder=world / "prior",
         control_folder=world / "control",
         conditions_folder=world / "conditions",
@@ -57,18 +58,18 @@ def median(reference) -> float:
     return float(np.median(means))
 
 
-def test_refused_draws_are_drawn_again_and_stay_as_rows(world, reference, median, tmp_path):
+def test_what_is_not_accepted_is_drawn_again_and_stay_as_rows(world, reference, median, tmp_path):
     wish = f"own.mean >= {median:.6f}"
-    plan = gated(world, tmp_path / "m", accept=wish, max_tries=2, keep_rejects=True)
+    plan = choosy(world, tmp_path / "m", accept=wish, max_tries=2, keep_rejects=True)
     out = tmp_path / "cohort"
     merged = generate(plan, out=out, compute=tiny.IN_PROCESS)
     manifest, rejects = read_manifest(out), pd.read_parquet(CohortLayout(out).rejects)
-    assert merged.refused == len(rejects) > 0
+    assert merged.redrawn == len(rejects) > 0
     for row in manifest.to_dict("records"):
         figure = json.loads(row["checks"])["own.mean"]
         assert (figure >= median) == (row["status"] == "done")
         assert row["tries"] <= 2
-        if row["tries"] == 1:  # the gate changes no draw that it takes
+        if row["tries"] == 1:  # acceptance changes no draw that it takes
             first = (reference / row["image"]).read_bytes()
             assert (out / row["image"]).read_bytes() == first
     rejected = manifest[manifest["status"] == "rejected"]
@@ -76,14 +77,14 @@ def test_refused_draws_are_drawn_again_and_stay_as_rows(world, reference, median
     assert set(rejects["tries"]) == {1}
     assert sha256_of_file(out / rejects["image"][0]) == rejects["image_sha256"][0]
     assert check_cohort(out) == []
-    assert read_cohort_card(out)["num_refused"] == len(rejects)
+    assert read_cohort_card(out)["num_redrawn"] == len(rejects)
     again = generate(plan, out=out, compute=tiny.IN_PROCESS)  # what was rejected is settled
-    assert (again.counts, again.refused) == (merged.counts, merged.refused)
+    assert (again.counts, again.redrawn) == (merged.counts, merged.redrawn)
     assert list(read_manifest(out)["attempt"]) == [1] * 4
 
 
 def test_a_case_of_several_tries_can_be_repeated(world, median, tmp_path):
-    plan = gated(world, tmp_path / "m", accept=f"own.mean >= {median:.6f}", max_tries=4)
+    plan = choosy(world, tmp_path / "m", accept=f"own.mean >= {median:.6f}", max_tries=4)
     generate(plan, out=tmp_path / "cohort", compute=tiny.IN_PROCESS)
     manifest = read_manifest(tmp_path / "cohort")
     later = manifest[(manifest["status"] == "done") & (manifest["tries"] > 1)]
@@ -92,7 +93,7 @@ def test_a_case_of_several_tries_can_be_repeated(world, median, tmp_path):
 
 
 def test_where_all_are_rejected_the_run_says_why(world, tmp_path):
-    plan = gated(world, tmp_path / "m", accept="own.mean > 5", max_tries=2)
+    plan = choosy(world, tmp_path / "m", accept="own.mean > 5", max_tries=2)
     with pytest.raises(CohortError, match=r"every request failed, e\.g\. 'own\.mean is "):
         generate(plan, out=tmp_path / "cohort", compute=tiny.IN_PROCESS)
     assert list(read_manifest(tmp_path / "cohort")["status"]) == ["rejected"] * 4
@@ -100,18 +101,18 @@ def test_where_all_are_rejected_the_run_says_why(world, tmp_path):
 
 
 def test_a_figure_that_nobody_measures_is_named(world, tmp_path):
-    plan = gated(world, tmp_path / "m", accept="own.meen > 5")
+    plan = choosy(world, tmp_path / "m", accept="own.meen > 5")
     with pytest.raises(ComputeError, match=r"'own.meen' is not measured. Measured are image.clip"):
         generate(plan, out=tmp_path / "cohort", compute=tiny.IN_PROCESS)
 
 
 def test_a_measure_that_saw_others_leaks(world, tmp_path):
     with pytest.raises(CohortError, match=r"not among the control's labelled ones, s9 first"):
-        gated(world, tmp_path / "m", subjects=("s0", "s9"), accept="own.mean > 0")
+        choosy(world, tmp_path / "m", subjects=("s0", "s9"), accept="own.mean > 0")
 
 
 def test_a_measure_that_changed_is_refused(world, tmp_path):
-    plan = gated(world, tmp_path / "m", accept="own.mean > 0")
+    plan = choosy(world, tmp_path / "m", accept="own.mean > 0")
     write_json(tmp_path / "m" / "card.json", {"subjects": []})
     with pytest.raises(ComputeError, match="not the one that the plan was made with"):
         generate(plan, out=tmp_path / "cohort", compute=tiny.IN_PROCESS)
@@ -120,7 +121,7 @@ def test_a_measure_that_changed_is_refused(world, tmp_path):
 @pytest.mark.parametrize("text", ["adherence.dice", "0.8 < adherence.dice", "a >= b", "a > 1 or b"])
 def test_what_is_no_comparison_is_refused(text):
     with pytest.raises(ValidationError, match="is no comparison such as"):
-        GateSettings(accept=text)
+        Acceptance(accept=text)
 
 
 def test_all_comparisons_must_hold():

@@ -1,13 +1,11 @@
-"""The gate: what a drawn image must be, or it is drawn again.
+"""Acceptance: what a drawn image must be to be kept; else its request is drawn again.
 
-What it is: the wish of a user, the figures of an image, and the verdict.
-In the flow: between the draw and the file; the worker asks it.
-Sources: none.
+A user's comparisons are held against the figures of each image. What an image alone does not tell
+comes from a measure that the plan names and the worker loads, so this room knows no segmenter.
 
 Notes:
-    An image that holds NaN, is the same everywhere or lies mostly outside [0, 1] is refused always.
-    What else is measured comes from a measure that is named in the plan and loaded by the worker,
-    so this room knows no segmenter. The measure must not have seen more than the control.
+    An image that holds NaN, is the same everywhere or lies mostly outside [0, 1] is never accepted.
+    The measure must not have seen more labels than the control.
 """
 
 import importlib
@@ -26,7 +24,7 @@ from vcmaug.files import sha256_of_file
 
 __all__ = [
     "IMAGE_FIGURES",
-    "GateSettings",
+    "Acceptance",
     "Measure",
     "MeasureSource",
     "figures_of",
@@ -47,14 +45,14 @@ _RELATIONS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": opera
 _CLAUSE = re.compile(r"\s*([A-Za-z][\w.-]*)\s*(>=|<=|>|<)\s*(-?[0-9.]+(?:[eE]-?\d+)?)\s*")
 
 
-class GateSettings(Settings):
+class Acceptance(Settings):
     """What a drawn image must be; all of it decides about a cohort's bytes."""
 
     accept: str = Field(
         "", description="such as 'adherence.dice >= 0.8 and image.clipped < 0.01'; empty: any image"
     )
     max_tries: int = Field(3, ge=1, description="draws of one request, each with its own noise")
-    keep_rejects: bool = Field(False, description="keep the images that were refused, too")
+    keep_rejects: bool = Field(False, description="keep the images that were not accepted, too")
 
     @field_validator("accept")
     @classmethod
@@ -106,7 +104,7 @@ def clauses_of(accept: str) -> list[tuple[str, str, float]]:
 
 
 def unknown_figures(accept: str, source: MeasureSource | None) -> list[str]:
-    """Return the figures of a wish that nobody will measure, as far as is known beforehand."""
+    """Return the figures in comparisons that nobody will measure, as far as is known beforehand."""
     names = {name for name, _, _ in clauses_of(accept)}
     known = {*IMAGE_FIGURES, *(source.figures if source else ())}
     if source is not None and not source.figures:
@@ -123,8 +121,8 @@ def load_measure(source: MeasureSource) -> Measure:
     card = Path(source.folder) / "card.json"
     if not card.exists() or sha256_of_file(card) != source.sha256:
         raise CohortError(
-            f"loading the gate's measure: {card} is not the one that the plan was made with. "
-            "Restore it, or move the cohort's folder away and draw anew."
+            f"loading the measure of acceptance: {card} is not the one that the plan was made "
+            "with. Restore it, or move the cohort's folder away and draw anew."
         )
     module, function = source.loader.split(":")
     measure: Measure = getattr(importlib.import_module(module), function)(Path(source.folder))
@@ -160,7 +158,7 @@ def verdict(figures: Mapping[str, float], accept: str) -> str:
     for name, relation, bound in clauses_of(accept):
         if name not in figures:
             raise CohortError(
-                f"asking the gate {accept!r}: {name!r} is not measured. Measured are "
+                f"accepting images with {accept!r}: {name!r} is not measured. Measured are "
                 f"{', '.join(sorted(figures))}."
             )
         if not _RELATIONS[relation](figures[name], bound):

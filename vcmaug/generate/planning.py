@@ -1,0 +1,164 @@
+"""The planning of a cohort: whether prior, control and conditions fit, and what to draw.
+
+Cards and tables are read and no weights are loaded, so that a fault shows within seconds.
+"""
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from vcmaug.conditions.replay import map_bytes
+from vcmaug.conditions.spec import read_spec
+from vcmaug.conditions.table import read_conditions
+from vcmaug.data.nifti import label_map_in
+from vcmaug.errors import CohortError, ModelError, list_faults
+from vcmaug.files import read_json, sha256_of_file
+from vcmaug.generate.acceptance import IMAGE_FIGURES, MeasureSource, unknown_figures
+from vcmaug.generate.plan import GenerateSettings, Plan
+from vcmaug.ldm.prior import has_mean, spec_on
+from vcmaug.ldm.spec import PriorSpec
+from vcmaug.ldm.weights import read_card
+
+__all__ = ["make_plan"]
+
+
+def make_plan(
+    settings: GenerateSettings,
+    *,
+    prior_folder: Path,
+    control_folder: Path,
+    conditions_folder: Path,
+    n: int,
+    seed: int,
+    measure: MeasureSource | None = None,
+) -> Plan:
+    """Return the plan of a cohort; no weights are loaded.
+
+    Args:
+        settings: How to draw.
+        prior_folder: Of a finished prior.
+        control_folder: Of a control trained on it.
+        conditions_folder: With conditions.parquet.
+        n: How many cases; beyond the number of conditions each is drawn again with other noise.
+        seed: Of the cohort.
+        measure: What is asked of accepted images that an image alone does not tell.
+
+    Raises:
+        ModelError: The control belongs to another prior.
+        CohortError: Nothing is asked for, or prior, control and conditions do not fit together; all
+            that is wrong is listed.
+    """
+    prior = read_card(prior_folder, kind="prior")
+    control = read_card(control_folder, kind="control")
+    if control["prior_sha256"] != prior["weights_sha256"]:
+        raise ModelError(
+            f"planning a cohort: control {control_folder} was trained on another prior than "
+            f"{prior_folder}. Train a control on this prior."
+        )
+    conditions = read_conditions(conditions_folder)
+    spec = spec_on(prior, prior_folder)
+    faults = _misfits(spec, control, conditions=conditions, folder=conditions_folder, n=n)
+    faults += _unfit_measure(settings, measure, control)
+    expects = _expects_latents(control) or has_mean(prior_folder)
+    if settings.sampler.start < 1.0 and not expects:
+        faults.append(
+            f"draws start at {settings.sampler.start} of the schedule (sampler.start), and neither "
+            "the prior has a mean nor the control a layout to start from; set it to 1"
+        )
+    if faults:
+        raise CohortError(list_faults(f"planning a cohort of {conditions_folder}", faults))
+    return Plan(
+        seed=seed,
+        n=n,
+        num_conditions=len(conditions),
+        settings=settings,
+        timesteps=settings.sampler.timesteps(spec.schedule.num_timesteps),
+        prior_sha256=prior["weights_sha256"],
+        control_sha256=control["weights_sha256"],
+        conditions_sha256=sha256_of_file(conditions_folder / "conditions.parquet"),
+        prior_folder=str(prior_folder.resolve()),
+        control_folder=str(control_folder.resolve()),
+        conditions_folder=str(conditions_folder.resolve()),
+        measure=measure,
+    )
+
+
+def _expects_latents(control: Mapping[str, Any]) -> bool:
+    """Return whether the control on a card predicts latents from a condition alone."""
+    return bool(control["settings"].get("layout", False))
+
+
+def _misfits(
+    spec: PriorSpec,
+    control: Mapping[str, Any],
+    *,
+    conditions: pd.DataFrame,
+    folder: Path,
+    n: int,
+) -> list[str]:
+    """Return what keeps a cohort from being drawn, as far as seconds can tell."""
+    faults = []
+    if n < 1:
+        faults.append(f"{n} cases were asked for, expected at least 1")
+    if conditions.empty:
+        return [*faults, "the table of conditions is empty, expected at least one"]
+    if spec.image_channels != 1:
+        faults.append(f"the prior draws {spec.image_channels} image channels; a cohort holds one")
+    conditions_spec = read_spec(folder)
+    asked, known = _values(conditions_spec.scheme.to_json()), _values(control["scheme"])
+    if asked != known:
+        faults.append(f"the conditions' scheme is {asked}, the control's {known}")
+    lazy = conditions_spec.lazy
+    absent = [] if lazy else _absent(folder, conditions["map"])
+    if absent:
+        faults.append(f"{len(absent)} maps are not there, {absent[0]} first")
+    else:
+        shape = label_map_in(
+            map_bytes(folder, {str(k): v for k, v in conditions.iloc[0].to_dict().items()})
+        ).shape
+        if shape != tuple(spec.grid.shape):
+            faults.append(f"the maps have shape {shape}, the prior draws {tuple(spec.grid.shape)}")
+    return faults
+
+
+def _absent(folder: Path, names: Iterable[str]) -> list[str]:
+    """Return the files that a folder lacks; for many, listing is faster than asking for each."""
+    places = {name.rpartition("/")[0] for name in names}
+    there = {
+        f"{place}/{entry}".lstrip("/")
+        for place in places
+        if (folder / place).is_dir()
+        for entry in os.listdir(folder / place)
+    }
+    return [name for name in names if name not in there]
+
+
+def _unfit_measure(
+    settings: GenerateSettings, measure: MeasureSource | None, control: Mapping[str, Any]
+) -> list[str]:
+    """Return what is wrong with the measure; it must have seen no other labels than the control."""
+    accept = settings.acceptance.accept
+    if measure is None and settings.acceptance.measured:
+        return [f"acceptance asks for {accept!r}, and there is nothing that measures it"]
+    unknown = unknown_figures(accept, measure)
+    if unknown:
+        known = ", ".join((*IMAGE_FIGURES, *(measure.figures if measure else ())))
+        return [f"acceptance asks for {', '.join(unknown)}; measured are {known}"]
+    if measure is None:
+        return []
+    seen = set(read_json(Path(measure.folder) / "card.json")["subjects"])
+    others = sorted(seen - set(control.get("labelled_subjects", control["subjects"])))
+    if not others:
+        return []
+    return [
+        f"the measure of acceptance was trained on {len(others)} subjects that are not among the "
+        f"control's labelled ones, {others[0]} first: accepting by it would leak"
+    ]
+
+
+def _values(scheme: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """Return name -> value of a scheme as JSON."""
+    return {str(structure["name"]): int(structure["value"]) for structure in scheme}
