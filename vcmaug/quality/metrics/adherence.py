@@ -37,7 +37,7 @@ class Adherence(Metric):
     @classmethod
     def caption(cls, evaluations: Sequence[Mapping[str, Any]]) -> str:
         """Return the caption, with the number of subjects that the evaluator learned from."""
-        subjects = max(quality["reader"].get("subjects", 0) for quality in evaluations)
+        subjects = max(quality.get("reader", {}).get("subjects", 0) for quality in evaluations)
         return (
             "Adherence: Dice (0 to 1, higher is better) between the label map and what an "
             f"independent segmenter finds in the image. It was trained on {subjects} other real "
