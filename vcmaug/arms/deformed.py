@@ -20,7 +20,6 @@ from vcmaug.arms.following import can_follow, followed_image
 from vcmaug.arms.rows import about_cohort, write_row
 from vcmaug.cohort.layout import CohortLayout
 from vcmaug.cohort.manifest import ManifestRow, write_plain_cohort
-from vcmaug.conditions.replay import map_bytes
 from vcmaug.conditions.table import read_conditions
 from vcmaug.data.cases import Case
 from vcmaug.data.labels import LabelScheme
@@ -110,6 +109,8 @@ def _deformed(
     layout: CohortLayout,
 ) -> ManifestRow:
     """Write image and label map of one condition and return its row."""
+    from vcmaug.conditions.replay import map_bytes
+
     began = time.perf_counter()
     label_file = map_bytes(conditions, asked)
     label_map = label_map_in(label_file)

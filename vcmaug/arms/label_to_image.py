@@ -24,7 +24,6 @@ from vcmaug.arms.rows import about_cohort, write_row
 from vcmaug.cohort.layout import CohortLayout
 from vcmaug.cohort.manifest import ManifestRow, write_plain_cohort
 from vcmaug.conditions.lowres import slice_weights
-from vcmaug.conditions.replay import map_bytes
 from vcmaug.conditions.table import read_conditions
 from vcmaug.data.cases import Case
 from vcmaug.data.labels import LabelScheme, index_map
@@ -128,6 +127,8 @@ def _painted(
     seed: int,
 ) -> ManifestRow:
     """Write one painted case and return its row."""
+    from vcmaug.conditions.replay import map_bytes
+
     began = time.perf_counter()
     label_file = map_bytes(conditions, asked)
     label_map = label_map_in(label_file)
