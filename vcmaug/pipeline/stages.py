@@ -14,6 +14,7 @@ from vcmaug.cohort.layout import CohortLayout
 from vcmaug.cohort.manifest import read_cohort_card
 from vcmaug.compute import Compute
 from vcmaug.conditions.build import build_conditions
+from vcmaug.conditions.chain import files_of_steps
 from vcmaug.data.cases import Cases, cases_of, hashes_of_files
 from vcmaug.data.prepare import DataSettings, prepare
 from vcmaug.data.scalars import ScalarSpec
@@ -218,7 +219,7 @@ def conditions_stage(
             scheme=prepared.scheme,
             n=count,
             seed=replicate.seed,
-            folds=splits.roles,
+            roles=splits.roles,
             scalars=_scalars(work),
             lazy=lazy,
             compute=compute,
@@ -227,6 +228,7 @@ def conditions_stage(
 
     inputs = [
         settings.model_dump(mode="json"),
+        files_of_steps(settings),
         count,
         lazy,
         hashes_of_files(cases),
