@@ -26,14 +26,15 @@ import yaml
 from brainldm import TOY, asked_of, finished, peak_gib, seconds_of
 from torch.utils.flop_counter import FlopCounterMode
 
+from vcmaug.compute.devices import device_name, torch_device
 from vcmaug.data.nifti import read_image
 from vcmaug.files import read_json
 from vcmaug.generate.samplers import DDIM
 from vcmaug.generate.sampling import sample
-from vcmaug.ldm.brainldm import BRAINLDM
 from vcmaug.ldm.denoiser import Context, FrozenDenoiser
 from vcmaug.ldm.schedule import Schedule
 from vcmaug.provenance import machine, versions
+from vcmaug.released.brainldm import BRAINLDM
 
 DEMO = Path(__file__).resolve().parent.parent / "recipes" / "demo" / "recipe.yaml"
 BATCHES = (1, 8)
@@ -175,7 +176,8 @@ def main() -> None:
         found = pieces[asked.piece](*paths)
     finished(None)
     print(f"{asked.piece}: {time.perf_counter() - began:.1f} s", file=sys.stderr)
-    print(json.dumps({**found, "machine": machine(), "versions": versions()}))
+    about = {"machine": machine(), "device": device_name(torch_device("auto"))}
+    print(json.dumps({**found, **about, "versions": versions()}))
 
 
 if __name__ == "__main__":

@@ -1,15 +1,16 @@
 """Seeds that come from names, never from place or time.
 
-What it is: seed = hash of (cohort seed, id, purpose), and generators made from it on the CPU.
-In the flow: every random draw of the toolkit takes a generator from here.
-Sources: threefold use of SHA-256 as a stable hash; PCG64 (O'Neill 2014) behind
-`numpy.random.default_rng`.
+A seed is the SHA-256 hash of names such as cohort seed, id and purpose. Every random draw takes a
+generator from here, on the CPU.
 """
 
 import hashlib
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
+
+if TYPE_CHECKING:
+    import torch
 
 __all__ = ["numpy_generator", "stable_seed", "torch_generator"]
 
@@ -33,6 +34,8 @@ def numpy_generator(*names: str | int) -> np.random.Generator:
     return np.random.default_rng(stable_seed(*names))
 
 
-def torch_generator(*names: str | int) -> torch.Generator:
+def torch_generator(*names: str | int) -> "torch.Generator":
     """Return a torch generator on the CPU seeded from the names; see `stable_seed`."""
+    import torch  # here, so that whoever only needs a seed loads none
+
     return torch.Generator(device="cpu").manual_seed(stable_seed(*names))

@@ -29,7 +29,7 @@ POOL = {
             "real",
             "real+synthetic",
             "real+synthetic+pool",
-            "real+warped",
+            "real+deformed",
             "self-training",
             "all-real",
         ],
@@ -83,6 +83,7 @@ def tiny_recipe(source: Path) -> dict[str, object]:
         },
         "control": {
             "network": {
+                "name": "vcm",
                 "encoder_channels": [4, 8],
                 "channels": [8, 16],
                 "num_res_blocks": 1,
@@ -94,11 +95,11 @@ def tiny_recipe(source: Path) -> dict[str, object]:
         },
         "conditions": {"n": 4, "chains": [{"steps": [PERTURB]}]},
         "generate": {"n": 5, "sampler": {"steps": 3}, "micro_batch_size": 2},
-        "reader": {"updates": 4},
+        "evaluator": {"updates": 4},
         "study": {
             "num_labelled": [2],
             "seeds": [0, 1],
-            "segmenter": {"channels": [8, 16], "num_res_units": 0},
+            "segmenter": {"name": "unet", "channels": [8, 16], "num_res_units": 0},
             "augment": {"versions": 2},
             "fit": {"updates": 4, "batch_size": 2},
             "bootstrap_draws": 100,

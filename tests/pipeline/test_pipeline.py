@@ -14,7 +14,6 @@ from vcmaug.cli.main import app
 from vcmaug.cohort.check import check_cohort
 from vcmaug.cohort.manifest import read_manifest
 from vcmaug.compute import Compute
-from vcmaug.control.build import METHODS
 from vcmaug.data.case_table import write_table_of_cases
 from vcmaug.data.cases import Cases
 from vcmaug.data.nifti import read_image, read_label_map, write_image
@@ -22,8 +21,8 @@ from vcmaug.data.splits import labelled_subset
 from vcmaug.data.volume import Volume, same_grid
 from vcmaug.errors import LeakError, RecipeError, WorkFolderError
 from vcmaug.files import read_json, sha256_of_file, write_json
+from vcmaug.pipeline.evaluator import evaluator_subjects
 from vcmaug.pipeline.pool import splits_of
-from vcmaug.pipeline.reader import reader_subjects
 from vcmaug.pipeline.recipe import ControlRecipe, read_recipe
 from vcmaug.pipeline.run import draw_cohort, run_recipe
 from vcmaug.pipeline.stages import (
@@ -84,9 +83,9 @@ def test_no_leak_test_subjects_reach_nothing(finished: Work) -> None:
         assert not held_out & {s for seen in card["subjects"].values() for s in seen}
         control = read_json(replicate.control / "card.json")
         assert len(control["labelled_subjects"]) == replicate.num_labelled
-    reader = read_json(finished.reader / "card.json")
+    evaluator = read_json(finished.evaluator / "card.json")
     used = {s for r in finished.replicates for s in _labelled(r.control)}
-    assert not (held_out | used) & {case.split("_")[0] for case in reader["cases"]}
+    assert not (held_out | used) & {case.split("_")[0] for case in evaluator["cases"]}
 
 
 def test_no_stage_hashes_a_prepared_file_again(
@@ -153,10 +152,10 @@ def test_cases_are_prepared_again_where_a_file_that_is_read_changed(
 def test_a_named_evaluator_sees_its_own_subjects_alone(finished: Work) -> None:
     """The splits may name them; who is labelled all the same is taken from them."""
     splits = splits_of(finished, Cases.open(finished.cases))
-    free = reader_subjects(finished, splits)
+    free = evaluator_subjects(finished, splits)
     used = sorted(set(splits.train) - set(free))
-    assert reader_subjects(finished, replace(splits, evaluator=free[:2])) == free[:2]
-    assert reader_subjects(finished, replace(splits, evaluator=splits.train)) == free
+    assert evaluator_subjects(finished, replace(splits, evaluator=free[:2])) == free[:2]
+    assert evaluator_subjects(finished, replace(splits, evaluator=splits.train)) == free
     named = replace(splits, evaluator=(*free, *used[1:]))
     for seed in range(3):
         assert labelled_subset(named, num_labelled=1, seed=seed) == (used[0],)
@@ -262,7 +261,9 @@ def test_conditions_are_built_again_where_an_image_or_a_scalar_changed(
     assert conditions_stage(other, replicate, compute=HERE)
 
 
-@pytest.mark.parametrize("method", [name for name in METHODS if name not in ("vcm", "t2i_adapter")])
+@pytest.mark.parametrize(
+    "method", [name for name in tiny.SMALL if name not in ("vcm", "t2i_adapter")]
+)
 def test_every_method_runs_through_generate_and_evaluate(
     finished: Work, tmp_path: Path, method: str
 ) -> None:
@@ -270,7 +271,7 @@ def test_every_method_runs_through_generate_and_evaluate(
     shutil.copytree(finished.folder, folder)
     control = ControlRecipe.model_validate(
         {
-            "network": {"method": method, **tiny.SMALL[method]},
+            "network": {"name": method, **tiny.SMALL[method]},
             "training": finished.recipe.control.training,
         }
     )
@@ -337,7 +338,7 @@ def test_misspelt_methods_are_answered_with_the_nearest(recipe_path: Path, tmp_p
     assert {
         line.split(":", 1)[1] for line in str(caught.value).splitlines() if "unknown" in line
     } == {
-        " unknown name 'control_net'; did you mean 'controlnet'?",
+        " unknown control 'control-net'; did you mean 'controlnet'?",
         " unknown builder 'perturbs'; did you mean 'perturb'?",
     }
 

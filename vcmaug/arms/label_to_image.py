@@ -1,0 +1,233 @@
+"""`real+label-to-image`: grey values drawn per label of a condition, with no generator.
+
+Where label maps leave most of the image to the background, the background is cut into classes by
+the grey values of the condition's source, deformed as the map was where an image can follow.
+
+References:
+    The idea of Billot et al., "SynthSeg", 2023, Med Image Anal, written from its description.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from pydantic import Field
+
+from vcmaug.arms.base import Arm, Need, Sources
+from vcmaug.arms.rows import about_cohort, write_row
+from vcmaug.cohort.layout import CohortLayout
+from vcmaug.cohort.manifest import ManifestRow, write_plain_cohort
+from vcmaug.conditions.builder import images_fit
+from vcmaug.conditions.images import followed, moves_of
+from vcmaug.conditions.slices import slice_weights
+from vcmaug.conditions.table import ConditionRow, read_conditions
+from vcmaug.data.cases import Case
+from vcmaug.data.labels import LabelScheme, index_map
+from vcmaug.data.nifti import label_map_in, read_image
+from vcmaug.data.volume import Volume
+from vcmaug.errors import CohortError
+from vcmaug.files import locked
+from vcmaug.progress import Progress, Report, silent
+from vcmaug.seeding import numpy_generator, stable_seed
+
+__all__ = ["LabelToImage", "image_of_labels", "label_to_image_cohort"]
+
+
+class LabelToImage(Arm):
+    """Real labelled cases mixed with painted conditions; ranges from which each image is drawn."""
+
+    name: Literal["real+label-to-image"] = "real+label-to-image"
+    mean: tuple[float, float] = Field((0.05, 0.95), description="grey value of a class")
+    deviation: tuple[float, float] = Field((0.02, 0.12), description="of its voxels")
+    background_classes: int = Field(4, ge=1, description="by grey values of the source")
+    blur_mm: float = Field(1.0, ge=0, description="largest sigma")
+    bias: float = Field(0.3, ge=0, description="largest deviation of the log bias field")
+    log_gamma: float = Field(0.3, ge=0)
+    slice_mm: float = Field(3.0, gt=0, description="thickest slices, along a drawn axis")
+
+    colour: ClassVar[str] = "#bbbbbb"
+    needs: ClassVar[frozenset[Need]] = frozenset({Need.CONDITIONS})
+    folder: ClassVar[str | None] = "label-to-image"
+
+    def make(self, sources: Sources, *, out: Path, report: Report = silent) -> None:
+        """Write as many painted conditions as the recipe draws."""
+        label_to_image_cohort(
+            sources.conditions,
+            sources.cases,
+            settings=self,
+            scheme=sources.scheme,
+            n=sources.n,
+            seed=sources.seed,
+            out=out,
+            report=report,
+        )
+
+
+def label_to_image_cohort(
+    conditions: Path,
+    cases: Sequence[Case],
+    *,
+    settings: LabelToImage,
+    scheme: LabelScheme,
+    n: int,
+    seed: int,
+    out: Path,
+    report: Report = silent,
+) -> pd.DataFrame:
+    """Write a cohort of painted conditions and return its manifest.
+
+    Args:
+        conditions: Folder of conditions; request k paints condition k modulo their number.
+        cases: The labelled cases that they were built from.
+        settings: Ranges.
+        scheme: Of the label maps.
+        n: How many.
+        seed: With the index it decides everything about a case.
+        out: The cohort's folder.
+        report: Told after every case.
+
+    Raises:
+        CohortError: A condition's source is not among the cases.
+    """
+    table = read_conditions(conditions)
+    by_id = {case.case_id: case for case in cases}
+    layout = CohortLayout(out)
+    with locked(out, purpose="painting"):
+        rows = []
+        for index in range(n):
+            asked = table[index % len(table)]
+            parents = [by_id.get(name) for name in asked.source_case_ids]
+            if not parents or parents[0] is None:
+                raise CohortError(
+                    f"painting condition {asked.condition_id}: its source is not among the "
+                    f"{len(cases)} labelled cases. Build the conditions from these."
+                )
+            known = [case for case in parents if case is not None]
+            rows.append(
+                _painted(index, asked, known, conditions, settings, scheme, layout, seed=seed)
+            )
+            report(Progress("painting", index + 1, n))
+        about = about_cohort(cases, conditions_folder=str(conditions.resolve()))
+        return write_plain_cohort(layout, rows, scheme=scheme, about=about)
+
+
+def _painted(
+    index: int,
+    asked: ConditionRow,
+    parents: Sequence[Case],
+    conditions: Path,
+    settings: LabelToImage,
+    scheme: LabelScheme,
+    layout: CohortLayout,
+    *,
+    seed: int,
+) -> ManifestRow:
+    """Write one painted case and return its row."""
+    from vcmaug.conditions.replay import map_bytes
+
+    began = time.perf_counter()
+    label_file = map_bytes(conditions, asked)
+    label_map = label_map_in(label_file)
+    own_seed = stable_seed(seed, "label to image", index)
+    classes = index_map(label_map.array, scheme).astype(np.int64)
+    outside = _background(asked, parents[0], label_map, settings.background_classes)
+    classes = np.where(classes > 0, classes, scheme.num_structures + 1 + outside)
+    image = image_of_labels(
+        classes, settings=settings, spacing_mm=label_map.spacing_mm, seed=own_seed
+    )
+    return write_row(
+        layout,
+        index,
+        method="label_to_image",
+        image=Volume(image, label_map.affine),
+        label_file=label_file,
+        condition_id=asked.condition_id,
+        parents=parents,
+        parameters=[asdict(step) for step in asked.steps],
+        seed=own_seed,
+        seconds=time.perf_counter() - began,
+    )
+
+
+def _background(
+    asked: ConditionRow, source: Case, label_map: Volume, num_classes: int
+) -> NDArray[np.int64]:
+    """Return classes of the source's grey values, from 0, deformed as its map was if it can."""
+    image = read_image(source.image, case_id=source.case_id).array
+    edges = np.quantile(image, np.linspace(0, 1, num_classes + 1)[1:-1])
+    classes: NDArray[np.int64] = np.digitize(image, edges)
+    if images_fit(moves_of(asked.steps)):
+        classes = followed(Volume(classes, label_map.affine), asked.steps, classes=True).array
+    return classes.astype(np.int64, copy=False)
+
+
+def image_of_labels(
+    classes: NDArray[np.int64],
+    *,
+    settings: LabelToImage,
+    spacing_mm: Sequence[float],
+    seed: int,
+) -> NDArray[np.float32]:
+    """Return an image, float32 [X, Y, Z] in [0, 1], for class numbers from 0.
+
+    Args:
+        classes: [X, Y, Z].
+        settings: Ranges.
+        spacing_mm: Voxel size.
+        seed: Of everything drawn.
+    """
+    from scipy import ndimage
+
+    generator = numpy_generator(seed, "painting")
+    count = int(classes.max()) + 1
+    means = generator.uniform(*settings.mean, count)
+    deviations = generator.uniform(*settings.deviation, count)
+    image = means[classes] + deviations[classes] * generator.standard_normal(classes.shape)
+    sigma_mm = generator.uniform(0, settings.blur_mm)
+    image = ndimage.gaussian_filter(image, sigma_mm / np.asarray(spacing_mm))
+    image = image * np.exp(_smooth_noise(image.shape, generator, settings.bias))
+    axis = int(generator.integers(3))
+    thickest = max(settings.slice_mm, spacing_mm[axis])
+    image = _in_slices(image, axis, spacing_mm[axis], generator.uniform(spacing_mm[axis], thickest))
+    low, high = np.quantile(image, (0.005, 0.995))
+    scaled = np.clip((image - low) / max(high - low, 1e-6), 0.0, 1.0)
+    gamma = np.exp(generator.uniform(-settings.log_gamma, settings.log_gamma))
+    painted: NDArray[np.float32] = (scaled**gamma).astype(np.float32)
+    return painted
+
+
+def _smooth_noise(
+    shape: Sequence[int], generator: np.random.Generator, largest: float
+) -> NDArray[np.float64]:
+    """Return a smooth field of a drawn deviation."""
+    from scipy import ndimage
+
+    coarse = generator.standard_normal((4, 4, 4)) * generator.uniform(0, largest)
+    zoomed: NDArray[np.float64] = ndimage.zoom(coarse, [size / 4 for size in shape], order=3)
+    return zoomed
+
+
+def _in_slices(
+    image: NDArray[np.float64], axis: int, voxel_mm: float, thickness_mm: float
+) -> NDArray[np.float64]:
+    """Return an image as thick slices along an axis show it, linear between them."""
+    centres, weights = slice_weights(
+        image.shape[axis],
+        voxel_mm=voxel_mm,
+        spacing_mm=thickness_mm,
+        thickness_mm=thickness_mm,
+        profile="box",
+    )
+    slices = np.moveaxis(image, axis, -1) @ weights.T
+    places = np.interp(np.arange(image.shape[axis]), centres, np.arange(len(centres)))
+    first = np.minimum(places.astype(int), max(len(centres) - 2, 0))
+    share = places - first
+    second = np.minimum(first + 1, len(centres) - 1)
+    mixed = slices[..., first] * (1 - share) + slices[..., second] * share
+    result: NDArray[np.float64] = np.moveaxis(mixed, -1, axis)
+    return result
