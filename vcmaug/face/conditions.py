@@ -26,7 +26,7 @@ def chains(*several: Sequence[Builder | str] | Chain, **settings: Any) -> Condit
         **settings: Further settings of `ConditionSettings`: `inherit` and `scalars`.
 
     Examples:
-        >>> len(chains(["perturb"], ["shape_model", "lesions"]).chains)
+        >>> len(chains(["perturb"], ["shape_model", "perturb"]).chains)
         2
     """
     made = [one if isinstance(one, Chain) else {"steps": tuple(one)} for one in several]
