@@ -8,7 +8,7 @@ Sources: none.
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from vcmaug.conditions.chain import chain_of, is_warp
+from vcmaug.conditions.chain import chain_of, images_can_follow
 from vcmaug.data.cases import hashes_of_files
 from vcmaug.downstream.arms import ArmName
 from vcmaug.files import sha256_of_file
@@ -39,7 +39,9 @@ def _num_warps(work: Work) -> int:
     """Return how many of the conditions an image can follow, at most as many as are drawn."""
     recipe = work.recipe.conditions
     turns = [chain_of(recipe, index)[0] for index in range(recipe.n)]
-    return min(work.recipe.generate.n, sum(is_warp(recipe.chains[number]) for number in turns))
+    return min(
+        work.recipe.generate.n, sum(images_can_follow(recipe.chains[number]) for number in turns)
+    )
 
 
 def _pasted(work: Work, replicate: Replicate, report: Report) -> None:

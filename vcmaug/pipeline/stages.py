@@ -13,6 +13,7 @@ from vcmaug.cohort.layout import CohortLayout
 from vcmaug.cohort.manifest import read_cohort_card
 from vcmaug.compute import Compute
 from vcmaug.conditions.build import build_conditions
+from vcmaug.conditions.chain import files_of_steps
 from vcmaug.data.cases import Cases, cases_of, hashes_of_files
 from vcmaug.data.prepare import DataSettings, prepare
 from vcmaug.data.scalars import ScalarSpec
@@ -217,7 +218,7 @@ def conditions_stage(
             scheme=prepared.scheme,
             n=count,
             seed=replicate.seed,
-            folds=splits.roles,
+            roles=splits.roles,
             scalars=_scalars(work),
             lazy=lazy,
             compute=compute,
@@ -226,6 +227,7 @@ def conditions_stage(
 
     inputs = [
         settings.model_dump(mode="json"),
+        files_of_steps(settings),
         count,
         lazy,
         hashes_of_files(cases),

@@ -1,19 +1,20 @@
 """`label_to_image`: the rival that needs no generator; grey values drawn per label.
 
-What it is: a Gaussian mixture over the labels of a condition, with bias, blur, gamma and slices.
-In the flow: an arm of the study for the same conditions as the control's.
-Sources: the idea of Billot et al. 2023, Med Image Anal (SynthSeg), written from its description.
+A Gaussian mixture over the labels of a condition, with bias, blur, gamma and slices, for the same
+conditions as the control's.
 
 Notes:
     Where label maps leave most of the image to the background, the background is cut into classes
-    by the grey values of the condition's source, bent as the map was where an image can follow.
+    by the grey values of the condition's source, deformed as the map was where an image can follow.
+
+References:
+    Billot et al. 2023, Med Image Anal (the idea of SynthSeg; written from its description).
 """
 
-import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,13 +24,13 @@ from scipy import ndimage
 
 from vcmaug.cohort.layout import CohortLayout
 from vcmaug.cohort.manifest import ManifestRow, write_plain_cohort
-from vcmaug.conditions.lowres import slice_weights
-from vcmaug.conditions.perturb import displacement_of, mirrored_if
+from vcmaug.conditions.builder import images_fit
+from vcmaug.conditions.images import followed, moves_of
 from vcmaug.conditions.replay import map_bytes
-from vcmaug.conditions.table import read_conditions
+from vcmaug.conditions.slices import slice_weights
+from vcmaug.conditions.table import ConditionRow, read_conditions
 from vcmaug.config import Settings
 from vcmaug.data.cases import Case
-from vcmaug.data.deformation import warp_label_map
 from vcmaug.data.labels import LabelScheme, index_map
 from vcmaug.data.nifti import label_map_in, read_image
 from vcmaug.data.volume import Volume
@@ -37,7 +38,6 @@ from vcmaug.errors import CohortError
 from vcmaug.files import locked
 from vcmaug.progress import Progress, Report, silent
 from vcmaug.rivals.rows import about_rival, write_row
-from vcmaug.rivals.warp import is_warped
 from vcmaug.seeding import numpy_generator, stable_seed
 
 __all__ = ["LabelToImageSettings", "image_of_labels", "label_to_image_cohort"]
@@ -87,11 +87,11 @@ def label_to_image_cohort(
     with locked(out, purpose="painting"):
         rows = []
         for index in range(n):
-            asked = {str(k): v for k, v in table.iloc[index % len(table)].to_dict().items()}
-            parents = [by_id.get(name) for name in json.loads(asked["source_case_ids"])]
+            asked = table[index % len(table)]
+            parents = [by_id.get(name) for name in asked.source_case_ids]
             if not parents or parents[0] is None:
                 raise CohortError(
-                    f"painting condition {asked['condition_id']}: its source is not among the "
+                    f"painting condition {asked.condition_id}: its source is not among the "
                     f"{len(cases)} labelled cases. Build the conditions from these."
                 )
             known = [case for case in parents if case is not None]
@@ -105,7 +105,7 @@ def label_to_image_cohort(
 
 def _painted(
     index: int,
-    asked: Mapping[str, Any],
+    asked: ConditionRow,
     parents: Sequence[Case],
     conditions: Path,
     settings: LabelToImageSettings,
@@ -131,26 +131,23 @@ def _painted(
         rival="label_to_image",
         image=Volume(image, label_map.affine),
         label_file=label_file,
-        condition_id=str(asked["condition_id"]),
+        condition_id=asked.condition_id,
         parents=parents,
-        parameters=json.loads(asked["steps"]),
+        parameters=[asdict(step) for step in asked.steps],
         seed=own_seed,
         seconds=time.perf_counter() - began,
     )
 
 
 def _background(
-    asked: Mapping[str, Any], source: Case, label_map: Volume, num_classes: int
+    asked: ConditionRow, source: Case, label_map: Volume, num_classes: int
 ) -> NDArray[np.int64]:
-    """Return classes of the source's grey values, from 0, bent as its map was if that can be."""
+    """Return classes of the source's grey values, from 0, deformed as its map was if it can."""
     image = read_image(source.image, case_id=source.case_id).array
     edges = np.quantile(image, np.linspace(0, 1, num_classes + 1)[1:-1])
     classes: NDArray[np.int64] = np.digitize(image, edges)
-    if is_warped(asked["steps"]):
-        parameters = json.loads(asked["steps"])[0]["parameters"]
-        displacement = displacement_of(parameters, label_map)
-        found = Volume(classes, label_map.affine)
-        classes = warp_label_map(mirrored_if(found, parameters), displacement)
+    if images_fit(moves_of(asked.steps)):
+        classes = followed(Volume(classes, label_map.affine), asked.steps, classes=True).array
     return classes.astype(np.int64, copy=False)
 
 
