@@ -338,7 +338,7 @@ def test_misspelt_methods_are_answered_with_the_nearest(recipe_path: Path, tmp_p
         line.split(":", 1)[1] for line in str(caught.value).splitlines() if "unknown" in line
     } == {
         " unknown name 'control_net'; did you mean 'controlnet'?",
-        " unknown name 'perturbs'; did you mean 'perturb'?",
+        " unknown builder 'perturbs'; did you mean 'perturb'?",
     }
 
 
