@@ -18,7 +18,7 @@ __all__ = ["CohortCard", "SeenByCohort", "read_cohort_card", "write_cohort_card"
 
 
 class SeenByCohort(Settings):
-    """Who was seen by what a cohort was made with; None: the card does not say, so nothing may use it.
+    """Who was seen by what a cohort was made with; None: the card does not say.
 
     Attributes:
         prior: By the prior; nobody where there is none.
@@ -35,6 +35,11 @@ class SeenByCohort(Settings):
     def roles(self) -> Mapping[str, Seen | None]:
         """Who was seen, by what has seen them."""
         return {"prior": self.prior, "control": self.control, "conditions": self.conditions}
+
+    @property
+    def of_models(self) -> frozenset[str]:
+        """Whose images prior and control are known to have seen."""
+        return frozenset().union(*(one.images for one in (self.prior, self.control) if one))
 
     @property
     def subjects(self) -> frozenset[str]:

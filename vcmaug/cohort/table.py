@@ -79,7 +79,7 @@ class TableWriter:
     ) -> None:
         self._stack, self._paths = stack, (parquet, csv)
         self._schema = _schema(parameters)
-        self._files: tuple[Any, csv_writer] | None = None
+        self._files: tuple[Any, Any] | None = None
         self._rows: list[ManifestRow] = []
 
     def add(self, row: ManifestRow) -> None:
@@ -103,7 +103,7 @@ class TableWriter:
         texts.writerows(_as_text(row) for row in self._rows)
         self._rows = []
 
-    def _opened(self) -> "tuple[Any, csv_writer]":
+    def _opened(self) -> tuple[Any, Any]:
         """Open both files and write the head of the CSV."""
         parquet, path = (self._stack.enter_context(atomic_path(one)) for one in self._paths)
         stream = self._stack.enter_context(path.open("w", encoding="utf-8", newline=""))
@@ -111,9 +111,6 @@ class TableWriter:
         texts.writeheader()
         self._files = pq.ParquetWriter(parquet, self._schema), texts
         return self._files
-
-
-csv_writer = csv.DictWriter[str]
 
 
 def _stored(row: ManifestRow) -> dict[str, Any]:

@@ -71,11 +71,6 @@ class ConditionRow:
     scalars_clipped: Mapping[str, float] = field(default_factory=dict)
     columns: Mapping[str, Any] = field(default_factory=dict)
 
-    @property
-    def steps_json(self) -> str:
-        """The steps as JSON, for manifests."""
-        return json.dumps([asdict(step) for step in self.steps])
-
     def cells(self) -> dict[str, Any]:
         """Return the row by column; nested values stay nested."""
         own = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "columns"}
