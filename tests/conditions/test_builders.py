@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal, get_args
 import numpy as np
 import pytest
 import tiny
+from vcmaug.rivals.warp import warp_cohort
 
 from vcmaug import parts
 from vcmaug.conditions.base import Condition, SourceMap, Step, as_it_is
@@ -26,7 +27,6 @@ from vcmaug.data.case import Case
 from vcmaug.data.labels import LabelScheme
 from vcmaug.data.nifti import read_image, read_label_map, write_image
 from vcmaug.data.volume import Volume
-from vcmaug.rivals.warp import warp_cohort
 
 BUILDERS: tuple[Builder, ...] = (
     Perturb(),

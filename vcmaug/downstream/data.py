@@ -1,8 +1,6 @@
 """Training data of the study in memory: cases, their augmented versions, and batches.
 
-What it is: images and channel indices as tensors, and the draw of a batch from (seed, step).
-In the flow: read from prepared cases and from cohorts alike; nothing of diffusion is loaded.
-Sources: none.
+Prepared cases and cohorts are read alike; a batch is drawn from (seed, step).
 """
 
 import time
@@ -15,17 +13,23 @@ import torch
 from torch import Tensor
 
 from vcmaug.affine import spacing_of
-from vcmaug.cohort.manifest import read_manifest
+from vcmaug.cohort.cohort import Cohort
 from vcmaug.data.cases import Case
 from vcmaug.data.labels import LabelScheme, index_map
 from vcmaug.data.mirror import mirror_of
 from vcmaug.data.nifti import read_image, read_label_map
 from vcmaug.data.volume import same_grid
-from vcmaug.downstream.augment import AugmentSettings, augmented
+from vcmaug.downstream.augment import augmented
+from vcmaug.downstream.settings import AugmentSettings
 from vcmaug.errors import CohortError, DataError, FaultyDataSet
 from vcmaug.seeding import torch_generator
 
-__all__ = ["Bank", "LabelledVolumes", "cohort_files", "read_case_volumes", "read_cohort_volumes"]
+__all__ = [
+    "Bank",
+    "LabelledVolumes",
+    "read_case_volumes",
+    "read_cohort_volumes",
+]
 
 
 @dataclass(frozen=True)
@@ -62,38 +66,28 @@ def read_case_volumes(cases: Sequence[Case], scheme: LabelScheme) -> LabelledVol
     return _read(files, scheme)
 
 
-def cohort_files(folder: Path) -> list[tuple[str, Path, Path]]:
-    """Return (case id, image, label map) of the finished cases of a cohort, in their order."""
-    manifest = read_manifest(folder)
-    done = manifest[manifest["status"] == "done"]
-    done = done.sort_values("index" if "index" in done else "case_id")
-    return [
-        (str(row["case_id"]), folder / str(row["image"]), folder / str(row["label"]))
-        for row in done.to_dict("records")
-    ]
-
-
 def read_cohort_volumes(
-    folder: Path, scheme: LabelScheme, *, like: LabelledVolumes
+    cohort: Cohort, scheme: LabelScheme, *, like: LabelledVolumes
 ) -> LabelledVolumes:
-    """Return the finished cases of a cohort in memory, in order of their index.
+    """Return the finished cases of a cohort in memory.
 
     Args:
-        folder: A finished cohort.
+        cohort: A finished one.
         scheme: Must be the cohort's.
         like: Real cases that it is to be mixed with.
 
     Raises:
         CohortError: No case is finished, or the grid is another than the real cases'.
     """
-    files = cohort_files(folder)
-    if not files:
-        raise CohortError(f"reading cohort {folder}: no case is finished. Generate it again.")
-    volumes = _read(files, scheme)
+    if not cohort.cases:
+        raise CohortError(
+            f"reading cohort {cohort.folder}: no case is finished. Generate it again."
+        )
+    volumes = read_case_volumes(cohort.cases, scheme)
     found, expected = volumes.images.shape[1:], like.images.shape[1:]
     if found != expected or not np.allclose(volumes.spacing_mm, like.spacing_mm, rtol=1e-3):
         raise CohortError(
-            f"reading cohort {folder}: it has shape {tuple(found)} at {volumes.spacing_mm} mm, the "
+            f"reading cohort {cohort.folder}: it has shape {tuple(found)} at {volumes.spacing_mm} mm, the "
             f"real cases {tuple(expected)} at {like.spacing_mm} mm. Use a prior of their grid."
         )
     return volumes

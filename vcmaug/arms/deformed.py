@@ -1,24 +1,26 @@
-"""`warp`: the rival that needs no generator; the source's own image, deformed as its map was.
+"""`real+deformed`: real images deformed as the label maps of the conditions were, with no drawing.
 
-Its cohort is for the same conditions as the control's. What a drawn cohort brings beyond
-deformation shows against it.
+What a drawn cohort brings beyond deformation shows against it.
 
 References:
-    Simard et al. 2003, ICDAR (elastic augmentation).
+    Simard et al., "Best practices for convolutional neural networks", 2003, ICDAR (elastic
+    augmentation).
 """
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
+from typing import ClassVar, Literal
 
 import pandas as pd
 
+from vcmaug.arms.base import Arm, Need, Sources
+from vcmaug.arms.rows import seen_by_labels, write_row
 from vcmaug.cohort.layout import CohortLayout
-from vcmaug.cohort.manifest import ManifestRow, write_plain_cohort
+from vcmaug.cohort.plain import write_plain_cohort
+from vcmaug.cohort.row import ManifestRow
 from vcmaug.conditions.builder import images_fit
 from vcmaug.conditions.images import followed, moves_of
-from vcmaug.conditions.replay import map_bytes
 from vcmaug.conditions.table import ConditionRow, read_conditions
 from vcmaug.data.cases import Case
 from vcmaug.data.labels import LabelScheme
@@ -27,12 +29,33 @@ from vcmaug.data.volume import Volume
 from vcmaug.errors import CohortError
 from vcmaug.files import locked
 from vcmaug.progress import Progress, Report, silent
-from vcmaug.rivals.rows import about_rival, write_row
 
-__all__ = ["warp_cohort"]
+__all__ = ["Deformed", "deformed_cohort"]
 
 
-def warp_cohort(
+class Deformed(Arm):
+    """Real labelled cases mixed with deformed ones."""
+
+    name: Literal["real+deformed"] = "real+deformed"
+
+    formerly: ClassVar[tuple[str, ...]] = ("real+warped",)
+    colour: ClassVar[str] = "#228833"
+    needs: ClassVar[frozenset[Need]] = frozenset({Need.CONDITIONS})
+    folder: ClassVar[str | None] = "deformed"
+
+    def make(self, sources: Sources, *, out: Path, report: Report = silent) -> None:
+        """Write a case per condition that an image can follow, at most as many as are drawn."""
+        deformed_cohort(
+            sources.conditions,
+            sources.cases,
+            scheme=sources.scheme,
+            n=min(sources.n, len(_followable(sources.conditions))),
+            out=out,
+            report=report,
+        )
+
+
+def deformed_cohort(
     conditions: Path,
     cases: Sequence[Case],
     *,
@@ -54,7 +77,7 @@ def warp_cohort(
     Raises:
         CohortError: There are fewer conditions that an image can follow than asked for.
     """
-    table = [row for row in read_conditions(conditions) if images_fit(moves_of(row.steps))]
+    table = _followable(conditions)
     if not 1 <= n <= len(table):
         raise CohortError(
             f"deforming {n} cases of {conditions}: it holds {len(table)} conditions that an image "
@@ -67,13 +90,23 @@ def warp_cohort(
         rows = []
         for index, asked in enumerate(table[:n]):
             source = by_id[asked.source_case_ids[0]]
-            rows.append(_deform(index, asked, source, conditions, layout=layout))
+            rows.append(_deformed(index, asked, source, conditions, layout=layout))
             report(Progress("deforming", index + 1, n))
-        about = about_rival(cases, conditions_folder=str(conditions.resolve()))
-        return write_plain_cohort(layout, rows, scheme=scheme, about=about)
+        return write_plain_cohort(
+            layout,
+            rows,
+            scheme=scheme,
+            seen=seen_by_labels(cases),
+            conditions_folder=conditions,
+        )
 
 
-def _deform(
+def _followable(conditions: Path) -> list[ConditionRow]:
+    """Return the conditions whose steps an image can follow."""
+    return [row for row in read_conditions(conditions) if images_fit(moves_of(row.steps))]
+
+
+def _deformed(
     index: int,
     asked: ConditionRow,
     source: Case,
@@ -82,6 +115,8 @@ def _deform(
     layout: CohortLayout,
 ) -> ManifestRow:
     """Write image and label map of one condition and return its row."""
+    from vcmaug.conditions.replay import map_bytes
+
     began = time.perf_counter()
     label_file = map_bytes(conditions, asked)
     label_map = label_map_in(label_file)
@@ -89,12 +124,13 @@ def _deform(
     return write_row(
         layout,
         index,
-        rival="warp",
+        method="warp",
         image=followed(Volume(image.array, label_map.affine), asked.steps),
         label_file=label_file,
         condition_id=asked.condition_id,
         parents=(source,),
-        parameters=[asdict(step) for step in asked.steps],
+        parameters=asked.steps,
+        role=asked.role,
         seed=asked.seed,
         seconds=time.perf_counter() - began,
     )

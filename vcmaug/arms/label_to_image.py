@@ -1,35 +1,31 @@
-"""`label_to_image`: the rival that needs no generator; grey values drawn per label.
+"""`real+label-to-image`: grey values drawn per label of a condition, with no generator.
 
-A Gaussian mixture over the labels of a condition, with bias, blur, gamma and slices, for the same
-conditions as the control's.
-
-Notes:
-    Where label maps leave most of the image to the background, the background is cut into classes
-    by the grey values of the condition's source, deformed as the map was where an image can follow.
+Where label maps leave most of the image to the background, the background is cut into classes by
+the grey values of the condition's source, deformed as the map was where an image can follow.
 
 References:
-    Billot et al. 2023, Med Image Anal (the idea of SynthSeg; written from its description).
+    The idea of Billot et al., "SynthSeg", 2023, Med Image Anal, written from its description.
 """
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
+from typing import ClassVar, Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from pydantic import Field
-from scipy import ndimage
 
+from vcmaug.arms.base import Arm, Need, Sources
+from vcmaug.arms.rows import seen_by_labels, write_row
 from vcmaug.cohort.layout import CohortLayout
-from vcmaug.cohort.manifest import ManifestRow, write_plain_cohort
+from vcmaug.cohort.plain import write_plain_cohort
+from vcmaug.cohort.row import ManifestRow
 from vcmaug.conditions.builder import images_fit
 from vcmaug.conditions.images import followed, moves_of
-from vcmaug.conditions.replay import map_bytes
 from vcmaug.conditions.slices import slice_weights
 from vcmaug.conditions.table import ConditionRow, read_conditions
-from vcmaug.config import Settings
 from vcmaug.data.cases import Case
 from vcmaug.data.labels import LabelScheme, index_map
 from vcmaug.data.nifti import label_map_in, read_image
@@ -37,15 +33,15 @@ from vcmaug.data.volume import Volume
 from vcmaug.errors import CohortError
 from vcmaug.files import locked
 from vcmaug.progress import Progress, Report, silent
-from vcmaug.rivals.rows import about_rival, write_row
 from vcmaug.seeding import numpy_generator, stable_seed
 
-__all__ = ["LabelToImageSettings", "image_of_labels", "label_to_image_cohort"]
+__all__ = ["LabelToImage", "image_of_labels", "label_to_image_cohort"]
 
 
-class LabelToImageSettings(Settings):
-    """Ranges from which each image is drawn."""
+class LabelToImage(Arm):
+    """Real labelled cases mixed with painted conditions; ranges from which each image is drawn."""
 
+    name: Literal["real+label-to-image"] = "real+label-to-image"
     mean: tuple[float, float] = Field((0.05, 0.95), description="grey value of a class")
     deviation: tuple[float, float] = Field((0.02, 0.12), description="of its voxels")
     background_classes: int = Field(4, ge=1, description="by grey values of the source")
@@ -54,12 +50,29 @@ class LabelToImageSettings(Settings):
     log_gamma: float = Field(0.3, ge=0)
     slice_mm: float = Field(3.0, gt=0, description="thickest slices, along a drawn axis")
 
+    colour: ClassVar[str] = "#bbbbbb"
+    needs: ClassVar[frozenset[Need]] = frozenset({Need.CONDITIONS})
+    folder: ClassVar[str | None] = "label-to-image"
+
+    def make(self, sources: Sources, *, out: Path, report: Report = silent) -> None:
+        """Write as many painted conditions as the recipe draws."""
+        label_to_image_cohort(
+            sources.conditions,
+            sources.cases,
+            settings=self,
+            scheme=sources.scheme,
+            n=sources.n,
+            seed=sources.seed,
+            out=out,
+            report=report,
+        )
+
 
 def label_to_image_cohort(
     conditions: Path,
     cases: Sequence[Case],
     *,
-    settings: LabelToImageSettings,
+    settings: LabelToImage,
     scheme: LabelScheme,
     n: int,
     seed: int,
@@ -99,8 +112,13 @@ def label_to_image_cohort(
                 _painted(index, asked, known, conditions, settings, scheme, layout, seed=seed)
             )
             report(Progress("painting", index + 1, n))
-        about = about_rival(cases, conditions_folder=str(conditions.resolve()))
-        return write_plain_cohort(layout, rows, scheme=scheme, about=about)
+        return write_plain_cohort(
+            layout,
+            rows,
+            scheme=scheme,
+            seen=seen_by_labels(cases),
+            conditions_folder=conditions,
+        )
 
 
 def _painted(
@@ -108,13 +126,15 @@ def _painted(
     asked: ConditionRow,
     parents: Sequence[Case],
     conditions: Path,
-    settings: LabelToImageSettings,
+    settings: LabelToImage,
     scheme: LabelScheme,
     layout: CohortLayout,
     *,
     seed: int,
 ) -> ManifestRow:
     """Write one painted case and return its row."""
+    from vcmaug.conditions.replay import map_bytes
+
     began = time.perf_counter()
     label_file = map_bytes(conditions, asked)
     label_map = label_map_in(label_file)
@@ -128,12 +148,13 @@ def _painted(
     return write_row(
         layout,
         index,
-        rival="label_to_image",
+        method="label_to_image",
         image=Volume(image, label_map.affine),
         label_file=label_file,
         condition_id=asked.condition_id,
         parents=parents,
-        parameters=[asdict(step) for step in asked.steps],
+        parameters=asked.steps,
+        role=asked.role,
         seed=own_seed,
         seconds=time.perf_counter() - began,
     )
@@ -154,7 +175,7 @@ def _background(
 def image_of_labels(
     classes: NDArray[np.int64],
     *,
-    settings: LabelToImageSettings,
+    settings: LabelToImage,
     spacing_mm: Sequence[float],
     seed: int,
 ) -> NDArray[np.float32]:
@@ -166,6 +187,8 @@ def image_of_labels(
         spacing_mm: Voxel size.
         seed: Of everything drawn.
     """
+    from scipy import ndimage
+
     generator = numpy_generator(seed, "painting")
     count = int(classes.max()) + 1
     means = generator.uniform(*settings.mean, count)
@@ -188,6 +211,8 @@ def _smooth_noise(
     shape: Sequence[int], generator: np.random.Generator, largest: float
 ) -> NDArray[np.float64]:
     """Return a smooth field of a drawn deviation."""
+    from scipy import ndimage
+
     coarse = generator.standard_normal((4, 4, 4)) * generator.uniform(0, largest)
     zoomed: NDArray[np.float64] = ndimage.zoom(coarse, [size / 4 for size in shape], order=3)
     return zoomed
