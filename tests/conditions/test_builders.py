@@ -8,9 +8,9 @@ from typing import Any, ClassVar, Literal, get_args
 import numpy as np
 import pytest
 import tiny
-from vcmaug.rivals.warp import warp_cohort
 
 from vcmaug import parts
+from vcmaug.arms.deformed import deformed_cohort
 from vcmaug.conditions.base import Condition, SourceMap, Step, as_it_is
 from vcmaug.conditions.build import build_conditions
 from vcmaug.conditions.builder import Builder, Moves, Ready
@@ -157,7 +157,7 @@ def test_a_new_builder_works_in_a_chain_by_its_name(
         assert np.array_equal(label, np.roll(before, 1, axis=0))
         shown = read_image(folder / "channels-image" / f"{row.condition_id}.nii.gz", case_id="x")
         np.testing.assert_allclose(2 * shown.array, label, atol=1e-3)
-    manifest = warp_cohort(folder, cases, scheme=tiny.SCHEME, n=2, out=tmp_path / "deformed")
+    manifest = deformed_cohort(folder, cases, scheme=tiny.SCHEME, n=2, out=tmp_path / "deformed")
     for row in manifest.to_dict("records"):
         image = read_image(tmp_path / "deformed" / row["image"], case_id="x").array
         label = read_label_map(tmp_path / "deformed" / row["label"], case_id="x").array
