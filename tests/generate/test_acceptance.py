@@ -1,6 +1,5 @@
 """Acceptance: what is not accepted is drawn again with other noise, and nothing is hidden."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +8,9 @@ import pytest
 import tiny
 from pydantic import ValidationError
 
+from vcmaug.cohort.card import read_cohort_card
 from vcmaug.cohort.check import check_cohort
 from vcmaug.cohort.layout import CohortLayout
-from vcmaug.cohort.card import read_cohort_card
 from vcmaug.cohort.manifest import read_manifest
 from vcmaug.data.nifti import read_image
 from vcmaug.errors import CohortError, ComputeError

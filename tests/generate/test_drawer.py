@@ -1,6 +1,5 @@
 """The drawer: a pure function of objects, with the bytes that the worker writes."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 

@@ -11,8 +11,8 @@ import pytest
 import tiny
 import torch
 
-from vcmaug.cohort.check import check_cohort
 from vcmaug.cohort.card import read_cohort_card
+from vcmaug.cohort.check import check_cohort
 from vcmaug.cohort.manifest import read_manifest
 from vcmaug.errors import CohortError, ComputeError
 from vcmaug.files import read_json_lines

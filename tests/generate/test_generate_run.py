@@ -1,6 +1,5 @@
 """A run in process: what it leaves, what it repeats, what it refuses, what it survives."""
 
-import json
 import shutil
 
 import numpy as np
@@ -8,13 +7,14 @@ import pandas as pd
 import pytest
 import tiny
 
+from vcmaug.cohort.card import read_cohort_card
 from vcmaug.cohort.check import check_cohort
 from vcmaug.cohort.layout import CohortLayout
-from vcmaug.cohort.card import read_cohort_card
 from vcmaug.cohort.manifest import RUN_COLUMNS, read_manifest
 from vcmaug.control.build import load_control, write_control
 from vcmaug.control.vcm import VCMSettings
 from vcmaug.data.nifti import read_image, read_label_map
+from vcmaug.data.seen import Seen
 from vcmaug.data.volume import same_grid
 from vcmaug.errors import CohortError, ComputeError, ModelError, WorkFolderError
 from vcmaug.files import locked

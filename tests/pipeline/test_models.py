@@ -8,8 +8,10 @@ import pytest
 import yaml
 from tiny import make_tiny_control, make_tiny_prior
 
+from vcmaug.cohort.card import read_cohort_card
 from vcmaug.compute import Compute
 from vcmaug.config import merged
+from vcmaug.data.seen import Seen
 from vcmaug.errors import LeakError, ModelError, RecipeError
 from vcmaug.files import read_json, sha256_of_file, write_json
 from vcmaug.generate.samplers import DDIM

@@ -1,4 +1,3 @@
-import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -8,11 +7,13 @@ import pandas as pd
 import pytest
 import tiny
 import yaml
+from made_up_study import rewrite_manifest
 from typer.testing import CliRunner
 
 from vcmaug.cli.main import app
 from vcmaug.cohort.check import check_cohort
-from vcmaug.cohort.manifest import read_manifest
+from vcmaug.cohort.cohort import Cohort
+from vcmaug.cohort.manifest import read_manifest, read_rows
 from vcmaug.compute import Compute
 from vcmaug.control.build import METHODS
 from vcmaug.data.case_table import write_table_of_cases

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import ConfigDict, ValidationError
+from pydantic import ConfigDict, Field, ValidationError
 
 from vcmaug.cohort.layout import CohortLayout
 from vcmaug.config import Settings
@@ -79,12 +79,12 @@ class CohortCard(Settings):
     control_pretrained_on: str | None = None
     num_redrawn: int = 0
     num_restarts: int = 0
-    seconds: dict[str, float] = {}
+    seconds: dict[str, float] = Field({})
     conditions_folder: str | None = None
     prior_name: str | None = None
-    licences: dict[str, str | None] = {}
-    versions: dict[str, str] = {}
-    machine: dict[str, Any] = {}
+    licences: dict[str, str | None] = Field({})
+    versions: dict[str, str] = Field({})
+    machine: dict[str, Any] = Field({})
 
 
 def read_cohort_card(folder: Path) -> CohortCard:

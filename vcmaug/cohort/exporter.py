@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import ClassVar, final
 
 from vcmaug.cohort.cohort import Cohort
-from vcmaug.data.splits import Splits
+from vcmaug.data.splits import Splits, read_splits
 from vcmaug.errors import CohortError, LeakError, list_faults
 from vcmaug.parts import Part
 from vcmaug.progress import Report, silent
 
-__all__ = ["Exporter"]
+__all__ = ["Exporter", "work_folder_of"]
 
+_OF_WORK_FOLDER = ("recipe.json", "splits.json")
 _HELD_OUT = ("validation", "test")
 
 
@@ -34,8 +35,8 @@ class Exporter(Part):
         Args:
             cohort: A finished one.
             out: The file or folder.
-            splits: Of the study that its parents belong to; without them the roles in the manifest
-                alone are asked.
+            splits: Of the study that its parents belong to; None: those of the work folder in which
+                it lies. Without either the roles in the manifest alone are asked.
             report: Told after every case that is written.
 
         Raises:
@@ -45,6 +46,9 @@ class Exporter(Part):
         """
         if not cohort.cases:
             raise CohortError(f"exporting {cohort.folder}: no case is finished.")
+        work = work_folder_of(cohort)
+        if splits is None and work is not None:
+            splits = read_splits(work / "splits.json")
         _refuse_leaks(cohort, splits)
         _refuse_sources(self.written(out), [cohort.folder, *self.sources(cohort)])
         return self.write(cohort, out, report=report)
@@ -60,6 +64,14 @@ class Exporter(Part):
     def write(self, cohort: Cohort, out: Path, *, report: Report) -> Path:
         """Write the cohort and return the file or folder to read; refusals are behind it."""
         raise NotImplementedError
+
+
+def work_folder_of(cohort: Cohort) -> Path | None:
+    """Return the work folder in which a cohort lies, if it lies in one."""
+    above = cohort.folder.resolve().parents
+    return next(
+        (one for one in above if all((one / name).exists() for name in _OF_WORK_FOLDER)), None
+    )
 
 
 def _refuse_leaks(cohort: Cohort, splits: Splits | None) -> None:

@@ -35,7 +35,8 @@ def read_manifest(folder: Path, *, columns: Sequence[str] | None = None) -> pd.D
     """
     with _being_read(folder) as path:
         table = pq.read_table(path, columns=None if columns is None else list(columns))
-        return table.to_pandas(maps_as_pydicts="strict")
+        frame: pd.DataFrame = table.to_pandas(maps_as_pydicts="strict")
+        return frame
 
 
 def read_rows(folder: Path) -> tuple[ManifestRow, ...]:

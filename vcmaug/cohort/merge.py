@@ -27,6 +27,7 @@ REDRAWN = "redrawn"
 BEGUN = "begun"
 """Status of a line that says that a worker began to draw a shard; it is no row."""
 
+
 @dataclass
 class Merged:
     """What was merged.

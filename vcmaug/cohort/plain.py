@@ -64,6 +64,4 @@ def write_plain_cohort(
 def _grid_of(label: Path) -> Grid:
     """Return the grid of a label map."""
     volume = read_label_map(label, case_id=label.name)
-    return Grid(
-        shape=volume.shape, spacing_mm=volume.spacing_mm, orientation=volume.orientation
-    )
+    return Grid(shape=volume.shape, spacing_mm=volume.spacing_mm, orientation=volume.orientation)

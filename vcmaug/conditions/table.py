@@ -5,7 +5,6 @@ conditions.csv, where nested values are JSON for the eye.
 """
 
 import csv
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path

@@ -87,8 +87,9 @@ def read_cohort_volumes(
     found, expected = volumes.images.shape[1:], like.images.shape[1:]
     if found != expected or not np.allclose(volumes.spacing_mm, like.spacing_mm, rtol=1e-3):
         raise CohortError(
-            f"reading cohort {cohort.folder}: it has shape {tuple(found)} at {volumes.spacing_mm} mm, the "
-            f"real cases {tuple(expected)} at {like.spacing_mm} mm. Use a prior of their grid."
+            f"reading cohort {cohort.folder}: it has shape {tuple(found)} at {volumes.spacing_mm} "
+            f"mm, the real cases {tuple(expected)} at {like.spacing_mm} mm. Use a prior of their "
+            "grid."
         )
     return volumes
 

@@ -37,7 +37,7 @@ def refuse_real_leaks(labelled_subjects: Iterable[str], splits: Splits) -> None:
 
 
 def refuse_leaks(
-    cohort: Path,
+    cohort: Cohort,
     *,
     labelled_subjects: Sequence[str],
     splits: Splits,
@@ -48,7 +48,7 @@ def refuse_leaks(
     """Refuse a cohort that a replicate of the study cannot use.
 
     Args:
-        cohort: A finished cohort.
+        cohort: A finished one.
         labelled_subjects: The n subjects of the replicate. Control and conditions may have seen the
             labels of these alone, of a pretraining that the cohort names and that shares no
             subject with the study, and lesions of donors outside the study.
@@ -63,9 +63,9 @@ def refuse_leaks(
             the replicate's own; every such subject is named, with the file that says so.
         DataError: The cohort speaks another scheme.
     """
-    layout, opened = CohortLayout(cohort), Cohort.open(cohort)
-    _refuse_scheme(opened.scheme, scheme, layout.card)
-    seen, rows = _said(opened.card.seen, layout.card), opened.rows
+    layout, rows = CohortLayout(cohort.folder), cohort.rows
+    _refuse_scheme(cohort.scheme, scheme, layout.card)
+    seen = _said(cohort.card.seen, layout.card)
     control, conditions = seen["control"], seen["conditions"]
     labelled = set(labelled_subjects)
     held_out = {*splits.test, *splits.validation}
@@ -91,14 +91,14 @@ def refuse_leaks(
         )
     ]
     faults += _control_faults(
-        opened.card, control, labelled=labelled, held_out=held_out | pseudo, study=study - pseudo
+        cohort.card, control, labelled=labelled, held_out=held_out | pseudo, study=study - pseudo
     )
     if not control.images and any(row.drawn and row.drawn.control_sha256 for row in rows):
         faults.append(f"{layout.manifest.name} names a control, {layout.card.name} nobody it saw")
     if faults:
         raise LeakError(
             list_faults(
-                f"using cohort {cohort} in a study",
+                f"using cohort {cohort.folder} in a study",
                 faults,
                 advice="Train the control and build the conditions on the replicate's own cases.",
             )

@@ -154,7 +154,10 @@ def _card(plan: Plan, merged: Merged) -> CohortCard:
 
 def _seen(prior: Mapping[str, Any], control: Mapping[str, Any], merged: Merged) -> SeenByCohort:
     """Return who was seen by prior, control and conditions."""
-    pseudo, teachers = control.get("pseudo_labelled_subjects", ()), control.get("teacher_subjects", ())
+    pseudo, teachers = (
+        control.get("pseudo_labelled_subjects", ()),
+        control.get("teacher_subjects", ()),
+    )
     return SeenByCohort(
         prior=Seen(images=tuple(prior["subjects"])),
         control=Seen(

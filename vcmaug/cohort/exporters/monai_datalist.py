@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple
 from pydantic import Field
 
 from vcmaug.cohort.cohort import Cohort
-from vcmaug.cohort.exporter import Exporter
+from vcmaug.cohort.exporter import Exporter, work_folder_of
 from vcmaug.config import RecipePath
 from vcmaug.data.case import Case
 from vcmaug.data.cases import Cases
@@ -45,7 +45,8 @@ class MonaiDatalist(Exporter):
         False, description="volumes on the native grid of their parent, in its grey values"
     )
     cases: RecipePath | None = Field(
-        None, description="folder of the prepared cases that the parents are of, for `native`"
+        None,
+        description="prepared cases that the parents are of, for `native`; none: the work folder's",
     )
 
     def written(self, out: Path) -> list[Path]:
@@ -54,14 +55,14 @@ class MonaiDatalist(Exporter):
 
     def sources(self, cohort: Cohort) -> list[Path]:
         """Return the folder of the parents."""
-        return [] if self.cases is None else [self.cases]
+        return [self._cases(cohort)] if self.native else []
 
     def write(self, cohort: Cohort, out: Path, *, report: Report) -> Path:
         """Write volumes where they differ from the cohort's, then the list."""
         scheme = cohort.scheme
         parents: dict[str, Case] = {}
         if self.native:
-            prepared = self._prepared(cohort)
+            prepared = Cases.open(self._cases(cohort))
             scheme = prepared.scheme
             parents = {case.case_id: case for case in prepared}
         entries = []
@@ -74,14 +75,17 @@ class MonaiDatalist(Exporter):
         write_json(out, {"labels": {"0": "background", **names}, "training": entries})
         return out
 
-    def _prepared(self, cohort: Cohort) -> Cases:
-        """Return the cases that the parents are of."""
-        if self.cases is None:
+    def _cases(self, cohort: Cohort) -> Path:
+        """Return the folder of the prepared cases that the parents are of."""
+        if self.cases is not None:
+            return self.cases
+        work = work_folder_of(cohort)
+        if work is None:
             raise CohortError(
-                f"exporting {cohort.folder} on native grids: name the folder of the prepared cases "
-                "(cases), from which its parents are."
+                f"exporting {cohort.folder} on native grids: it lies in no work folder. Name the "
+                "folder of the prepared cases that its parents are of (cases)."
             )
-        return Cases.open(self.cases)
+        return work / "cases"
 
     def _files(
         self,
@@ -145,7 +149,7 @@ def _host_of(case: Case, cohort: Cohort, parents: dict[str, Case]) -> Case:
     names = cohort.row_of(case).source_case_ids
     if not names or names[0] not in parents:
         raise CohortError(
-            f"exporting case {case.case_id} on its native grid: its parent {' '.join(names[:1])} is "
-            "not among the prepared cases."
+            f"exporting case {case.case_id} on its native grid: its parent {' '.join(names[:1])} "
+            "is not among the prepared cases."
         )
     return parents[names[0]]
