@@ -162,7 +162,7 @@ def _manifest(replicate: ReplicateFound) -> Table:
     counts = ", ".join(f"{n} {status}" for status, n in manifest["status"].value_counts().items())
     rows = [{str(k): v for k, v in row.items()} for row in manifest.head(20).to_dict("records")]
     for row in rows:
-        ids = row["source_case_ids"]  # JSON in manifests of versions before 0.3
+        ids = row["source_case_ids"]  # JSON in older manifests
         row["source_case_ids"] = ", ".join(json.loads(ids) if isinstance(ids, str) else ids)
         row["image_sha256"] = row["image_sha256"][:12]
     caption = f"{replicate.name}: {counts}; the first {len(rows)} rows of manifest.parquet"
