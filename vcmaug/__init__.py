@@ -12,7 +12,7 @@ The floors; imports go down only:
     arms                     mixes of training data, and how each is made
     generate                 plan, shards, workers
     quality | downstream     does the image fit its label; does the cohort help
-    training                 loops and losses
+    training | released      loops and losses; weights of others
     control                  VCM: a denoiser that holds a denoiser
     ldm | conditions         the frozen prior; what to ask it for
     cohort                   made cases with manifest and card; exporters

@@ -55,7 +55,7 @@ def test_the_cohort_holds_the_pool_s_images_with_the_teacher_s_labels(pool, tmp_
     assert check_cohort(tmp_path / "out") == []
     card = read_cohort_card(tmp_path / "out")
     assert card.seen.control == Seen(
-        pseudo_labels=tuple(case.subject_id for case in pool), teachers=("t0", "t1")
+        pseudo_labels=tuple(sorted(case.subject_id for case in pool)), teachers=("t0", "t1")
     )
     made = pseudo_cases(tmp_path / "out", pool)
     assert [case.subject_id for case in made] == [case.subject_id for case in pool]

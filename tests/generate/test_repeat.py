@@ -1,10 +1,12 @@
 """A case of a finished cohort drawn again: the same bytes, or how far they are apart."""
 
 import shutil
+from dataclasses import replace
 
-import pandas as pd
 import pytest
+from made_up_study import rewrite_manifest
 
+from vcmaug.cohort.manifest import read_rows
 from vcmaug.data.nifti import read_image, write_image
 from vcmaug.data.volume import Volume
 from vcmaug.errors import CohortError

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from vcmaug.cohort.card import SeenByCohort
+from vcmaug.cohort.card import SeenByCohort, seen_maps
 from vcmaug.cohort.layout import CohortLayout
 from vcmaug.cohort.row import DONE, ManifestRow, Run
 from vcmaug.data.cases import Case
@@ -74,5 +74,5 @@ def write_row(
 
 def seen_by_labels(cases: Sequence[Case]) -> SeenByCohort:
     """Return who was seen by a cohort made of labelled cases: no prior, no control."""
-    labels = Seen.by_labels({case.subject_id for case in cases})
+    labels = seen_maps(case.subject_id for case in cases)
     return SeenByCohort(prior=Seen(), control=labels, conditions=labels)

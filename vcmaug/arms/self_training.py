@@ -16,7 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from vcmaug.arms.base import Arm, Need
-from vcmaug.cohort.card import SeenByCohort
+from vcmaug.cohort.card import SeenByCohort, seen_maps
 from vcmaug.cohort.cohort import Cohort
 from vcmaug.cohort.layout import CohortLayout
 from vcmaug.cohort.plain import write_plain_cohort
@@ -86,9 +86,8 @@ def pseudo_label(
                 f"pseudo-labelling {len(pool)} cases: the teacher misses a structure in every one. "
                 "Train it longer or on more labelled cases."
             )
-        taught = Seen(
-            pseudo_labels=tuple(case.subject_id for case in pool), teachers=tuple(teacher_subjects)
-        )
+        subjects = {case.subject_id for case in pool}
+        taught = seen_maps(subjects, pseudo=subjects, teachers=teacher_subjects)
         seen = SeenByCohort(prior=Seen(), control=taught, conditions=Seen())
         return write_plain_cohort(layout, rows, scheme=scheme, seen=seen)
 

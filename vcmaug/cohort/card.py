@@ -1,6 +1,6 @@
 """The card of a cohort: how many cases, of what scheme and grid, and who was seen on the way."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,7 +14,14 @@ from vcmaug.data.seen import Seen
 from vcmaug.errors import CohortError
 from vcmaug.files import read_json, write_json
 
-__all__ = ["CohortCard", "SeenByCohort", "read_cohort_card", "write_cohort_card"]
+__all__ = [
+    "CohortCard",
+    "SeenByCohort",
+    "images_of",
+    "read_cohort_card",
+    "seen_maps",
+    "write_cohort_card",
+]
 
 
 class SeenByCohort(Settings):
@@ -39,7 +46,7 @@ class SeenByCohort(Settings):
     @property
     def of_models(self) -> frozenset[str]:
         """Whose images prior and control are known to have seen."""
-        return frozenset().union(*(one.images for one in (self.prior, self.control) if one))
+        return frozenset().union(*map(images_of, (self.prior, self.control)))
 
     @property
     def subjects(self) -> frozenset[str]:
@@ -85,6 +92,31 @@ class CohortCard(Settings):
     licences: dict[str, str | None] = Field({})
     versions: dict[str, str] = Field({})
     machine: dict[str, Any] = Field({})
+
+
+def images_of(seen: Seen | None) -> frozenset[str]:
+    """Return whose images a model has seen, those of everybody before it started included."""
+    if seen is None:
+        return frozenset()
+    return frozenset({*seen.images, *(seen.before.subjects if seen.before else ())})
+
+
+def seen_maps(
+    subjects: Iterable[str], *, pseudo: Iterable[str] = (), teachers: Iterable[str] = ()
+) -> Seen:
+    """Return what has seen the label maps of some subjects and no image.
+
+    Args:
+        subjects: All of them.
+        pseudo: Those who have pseudo-labels alone.
+        teachers: Whose label maps the network behind these was trained on.
+    """
+    everybody, guessed = set(subjects), set(pseudo)
+    return Seen(
+        labels=tuple(sorted(everybody - guessed)),
+        pseudo_labels=tuple(sorted(everybody & guessed)),
+        teachers=tuple(sorted(teachers)) if everybody & guessed else (),
+    )
 
 
 def read_cohort_card(folder: Path) -> CohortCard:

@@ -1,60 +1,42 @@
-"""Whose data a model, a set of conditions or a cohort has seen, as its card carries it on.
+"""What a trained model has seen: whose images, labels and pseudo-labels, and who taught it.
 
-The refusal of leaks rests on these records alone, so every card of the house holds the same one.
+Priors, controls and cohorts carry one; the refusal of leaks asks it.
 """
-
-from collections.abc import Iterable
-from typing import Annotated
-
-from pydantic import AfterValidator
 
 from vcmaug.config import Settings
 
 __all__ = ["Seen"]
 
 
-def _sorted(subjects: tuple[str, ...]) -> tuple[str, ...]:
-    """Return subjects in order, each once."""
-    return tuple(sorted(set(subjects)))
-
-
-Subjects = Annotated[tuple[str, ...], AfterValidator(_sorted)]
-
-
 class Seen(Settings):
-    """Whose data something has seen; ids of subjects, sorted, each once.
+    """Subjects by what was seen of them, each in sorted order.
 
     Attributes:
-        images: Whose images, with or without labels.
-        labels: Whose own label maps.
-        pseudo_labels: Whose images with label maps that a network gave them.
-        teachers: Whose label maps that network was trained on.
+        images: Whose images.
+        labels: Whose label maps, true ones.
+        pseudo_labels: Whose label maps, made by a segmenter.
+        teachers: Whose label maps that segmenter had seen.
+        label_scalars: Whose scalars were measured on label maps, for a prior that reads such
+            scalars.
+        before: What a model had seen from which this one started.
+        note: Who it was, where subjects are not known by name.
     """
 
-    images: Subjects = ()
-    labels: Subjects = ()
-    pseudo_labels: Subjects = ()
-    teachers: Subjects = ()
+    images: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+    pseudo_labels: tuple[str, ...] = ()
+    teachers: tuple[str, ...] = ()
+    label_scalars: tuple[str, ...] = ()
+    before: "Seen | None" = None
+    note: str = ""
 
     @property
-    def subjects(self) -> frozenset[str]:
-        """Everybody of whom an image or a label map was seen."""
-        return frozenset({*self.images, *self.labels, *self.pseudo_labels})
+    def subjects(self) -> tuple[str, ...]:
+        """Everybody of whom anything was seen, here or before.
 
-    @classmethod
-    def by_labels(
-        cls, subjects: Iterable[str], *, pseudo: Iterable[str] = (), teachers: Iterable[str] = ()
-    ) -> "Seen":
-        """Return what has seen the label maps of some subjects and no image.
-
-        Args:
-            subjects: All of them.
-            pseudo: Those who have pseudo-labels alone.
-            teachers: Whose label maps the network behind these was trained on.
+        Examples:
+            >>> Seen(images=("a",), before=Seen(images=("b",), labels=("c",))).subjects
+            ('a', 'b', 'c')
         """
-        everybody, guessed = set(subjects), set(pseudo)
-        return cls(
-            labels=tuple(everybody - guessed),
-            pseudo_labels=tuple(everybody & guessed),
-            teachers=tuple(teachers) if everybody & guessed else (),
-        )
+        own = {*self.images, *self.labels, *self.pseudo_labels, *self.label_scalars}
+        return tuple(sorted({*own, *(self.before.subjects if self.before else ())}))

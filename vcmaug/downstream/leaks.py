@@ -6,7 +6,7 @@ It is asked before any training of the study, and refuses; it never warns.
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from vcmaug.cohort.card import CohortCard, SeenByCohort
+from vcmaug.cohort.card import CohortCard, SeenByCohort, images_of
 from vcmaug.cohort.cohort import Cohort
 from vcmaug.cohort.layout import CohortLayout
 from vcmaug.cohort.row import ManifestRow
@@ -73,7 +73,7 @@ def refuse_leaks(
     faults += [
         f"subject {subject} of test or validation was seen by the {role} ({layout.card.name})"
         for role in sorted(seen)
-        for subject in sorted(seen[role].subjects & held_out)
+        for subject in sorted(held_out.intersection(seen[role].subjects))
     ]
     sources, faults_of_rows = _sources(rows, cases)
     faults += faults_of_rows
@@ -87,7 +87,7 @@ def refuse_leaks(
     faults += [
         f"subject {subject} is a source of conditions and not one of the {len(labelled)} labelled"
         for subject in sorted(
-            (sources | conditions.subjects) - labelled - held_out - pseudo - outside
+            (sources | set(conditions.subjects)) - labelled - held_out - pseudo - outside
         )
     ]
     faults += _control_faults(
@@ -178,7 +178,7 @@ def _control_faults(
     card: CohortCard, control: Seen, *, labelled: set[str], held_out: set[str], study: set[str]
 ) -> list[str]:
     """Return what is wrong with the subjects whose labels a cohort's control has seen."""
-    seen, trained = set(control.images), set(control.labels)
+    seen, trained = set(images_of(control)), set(control.labels)
     if not seen and not trained:
         return []  # no control: a cohort made without one
     faults = []

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from vcmaug.cohort.card import CohortCard, SeenByCohort, write_cohort_card
+from vcmaug.cohort.card import CohortCard, SeenByCohort, seen_maps, write_cohort_card
 from vcmaug.cohort.layout import CohortLayout
 from vcmaug.cohort.merge import Merged, merge_parts
 from vcmaug.compute import Compute, run_all
@@ -166,5 +166,5 @@ def _seen(prior: Mapping[str, Any], control: Mapping[str, Any], merged: Merged) 
             pseudo_labels=tuple(pseudo),
             teachers=tuple(teachers),
         ),
-        conditions=Seen.by_labels(merged.subjects, pseudo=pseudo, teachers=teachers),
+        conditions=seen_maps(merged.subjects, pseudo=pseudo, teachers=teachers),
     )
