@@ -3,12 +3,13 @@
 This is the one place that hashes the files of a cohort; all others take the manifest's word.
 """
 
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 
 from vcmaug.cohort.cohort import Cohort
 from vcmaug.cohort.layout import CohortLayout
+from vcmaug.cohort.manifest import iterate_rows, read_manifest
 from vcmaug.cohort.row import ManifestRow
 from vcmaug.data.case import Case
 from vcmaug.data.nifti import read_image, read_label_map
@@ -34,34 +35,25 @@ def check_cohort(folder: Path, *, report: Report = silent) -> list[str]:
         CohortError: The cohort is not finished, or an older version made it.
     """
     cohort = Cohort.open(folder)
-    faults = [*_twice(cohort.rows), *_miscounted(cohort), *_foreign(cohort)]
-    done = [row for row in cohort.rows if row.is_done]
+    faults = [*_miscounted(cohort), *_foreign(cohort)]
+    done = (row for row in iterate_rows(folder) if row.is_done)
     with ThreadPoolExecutor() as pool:
-        for first in range(0, len(done), _AT_ONCE):  # a pool takes all that it is given at once
-            part = slice(first, first + _AT_ONCE)
-            found = list(pool.map(_faults_of, cohort.cases[part], done[part]))
-            faults += [fault for of_case in found for fault in of_case]
-            report(Progress("checking", first + len(found), len(done)))
-    return faults
-
-
-def _twice(rows: Sequence[ManifestRow]) -> list[str]:
-    """Return the ids that stand twice."""
-    seen: set[str] = set()
-    faults = []
-    for row in rows:
-        if row.request_id in seen:
-            faults.append(f"request {row.request_id}: stands twice in the manifest")
-        seen.add(row.request_id)
+        for first in range(0, len(cohort), _AT_ONCE):  # a pool takes all that it is given at once
+            cases = cohort.cases[first : first + _AT_ONCE]
+            rows = islice(done, len(cases))
+            faults += [fault for found in pool.map(_faults_of, cases, rows) for fault in found]
+            report(Progress("checking", first + len(cases), len(cohort)))
     return faults
 
 
 def _miscounted(cohort: Cohort) -> list[str]:
-    """Return whether card and manifest count otherwise."""
-    counted, found = sum(cohort.card.counts.values()), len(cohort.rows)
-    if counted == found:
-        return []
-    return [f"cohort.json counts {counted} requests, the manifest has {found}"]
+    """Return the ids that stand twice, and whether card and manifest count otherwise."""
+    ids = read_manifest(cohort.folder, columns=["request_id"])["request_id"]
+    faults = [f"request {name}: stands twice in the manifest" for name in ids[ids.duplicated()]]
+    counted = sum(cohort.card.counts.values())
+    if counted != len(ids):
+        faults.append(f"cohort.json counts {counted} requests, the manifest has {len(ids)}")
+    return faults
 
 
 def _foreign(cohort: Cohort) -> list[str]:

@@ -5,7 +5,8 @@ records keep apart what belongs together.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -143,9 +144,9 @@ class ManifestRow:
     def cells(self) -> dict[str, Any]:
         """Return the row by column, JSON-like; columns of a draw are None where there was none."""
         own = {name: getattr(self, name) for name in _OWN}
-        own["parameters"] = [asdict(step) for step in self.parameters]
-        drawn = asdict(self.drawn) if self.drawn else dict.fromkeys(columns_of(Drawn))
-        return {**own, **drawn, **asdict(self.run)}
+        own["parameters"] = [vars(step) for step in self.parameters]
+        drawn = vars(self.drawn) if self.drawn else dict.fromkeys(columns_of(Drawn))
+        return {**own, **drawn, **vars(self.run)}
 
     def case(self, folder: Path) -> Case:
         """Return the finished case; hashes are the manifest's, and its parents its source columns.
@@ -164,6 +165,7 @@ class ManifestRow:
         )
 
 
+@cache
 def columns_of(record: type[Drawn] | type[Run]) -> dict[str, Any]:
     """Return the columns of a record with their types, in order."""
     return get_type_hints(record)
@@ -181,13 +183,13 @@ def row_of(cells: Mapping[str, Any]) -> ManifestRow:
         CohortError: Columns are missing: an older version wrote them.
     """
     try:
-        own = _restored(_OWN, cells)
+        own = _restored(_OWN_TUPLES, cells)
         own["parameters"] = tuple(Step(**step) for step in own["parameters"])
         drawn = cells["sampler"] is not None
         return ManifestRow(
             **own,
-            drawn=Drawn(**_restored(columns_of(Drawn), cells)) if drawn else None,
-            run=Run(**_restored(columns_of(Run), cells)),
+            drawn=Drawn(**_restored(_DRAWN_TUPLES, cells)) if drawn else None,
+            run=Run(**_restored(_RUN_TUPLES, cells)),
         )
     except (KeyError, TypeError) as fault:
         raise CohortError(
@@ -196,14 +198,17 @@ def row_of(cells: Mapping[str, Any]) -> ManifestRow:
         ) from None
 
 
-def _restored(types: Mapping[str, Any], cells: Mapping[str, Any]) -> dict[str, Any]:
+def _restored(columns: Mapping[str, bool], cells: Mapping[str, Any]) -> dict[str, Any]:
     """Return some cells, lists as tuples where a record has them."""
     return {
-        name: tuple(cells[name] or ()) if _is_tuple(kind) else cells[name]
-        for name, kind in types.items()
+        name: tuple(cells[name] or ()) if is_tuple else cells[name]
+        for name, is_tuple in columns.items()
     }
 
 
-def _is_tuple(kind: Any) -> bool:
-    """Return whether a type is a tuple of values."""
-    return getattr(kind, "__origin__", None) is tuple
+def _tuples(types: Mapping[str, Any]) -> dict[str, bool]:
+    """Return for each column whether it holds tuples."""
+    return {name: getattr(kind, "__origin__", None) is tuple for name, kind in types.items()}
+
+
+_OWN_TUPLES, _DRAWN_TUPLES, _RUN_TUPLES = map(_tuples, (_OWN, columns_of(Drawn), columns_of(Run)))
