@@ -14,9 +14,10 @@ The floors; imports go down only:
     arms                     mixes of training data, and how each is made
     generate                 plan, shards, workers
     quality | downstream     does the image fit its label; does the cohort help
-    training | cohort | released  loops and losses; layout and manifest; weights of others
+    training | released      loops and losses; weights of others
     control                  VCM: a denoiser that holds a denoiser
     ldm | conditions         the frozen prior; what to ask it for
+    cohort                   made cases with manifest and card; exporters
     data                     volumes, labels, cases, splits
     parts                    families of what a recipe names
     config | provenance | shapes | seeding | compute | progress | affine
