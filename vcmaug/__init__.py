@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from vcmaug.arms.label_to_image import LabelToImage
     from vcmaug.arms.real import Real
     from vcmaug.arms.synthetic import Synthetic
+    from vcmaug.cohort.cohort import Cohort
     from vcmaug.conditions.builders.lesions import Lesions
     from vcmaug.conditions.builders.lowres import LowRes
     from vcmaug.conditions.builders.modalities import Modalities
@@ -53,8 +54,10 @@ if TYPE_CHECKING:
     from vcmaug.data.cases import Cases
     from vcmaug.data.geometry import Grid
     from vcmaug.face.conditions import chains, conditions
+    from vcmaug.face.drawing import export, generate
     from vcmaug.face.models import load_control, train, train_prior
     from vcmaug.face.preparing import prepare
+    from vcmaug.face.studies import study
     from vcmaug.generate.drawer import Drawer
     from vcmaug.generate.noise import Noise
     from vcmaug.generate.samplers import DDIM, DDPM, DPMpp2M, DPMpp2MSDE, Heun
@@ -96,17 +99,22 @@ __all__ = [
     "Heun",
     "Noise",
     "Target",
+    "Cohort",
+    "export",
+    "generate",
     # studies
     "CopyPaste",
     "Deformed",
     "LabelToImage",
     "Real",
     "Synthetic",
+    "study",
 ]
 
 _PLACES = {
     "Case": "vcmaug.data.case",
     "Cases": "vcmaug.data.cases",
+    "Cohort": "vcmaug.cohort.cohort",
     "Control": "vcmaug.control.base",
     "ControlNet": "vcmaug.control.methods.controlnet",
     "ControlNetLite": "vcmaug.control.methods.controlnet_lite",
@@ -135,14 +143,16 @@ _PLACES = {
     "Target": "vcmaug.conditions.target",
     "VCM": "vcmaug.control.methods.vcm",
     "chains": "vcmaug.face.conditions",
+    "export": "vcmaug.face.drawing",
     "load_control": "vcmaug.face.models",
     "prepare": "vcmaug.face.preparing",
+    "study": "vcmaug.face.studies",
     "train": "vcmaug.face.models",
     "train_prior": "vcmaug.face.models",
 }
 """The module of each name; packages are imported by their own."""
 
-_PACKAGES = frozenset({"conditions"})
+_PACKAGES = frozenset({"conditions", "generate"})
 """Packages that can be called, see `vcmaug.doors`."""
 
 

@@ -6,6 +6,10 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, ClassVar
 
+from pydantic import PrivateAttr
+
+from vcmaug.cohort.cohort import Cohort
+from vcmaug.conditions.conditions import Conditions
 from vcmaug.data.cases import Case
 from vcmaug.data.labels import LabelScheme
 from vcmaug.downstream.replicate import Replicate
@@ -49,7 +53,8 @@ class Arm(Part):
     """One mix of training data.
 
     An arm has real cases alone, or the cohort of a stage that its needs name, or a cohort that its
-    own `make` writes. What does not fit together is refused when the class is defined.
+    own `make` writes. What does not fit together is refused when the class is defined. In Python an
+    arm is given what it trains on or is made from, as in `Synthetic(cohort)`; that is no setting.
 
     Attributes:
         colour: Of the arm in plots, #rrggbb.
@@ -88,6 +93,40 @@ class Arm(Part):
                 _OWN_FOLDERS[str(cls.folder)] = name
         super().__pydantic_init_subclass__(**kwargs)
 
+    _given: Cohort | Conditions | None = PrivateAttr(None)
+
+    def __init__(self, given: Cohort | Conditions | None = None, /, **settings: Any) -> None:
+        """Make an arm of its settings.
+
+        Args:
+            given: The cohort that it trains on, or the conditions that it makes its data of; None:
+                the study of a recipe has them.
+            **settings: Of the arm.
+
+        Raises:
+            TypeError: It takes nothing of that kind.
+        """
+        super().__init__(**settings)
+        takes = self.takes()
+        if given is not None and (takes is None or not isinstance(given, takes)):
+            wanted = "nothing" if takes is None else f"a {takes.__name__}"
+            raise TypeError(f"arm {self.name} is given {wanted}, found a {type(given).__name__}")
+        self._given = given
+
+    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]  # parsing does without it
+
+    @classmethod
+    def takes(cls) -> type[Cohort] | type[Conditions] | None:
+        """Return what it is given in Python; None: nothing."""
+        if cls.makes_data():
+            return Conditions if Need.CONDITIONS in cls.needs else None
+        return None if cls.folder is None else Cohort
+
+    @property
+    def given(self) -> Cohort | Conditions | None:
+        """What it was given in Python."""
+        return self._given
+
     @classmethod
     def of_result(cls, name: str) -> "type[Arm] | None":
         """Return the arm that a published result names, by its present name or a former one."""
@@ -125,9 +164,17 @@ class Arm(Part):
             replicates: Of the study, by (num_labelled, seed).
         """
         folders = {key: self.cohort_folder(one) for key, one in replicates.items()}
-        cohorts = {key: path.resolve() for key, path in folders.items() if path is not None}
+        return self.data_of({key: path for key, path in folders.items() if path is not None})
+
+    def data_of(self, cohorts: Mapping[tuple[int, int], Path]) -> TrainingData:
+        """Return what the study is told about the arm.
+
+        Args:
+            cohorts: Folders of its cohorts by (num_labelled, seed); none for real cases alone.
+        """
+        resolved = {key: path.resolve() for key, path in cohorts.items()}
         return TrainingData(
-            cohorts=None if self.folder is None else cohorts,
+            cohorts=None if self.folder is None else resolved,
             sees_unlabelled=Need.POOL in self.needs,
             is_baseline=self.is_baseline,
             is_ceiling=self.is_ceiling,

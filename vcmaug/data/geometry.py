@@ -8,7 +8,7 @@ Notes:
 """
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,6 +45,12 @@ class Grid(Settings):
     padding: Literal["zero", "edge", "reflect"] = Field(
         "zero", description="what stands beyond the image's border; label maps are padded alike"
     )
+
+    def __init__(self, shape: Sequence[int], **settings: Any) -> None:
+        """Make a grid of its shape, which may stand first, and its settings."""
+        super().__init__(**{"shape": shape, **settings})
+
+    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]  # parsing does without it
 
     @property
     def affine(self) -> NDArray[np.float64]:

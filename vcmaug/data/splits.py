@@ -4,7 +4,7 @@ They are made or read right after `prepare`; everything above asks here who may 
 subsets of the training subjects are nested.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from itertools import combinations
 from pathlib import Path
@@ -58,6 +58,15 @@ class Splits:
     seed: int
     evaluator: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
+
+    @classmethod
+    def of_roles(cls, roles: Mapping[str, str]) -> "Splits":
+        """Return the splits in which each subject has such a role: train, validation or test."""
+        train, validation, test = (
+            tuple(sorted(subject for subject, role in roles.items() if role == wanted))
+            for wanted in ("train", "validation", "test")
+        )
+        return cls(train=train, validation=validation, test=test, seed=0)
 
     @property
     def roles(self) -> dict[str, str]:

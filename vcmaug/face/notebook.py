@@ -10,12 +10,14 @@ from html import escape
 
 import numpy as np
 
+from vcmaug.cohort.cohort import Cohort
 from vcmaug.conditions.conditions import Conditions, StoredCondition
 from vcmaug.data.case import Case
 from vcmaug.data.cases import Cases
 from vcmaug.data.labels import LabelScheme
 from vcmaug.data.nifti import read_image, read_label_map
 from vcmaug.data.volume import Volume
+from vcmaug.face.studies import VERDICT, Study
 from vcmaug.report.figures import Column, contoured, in_a_row
 
 __all__ = ["html_of"]
@@ -79,6 +81,28 @@ def _(conditions: Conditions) -> str:
     first = conditions[:_MOST]
     columns = [Column(one.condition_id, _blank(one.label_map), one.label_map) for one in first]
     return _side_by_side(columns, conditions.scheme) + _line(f"{len(conditions)} conditions")
+
+
+@html_of.register
+def _(cohort: Cohort) -> str:
+    """Show the first drawn cases side by side, and how many requests ended how."""
+    columns = [_column(case) for case in cohort.cases[:_MOST]]
+    counts = ", ".join(f"{number} {status}" for status, number in cohort.card.counts.items())
+    return _side_by_side(columns, cohort.scheme) + _line(f"cohort {cohort.folder.name}: {counts}")
+
+
+@html_of.register
+def _(study: Study) -> str:
+    """Show the headline's differences, and what they are worth."""
+    rows = study.differences
+    table = rows[rows["metric"] == study.headline.name] if len(rows) else rows
+    columns = [name for name in ("arm", "against", "mean", "low", "high") if name in table]
+    seeds = study.scores["seed"].nunique()
+    subjects = study.scores["subject_id"].nunique()
+    return _line(f"{study.headline.title}, paired differences on {subjects} test subjects") + (
+        table[columns].to_html(index=False, float_format="{:+.4f}".format, border=0)
+        + _line(f"{VERDICT}: {seeds} seeds of the segmenter on the same cases, control and cohort")
+    )
 
 
 def _column(case: Case) -> Column:
