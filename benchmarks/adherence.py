@@ -2,7 +2,7 @@
 
 import json
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from vcmaug.conditions.build import build_conditions
 from vcmaug.data.cases import Cases, cases_of
 from vcmaug.data.labels import volumes_mm3
 from vcmaug.data.nifti import read_image, read_label_map
+from vcmaug.downstream.evaluator import Evaluator
 from vcmaug.downstream.statistics import bootstrap_mean
 from vcmaug.generate.plan import GenerateSettings
 from vcmaug.generate.planning import make_plan
@@ -22,7 +23,6 @@ from vcmaug.ldm.prior import spec_on
 from vcmaug.ldm.weights import read_card
 from vcmaug.pipeline.pool import splits_of
 from vcmaug.pipeline.work import Replicate, Work
-from vcmaug.quality.adherence import adherence_rows
 
 DRAWS, PER_NEW_MAP = 2000, 2
 
@@ -36,7 +36,7 @@ def volumes_of(cohort: Path) -> tuple[list[dict[str, Any]], Any, Any]:
 
 
 def readings(
-    work: Work, cohort: Path, shown: Sequence[str], read: Callable[[Any], Any]
+    work: Work, cohort: Path, shown: Sequence[str], evaluator: Evaluator
 ) -> dict[str, Any]:
     """Return the mean Dice of what is shown per subject whose map it comes from, and volume errors.
 
@@ -44,15 +44,14 @@ def readings(
     conditions come from one map, so the interval is over subjects.
     """
     scheme, (done, images, maps) = Cases.open(work.cases).scheme, volumes_of(cohort)
-    names, spacing_mm = [row["case_id"] for row in done], work.recipe.data.grid.spacing_mm
-    found = read(images)
+    spacing_mm = work.recipe.data.grid.spacing_mm
+    found = evaluator(images)
     dice: dict[str, list[float]] = {}
-    subject_of = {row["case_id"]: json.loads(row["source_subject_ids"])[0] for row in done}
-    for row in adherence_rows(
-        names, images=found, asked=maps, reader=lambda read: read, scheme=scheme, source=""
-    ):
-        if row["structure"] in shown:
-            dice.setdefault(subject_of[row["case_id"]], []).append(row["dice"])
+    for row, seen, one in zip(done, found, maps, strict=True):
+        subject = json.loads(row["source_subject_ids"])[0]
+        for name, value in evaluator.task.adherence(seen, one, evaluator.ground).items():
+            if name in shown:
+                dice.setdefault(subject, []).append(value)
     errors: dict[str, list[float]] = {name: [] for name in shown}
     for seen, one in zip(found, maps, strict=True):
         here, there = (volumes_mm3(array, scheme, spacing_mm) for array in (seen, one))

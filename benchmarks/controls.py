@@ -47,8 +47,8 @@ from vcmaug.data.labels import LabelScheme
 from vcmaug.files import read_json
 from vcmaug.ldm.denoiser import Context
 from vcmaug.ldm.prior import load_prior
+from vcmaug.pipeline.evaluator import evaluator_subjects, independent_evaluator
 from vcmaug.pipeline.pool import splits_of
-from vcmaug.pipeline.reader import independent_reader, reader_subjects
 from vcmaug.pipeline.recipe import PriorRecipe, Recipe, read_recipe
 from vcmaug.pipeline.run import draw_cohort
 from vcmaug.pipeline.stages import control_stage, prepare_stage, prior_stage
@@ -109,7 +109,7 @@ def recipe_of(asked: argparse.Namespace, method: str) -> Recipe:
 
 
 def prepared_once(asked: argparse.Namespace) -> None:
-    """Prepare cases, prior and reader once for all methods."""
+    """Prepare cases, prior and evaluator once for all methods."""
     work = claim_work(asked.out / "common", base_of(asked), profile=asked.profile)
     prepare_stage(work)
     prior_stage(work)
@@ -118,14 +118,14 @@ def prepared_once(asked: argparse.Namespace) -> None:
 def work_of(out: Path, recipe: Recipe, profile: str | None, method: str, task: str) -> Work:
     """Return the work folder of a method, which shares cases and prior with the others."""
     work = claim_work(out / task / method, recipe, profile=profile)
-    (out / "common" / "reader").mkdir(exist_ok=True)
+    (out / "common" / "evaluator").mkdir(exist_ok=True)
     link_common(work, out / "common")
     return work
 
 
 def link_common(work: Work, common: Path) -> None:
-    """Let a work folder have the cases, prior and reader that all methods share."""
-    for name in ("cases", "prior", "splits.json", "reader"):
+    """Let a work folder have the cases, prior and evaluator that all methods share."""
+    for name in ("cases", "prior", "splits.json", "evaluator"):
         link = work.folder / name
         if not link.exists():
             link.symlink_to((common / name).resolve())
@@ -163,7 +163,7 @@ def one(asked: argparse.Namespace) -> dict[str, Any]:
     ]
     frechet = {row["row"]: row["frechet_distance"] for row in quality["distances"]}
     prepared = Cases.open(work.cases)
-    read, _ = independent_reader(work, prepared, splits_of(work, prepared))
+    read, _ = independent_evaluator(work, prepared, splits_of(work, prepared))
     assert read is not None  # the recipes here have one
     with tempfile.TemporaryDirectory() as name:
         new = readings(work, of_new_maps(work, replicate, Path(name)), shown, read)
@@ -199,13 +199,13 @@ def cost(asked: argparse.Namespace) -> dict[str, Any]:
 
 
 def settings_of(asked: argparse.Namespace) -> str:
-    """Return a fingerprint of what rows have in common: recipe, task, prior and reader."""
+    """Return a fingerprint of what rows have in common: recipe, task, prior and evaluator."""
     work = Work(asked.out / "common", recipe_of(asked, OWN))
     prior = read_json(work.prior / "card.json")["weights_sha256"]
-    readers = reader_subjects(work, splits_of(work, Cases.open(work.cases)))
+    evaluators = evaluator_subjects(work, splits_of(work, Cases.open(work.cases)))
     apart = {"study": {"num_labelled", "seeds"}, "data": {"source"}}
     content = base_of(asked).model_dump(mode="json", exclude=apart)
-    return fingerprint([content, asked.task, prior, readers, PER_NEW_MAP])
+    return fingerprint([content, asked.task, prior, evaluators, PER_NEW_MAP])
 
 
 def known_rows(asked: argparse.Namespace, known: dict[str, Any]) -> list[dict[str, Any]]:

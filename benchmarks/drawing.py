@@ -13,28 +13,30 @@ from vcmaug.cohort.manifest import read_manifest
 from vcmaug.compute import Compute
 from vcmaug.data.cases import Cases, cases_of
 from vcmaug.data.nifti import read_image
+from vcmaug.downstream.evaluator import Evaluator
 from vcmaug.files import read_json, write_json
 from vcmaug.generate.plan import GenerateSettings
 from vcmaug.generate.planning import make_plan
 from vcmaug.generate.run import generate
+from vcmaug.pipeline.evaluator import independent_evaluator
 from vcmaug.pipeline.pool import splits_of
-from vcmaug.pipeline.reader import Read, independent_reader
 from vcmaug.pipeline.work import Replicate, Work, find_work
 from vcmaug.provenance import fingerprint
 from vcmaug.quality.adherence import adherence_rows
 from vcmaug.quality.distances import frechet_distance, standardised
 from vcmaug.quality.features import describe
+from vcmaug.quality.volumes import Volumes
 
 Rows = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Ground:
-    """A finished replicate, its independent reader, and descriptors of real images."""
+    """A finished replicate, its independent evaluator, and descriptors of real images."""
 
     work: Work
     replicate: Replicate
-    reader: Read
+    evaluator: Evaluator
     real: Rows
 
     @property
@@ -49,13 +51,13 @@ def ground_of(folder: Path, replicate: str) -> Ground:
     work = find_work(folder)
     prepared = Cases.open(work.cases)
     splits = splits_of(work, prepared)
-    reader, _ = independent_reader(work, prepared, splits)
-    assert reader is not None  # a finished run has one
+    evaluator, _ = independent_evaluator(work, prepared, splits)
+    assert evaluator is not None  # a finished run has one
     cases = cases_of(prepared.cases, (*splits.train, *splits.validation))
     images = [read_image(case.image, case_id=case.case_id).array for case in cases]
     num_labelled, seed = (int(part[1:]) for part in replicate.split("-"))
     chosen = work.replicate(num_labelled, seed)
-    return Ground(work, chosen, reader, describe(np.stack(images)))
+    return Ground(work, chosen, evaluator, describe(np.stack(images)))
 
 
 def cohort_of(
@@ -90,11 +92,9 @@ def judged(ground: Ground, cohort: Path) -> tuple[Rows, Rows]:
     """Return the adherence [N] and the descriptors [N, D] of a cohort's images, failed ones NaN."""
     done, images, maps = volumes_of(cohort)
     names = [row["case_id"] for row in done]
-    scheme = Cases.open(ground.work.cases).scheme
     read: dict[str, list[float]] = {name: [] for name in names}
-    for row in adherence_rows(
-        names, images=images, asked=maps, reader=ground.reader, scheme=scheme, source="synthetic"
-    ):
+    volumes = Volumes(tuple(names), images, maps)
+    for row in adherence_rows(volumes, ground.evaluator, source="synthetic"):
         read[row["case_id"]].append(row["dice"])
     described = dict(zip(names, describe(images), strict=True))
     missing = np.full(ground.real.shape[1], np.nan)

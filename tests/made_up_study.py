@@ -12,7 +12,7 @@ from vcmaug.data.labels import LabelScheme
 from vcmaug.data.nifti import write_image, write_label_map
 from vcmaug.data.splits import Splits
 from vcmaug.data.volume import Volume
-from vcmaug.files import write_bytes, write_json
+from vcmaug.files import sha256_of_file, write_bytes, write_json
 
 BOX = LabelScheme.from_mapping({"box": 3})
 SPLITS = Splits(train=("s0", "s1", "s2", "s3"), validation=("s4",), test=("s5", "s6"), seed=0)
@@ -45,7 +45,7 @@ def write_box_cohort(
     """Write a cohort whose sources and control are the labelled subjects; return its folder."""
     rows = []
     for index in range(num):
-        write_box(folder, f"r{index}", seed=100 + index, side=side)
+        files = write_box(folder, f"r{index}", seed=100 + index, side=side)
         subject = labelled[index % len(labelled)]
         rows.append(
             {
@@ -54,6 +54,8 @@ def write_box_cohort(
                 "case_id": f"synthetic-{index}",
                 "image": f"images/r{index}.nii.gz",
                 "label": f"labels/r{index}.nii.gz",
+                "image_sha256": sha256_of_file(files[0]),
+                "label_sha256": sha256_of_file(files[1]),
                 "source_subject_ids": json.dumps([subject]),
                 "source_case_ids": json.dumps([subject.replace("s", "k")]),
             }

@@ -9,8 +9,9 @@ The floors; imports go down only:
     cli                      the verbs, in the order of the flow
     pipeline                 stages of a recipe; the study's controls and cohorts per (n, seed)
     report                   one HTML file
+    arms                     mixes of training data, and how each is made
+    generate                 plan, shards, workers
     quality | downstream     does the image fit its label; does the cohort help
-    generate | rivals        plan, shards, workers; image makers without diffusion
     training | cohort        loops and losses; layout and manifest
     control                  VCM: a denoiser that holds a denoiser
     ldm | conditions         the frozen prior; what to ask it for

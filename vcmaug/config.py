@@ -32,11 +32,13 @@ class Settings(BaseModel):
 
     Attributes:
         renamed: Old names in recipes and the new ones, for one clear error.
+        gone: Old names that have no new one, and what to write instead.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     renamed: ClassVar[Mapping[str, str]] = {}
+    gone: ClassVar[Mapping[str, str]] = {}
 
 
 S = TypeVar("S", bound=Settings)
@@ -168,6 +170,9 @@ def _about_unknown(location: tuple[Any, ...], model: type[BaseModel]) -> str:
         model = inner
     name = str(location[-1])
     renamed: Mapping[str, str] = getattr(model, "renamed", {})
+    gone: Mapping[str, str] = getattr(model, "gone", {})
+    if name in gone:
+        return f"is gone; {gone[name]}"
     if name in renamed:
         return f"is called {renamed[name]!r} now"
     return f"unknown name{nearest_name(name, list(model.model_fields))}"

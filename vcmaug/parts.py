@@ -44,6 +44,7 @@ class Part(Settings):
         family: What parts of this kind are called in messages; set by a family alone.
         home: Package whose modules define the family's own parts; set by a family alone.
         unnamed: The part that settings without a name are of; set by a family alone.
+        formerly: Names that the part had before, for one clear error and for older results.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Part(Settings):
     family: ClassVar[str] = ""
     home: ClassVar[str] = ""
     unnamed: ClassVar[str] = ""
+    formerly: ClassVar[tuple[str, ...]] = ()
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
@@ -88,7 +90,7 @@ class Part(Settings):
             _import_entry_points()
             found = _found(cls.family, name)
         if found is None:
-            raise KeyError(f"unknown {cls.family} {name!r}{nearest_name(name, list(cls.parts()))}")
+            raise KeyError(f"unknown {cls.family} {name!r}{_suggestion(cls.parts(), name)}")
         return found  # type: ignore[return-value]
 
     @classmethod
@@ -152,6 +154,12 @@ def _found(family: str, name: str) -> type[Part] | None:
     known = _KNOWN.get(family, {})
     same = {key.replace("-", "_"): part for key, part in known.items()}
     return known.get(name) or same.get(name.replace("-", "_"))
+
+
+def _suggestion(parts: Mapping[str, type[Part]], name: str) -> str:
+    """Return what to write for an unknown name: its new one, or the nearest."""
+    renamed = [new for new, part in parts.items() if name in part.formerly]
+    return f"; it is called {renamed[0]!r} now" if renamed else nearest_name(name, list(parts))
 
 
 @cache

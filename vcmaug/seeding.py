@@ -7,9 +7,12 @@ Sources: threefold use of SHA-256 as a stable hash; PCG64 (O'Neill 2014) behind
 """
 
 import hashlib
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
+
+if TYPE_CHECKING:
+    import torch
 
 __all__ = ["numpy_generator", "stable_seed", "torch_generator"]
 
@@ -33,6 +36,8 @@ def numpy_generator(*names: str | int) -> np.random.Generator:
     return np.random.default_rng(stable_seed(*names))
 
 
-def torch_generator(*names: str | int) -> torch.Generator:
+def torch_generator(*names: str | int) -> "torch.Generator":
     """Return a torch generator on the CPU seeded from the names; see `stable_seed`."""
+    import torch
+
     return torch.Generator(device="cpu").manual_seed(stable_seed(*names))

@@ -10,13 +10,19 @@ from vcmaug.data.geometry import reorient
 from vcmaug.data.labels import LabelScheme
 from vcmaug.data.nifti import write_image, write_label_map
 from vcmaug.data.volume import Volume
-from vcmaug.downstream.augment import AugmentSettings, augmented
+from vcmaug.downstream.augment import augmented
 from vcmaug.downstream.data import Bank, LabelledVolumes
-from vcmaug.downstream.fit import FitSettings, _num_synthetic, fit, predict, train_reader
-from vcmaug.downstream.segmenter import Segmenter, SegmenterSettings
+from vcmaug.downstream.evaluator import train_evaluator
+from vcmaug.downstream.fit import _num_synthetic, fit
+from vcmaug.downstream.segmenters.unet import UNet
+from vcmaug.downstream.settings import AugmentSettings, FitSettings
+from vcmaug.downstream.tasks.base import Ground
+from vcmaug.downstream.tasks.segmentation import Segmentation
 from vcmaug.errors import DataError, ModelError
 
-TINY = SegmenterSettings(channels=(8, 16), num_res_units=0)
+TINY = UNet(channels=(8, 16), num_res_units=0)
+TASK = Segmentation()
+GROUND = Ground(scheme=LabelScheme.from_mapping({"box": 1}), segmenter=TINY)
 
 
 def _volumes(num: int = 3, *, first: int = 0) -> LabelledVolumes:
@@ -36,26 +42,28 @@ def _volumes(num: int = 3, *, first: int = 0) -> LabelledVolumes:
     )
 
 
-def _fit(synthetic: LabelledVolumes | None = None, **more: object) -> tuple[Segmenter, object]:
+def _fit(
+    synthetic: LabelledVolumes | None = None, **more: object
+) -> tuple[torch.nn.Module, object]:
     return fit(
         _volumes(),
         synthetic,
-        num_structures=1,
-        segmenter=TINY,
+        task=TASK,
+        ground=GROUND,
         augment=AugmentSettings(versions=2),
         settings=FitSettings.model_validate({"updates": 8, "batch_size": 2, **more}),
         seed=0,
     )
 
 
-def _weights(network: Segmenter) -> torch.Tensor:
+def _weights(network: torch.nn.Module) -> torch.Tensor:
     return torch.cat([p.detach().ravel() for p in network.parameters()])
 
 
 def test_the_segmenter_learns_a_bright_box() -> None:
     network, record = _fit(updates=150, learning_rate=0.01)
     test = _volumes(2, first=50)
-    found = predict(network, test.images)
+    found = TASK.predict(network, test.images)
     overlap = 2 * np.sum(found * test.labels.numpy()) / (found.sum() + test.labels.numpy().sum())
     assert overlap > 0.85
     assert record.augmentation_seconds < record.seconds  # type: ignore[attr-defined]
@@ -183,7 +191,7 @@ def test_a_loss_that_leaves_the_numbers_is_refused() -> None:
         _fit(learning_rate=1e30, updates=60)
 
 
-def test_a_reader_reads_label_maps_of_the_scheme(tmp_path: Path) -> None:
+def test_an_evaluator_reads_label_maps_of_the_scheme(tmp_path: Path) -> None:
     scheme = LabelScheme.from_mapping({"box": 7})
     volumes = _volumes(2)
     cases = []
@@ -193,22 +201,27 @@ def test_a_reader_reads_label_maps_of_the_scheme(tmp_path: Path) -> None:
         write_label_map(paths[1], Volume(7 * labels.numpy().astype(np.uint16), np.eye(4)))
         cases.append(Case(name, name, {"image": paths[0]}, label=paths[1]))
     settings = FitSettings(updates=60, batch_size=2, learning_rate=0.01)
-    reader = train_reader(
-        cases, scheme=scheme, segmenter=TINY, augment=AugmentSettings(), settings=settings, seed=0
+    evaluator = train_evaluator(
+        cases,
+        task=TASK,
+        ground=Ground(scheme=scheme, segmenter=TINY),
+        augment=AugmentSettings(),
+        settings=settings,
+        seed=0,
     )
-    found = reader(volumes.images[:, 0].numpy()[:, ::-1])  # a view with a negative stride
+    found = evaluator(volumes.images[:, 0].numpy()[:, ::-1])  # a view with a negative stride
     assert set(np.unique(found)) == {0, 7}
     assert np.mean((found == 7) == (volumes.labels.numpy()[:, ::-1] == 1)) > 0.9
 
 
 @pytest.mark.parametrize("stem_factor", [1, 2])
 def test_logits_have_the_shape_of_the_image(stem_factor: int) -> None:
-    network = Segmenter(TINY.model_copy(update={"stem_factor": stem_factor}), num_structures=3)
+    network = TINY.model_copy(update={"stem_factor": stem_factor}).network(num_structures=3)
     assert network(torch.zeros(2, 1, 16, 16, 16)).shape == (2, 4, 16, 16, 16)
 
 
 def test_a_grid_that_the_strides_do_not_divide_is_padded_and_cut_back() -> None:
-    network = Segmenter(SegmenterSettings(channels=(8, 16, 24)), num_structures=2).eval()
+    network = UNet(channels=(8, 16, 24)).network(num_structures=2).eval()
     images = torch.rand(1, 1, 13, 16, 18)
     padded = torch.nn.functional.pad(images, (0, 6, 0, 0, 0, 3))
     assert network(images).shape == (1, 3, 13, 16, 18)

@@ -6,11 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from made_up_study import BOX, SPLITS, edit_rows, write_box_cases, write_box_cohort
+from torch import nn
 
 from vcmaug.compute import Compute
 from vcmaug.data.splits import Splits, labelled_subset
-from vcmaug.downstream.segmenter import Segmenter
-from vcmaug.downstream.study import StudyInputs, StudySettings, run_arm, run_study
+from vcmaug.downstream.settings import StudySettings
+from vcmaug.downstream.study import StudyInputs, run_arm, run_study
+from vcmaug.downstream.training_data import TrainingData
 from vcmaug.errors import CohortError, ComputeError, DataError, LeakError
 from vcmaug.files import read_json
 from vcmaug.progress import Progress
@@ -19,7 +21,7 @@ SETTINGS = StudySettings.model_validate(
     {
         "num_labelled": [2],
         "seeds": [0],
-        "segmenter": {"channels": [8, 16], "num_res_units": 0},
+        "segmenter": {"name": "unet", "channels": [8, 16], "num_res_units": 0},
         "augment": {"versions": 2},
         "fit": {"updates": 4, "batch_size": 2},
         "bootstrap_draws": 100,
@@ -33,7 +35,15 @@ def _inputs(folder: Path, *, splits: Splits = SPLITS, side: int = 12) -> StudyIn
         for seed in (0, 1):
             labelled = labelled_subset(SPLITS, num_labelled=n, seed=seed)
             write_box_cohort(folder / f"n{n}-s{seed}", labelled, side=side)
-    return StudyInputs(cases, splits, BOX, lambda arm, n, seed: folder / f"n{n}-s{seed}")
+    cohorts = {(n, seed): folder / f"n{n}-s{seed}" for n in (2, 3) for seed in (0, 1)}
+    real = TrainingData(is_baseline=True, keeps_network=True)
+    arms = {"real": real, "real+synthetic": TrainingData(cohorts)}
+    return StudyInputs(cases, splits, BOX, arms)
+
+
+def _with_ceiling(inputs: StudyInputs) -> StudyInputs:
+    ceiling = TrainingData(is_ceiling=True)
+    return replace(inputs, arms={**inputs.arms, "all-real": ceiling})
 
 
 class Updates:
@@ -95,8 +105,7 @@ def test_a_rerun_trains_nothing_and_a_change_trains_what_it_touches(tmp_path: Pa
     run_study(SETTINGS, inputs, out=out, report=updates)
     assert not updates.counts
     assert _files(out) == before
-    image = tmp_path / "n2-s0" / "images" / "r0.nii.gz"
-    image.write_bytes((tmp_path / "n2-s0" / "images" / "r1.nii.gz").read_bytes())
+    edit_rows(tmp_path / "n2-s0", image_sha256="another image")
     run_study(SETTINGS, inputs, out=out, report=updates)
     assert list(updates.counts) == ["real+synthetic, n = 2, seed 0"]
 
@@ -126,7 +135,8 @@ def test_a_leak_stops_the_study_before_any_training(tmp_path: Path) -> None:
 
 def test_a_test_subject_with_two_roles_is_refused_in_the_real_arm(tmp_path: Path) -> None:
     inputs = _inputs(tmp_path, splits=replace(SPLITS, test=("s1", "s5")))
-    settings = SETTINGS.model_copy(update={"arms": ("real",), "num_labelled": (4,)})
+    inputs = replace(inputs, arms={"real": inputs.arms["real"]})
+    settings = SETTINGS.model_copy(update={"num_labelled": (4,)})
     with pytest.raises(LeakError, match="s1 of test is among the real training cases"):
         run_study(settings, inputs, out=tmp_path / "study")
 
@@ -151,15 +161,15 @@ def test_arms_start_from_the_same_weights_and_data(tmp_path: Path) -> None:
     settings = SETTINGS.model_copy(update={"fit": fit})
     run_study(settings, _inputs(tmp_path), out=tmp_path / "study")
     scores = pd.read_parquet(tmp_path / "study" / "scores.parquet")
-    first, second = (scores[scores["arm"] == arm]["dice"] for arm in settings.arms)
+    first, second = (scores[scores["arm"] == arm]["dice"] for arm in ("real", "real+synthetic"))
     np.testing.assert_array_equal(first, second)
 
 
 def test_the_ceiling_is_trained_once_per_seed_and_gives_the_label_gap(tmp_path: Path) -> None:
-    arms = ("real", "real+synthetic", "all-real")
-    settings = SETTINGS.model_copy(update={"num_labelled": (2, 3), "arms": arms})
+    settings = SETTINGS.model_copy(update={"num_labelled": (2, 3)})
     updates = Updates()
-    summary = run_study(settings, _inputs(tmp_path), out=tmp_path / "study", report=updates)
+    inputs = _with_ceiling(_inputs(tmp_path))
+    summary = run_study(settings, inputs, out=tmp_path / "study", report=updates)
     assert [name for name in updates.counts if "all-real" in name] == ["all-real, n = 4, seed 0"]
     scores = pd.read_parquet(tmp_path / "study" / "scores.parquet").groupby(["arm", "num_labelled"])
     dice = scores["dice"].mean()
@@ -188,7 +198,7 @@ def test_choices_are_scored_on_validation_and_leave_the_test_closed(tmp_path: Pa
 def test_the_network_of_real_is_kept_and_made_again_if_it_is_lost(tmp_path: Path) -> None:
     kept: list[Path] = []
 
-    def keep(network: Segmenter, path: Path) -> None:
+    def keep(network: nn.Module, path: Path) -> None:
         kept.append(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"weights")

@@ -22,8 +22,8 @@ from vcmaug.data.splits import labelled_subset
 from vcmaug.data.volume import Volume, same_grid
 from vcmaug.errors import LeakError, RecipeError, WorkFolderError
 from vcmaug.files import read_json, sha256_of_file, write_json
+from vcmaug.pipeline.evaluator import evaluator_subjects
 from vcmaug.pipeline.pool import splits_of
-from vcmaug.pipeline.reader import reader_subjects
 from vcmaug.pipeline.recipe import ControlRecipe, read_recipe
 from vcmaug.pipeline.run import draw_cohort, run_recipe
 from vcmaug.pipeline.stages import (
@@ -84,9 +84,9 @@ def test_no_leak_test_subjects_reach_nothing(finished: Work) -> None:
         assert not held_out & {s for seen in card["subjects"].values() for s in seen}
         control = read_json(replicate.control / "card.json")
         assert len(control["labelled_subjects"]) == replicate.num_labelled
-    reader = read_json(finished.reader / "card.json")
+    evaluator = read_json(finished.evaluator / "card.json")
     used = {s for r in finished.replicates for s in _labelled(r.control)}
-    assert not (held_out | used) & {case.split("_")[0] for case in reader["cases"]}
+    assert not (held_out | used) & {case.split("_")[0] for case in evaluator["cases"]}
 
 
 def test_no_stage_hashes_a_prepared_file_again(
@@ -153,10 +153,10 @@ def test_cases_are_prepared_again_where_a_file_that_is_read_changed(
 def test_a_named_evaluator_sees_its_own_subjects_alone(finished: Work) -> None:
     """The splits may name them; who is labelled all the same is taken from them."""
     splits = splits_of(finished, Cases.open(finished.cases))
-    free = reader_subjects(finished, splits)
+    free = evaluator_subjects(finished, splits)
     used = sorted(set(splits.train) - set(free))
-    assert reader_subjects(finished, replace(splits, evaluator=free[:2])) == free[:2]
-    assert reader_subjects(finished, replace(splits, evaluator=splits.train)) == free
+    assert evaluator_subjects(finished, replace(splits, evaluator=free[:2])) == free[:2]
+    assert evaluator_subjects(finished, replace(splits, evaluator=splits.train)) == free
     named = replace(splits, evaluator=(*free, *used[1:]))
     for seed in range(3):
         assert labelled_subset(named, num_labelled=1, seed=seed) == (used[0],)

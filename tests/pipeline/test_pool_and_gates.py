@@ -34,7 +34,7 @@ def test_every_arm_is_trained_on_what_its_name_says(finished: Work) -> None:
         "real": (3, 0),
         "real+synthetic": (3, drawn),
         "real+synthetic+pool": (3, drawn),
-        "real+warped": (3, 3),  # of six conditions the three that bend
+        "real+deformed": (3, 3),  # of six conditions the three that bend
         "self-training": (3, pool),
         "all-real": (num_train, 0),
     }

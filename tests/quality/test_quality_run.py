@@ -1,14 +1,28 @@
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from made_up_study import BOX, SPLITS, edit_rows, write_box_cases, write_box_cohort
+from made_up_study import SPLITS, edit_rows, write_box_cases, write_box_cohort
 
+from vcmaug.data.dice import dice_of
 from vcmaug.errors import CohortError
 from vcmaug.files import read_json
 from vcmaug.quality.adherence import adherence_rows
 from vcmaug.quality.run import METRICS, evaluate_cohort
+from vcmaug.quality.volumes import Volumes
+
+
+class Read:
+    """Reads boxes as a function does, and holds them against what was asked for."""
+
+    def __init__(self, read: Callable[[np.ndarray], np.ndarray]) -> None:
+        self.read = read
+
+    def adherence(self, images: np.ndarray, asked: np.ndarray) -> list[dict[str, float]]:
+        pairs = zip(self.read(images), asked, strict=True)
+        return [{"box": dice_of(found == 3, wanted == 3)} for found, wanted in pairs]
 
 
 def _threshold(images: np.ndarray) -> np.ndarray:
@@ -20,9 +34,13 @@ def test_a_cohort_is_evaluated_beside_real_cases(tmp_path: Path) -> None:
     cases = write_box_cases(tmp_path / "cases", num=10)
     cohort = write_box_cohort(tmp_path / "cohort", SPLITS.train, num=4)
     quality = evaluate_cohort(
-        cohort, real=cases[4:], reader=_threshold, about_reader={}, trained_on=cases[:4],
+        cohort,
+        real=cases[4:],
+        evaluator=Read(_threshold),
+        about_evaluator={},
+        trained_on=cases[:4],
         out=tmp_path / "out",
-    )  # fmt: skip
+    )
     assert read_json(tmp_path / "out" / "quality.json") == quality
     table = pd.read_parquet(tmp_path / "out" / "adherence.parquet")
     assert table["source"].value_counts().to_dict() == {"real": 6, "synthetic": 4}
@@ -32,12 +50,15 @@ def test_a_cohort_is_evaluated_beside_real_cases(tmp_path: Path) -> None:
     assert [row["row"] for row in quality["memorisation"]] == ["real hold-out", "synthetic"]
     assert quality["missing"] == []
     measured = {name for part in ("distances", "memorisation") for name in quality[part][0]}
-    assert set(METRICS) - {"adherence_dice"} <= measured
+    assert set(quality["metrics"]) == {metric.figure for metric in METRICS}
+    assert set(quality["metrics"]) - {"adherence_dice"} <= measured
 
 
 def test_what_cannot_be_measured_is_said_to_be_missing(tmp_path: Path) -> None:
     cohort = write_box_cohort(tmp_path / "cohort", SPLITS.train)
-    quality = evaluate_cohort(cohort, real=(), reader=None, about_reader={}, out=tmp_path / "out")
+    quality = evaluate_cohort(
+        cohort, real=(), evaluator=None, about_evaluator={}, out=tmp_path / "out"
+    )
     assert [text.split(":")[0] for text in quality["missing"]] == [
         "adherence", "distances", "memorisation"
     ]  # fmt: skip
@@ -53,15 +74,15 @@ def test_too_few_cases_and_another_grid_are_refused(tmp_path: Path) -> None:
         (write_box_cohort(tmp_path / "other", SPLITS.train, side=14), "shape"),
     ):
         with pytest.raises(CohortError, match=match):
-            evaluate_cohort(cohort, real=cases, reader=None, about_reader={}, out=tmp_path / "out")
+            evaluate_cohort(
+                cohort, real=cases, evaluator=None, about_evaluator={}, out=tmp_path / "out"
+            )
 
 
 def test_adherence_is_dice_between_asked_and_found_with_empties_counted() -> None:
     asked, found = np.zeros((2, 3, 4, 4, 4), dtype=np.uint16)
     asked[0, :2, :2, :2] = found[0, :2, :2, 1:3] = 3  # half of each box overlaps
     asked[1, 0, 0, 0] = 3  # asked and not found; the third case asks and finds nothing
-    rows = adherence_rows(
-        ["a", "b", "c"], images=np.zeros(asked.shape, dtype=np.float32), asked=asked,
-        reader=lambda images: found, scheme=BOX, source="synthetic",
-    )  # fmt: skip
+    volumes = Volumes(("a", "b", "c"), np.zeros(asked.shape, dtype=np.float32), asked)
+    rows = adherence_rows(volumes, Read(lambda images: found), source="synthetic")
     assert [row["dice"] for row in rows] == [0.5, 0.0, 1.0]

@@ -1,8 +1,6 @@
 """What a person sees: progress, plain lines where there is no terminal, one panel per error.
 
-What it is: a `Report` that draws bars or prints lines, and the way errors end a command.
-In the flow: around every verb.
-Sources: none.
+Bars and panels are drawn by rich, which is imported when the first of them is drawn.
 """
 
 import json
@@ -11,40 +9,35 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-
-from rich.console import Console
-from rich.panel import Panel
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-from rich.progress import Progress as Bars
-from rich.text import Text
+from typing import TYPE_CHECKING
 
 from vcmaug.errors import VcmaugError
 from vcmaug.progress import Progress, Report, silent
 
-__all__ = ["OUT", "failed", "progress", "say"]
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bars
 
-OUT = Console(highlight=False, soft_wrap=True)
-_ERR = Console(stderr=True, highlight=False)
+__all__ = ["failed", "progress", "say"]
+
 _LINE_SECONDS = 15.0
 
 
 def say(text: str) -> None:
     """Print one line."""
-    OUT.print(Text(text))
+    print(text, flush=True)
 
 
 def failed(fault: VcmaugError) -> None:
     """Show an error as one panel on standard error."""
-    if _ERR.is_terminal:
-        _ERR.print(Panel(Text(str(fault)), title="vcmaug cannot go on", border_style="red"))
-    else:
+    if not sys.stderr.isatty():
         sys.stderr.write(f"vcmaug cannot go on: {fault}\n")
+        return
+    from rich.console import Console
+    from rich.panel import Panel
+    from rich.text import Text
+
+    panel = Panel(Text(str(fault)), title="vcmaug cannot go on", border_style="red")
+    Console(stderr=True, highlight=False).print(panel)
 
 
 @contextmanager
@@ -57,20 +50,34 @@ def progress(*, quiet: bool = False, json_lines: bool = False) -> Iterator[Repor
     """
     if quiet or json_lines:
         yield silent if quiet else _print_json
-        return
-    if not OUT.is_terminal:
+    elif not sys.stdout.isatty():
         yield _PlainLines().report
-        return
-    columns = (
+    else:
+        with _new_bars() as bars:
+            yield _Bars(bars).report
+
+
+def _new_bars() -> "Bars":
+    """Return bars with description, number, time spent, time left and a note; none is there yet."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
+        console=Console(highlight=False, soft_wrap=True),
     )
-    with Bars(*columns, console=OUT) as bars:
-        yield _Bars(bars).report
 
 
 def _print_json(state: Progress) -> None:
@@ -81,7 +88,7 @@ def _print_json(state: Progress) -> None:
 class _Bars:
     """One bar per piece of work, kept in the order in which they come."""
 
-    def __init__(self, bars: Bars) -> None:
+    def __init__(self, bars: "Bars") -> None:
         self._bars = bars
         self._tasks: dict[str, tuple[int, int]] = {}  # what -> bar, last number done
 
@@ -94,7 +101,7 @@ class _Bars:
             bar = known[0]
         self._tasks[state.what] = (bar, state.done)
         if state.done == 0 and state.note:  # such as where Dask's dashboard is
-            self._bars.console.print(Text(f"{state.what}: {state.note}"))
+            self._bars.console.print(f"{state.what}: {state.note}", markup=False)
         self._bars.update(bar, completed=state.done, total=state.total, note=state.note)  # type: ignore[arg-type]
 
 

@@ -48,11 +48,12 @@ def downstream_eval_command(
         return
     with progress() as report:
         summary = study_stage(work, compute=compute, report=report)
+    headline = work.recipe.study.task.scores[0]
     for row in summary["means"]:
-        if row["metric"] == "dice":
-            say(_line(f"{row['arm']}, n = {row['num_labelled']}: Dice", row))
+        if row["metric"] == headline.name:
+            say(_line(f"{row['arm']}, n = {row['num_labelled']}: {headline.title}", row))
     for row in summary["differences"]:
-        if row["metric"] == "dice":
+        if row["metric"] == headline.name:
             say(_line(f"{row['arm']} - {row['against']}, n = {row['num_labelled']}:", row, "+"))
     say(f"The study is in {work.study}.")
 

@@ -20,7 +20,7 @@ def evaluate_command(
         Path | None, typer.Option("--out", help="Work folder, where it is not above COHORT.")
     ] = None,
     seed: Annotated[
-        int | None, typer.Option("--seed", help="Of the independent reader's training.")
+        int | None, typer.Option("--seed", help="Of the independent evaluator's training.")
     ] = None,
     dry_run: DryRun = False,
 ) -> None:
@@ -44,7 +44,9 @@ def evaluate_command(
     number, replicate_seed = own.name.removeprefix("n").split("-s")
     replicate = Replicate(folder.parent, int(number), int(replicate_seed), pool)
     if dry_run:
-        show_plan(f"evaluate {cohort} into {replicate.quality}", **work.recipe.reader.model_dump())
+        show_plan(
+            f"evaluate {cohort} into {replicate.quality}", **work.recipe.evaluator.model_dump()
+        )
         return
     faults = check_cohort(folder)
     if faults:

@@ -1,6 +1,6 @@
 """A condition's files, read where they were written and made again where they were not.
 
-What it is: the one reader of maps for generation and rivals, and the comparison of a replay.
+What it is: the one reader of maps for generation and arms, and the comparison of a replay.
 In the flow: between a folder of conditions and whoever draws images for them.
 Sources: none.
 """

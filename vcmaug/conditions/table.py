@@ -1,7 +1,7 @@
 """The table of conditions: parts as they are built, one Parquet file and one CSV in the end.
 
 What it is: a row per condition, written in parts and merged without holding more than one of them.
-In the flow: `build` writes parts, merges them last; generation and rivals read the table.
+In the flow: `build` writes parts, merges them last; generation and arms read the table.
 Sources: none.
 """
 

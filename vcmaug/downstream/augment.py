@@ -1,49 +1,27 @@
-"""Augmentation of the study: TorchIO transforms, the same in every arm, from a cached bank.
+"""Augmentation of the study: TorchIO transforms, the same in every arm.
 
-What it is: one augmented version of a case, drawn from (seed, case, version) and nothing else.
-In the flow: between cases and batches.
-Sources: Perez-Garcia et al. 2021, arXiv 2003.04696 (TorchIO).
+A version of a case depends on (seed, case, version) alone: TorchIO draws from torch's global
+generator, which is seeded here inside a fork. A bank of versions is kept and not a stream, since
+TorchIO's elastic transform alone costs about as much as an update of a small network.
 
-Notes:
-    TorchIO draws from torch's global generator; here it is seeded inside a fork, so that a version
-    depends on (seed, case, version) alone and nothing outside is disturbed. A bank and not a
-    stream: TorchIO's elastic transform alone costs about as much as an update of a small network.
+References:
+    Perez-Garcia et al., "TorchIO", 2021, arXiv 2003.04696.
 """
 
 from collections.abc import Sequence
 
 import torch
 import torchio as tio
-from pydantic import Field
 from torch import Tensor
 
-from vcmaug.config import Settings
 from vcmaug.data.mirror import Mirror
+from vcmaug.downstream.settings import AugmentSettings
 from vcmaug.seeding import stable_seed
 
-__all__ = ["AugmentSettings", "augmented"]
-
+__all__ = ["augmented"]
 
 _CONTROL_POINTS, _SPLINE_ORDER = 6, 3
 """Of the elastic field; displacements below half a knot's distance cannot fold."""
-
-
-class AugmentSettings(Settings):
-    """How many versions of each case are kept, how fast they are renewed, how strong they are."""
-
-    versions: int = Field(6, ge=1, description="of each real case, kept in memory at a time")
-    fresh: float = Field(
-        0.1, ge=0, le=1, description="new versions per sample drawn; each is seen 1/fresh times"
-    )
-    scale: float = Field(0.12, ge=0, description="largest relative change of size")
-    degrees: float = Field(12.0, ge=0)
-    translation_mm: float = Field(3.0, ge=0)
-    elastic_probability: float = Field(0.3, ge=0, le=1)
-    elastic_mm: float = Field(4.0, ge=0)
-    log_gamma: float = Field(0.3, ge=0)
-    noise: float = Field(0.05, ge=0)
-    bias: float = Field(0.3, ge=0)
-    flip: bool = Field(False, description="mirror left to right; pairs of structures change places")
 
 
 def _transform(

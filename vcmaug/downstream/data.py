@@ -1,8 +1,6 @@
 """Training data of the study in memory: cases, their augmented versions, and batches.
 
-What it is: images and channel indices as tensors, and the draw of a batch from (seed, step).
-In the flow: read from prepared cases and from cohorts alike; nothing of diffusion is loaded.
-Sources: none.
+Prepared cases and cohorts are read alike; a batch is drawn from (seed, step).
 """
 
 import time
@@ -11,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 
@@ -21,11 +20,18 @@ from vcmaug.data.labels import LabelScheme, index_map
 from vcmaug.data.mirror import mirror_of
 from vcmaug.data.nifti import read_image, read_label_map
 from vcmaug.data.volume import same_grid
-from vcmaug.downstream.augment import AugmentSettings, augmented
+from vcmaug.downstream.augment import augmented
+from vcmaug.downstream.settings import AugmentSettings
 from vcmaug.errors import CohortError, DataError, FaultyDataSet
 from vcmaug.seeding import torch_generator
 
-__all__ = ["Bank", "LabelledVolumes", "cohort_files", "read_case_volumes", "read_cohort_volumes"]
+__all__ = [
+    "Bank",
+    "LabelledVolumes",
+    "cohort_hashes",
+    "read_case_volumes",
+    "read_cohort_volumes",
+]
 
 
 @dataclass(frozen=True)
@@ -62,15 +68,30 @@ def read_case_volumes(cases: Sequence[Case], scheme: LabelScheme) -> LabelledVol
     return _read(files, scheme)
 
 
-def cohort_files(folder: Path) -> list[tuple[str, Path, Path]]:
+def cohort_hashes(folder: Path) -> list[tuple[str, str, str]]:
+    """Return (case id, sha256 of image and of label map) of finished cases, as the manifest says.
+
+    The files themselves are compared with it by `vcmaug check`.
+    """
+    done = _finished(folder)
+    columns = (done[name].astype(str) for name in ("case_id", "image_sha256", "label_sha256"))
+    return list(zip(*columns, strict=True))
+
+
+def _cohort_files(folder: Path) -> list[tuple[str, Path, Path]]:
     """Return (case id, image, label map) of the finished cases of a cohort, in their order."""
+    done = _finished(folder)
+    return [
+        (str(name), folder / str(image), folder / str(label))
+        for name, image, label in zip(done["case_id"], done["image"], done["label"], strict=True)
+    ]
+
+
+def _finished(folder: Path) -> pd.DataFrame:
+    """Return the rows of the finished cases of a cohort, in order of their index."""
     manifest = read_manifest(folder)
     done = manifest[manifest["status"] == "done"]
-    done = done.sort_values("index" if "index" in done else "case_id")
-    return [
-        (str(row["case_id"]), folder / str(row["image"]), folder / str(row["label"]))
-        for row in done.to_dict("records")
-    ]
+    return done.sort_values("index" if "index" in done else "case_id")
 
 
 def read_cohort_volumes(
@@ -86,7 +107,7 @@ def read_cohort_volumes(
     Raises:
         CohortError: No case is finished, or the grid is another than the real cases'.
     """
-    files = cohort_files(folder)
+    files = _cohort_files(folder)
     if not files:
         raise CohortError(f"reading cohort {folder}: no case is finished. Generate it again.")
     volumes = _read(files, scheme)

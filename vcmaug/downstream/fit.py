@@ -1,9 +1,4 @@
-"""Training of a segmentation network: so many updates, no more and no fewer, in every arm.
-
-What it is: the loop, and the record of what it cost.
-In the flow: called by the study once per arm, n and seed, and for the independent reader.
-Sources: Milletari et al. 2016, arXiv 1606.04797 (Dice loss), with cross-entropy as in nnU-Net.
-"""
+"""Training of a task's network: so many updates, no more and no fewer, in every arm."""
 
 import math
 import time
@@ -11,42 +6,17 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from monai.losses import DiceCELoss
-from numpy.typing import NDArray
-from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 
-from vcmaug.config import Settings
-from vcmaug.data.cases import Case
-from vcmaug.data.labels import LabelScheme, from_index_map
-from vcmaug.downstream.augment import AugmentSettings
-from vcmaug.downstream.data import Bank, LabelledVolumes, read_case_volumes
-from vcmaug.downstream.segmenter import Segmenter, SegmenterSettings
+from vcmaug.downstream.data import Bank, LabelledVolumes
+from vcmaug.downstream.settings import AugmentSettings, FitSettings
+from vcmaug.downstream.tasks.base import Ground, Task
 from vcmaug.errors import ModelError
 from vcmaug.progress import Progress, Report, silent
 from vcmaug.seeding import stable_seed
 
-__all__ = ["FitRecord", "FitSettings", "Reader", "fit", "predict", "train_reader"]
-
-
-class FitSettings(Settings):
-    """How long and how fast to learn; the same in every arm."""
-
-    updates: int = Field(400, ge=1)
-    batch_size: int = Field(4, ge=1)
-    learning_rate: float = Field(2e-3, gt=0)
-    weight_decay: float = Field(1e-4, ge=0)
-    synthetic_share: float = Field(
-        0.5, ge=0, le=1, description="of each batch, in an arm with a cohort"
-    )
-    real_only_final: float = Field(
-        0.25, ge=0, le=1, description="last share of the updates, on real cases alone in every arm"
-    )
-    threads: int | None = Field(
-        None, ge=1, description="of a training on the CPU; None: as many as the process has"
-    )
+__all__ = ["FitRecord", "fit"]
 
 
 @dataclass(frozen=True)
@@ -63,21 +33,21 @@ def fit(
     real: LabelledVolumes,
     synthetic: LabelledVolumes | None,
     *,
-    num_structures: int,
-    segmenter: SegmenterSettings,
+    task: Task,
+    ground: Ground,
     augment: AugmentSettings,
     settings: FitSettings,
     seed: int,
-    what: str = "segmenter",
+    what: str = "network",
     report: Report = silent,
-) -> tuple[Segmenter, FitRecord]:
+) -> tuple[nn.Module, FitRecord]:
     """Return a trained network and what it cost.
 
     Args:
         real: Labelled real cases.
         synthetic: A cohort, or None.
-        num_structures: K.
-        segmenter: Shape of the network.
+        task: Whose network is trained.
+        ground: What the task is told.
         augment: The same in every arm.
         settings: Length and speed.
         seed: Of initial weights, augmentation and batches.
@@ -90,8 +60,8 @@ def fit(
     with _threads(settings.threads):
         return _fit(
             _banks(real, synthetic, augment, seed=seed),
-            num_structures=num_structures,
-            segmenter=segmenter,
+            task=task,
+            ground=ground,
             settings=settings,
             seed=seed,
             what=what,
@@ -113,31 +83,32 @@ def _threads(num: int | None) -> Iterator[None]:
 def _fit(
     banks: Sequence[Bank],
     *,
-    num_structures: int,
-    segmenter: SegmenterSettings,
+    task: Task,
+    ground: Ground,
     settings: FitSettings,
     seed: int,
     what: str,
     report: Report,
-) -> tuple[Segmenter, FitRecord]:
+) -> tuple[nn.Module, FitRecord]:
     """Return a network trained on banks, and what it cost; see `fit`."""
     began = time.perf_counter()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stable_seed(seed, "segmenter"))
-        network = Segmenter(segmenter, num_structures=num_structures)
+        network = task.network(ground)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network.to(device)
     optimiser = torch.optim.AdamW(
         network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
     )
-    loss_of = DiceCELoss(to_onehot_y=True, softmax=True, include_background=False)
+    loss_of = task.loss()
     smooth = math.nan
     network.train()
     for step in range(settings.updates):
         for group in optimiser.param_groups:
             group["lr"] = settings.learning_rate * _decay(step, settings.updates)
         images, labels = _batch(banks, settings, step=step)
-        loss = loss_of(network(images.to(device)), labels[:, None].to(device))
+        inputs, targets = task.examples(images, labels)
+        loss = loss_of(network(inputs.to(device)), targets.to(device))
         if not torch.isfinite(loss):
             raise ModelError(
                 f"training {what}: loss {loss.item()} at update {step + 1}. Lower learning_rate."
@@ -193,57 +164,3 @@ def _num_synthetic(settings: FitSettings, step: int) -> int:
         return 0
     per_step = settings.synthetic_share * settings.batch_size
     return math.floor(per_step * (step + 1) + 1e-9) - math.floor(per_step * step + 1e-9)
-
-
-@torch.no_grad()
-def predict(network: Segmenter, images: Tensor, *, batch_size: int = 4) -> NDArray[np.uint8]:
-    """Return channel indices, uint8 [N, X, Y, Z], of images [N, 1, X, Y, Z]."""
-    device = next(network.parameters()).device
-    logits = (network(part.to(device)) for part in images.split(batch_size))
-    indices: NDArray[np.uint8] = torch.cat(
-        [part.argmax(dim=1).to(torch.uint8).cpu() for part in logits]
-    ).numpy()
-    return indices
-
-
-class Reader:
-    """A trained segmenter as a plain function of arrays; others hold it without knowing it.
-
-    Args:
-        network: Trained.
-        scheme: Meaning of its channels.
-    """
-
-    def __init__(self, network: Segmenter, scheme: LabelScheme) -> None:
-        self.network = network
-        self.scheme = scheme
-
-    def __call__(self, images: NDArray[np.float32]) -> NDArray[np.uint16]:
-        """Return label maps [N, X, Y, Z] of images [N, X, Y, Z] in [0, 1]."""
-        indices = predict(self.network, torch.tensor(images.copy(), dtype=torch.float32)[:, None])
-        return from_index_map(indices, self.scheme)
-
-
-def train_reader(
-    cases: Sequence[Case],
-    *,
-    scheme: LabelScheme,
-    segmenter: SegmenterSettings,
-    augment: AugmentSettings,
-    settings: FitSettings,
-    seed: int,
-    report: Report = silent,
-) -> Reader:
-    """Return a segmenter trained on real cases alone; the caller chooses which."""
-    network, _ = fit(
-        read_case_volumes(cases, scheme),
-        None,
-        num_structures=scheme.num_structures,
-        segmenter=segmenter,
-        augment=augment,
-        settings=settings,
-        seed=seed,
-        what="independent reader",
-        report=report,
-    )
-    return Reader(network, scheme)

@@ -1,83 +1,55 @@
 """One training of a study: what it depends on, the training itself, and its scores.
 
-What it is: one cell of the grid, run once and read ever after.
-In the flow: between the study's grid and `fit`.
-Sources: none.
-
-Notes:
-    A run is known by everything that decides its scores, so that a finished one is read again and
-    a changed one is made anew.
+A run is known by everything that decides its scores, so that a finished one is read again and a
+changed one is made anew.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from torch import nn
 
-from vcmaug.config import Settings
 from vcmaug.data.case import IMAGE, LABEL
 from vcmaug.data.cases import Case, cases_of
 from vcmaug.data.labels import LabelScheme
 from vcmaug.data.splits import Splits, labelled_subset
-from vcmaug.downstream.arms import ARMS, ArmName, uses_cohort
-from vcmaug.downstream.augment import AugmentSettings
 from vcmaug.downstream.data import (
     LabelledVolumes,
-    cohort_files,
+    cohort_hashes,
     read_case_volumes,
     read_cohort_volumes,
 )
-from vcmaug.downstream.fit import FitSettings, fit, predict
-from vcmaug.downstream.lesion_wise import lesion_wise
-from vcmaug.downstream.scoring import score_map
-from vcmaug.downstream.segmenter import Segmenter, SegmenterSettings
-from vcmaug.files import read_json, sha256_of_file, write_json
+from vcmaug.downstream.fit import fit
+from vcmaug.downstream.settings import StudySettings
+from vcmaug.downstream.training_data import TrainingData
+from vcmaug.files import read_json, write_json
 from vcmaug.progress import Report
 from vcmaug.provenance import fingerprint
 
-__all__ = [
-    "CohortOf",
-    "Run",
-    "StudyInputs",
-    "StudySettings",
-    "file_of",
-    "labelled_of_run",
-    "run_or_read",
-]
-
-CohortOf = Callable[[ArmName, int, int], Path]
-"""(arm, num_labelled, seed) -> folder of the cohort that the arm trains on."""
-
-
-class StudySettings(Settings):
-    """The grid of a study."""
-
-    num_labelled: tuple[int, ...] = Field((10,), min_length=1)
-    seeds: tuple[int, ...] = Field((0,), min_length=1)
-    arms: tuple[ArmName, ...] = ARMS
-    segmenter: SegmenterSettings = SegmenterSettings()
-    augment: AugmentSettings = AugmentSettings()
-    fit: FitSettings = FitSettings()
-    scored_on: Literal["test", "validation"] = Field(
-        "test", description="validation: for choices, so that the test stays closed"
-    )
-    lesions: tuple[str, ...] = Field((), description="structures that are scored lesion by lesion")
-    bootstrap_draws: int = Field(2000, ge=100)
+__all__ = ["Run", "StudyInputs", "file_of", "labelled_of_run", "run_or_read"]
 
 
 @dataclass(frozen=True)
 class StudyInputs:
-    """What a study works on."""
+    """What a study works on; for workers all of it can be sent by value.
+
+    Attributes:
+        cases: Prepared cases.
+        splits: Who may be seen.
+        scheme: Of the label maps.
+        arms: What each arm trains on, by its name, in the order of tables.
+        keep: Writes the network of an arm whose networks are kept.
+    """
 
     cases: tuple[Case, ...]
     splits: Splits
     scheme: LabelScheme
-    cohort_of: CohortOf
-    keep: Callable[[Segmenter, Path], None] | None = None  # writes the networks of `real`
+    arms: Mapping[str, TrainingData]
+    keep: Callable[[nn.Module, Path], None] | None = None
 
     def scored(self, settings: StudySettings) -> tuple[str, ...]:
         """Return the subjects on which the arms are scored."""
@@ -86,9 +58,9 @@ class StudyInputs:
 
 @dataclass(frozen=True)
 class Run:
-    """One training of the grid; for `all-real`, n is the number of training subjects."""
+    """One training of the grid; of a ceiling, n is the number of training subjects."""
 
-    arm: ArmName
+    arm: str
     num_labelled: int
     seed: int
 
@@ -96,6 +68,10 @@ class Run:
     def name(self) -> str:
         """Name of its file."""
         return f"{self.arm.replace('+', '-')}-n{self.num_labelled}-s{self.seed}"
+
+    def cohort(self, inputs: StudyInputs) -> Path | None:
+        """Return the folder of the cohort that it trains on; None: it has real cases alone."""
+        return inputs.arms[self.arm].cohort_of(self.num_labelled, self.seed)
 
 
 def labelled_of_run(run: Run, inputs: StudyInputs) -> tuple[str, ...]:
@@ -109,7 +85,7 @@ def run_or_read(
     """Return the result of a run, from its file if nothing it depends on has changed."""
     path = file_of(run, out)
     identity = _identity(run, settings, inputs)
-    keep = inputs.keep if run.arm == "real" else None
+    keep = inputs.keep if inputs.arms[run.arm].keeps_network else None
     weights = path.with_suffix(".safetensors")
     if path.exists() and (keep is None or weights.exists()):
         before: dict[str, Any] = read_json(path)
@@ -130,72 +106,75 @@ def file_of(run: Run, out: Path) -> Path:
 
 def _identity(run: Run, settings: StudySettings, inputs: StudyInputs) -> str:
     """Return the fingerprint of all that a run depends on."""
-    shared = settings.model_dump(mode="json", include={"segmenter", "augment", "fit"})
+    of_all_arms = {"task", "segmenter", "augment", "fit", "lesions"}
+    shared = settings.model_dump(mode="json", include=of_all_arms)
     subjects = [*labelled_of_run(run, inputs), *inputs.scored(settings)]
     cases = [
         [case.case_id, case.subject_id, case.hash_of(IMAGE), case.hash_of(LABEL)]
         for case in cases_of(inputs.cases, subjects)
         if case.label is not None
     ]
-    cohort = []
-    if uses_cohort(run.arm):
-        files = cohort_files(inputs.cohort_of(run.arm, run.num_labelled, run.seed))
-        cohort = [[n, sha256_of_file(image), sha256_of_file(label)] for n, image, label in files]
+    folder = run.cohort(inputs)
+    cohort = [] if folder is None else cohort_hashes(folder)
     return fingerprint([asdict(run), shared, cases, inputs.scheme.to_json(), cohort])
 
 
 def _train_and_score(
     run: Run, settings: StudySettings, inputs: StudyInputs, *, report: Report
-) -> tuple[dict[str, Any], Segmenter]:
+) -> tuple[dict[str, Any], nn.Module]:
     """Return scores and cost of one training, and the network."""
     real = read_case_volumes(cases_of(inputs.cases, labelled_of_run(run, inputs)), inputs.scheme)
+    folder = run.cohort(inputs)
     synthetic = None
-    if uses_cohort(run.arm):
-        folder = inputs.cohort_of(run.arm, run.num_labelled, run.seed)
+    if folder is not None:
         synthetic = read_cohort_volumes(folder, inputs.scheme, like=real)
     network, record = fit(
         real,
         synthetic,
-        num_structures=inputs.scheme.num_structures,
-        segmenter=settings.segmenter,
+        task=settings.task,
+        ground=settings.ground(inputs.scheme),
         augment=settings.augment,
         settings=settings.fit,
         seed=run.seed,
         what=f"{run.arm}, n = {run.num_labelled}, seed {run.seed}",
         report=report,
     )
-    scored_cases = cases_of(inputs.cases, inputs.scored(settings))
-    scored = read_case_volumes(scored_cases, inputs.scheme)
-    predictions = predict(network, scored.images)
     result = {
         **asdict(run),
         "num_real": len(real.names),
         "num_synthetic": 0 if synthetic is None else len(synthetic.names),
         "cost": asdict(record),
-        "scores": _scores(
-            run, scored_cases, scored, predictions, inputs.scheme, lesions=settings.lesions
-        ),
+        "scores": _scores(run, settings, inputs, network),
     }
     return result, network
 
 
 def _scores(
-    run: Run,
-    cases: Sequence[Case],
-    volumes: LabelledVolumes,
-    predictions: NDArray[np.uint8],
-    scheme: LabelScheme,
-    *,
-    lesions: Sequence[str],
+    run: Run, settings: StudySettings, inputs: StudyInputs, network: nn.Module
 ) -> list[dict[str, Any]]:
-    """Return one row per test case and structure."""
-    rows = []
-    for case, labels, prediction in zip(cases, volumes.labels, predictions, strict=True):
-        scores = score_map(prediction, labels.numpy(), scheme=scheme, spacing_mm=volumes.spacing_mm)
-        about = {**asdict(run), "case_id": case.case_id, "subject_id": case.subject_id}
-        for channel, score in enumerate(scores, start=1):
-            row = about | asdict(score)
-            if score.structure in lesions:
-                row |= lesion_wise(prediction == channel, labels.numpy() == channel)
-            rows.append(row)
-    return rows
+    """Return one row for everything that the task scores in each test case."""
+    cases = cases_of(inputs.cases, inputs.scored(settings))
+    volumes = read_case_volumes(cases, inputs.scheme)
+    shown, targets = settings.task.examples(volumes.images, volumes.labels)
+    predictions = settings.task.predict(network, shown)
+    return [
+        {**asdict(run), "case_id": case.case_id, "subject_id": case.subject_id, **row}
+        for case, prediction, target in zip(cases, predictions, targets.numpy(), strict=True)
+        for row in _rows(prediction, target, volumes, settings, inputs)
+    ]
+
+
+def _rows(
+    prediction: NDArray[np.generic],
+    target: NDArray[np.generic],
+    volumes: LabelledVolumes,
+    settings: StudySettings,
+    inputs: StudyInputs,
+) -> Sequence[Mapping[str, Any]]:
+    """Return the task's scores of one case."""
+    return settings.task.score(
+        prediction,
+        target,
+        ground=settings.ground(inputs.scheme),
+        spacing_mm=volumes.spacing_mm,
+    )

@@ -1,43 +1,23 @@
 """The study: every arm at every n and seed, scored on the test subjects, with intervals.
 
-What it is: a resumable grid of trainings (`one_run`), its score table, and its summary.
-In the flow: prepared cases and cohorts in, `scores.parquet` and `summary.json` out.
-Sources: none.
-
-Notes:
-    All arms have the same initial weights, augmentation and number of updates, and at one n and
-    seed the same real cases. Test subjects are read at the very end of each training, and nothing
-    is chosen on them: choices are made with `scored_on: validation`.
+All arms have the same initial weights, augmentation and number of updates, and at one n and seed
+the same real cases. Test subjects are read at the very end of each training, and nothing is chosen
+on them: choices are made with `scored_on: validation`.
 """
 
 import itertools
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from vcmaug.compute import Compute, run_all
-from vcmaug.downstream.arms import (
-    CEILING,
-    ArmName,
-    labelled_cases,
-    refuse_leaks,
-    refuse_real_leaks,
-    uses_cohort,
-    uses_pool,
-)
-from vcmaug.downstream.one_run import (
-    Run,
-    StudyInputs,
-    StudySettings,
-    file_of,
-    labelled_of_run,
-    run_or_read,
-)
-from vcmaug.downstream.scoring import EMPTY_RULE
+from vcmaug.downstream.leaks import labelled_cases, refuse_leaks, refuse_real_leaks
+from vcmaug.downstream.one_run import Run, StudyInputs, file_of, labelled_of_run, run_or_read
+from vcmaug.downstream.settings import StudySettings
 from vcmaug.downstream.summary import compared
 from vcmaug.errors import DataError
 from vcmaug.files import write_bytes, write_json, write_text
@@ -52,7 +32,7 @@ _MANY_SEEDS = 5
 
 
 @dataclass(frozen=True)
-class _Task:
+class _Training:
     """One training for a worker, by value."""
 
     run: Run
@@ -77,7 +57,7 @@ def run_study(
 
     Args:
         settings: The grid.
-        inputs: Cases, splits, scheme, and where the cohorts are; for workers its functions are
+        inputs: Cases, splits, scheme, and what each arm trains on; for workers its functions are
             importable by name.
         out: Gets runs/<arm>-n<k>-s<seed>.json, scores.parquet, scores.csv and summary.json.
         compute: Where the trainings run; None is this process, one after the other.
@@ -109,7 +89,7 @@ def _run_all(
 ) -> list[dict[str, Any]]:
     """Return the results of trainings; where there are workers, they leave them in files."""
     if compute is not None and compute.kind != "in-process":
-        tasks = [_Task(run, settings, inputs, out.resolve()) for run in runs]
+        tasks = [_Training(run, settings, inputs, out.resolve()) for run in runs]
         ended = itertools.count(1)
         run_all(
             _do,
@@ -123,13 +103,13 @@ def _run_all(
     return [run_or_read(run, settings, inputs, out=out, report=report) for run in runs]
 
 
-def _do(task: _Task) -> None:
+def _do(task: _Training) -> None:
     """Run one training on a worker."""
     run_or_read(task.run, task.settings, task.inputs, out=task.out, report=silent)
 
 
 def run_arms(
-    arm: ArmName,
+    arm: str,
     *,
     settings: StudySettings,
     inputs: StudyInputs,
@@ -138,13 +118,13 @@ def run_arms(
     report: Report = silent,
 ) -> None:
     """Run what is missing of one arm at every n and seed; see `run_study`."""
-    runs = _grid(settings.model_copy(update={"arms": (arm,)}), inputs)
+    runs = _grid(settings, replace(inputs, arms={arm: inputs.arms[arm]}))
     _check(runs, settings, inputs)
     _run_all(runs, settings, inputs, out=out, compute=compute, report=report)
 
 
 def run_arm(
-    arm: ArmName,
+    arm: str,
     *,
     num_labelled: int,
     seed: int,
@@ -155,7 +135,7 @@ def run_arm(
 ) -> Path:
     """Run one arm unless it is done, and return the file of its result; see `run_study`.
 
-    The network of `real` lies beside it, as `.safetensors`, where `inputs.keep` writes it.
+    Its network lies beside it, as `.safetensors`, where the arm keeps it.
     """
     run = Run(arm, num_labelled, seed)
     _check([run], settings, inputs)
@@ -164,18 +144,17 @@ def run_arm(
 
 
 def _grid(settings: StudySettings, inputs: StudyInputs) -> list[Run]:
-    """Return all trainings; `all-real` has one per seed, whatever n."""
+    """Return all trainings; a ceiling has one per seed, whatever n."""
+    ceilings = [name for name, data in inputs.arms.items() if data.is_ceiling]
     runs = [
         Run(arm, num_labelled, seed)
         for num_labelled in settings.num_labelled
         for seed in settings.seeds
-        for arm in settings.arms
-        if arm != CEILING
+        for arm in inputs.arms
+        if arm not in ceilings
     ]
     num_all = len(inputs.splits.train)
-    return runs + [
-        Run(CEILING, num_all, seed) for seed in settings.seeds if CEILING in settings.arms
-    ]
+    return runs + [Run(arm, num_all, seed) for seed in settings.seeds for arm in ceilings]
 
 
 def _check(runs: Sequence[Run], settings: StudySettings, inputs: StudyInputs) -> None:
@@ -196,14 +175,15 @@ def _check(runs: Sequence[Run], settings: StudySettings, inputs: StudyInputs) ->
         subjects = labelled_of_run(run, inputs)
         refuse_real_leaks(subjects, splits)
         labelled_cases(inputs.cases, subjects, role="labelled")
-        if uses_cohort(run.arm):
+        cohort = run.cohort(inputs)
+        if cohort is not None:
             refuse_leaks(
-                inputs.cohort_of(run.arm, run.num_labelled, run.seed),
+                cohort,
                 labelled_subjects=subjects,
                 splits=splits,
                 cases=inputs.cases,
                 scheme=inputs.scheme,
-                pool=uses_pool(run.arm),
+                unlabelled=inputs.arms[run.arm].sees_unlabelled,
             )
 
 
@@ -218,7 +198,15 @@ def _summary(
     spent = sum(run["cost"]["augmentation_seconds"] for run in runs)
     return {
         "kind": "study",
-        **compared(scores, num_labelled=settings.num_labelled, num_draws=settings.bootstrap_draws),
+        **compared(
+            scores,
+            inputs.arms,
+            figures=[score.name for score in settings.task.scores],
+            num_labelled=settings.num_labelled,
+            num_draws=settings.bootstrap_draws,
+        ),
+        "task": settings.task.name,
+        "scores": [asdict(score) for score in settings.task.scores],
         "structures": list(inputs.scheme.names),
         "scored_on": settings.scored_on,
         "num_test_subjects": len(inputs.scored(settings)),
@@ -232,7 +220,7 @@ def _summary(
         ],
         "seconds": seconds,
         "augmentation_share": spent / seconds if seconds else 0.0,
-        "empty_rule": EMPTY_RULE,
+        "empty_rule": settings.task.empty_rule,
         "seeds_resampled": len(settings.seeds) > 1,
         "interval": "95 % percentile bootstrap over subjects"
         + (" and seeds" if len(settings.seeds) > 1 else "; one seed, so none over seeds")

@@ -1,56 +1,75 @@
-"""From scores to means, paired differences and the share of the label gap closed.
+"""From scores to means, paired differences and the share of the label gap closed."""
 
-What it is: pure functions of the score table.
-In the flow: the last step of a study, before `summary.json`.
-Sources: none; the intervals are those of `statistics`.
-"""
-
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from vcmaug.downstream.arms import CEILING
 from vcmaug.downstream.statistics import bootstrap_mean, paired_bootstrap, share_of_gap
+from vcmaug.downstream.training_data import TrainingData
 from vcmaug.seeding import numpy_generator
 
 __all__ = ["compared"]
-
-METRICS = ("dice", "hd95_mm")
-_LESION_WISE = ("lesion_f1", "lesion_sensitivity", "lesion_precision")  # where lesions are scored
-_BASELINES = ("real", "self-training")
-"""Arms against which the others are held: labels alone, and the rival without a generator."""
 
 Scores = NDArray[np.float64]  # [seeds, subjects]
 
 
 def compared(
-    scores: pd.DataFrame, *, num_labelled: Sequence[int], num_draws: int
+    scores: pd.DataFrame,
+    arms: Mapping[str, TrainingData],
+    *,
+    figures: Sequence[str],
+    num_labelled: Sequence[int],
+    num_draws: int,
 ) -> dict[str, list[dict[str, Any]]]:
-    """Return `means`, `differences` and `gap_closed`, one row per metric, n and arm.
+    """Return `means`, `differences` and `gap_closed`, one row per figure, n and arm.
 
     Args:
-        scores: Rows with arm, num_labelled, seed, subject_id and the metrics.
-        num_labelled: The n of the grid; `all-real` has one of its own and stands beside each.
+        scores: Rows with arm, num_labelled, seed, subject_id and the figures.
+        arms: What each arm is, by its name.
+        figures: Columns that are compared, where the scores have them.
+        num_labelled: The n of the grid; a ceiling has one of its own and stands beside each.
         num_draws: Bootstrap draws.
     """
     found: dict[str, list[dict[str, Any]]] = {"means": [], "differences": [], "gap_closed": []}
-    ceiling = scores[scores["arm"] == CEILING]
-    for metric in (*METRICS, *(name for name in _LESION_WISE if name in scores)):
+    roles = _Roles.of(arms)
+    is_ceiling = scores["arm"].isin(roles.ceilings)
+    ceiling = scores[is_ceiling]
+    for metric in (name for name in figures if name in scores):
         for n in num_labelled:
-            at_n = scores[(scores["num_labelled"] == n) & (scores["arm"] != CEILING)]
+            at_n = scores[(scores["num_labelled"] == n) & ~is_ceiling]
             tables = _tables(at_n, metric)
             _add_means(found, tables, metric=metric, n=n, num_draws=num_draws)
             tables |= _tables(ceiling, metric)
-            _add_differences(found, tables, metric=metric, n=n, num_draws=num_draws)
+            _add_differences(found, tables, roles, metric=metric, n=n, num_draws=num_draws)
+            _add_shares(found, tables, roles, metric=metric, n=n, num_draws=num_draws)
         for n in ceiling["num_labelled"].unique():
             _add_means(
                 found, _tables(ceiling, metric), metric=metric, n=int(n), num_draws=num_draws
             )
     return found
+
+
+@dataclass(frozen=True)
+class _Roles:
+    """Names of the arms that others are held against."""
+
+    baselines: tuple[str, ...]
+    floors: tuple[str, ...]
+    ceilings: tuple[str, ...]
+
+    @classmethod
+    def of(cls, arms: Mapping[str, TrainingData]) -> "_Roles":
+        """Return the roles of arms; baselines without help come first."""
+        baselines = [name for name, data in arms.items() if data.is_baseline]
+        return cls(
+            baselines=tuple(sorted(baselines, key=lambda name: not arms[name].is_floor)),
+            floors=tuple(name for name in baselines if arms[name].is_floor),
+            ceilings=tuple(name for name, data in arms.items() if data.is_ceiling),
+        )
 
 
 def _tables(scores: pd.DataFrame, metric: str) -> dict[str, Scores]:
@@ -82,14 +101,15 @@ def _add_means(
 def _add_differences(
     found: dict[str, list[dict[str, Any]]],
     tables: dict[str, Scores],
+    roles: _Roles,
     *,
     metric: str,
     n: int,
     num_draws: int,
 ) -> None:
-    """Add every arm against `real` and self-training at one n, and its share of the label gap."""
-    for place, baseline in enumerate(_BASELINES):
-        others = [arm for arm in tables if arm not in _BASELINES[: place + 1]]
+    """Add every arm against each baseline at one n."""
+    for place, baseline in enumerate(roles.baselines):
+        others = [arm for arm in tables if arm not in roles.baselines[: place + 1]]
         for arm in others if baseline in tables else []:
             estimate = paired_bootstrap(
                 tables[baseline],
@@ -99,13 +119,29 @@ def _add_differences(
             )
             name = {"metric": metric, "arm": arm, "num_labelled": n, "against": baseline}
             found["differences"].append({**name, **asdict(estimate)})
-    if "real" not in tables or CEILING not in tables:
+
+
+def _add_shares(
+    found: dict[str, list[dict[str, Any]]],
+    tables: dict[str, Scores],
+    roles: _Roles,
+    *,
+    metric: str,
+    n: int,
+    num_draws: int,
+) -> None:
+    """Add every arm's share of the gap between floor and ceiling at one n."""
+    floors, ceilings = (
+        [a for a in names if a in tables] for names in (roles.floors, roles.ceilings)
+    )
+    if not floors or not ceilings:
         return
-    for arm in [arm for arm in tables if arm not in ("real", CEILING)]:
+    floor, ceiling = floors[0], ceilings[0]
+    for arm in [arm for arm in tables if arm not in (floor, ceiling)]:
         share = share_of_gap(
-            tables["real"],
+            tables[floor],
             tables[arm],
-            tables[CEILING],
+            tables[ceiling],
             num_draws=num_draws,
             generator=numpy_generator("gap", metric, arm, n),
         )

@@ -1,10 +1,7 @@
-"""The measure of acceptance in a recipe: adherence, read by the arm's own segmenter.
+"""The measure by which drawn images are accepted: adherence, read by the replicate's own segmenter.
 
-It is made before a cohort is drawn, where the recipe accepts images by adherence.
-
-Notes:
-    The segmenter is the arm `real` of the same n and seed, trained on the very labels that the
-    control has. The independent reader that evaluates a cohort never decides what is accepted.
+The segmenter is the teacher of the same n and seed, trained on the very labels that the control
+has. The independent evaluator that judges a cohort never takes part in its acceptance.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vcmaug.data.labels import LabelScheme
-from vcmaug.downstream.fit import Reader
-from vcmaug.downstream.segmenter import Segmenter, SegmenterSettings
+from vcmaug.downstream.evaluator import Evaluator
+from vcmaug.downstream.settings import StudySettings
 from vcmaug.errors import ModelError
 from vcmaug.files import read_json, sha256_of_file, write_bytes, write_json
 from vcmaug.generate.acceptance import Measure, MeasureSource
@@ -23,11 +20,11 @@ from vcmaug.ldm.weights import fill_module, read_weights
 from vcmaug.pipeline.pool import labelled_of, own_segmenter
 from vcmaug.pipeline.work import Replicate, Work
 from vcmaug.progress import Report, silent
-from vcmaug.quality.adherence import adherence_rows
 
 __all__ = ["load_adherence", "measure_of"]
 
 _WEIGHTS, _DICE = "segmenter.safetensors", "adherence.dice"
+_OF_THE_NETWORK = {"task", "segmenter", "lesions"}
 
 
 def measure_of(work: Work, replicate: Replicate, *, report: Report = silent) -> MeasureSource:
@@ -44,7 +41,7 @@ def measure_of(work: Work, replicate: Replicate, *, report: Report = silent) -> 
     write_bytes(folder / _WEIGHTS, weights.read_bytes())
     card = {
         "kind": "segmenter",
-        "segmenter": work.recipe.study.segmenter.model_dump(mode="json"),
+        "study": work.recipe.study.model_dump(mode="json", include=_OF_THE_NETWORK),
         "scheme": prepared.scheme.to_json(),
         "subjects": sorted(case.subject_id for case in labelled),
         "file_sha256": sha256_of_file(weights),
@@ -71,21 +68,17 @@ def load_adherence(folder: Path) -> Measure:
             "card.json. Remove the folder and run the same command again; it is made anew."
         )
     scheme = LabelScheme.from_json(card["scheme"])
-    settings = SegmenterSettings.model_validate(card["segmenter"])
-    network = Segmenter(settings, num_structures=scheme.num_structures)
+    study = StudySettings.model_validate(card["study"])
+    ground = study.ground(scheme)
+    network = study.task.network(ground)
     fill_module(network, read_weights(folder / _WEIGHTS), source=folder / _WEIGHTS)
-    reader = Reader(network.eval(), scheme)
+    evaluator = Evaluator(network.eval(), task=study.task, ground=ground)
 
     def measure(
         images: NDArray[np.float32], asked: NDArray[np.uint16]
     ) -> Sequence[Mapping[str, float]]:
-        places = [str(place) for place in range(len(images))]
-        rows = adherence_rows(
-            places, images=images, asked=asked, reader=reader, scheme=scheme, source="synthetic"
-        )
         found = []
-        for place in places:
-            dice = {r["structure"]: r["dice"] for r in rows if r["case_id"] == place}
+        for dice in evaluator.adherence(images, asked):
             each = {f"{_DICE}.{name}": round(value, 4) for name, value in dice.items()}
             found.append({_DICE: round(float(np.mean([*dice.values()])), 4), **each})
         return found

@@ -24,14 +24,14 @@ from vcmaug.data.labels import volumes_mm3
 from vcmaug.data.scalars import raw_value
 from vcmaug.data.splits import Splits
 from vcmaug.downstream.data import LabelledVolumes, read_case_volumes
-from vcmaug.downstream.fit import FitSettings, fit, predict
-from vcmaug.downstream.scoring import score_map
+from vcmaug.downstream.fit import fit
+from vcmaug.downstream.settings import FitSettings
 from vcmaug.files import read_json, write_json
 from vcmaug.generate.drawer import Drawer
 from vcmaug.generate.noise import Noise
 from vcmaug.ldm.prior import Prior, load_prior
+from vcmaug.pipeline.evaluator import independent_evaluator
 from vcmaug.pipeline.pool import splits_of
-from vcmaug.pipeline.reader import independent_reader
 from vcmaug.pipeline.run import draw_cohort
 from vcmaug.pipeline.stages import prepare_stage, prior_stage
 from vcmaug.pipeline.work import Work, stage
@@ -119,7 +119,7 @@ def _gate(folder: Path, name: str, ground: _Ground, measure: Measure, say: Say) 
     card = work.prior / "card.json"
     inputs = [
         recipe.gates.model_dump(mode="json"),
-        recipe.study.model_dump(mode="json", include={"segmenter", "augment", "fit"}),
+        recipe.study.model_dump(mode="json", include={"task", "segmenter", "augment", "fit"}),
         read_json(card)["weights_sha256"] if name[0] != "1" else None,
         read_json(_quality_of(work, name)) if name[0] in "45" else None,
     ]
@@ -153,22 +153,26 @@ def _segmenter(ground: _Ground, folder: Path) -> tuple[dict[str, Any], bool]:
 
 def _dice(ground: _Ground, train: LabelledVolumes, settings: FitSettings) -> float:
     """Return the mean Dice on validation of a segmenter trained on some volumes."""
-    study, scheme = ground.work.recipe.study, ground.prepared.scheme
+    study = ground.work.recipe.study
+    told = study.ground(ground.prepared.scheme)
     network, _ = fit(
         train,
         None,
-        num_structures=scheme.num_structures,
-        segmenter=study.segmenter,
+        task=study.task,
+        ground=told,
         augment=study.augment,
         settings=settings,
         seed=ground.work.recipe.gates.seed,
         report=ground.report,
     )
     shown = ground.validation
+    inputs, targets = study.task.examples(shown.images, shown.labels)
+    pairs = zip(study.task.predict(network, inputs), targets.numpy(), strict=True)
+    headline = study.task.scores[0].name
     scores = [
-        score.dice
-        for labels, found in zip(shown.labels, predict(network, shown.images), strict=True)
-        for score in score_map(found, labels.numpy(), scheme=scheme, spacing_mm=shown.spacing_mm)
+        float(row[headline])
+        for found, target in pairs
+        for row in study.task.score(found, target, ground=told, spacing_mm=shown.spacing_mm)
     ]
     return float(np.mean(scores))
 
@@ -241,11 +245,12 @@ def _scalar_response(
     ]
     if not volumes:
         return []
-    reader, _ = independent_reader(ground.work, prepared, ground.splits, report=ground.report)
-    if reader is None:
-        return [{"scalar": spec.name, "r": float("nan"), "why": "no reader"} for spec in volumes]
+    read, _ = independent_evaluator(ground.work, prepared, ground.splits, report=ground.report)
+    if read is None:
+        why = "no independent evaluator"
+        return [{"scalar": spec.name, "r": float("nan"), "why": why} for spec in volumes]
     spacing_mm = prior.spec.grid.spacing_mm
-    found = [volumes_mm3(map_, prepared.scheme, spacing_mm) for map_ in reader(drawn)]
+    found = [volumes_mm3(map_, prepared.scheme, spacing_mm) for map_ in read(drawn)]
     rows = []
     for spec in volumes:
         asked = [raw_value(spec, cases[k % len(cases)].row) or 0.0 for k in range(len(drawn))]

@@ -1,13 +1,15 @@
-"""Who may be seen in a replicate: its n labelled cases, and the pool with guessed labels.
+"""Who may be seen in a replicate: its n labelled cases, and the unlabelled set with pseudo-labels.
 
-What it is: the labelled subset, the teacher of the pseudo-labels, and the stage that makes them.
-In the flow: control, conditions and study ask here for their cases.
-Sources: none.
+Control, conditions and study ask here for their cases.
 """
 
-from functools import partial
+from collections.abc import Mapping
 from pathlib import Path
 
+from torch import nn
+
+from vcmaug.arms.real import Real
+from vcmaug.arms.self_training import pseudo_cases, pseudo_label
 from vcmaug.compute import Compute
 from vcmaug.data.case import IMAGE
 from vcmaug.data.cases import Case, Cases, cases_of
@@ -19,20 +21,18 @@ from vcmaug.data.splits import (
     unfit,
     write_splits,
 )
-from vcmaug.downstream.arms import ArmName
-from vcmaug.downstream.fit import Reader
-from vcmaug.downstream.segmenter import Segmenter
+from vcmaug.downstream.evaluator import Evaluator
 from vcmaug.downstream.study import StudyInputs, run_arm, run_arms
+from vcmaug.downstream.training_data import TrainingData
 from vcmaug.errors import FaultyDataSet, WorkFolderError
 from vcmaug.files import sha256_of_file
 from vcmaug.ldm.weights import fill_module, read_weights, write_weights
 from vcmaug.pipeline.work import Replicate, Work, stage
 from vcmaug.progress import Report, silent
-from vcmaug.rivals.self_training import pseudo_cases, pseudo_label
 
 __all__ = [
     "labelled_of",
-    "load_segmenter",
+    "load_evaluator",
     "make_splits_of",
     "own_segmenter",
     "pool_of",
@@ -41,6 +41,9 @@ __all__ = [
     "study_inputs",
     "teachers_stage",
 ]
+
+_TEACHER = Real()
+"""Its networks of a replicate give the pseudo-labels, and check drawn images."""
 
 
 def make_splits_of(work: Work) -> None:
@@ -96,17 +99,20 @@ def _unlabelled(work: Work, replicate: Replicate) -> tuple[Case, ...]:
 
 
 def pool_of(work: Work, replicate: Replicate, *, report: Report = silent) -> tuple[Case, ...]:
-    """Return the pool of a replicate with its pseudo-labels, made if they are not there."""
+    """Return the unlabelled set of a replicate with its pseudo-labels, made if need be."""
     pseudo_stage(work, replicate, report=report)
     return pseudo_cases(replicate.pseudo, _unlabelled(work, replicate))
 
 
 def teachers_stage(work: Work, *, compute: Compute | None = None, report: Report = silent) -> None:
-    """Train the arm `real` of every (n, seed), whose networks label the pools."""
-    inputs = study_inputs(work, splits_of(work, Cases.open(work.cases)))
-    settings = work.recipe.study
+    """Train the arm `real` of every (n, seed), whose networks give pseudo-labels."""
     run_arms(
-        "real", settings=settings, inputs=inputs, out=work.study, compute=compute, report=report
+        _TEACHER.name,
+        settings=work.recipe.study,
+        inputs=_teacher_inputs(work),
+        out=work.study,
+        compute=compute,
+        report=report,
     )
 
 
@@ -116,11 +122,11 @@ def own_segmenter(work: Work, replicate: Replicate, *, report: Report = silent) 
     It is trained now if it is not there, and kept for the study.
     """
     result = run_arm(
-        "real",
+        _TEACHER.name,
         num_labelled=replicate.num_labelled,
         seed=replicate.seed,
         settings=work.recipe.study,
-        inputs=study_inputs(work, splits_of(work, Cases.open(work.cases))),
+        inputs=_teacher_inputs(work),
         out=work.study,
         report=report,
     )
@@ -128,7 +134,7 @@ def own_segmenter(work: Work, replicate: Replicate, *, report: Report = silent) 
 
 
 def pseudo_stage(work: Work, replicate: Replicate, *, report: Report = silent) -> bool:
-    """Let the replicate's own segmenter label its pool; return whether it was done."""
+    """Let the replicate's own segmenter label its unlabelled set; return whether it was done."""
     prepared, _, labelled = labelled_of(work, replicate)
     pool = _unlabelled(work, replicate)
     weights = own_segmenter(work, replicate, report=report)
@@ -136,7 +142,7 @@ def pseudo_stage(work: Work, replicate: Replicate, *, report: Report = silent) -
     def action() -> None:
         pseudo_label(
             pool,
-            load_segmenter(work, prepared, weights),
+            load_evaluator(work, prepared, weights),
             teacher_subjects=[case.subject_id for case in labelled],
             scheme=prepared.scheme,
             out=replicate.pseudo,
@@ -148,30 +154,33 @@ def pseudo_stage(work: Work, replicate: Replicate, *, report: Report = silent) -
     return stage(work, name, inputs=inputs, outputs=replicate.pseudo, action=action)
 
 
-def load_segmenter(work: Work, prepared: Cases, weights: Path) -> Reader:
-    """Return a segmenter of the study's shape from its weights."""
-    network = Segmenter(work.recipe.study.segmenter, num_structures=prepared.scheme.num_structures)
+def load_evaluator(work: Work, prepared: Cases, weights: Path) -> Evaluator:
+    """Return a network of the study's task from its weights."""
+    study = work.recipe.study
+    ground = study.ground(prepared.scheme)
+    network = study.task.network(ground)
     fill_module(network, read_weights(weights), source=weights)
-    return Reader(network.eval(), prepared.scheme)
+    return Evaluator(network.eval(), task=study.task, ground=ground)
 
 
-def study_inputs(work: Work, splits: Splits) -> StudyInputs:
-    """Return what the study of a work folder works on, by value."""
+def study_inputs(work: Work, splits: Splits, arms: Mapping[str, TrainingData]) -> StudyInputs:
+    """Return what the study of a work folder works on, by value.
+
+    Args:
+        work: The work folder.
+        splits: Who may be seen.
+        arms: What each arm trains on, by its name.
+    """
     prepared = Cases.open(work.cases)
-    return StudyInputs(
-        cases=prepared.cases,
-        splits=splits,
-        scheme=prepared.scheme,
-        cohort_of=partial(_cohort_of, work),
-        keep=_keep,
-    )
+    return StudyInputs(prepared.cases, splits, prepared.scheme, arms, keep=_keep)
 
 
-def _cohort_of(work: Work, arm: ArmName, num_labelled: int, seed: int) -> Path:
-    """Return the folder of the cohort that an arm trains on."""
-    return work.replicate(num_labelled, seed).cohort_of(arm).resolve()
+def _teacher_inputs(work: Work) -> StudyInputs:
+    """Return what the teachers are trained on: labelled cases alone."""
+    arms: dict[str, TrainingData] = {_TEACHER.name: _TEACHER.training_data({})}
+    return study_inputs(work, splits_of(work, Cases.open(work.cases)), arms)
 
 
-def _keep(network: Segmenter, path: Path) -> None:
+def _keep(network: nn.Module, path: Path) -> None:
     """Write a network's weights."""
     write_weights(path, network.state_dict())

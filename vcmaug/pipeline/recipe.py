@@ -5,11 +5,15 @@ In the flow: each verb but `evaluate`, `report` and `info` is given one.
 Sources: none.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from vcmaug.arms.base import Arm
+from vcmaug.arms.real import Real
+from vcmaug.arms.synthetic import Synthetic
 from vcmaug.conditions.chain import ConditionSettings, faults_of
 from vcmaug.config import Settings, merged, parse_settings, read_yaml
 from vcmaug.control.build import ControlSettings
@@ -18,16 +22,15 @@ from vcmaug.control.vcm import VCMSettings
 from vcmaug.data.mirror import lone_sides
 from vcmaug.data.prepare import DataSettings
 from vcmaug.data.splits import SplitSettings
-from vcmaug.downstream.fit import FitSettings
-from vcmaug.downstream.study import StudySettings
+from vcmaug.downstream.settings import FitSettings, StudySettings
 from vcmaug.errors import RecipeError
 from vcmaug.generate.plan import GenerateSettings
 from vcmaug.generate.samplers import DDIM, Sampler
 from vcmaug.ldm.spec import PriorSpec
 from vcmaug.ldm.weights import read_card
-from vcmaug.quality.realism import RealismSettings
-from vcmaug.rivals.copy_paste import CopyPasteSettings
-from vcmaug.rivals.label_to_image import LabelToImageSettings
+from vcmaug.quality.metrics.base import Metric
+from vcmaug.quality.run import METRICS
+from vcmaug.quality.settings import RealismSettings
 from vcmaug.training.control_settings import ControlTraining
 from vcmaug.training.prior import PriorTraining
 from vcmaug.zoo import zoo_entries, zoo_folder
@@ -127,11 +130,19 @@ class GenerateRecipe(GenerateSettings):
     n: int = Field(32, ge=1, description="how many cases")
 
 
-class RivalRecipe(Settings):
-    """The rivals that make images without a generator."""
+class StudyRecipe(StudySettings):
+    """The study, and its arms with their settings."""
 
-    copy_paste: CopyPasteSettings = CopyPasteSettings()
-    label_to_image: LabelToImageSettings = LabelToImageSettings()
+    arms: tuple[Arm, ...] = Field((Real(), Synthetic()), min_length=1)
+
+    @field_validator("arms")
+    @classmethod
+    def _each_once(cls, arms: tuple[Arm, ...]) -> tuple[Arm, ...]:
+        """Refuse an arm that stands twice, since results are known by its name."""
+        twice = sorted({arm.name for arm in arms if [one.name for one in arms].count(arm.name) > 1})
+        if twice:
+            raise ValueError(f"{', '.join(twice)} stands twice; an arm has one place in a study")
+        return arms
 
 
 class GateSettings(Settings):
@@ -150,6 +161,12 @@ class GateSettings(Settings):
 class Recipe(Settings):
     """A whole study."""
 
+    renamed: ClassVar[Mapping[str, str]] = {"reader": "evaluator"}
+    gone: ClassVar[Mapping[str, str]] = {
+        "rivals": "settings of an arm stand with it, such as "
+        "study.arms: [real, {name: real+copy-paste, structures: [lesion]}]",
+    }
+
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
     title: str = ""
     caveat: str = Field("", description="stands at the top of the report")
@@ -163,9 +180,9 @@ class Recipe(Settings):
     control: ControlRecipe = ControlRecipe()
     conditions: ConditionRecipe = ConditionRecipe()
     generate: GenerateRecipe = GenerateRecipe()
-    rivals: RivalRecipe = RivalRecipe()
-    reader: FitSettings = FitSettings()
-    study: StudySettings = StudySettings()
+    evaluator: FitSettings = Field(FitSettings(), description="training of the evaluator")
+    metrics: tuple[Metric, ...] = Field(METRICS, description="measured of each cohort")
+    study: StudyRecipe = StudyRecipe()
     gates: GateSettings = GateSettings()
 
     @model_validator(mode="after")

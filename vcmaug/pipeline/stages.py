@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from vcmaug.arms.base import Need
 from vcmaug.cohort.layout import CohortLayout
 from vcmaug.cohort.manifest import read_cohort_card
 from vcmaug.compute import Compute
@@ -17,7 +18,6 @@ from vcmaug.data.cases import Cases, cases_of, hashes_of_files
 from vcmaug.data.prepare import DataSettings, prepare
 from vcmaug.data.scalars import ScalarSpec
 from vcmaug.data.template import make_population
-from vcmaug.downstream.arms import uses_pool
 from vcmaug.downstream.study import run_study
 from vcmaug.errors import WorkFolderError
 from vcmaug.files import sha256_of_file
@@ -28,6 +28,8 @@ from vcmaug.generate.run import generate
 from vcmaug.ldm.prior import spec_on
 from vcmaug.ldm.weights import read_card
 from vcmaug.pipeline.acceptance import measure_of
+from vcmaug.pipeline.arms import training_data_of
+from vcmaug.pipeline.evaluator import evaluator_subjects, independent_evaluator
 from vcmaug.pipeline.looking import pictures
 from vcmaug.pipeline.models import bring_prior, prior_under, refuse_unfit
 from vcmaug.pipeline.pool import (
@@ -39,7 +41,6 @@ from vcmaug.pipeline.pool import (
     study_inputs,
     teachers_stage,
 )
-from vcmaug.pipeline.reader import independent_reader, reader_subjects
 from vcmaug.pipeline.recipe import POPULATION
 from vcmaug.pipeline.work import Replicate, Work, stage
 from vcmaug.progress import Report, silent
@@ -309,24 +310,27 @@ def evaluate_stage(work: Work, replicate: Replicate, *, report: Report = silent)
         )
 
     def action() -> None:
-        reader, about = independent_reader(work, prepared, splits, report=report)
+        evaluator, about = independent_evaluator(work, prepared, splits, report=report)
         subjects = read_cohort_card(replicate.cohort)["subjects"]
         evaluate_cohort(
             replicate.cohort,
             real=cases_of(prepared.cases, splits.validation),
-            reader=reader,
-            about_reader=about,
+            evaluator=evaluator,
+            about_evaluator=about,
             out=replicate.quality,
             trained_on=cases_of(prepared.cases, {*subjects["prior"], *subjects["control"]}),
+            metrics=work.recipe.metrics,
             report=report,
         )
 
     recipe = work.recipe
     inputs = [
-        recipe.reader.model_dump(mode="json"),
+        recipe.evaluator.model_dump(mode="json"),
+        [metric.model_dump(mode="json") for metric in recipe.metrics],
+        recipe.study.task.model_dump(mode="json"),
         recipe.study.segmenter.model_dump(mode="json"),
         recipe.study.augment.model_dump(mode="json"),
-        reader_subjects(work, splits),
+        evaluator_subjects(work, splits),
         sha256_of_file(manifest),
         hashes_of_files(prepared),
         sha256_of_file(work.splits),
@@ -339,9 +343,11 @@ def study_stage(
     work: Work, *, compute: Compute | None = None, report: Report = silent
 ) -> dict[str, Any]:
     """Run what is missing of the study and return its summary; finished runs are kept."""
-    if any(uses_pool(arm) for arm in work.recipe.study.arms):
+    study = work.recipe.study
+    if any(Need.TEACHER in arm.needs for arm in study.arms):
         teachers_stage(work, compute=compute, report=report)
         for replicate in work.replicates:
             pseudo_stage(work, replicate, report=report)
-    inputs = study_inputs(work, splits_of(work, Cases.open(work.cases)))
-    return run_study(work.recipe.study, inputs, out=work.study, compute=compute, report=report)
+    arms = training_data_of(work, study.arms)
+    inputs = study_inputs(work, splits_of(work, Cases.open(work.cases)), arms)
+    return run_study(study, inputs, out=work.study, compute=compute, report=report)

@@ -7,77 +7,19 @@ Sources: none.
 
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
+from vcmaug.downstream.replicate import Replicate
 from vcmaug.errors import WorkFolderError
 from vcmaug.files import locked, read_json, write_json
 from vcmaug.pipeline.recipe import Recipe
 from vcmaug.provenance import fingerprint
 
 __all__ = ["Replicate", "Work", "claim_work", "find_work", "stage"]
-
-
-@dataclass(frozen=True)
-class Replicate:
-    """One (n, seed) of the study: its own control, conditions and cohort.
-
-    With `pool`, its control and conditions use the pseudo-labelled pool too.
-    """
-
-    folder: Path
-    num_labelled: int
-    seed: int
-    pool: bool = False
-
-    @property
-    def name(self) -> str:
-        """Such as n10-s0 or n10-s0-pool."""
-        return f"{self.folder.parent.name}-pool" if self.pool else self.folder.name
-
-    @property
-    def with_pool(self) -> "Replicate":
-        """The same (n, seed) with the pool."""
-        return self if self.pool else replace(self, folder=self.folder / "pool", pool=True)
-
-    @property
-    def control(self) -> Path:
-        """Folder of its control."""
-        return self.folder / "control"
-
-    @property
-    def conditions(self) -> Path:
-        """Folder of its conditions."""
-        return self.folder / "conditions"
-
-    @property
-    def cohort(self) -> Path:
-        """Folder of its cohort."""
-        return self.folder / "cohort"
-
-    @property
-    def pseudo(self) -> Path:
-        """Folder of the pool with pseudo-labels, a cohort of its own (self-training)."""
-        return self.folder.parent / "pseudo" if self.pool else self.folder / "pseudo"
-
-    def cohort_of(self, arm: str) -> Path:
-        """Return the folder of the cohort that an arm trains on."""
-        folders = {
-            "real+warped": self.folder / "warped",
-            "real+copy-paste": self.folder / "copy-paste",
-            "real+label-to-image": self.folder / "label-to-image",
-            "self-training": self.pseudo,
-            "real+synthetic+pool": self.with_pool.cohort,
-        }
-        return folders.get(arm, self.cohort)
-
-    @property
-    def quality(self) -> Path:
-        """Folder of its cohort's evaluation."""
-        return self.folder / "quality"
 
 
 @dataclass(frozen=True)
@@ -103,9 +45,9 @@ class Work:
         return self.folder / "prior"
 
     @property
-    def reader(self) -> Path:
-        """The independent reader of adherence."""
-        return self.folder / "reader"
+    def evaluator(self) -> Path:
+        """The independent evaluator of adherence."""
+        return self.folder / "evaluator"
 
     @property
     def study(self) -> Path:

@@ -1,60 +1,37 @@
-"""Adherence: does an independent reader find in an image the label map that was asked for.
+"""Adherence per case and structure: what an independent evaluator finds against what was asked."""
 
-What it is: Dice per case and structure between what is read and what was asked.
-In the flow: the reader is passed in as a plain function, so this room knows no study.
-Sources: Dice 1945; MONAI's `compute_dice`.
-
-Notes:
-    A structure that is neither asked nor found counts 1; asked and not found, or found and not
-    asked, 0.
-"""
-
-from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
-import torch
-from monai.metrics import compute_dice
-from numpy.typing import NDArray
+import pandas as pd
 
-from vcmaug.data.labels import LabelScheme, one_hot
+from vcmaug.quality.volumes import Reads, Volumes
 
-__all__ = ["Read", "adherence_rows"]
-
-Read = Callable[[NDArray[np.float32]], NDArray[np.uint16]]
-"""Images [N, X, Y, Z] -> label maps [N, X, Y, Z]."""
+__all__ = ["adherence_rows", "means_of"]
 
 
-def adherence_rows(
-    case_ids: Sequence[str],
-    *,
-    images: NDArray[np.float32],
-    asked: NDArray[np.uint16],
-    reader: Read,
-    scheme: LabelScheme,
-    source: str,
-) -> list[dict[str, Any]]:
+def adherence_rows(volumes: Volumes, evaluator: Reads, *, source: str) -> list[dict[str, Any]]:
     """Return one row per case and structure: case_id, source, structure, dice.
 
     Args:
-        case_ids: N names.
-        images: [N, X, Y, Z] in [0, 1].
-        asked: Label maps [N, X, Y, Z].
-        reader: Trained on other subjects.
-        scheme: Meaning of the label maps.
+        volumes: Images, and the label maps that were asked for.
+        evaluator: Trained on other subjects.
         source: "synthetic" or "real".
     """
-    found = reader(images)
-    rows = []
-    for case_id, first, second in zip(case_ids, found, asked, strict=True):
-        dice = compute_dice(
-            torch.from_numpy(one_hot(first, scheme))[None],  # [1, K, X, Y, Z]
-            torch.from_numpy(one_hot(second, scheme))[None],
-            include_background=True,
-            ignore_empty=False,
-        )[0]
-        rows += [
-            {"case_id": case_id, "source": source, "structure": name, "dice": float(value)}
-            for name, value in zip(scheme.names, dice, strict=True)
-        ]
-    return rows
+    if not volumes.names:
+        return []
+    found = evaluator.adherence(volumes.images, volumes.maps)
+    return [
+        {"case_id": case_id, "source": source, "structure": structure, "dice": dice}
+        for case_id, of_case in zip(volumes.names, found, strict=True)
+        for structure, dice in of_case.items()
+    ]
+
+
+def means_of(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return mean adherence per source and structure, and over structures."""
+    if table.empty:
+        return []
+    each = table.groupby(["source", "structure"], sort=False)["dice"].mean().reset_index()
+    whole = table.groupby("source", sort=False)["dice"].mean().reset_index()
+    rows = pd.concat([each, whole.assign(structure="mean")])
+    return [{str(k): v for k, v in row.items()} for row in rows.to_dict("records")]

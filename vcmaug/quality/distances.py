@@ -1,18 +1,15 @@
-"""Distances between two sets of descriptors.
+"""Distances between two sets of descriptors: of Gaussian fits, and by a kernel statistic.
 
-What it is: the Frechet distance of Gaussian fits, and the kernel two-sample statistic.
-In the flow: after `features`; a real-vs-real row is computed beside every synthetic one.
-Sources: Dowson and Landau 1982; Heusel et al. 2017, arXiv 1706.08500; Gretton et al. 2012, JMLR 13.
+Both are biased upwards for few samples, so a real-vs-real row stands beside every synthetic one.
+Covariances are shrunk towards their diagonal, and the matrix root is taken through eigenvalues,
+which is stable where fewer samples than dimensions are at hand.
 
-Notes:
-    Both are biased upwards for few samples. Covariances are shrunk towards their diagonal, and
-    the matrix root is taken through eigenvalues, which is stable where fewer samples than
-    dimensions are at hand.
+References:
+    Dowson and Landau, 1982; Heusel et al., 2017, arXiv 1706.08500; Gretton et al., 2012, JMLR 13.
 """
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial.distance import cdist
 
 __all__ = ["frechet_distance", "mmd_rbf", "standardised"]
 
@@ -67,6 +64,8 @@ def mmd_rbf(
     Notes:
         Gaussian kernel; its width is the median distance over both sets.
     """
+    from scipy.spatial.distance import cdist
+
     both = np.concatenate([first, second])
     squared = cdist(both, both, "sqeuclidean")
     median = np.median(squared[np.triu_indices_from(squared, k=1)])

@@ -1,12 +1,10 @@
 """Descriptors of volumes for distances between sets; no download, no training.
 
-What it is: mean, spread and gradient of intensity in the blocks of coarse grids.
-In the flow: images in, one row of numbers per image out, for `distances`.
-Sources: spatial pyramids (Lazebnik et al. 2006), in three dimensions.
+Mean, spread and gradient of intensity in 1 + 8 blocks: layout, contrast and texture, and nothing
+else. A distance in them is read against the real-vs-real row beside it, never on its own.
 
-Notes:
-    They see layout, contrast and texture in 1 + 8 blocks, and nothing else. A distance in these
-    features is read against the real-vs-real row beside it, never on its own.
+References:
+    Lazebnik et al., "Beyond bags of features", 2006 (spatial pyramids), here in three dimensions.
 """
 
 import numpy as np

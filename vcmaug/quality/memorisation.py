@@ -1,19 +1,16 @@
-"""Memorisation: are synthetic images nearer to what the models were trained on than to hold-out.
+"""Are synthetic images nearer to what the models were trained on than to images they never saw.
 
-What it is: one share in feature space, one half if nothing was memorised, and its real control.
-In the flow: after `features`; image descriptors only, since labels are bent copies on purpose.
-Sources: the overfitting rule of SDMetrics' tabular reports, on descriptors of volumes; Dar et al.
-2023, arXiv 2307.01148 (latent diffusion models of volumes do memorise).
+Both real sets are cut to one size, since a larger set is nearer by chance alone; the share is a
+mean over random cuts. It sees copies as far as the descriptors do. Conditions are deformed training
+anatomy, so a share somewhat above one half is no proof of copied images.
 
-Notes:
-    Both real sets are cut to one size, since a larger set is nearer by chance alone; the share is
-    a mean over random cuts. It sees copies as far as the descriptors do. Conditions are bent from
-    training anatomy, so a share somewhat above one half is no proof of copied images.
+References:
+    The overfitting rule of SDMetrics' tabular reports, on descriptors of volumes; Dar et al., 2023,
+    arXiv 2307.01148 (latent diffusion models of volumes do memorise).
 """
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial.distance import cdist
 
 from vcmaug.quality.distances import standardised
 
@@ -37,6 +34,8 @@ def share_nearer_to_train(
     Raises:
         ValueError: A set is empty.
     """
+    from scipy.spatial.distance import cdist
+
     if min(len(rows), len(train), len(hold_out)) < 1:
         raise ValueError("memorisation needs rows, training rows and hold-out rows")
     size = min(len(train), len(hold_out))

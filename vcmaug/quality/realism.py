@@ -1,13 +1,12 @@
 """Realism: can a small network tell made images from real ones?
 
-What it is: the area under the ROC curve of a classifier, over images that it was not trained on.
-In the flow: a gate of priors; the same question about reconstructions shows the decoder's share.
-Sources: the classifier two-sample test, Lopez-Paz and Oquab 2017, arXiv 1610.06545; the area by
-ranks, Mann and Whitney 1947.
+The figure is the area under the ROC curve over images that it was not trained on: 0.5 is a coin,
+1.0 never errs. It depends on the network, its training and the number of images: only figures of
+one run can be held against each other.
 
-Notes:
-    0.5 is a coin, 1.0 never errs. The figure depends on the network, on its training and on the
-    number of images: only figures of one run can be held against each other.
+References:
+    Lopez-Paz and Oquab, "Revisiting classifier two-sample tests", 2017, arXiv 1610.06545; the area
+    by ranks, Mann and Whitney, 1947.
 """
 
 from dataclasses import dataclass
@@ -16,28 +15,17 @@ import numpy as np
 import torch
 from monai.networks.nets import Classifier
 from numpy.typing import NDArray
-from pydantic import Field
 from scipy.stats import mannwhitneyu
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vcmaug.config import Settings
 from vcmaug.progress import Progress, Report, silent
+from vcmaug.quality.settings import RealismSettings
 from vcmaug.seeding import numpy_generator, stable_seed, torch_generator
 
 __all__ = ["RealismSettings", "Told", "tell_apart"]
 
 _FEWEST = 4
-
-
-class RealismSettings(Settings):
-    """The classifier and its training."""
-
-    channels: tuple[int, ...] = (16, 32, 64)
-    updates: int = Field(300, ge=1)
-    batch_size: int = Field(16, ge=2)
-    learning_rate: float = Field(1e-3, gt=0)
-    folds: int = Field(2, ge=2)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from vcmaug.data.labels import LabelScheme
 from vcmaug.files import write_text
 from vcmaug.report.figures import difference_plot, mean_plot, montage
 from vcmaug.report.sections import drawing_tables, quality_tables, study_tables
+from vcmaug.report.study import headline_of_study
 from vcmaug.report.tables import Found, ReplicateFound, Table, find, flow_of, headline_of, table_of
 from vcmaug.seeding import stable_seed
 
@@ -145,7 +146,8 @@ def _plots(found: Found) -> list[tuple[str, str]]:
     """Return (caption, SVG) per plot of the study."""
     if found.summary is None:
         return []
-    plots = [("Mean Dice on test subjects, 95 % intervals", mean_plot(found.summary))]
+    headline = headline_of_study(found.summary).title
+    plots = [(f"Mean {headline} on test subjects, 95 % intervals", mean_plot(found.summary))]
     if found.summary["differences"]:
         caption = "Paired difference from real only, 95 % intervals"
         plots.append((caption, difference_plot(found.summary)))

@@ -1,8 +1,6 @@
 """Pictures of the report: montages with label contours, and the study as a plot.
 
-What it is: the only room that knows matplotlib.
-In the flow: volumes and rows in, base64 PNG or inline SVG out.
-Sources: none.
+Volumes and rows become base64 PNG or inline SVG; matplotlib enters here alone.
 """
 
 import base64
@@ -19,11 +17,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from vcmaug.arms.base import Arm
 from vcmaug.data.labels import LabelScheme
 from vcmaug.data.nifti import read_image, read_label_map
 from vcmaug.data.volume import Volume
 from vcmaug.errors import DataError
 from vcmaug.files import write_bytes
+from vcmaug.report.study import headline_of_study, is_ceiling, is_floor
 
 __all__ = [
     "PLANES",
@@ -37,16 +37,6 @@ __all__ = [
 
 mpl.use("Agg")
 
-ARM_COLOURS = {
-    "real": "#4477aa",
-    "real+synthetic": "#ee6677",
-    "real+synthetic+pool": "#aa3377",
-    "real+warped": "#228833",
-    "real+copy-paste": "#66ccee",
-    "real+label-to-image": "#bbbbbb",
-    "self-training": "#ccbb44",
-}
-CEILING = "all-real"
 _PER_ROW = 8  # images of a mosaic
 PLANES = (0, 1, 2)  # sagittal, coronal, axial in RAS
 _INK = "#010203"  # stands for the page's own text colour in inline SVG
@@ -143,7 +133,7 @@ def draw_slice(
 
 
 def mean_plot(summary: dict[str, Any]) -> str:
-    """Return inline SVG: mean Dice per arm over n, with intervals.
+    """Return inline SVG: the mean headline score per arm over n, with intervals.
 
     Args:
         summary: As the study wrote it.
@@ -152,7 +142,7 @@ def mean_plot(summary: dict[str, Any]) -> str:
 
 
 def difference_plot(summary: dict[str, Any]) -> str:
-    """Return inline SVG: the paired difference of Dice from real only over n, with intervals.
+    """Return inline SVG: paired differences of the headline score from real only over n.
 
     Args:
         summary: As the study wrote it.
@@ -181,11 +171,12 @@ def _svg(
 
 
 def _draw_means(axes: Axes, summary: dict[str, Any]) -> None:
-    """Draw mean Dice per arm over n."""
-    rows = [row for row in summary["means"] if row["metric"] == "dice"]
+    """Draw means per arm over n."""
+    headline = headline_of_study(summary)
+    rows = [row for row in summary["means"] if row["metric"] == headline.name]
     for row in rows:
-        if row["arm"] == CEILING:
-            name = f"{CEILING} ({row['num_labelled']} cases)"
+        if is_ceiling(row["arm"]):
+            name = f"{row['arm']} ({row['num_labelled']} cases)"
             axes.axhline(row["mean"], color=_INK, linewidth=0.9, linestyle=(0, (4, 3)), label=name)
             axes.axhspan(row["low"], row["high"], color=_INK, alpha=0.08, linewidth=0)
     for arm, shift, chosen in _arms(rows):
@@ -193,16 +184,17 @@ def _draw_means(axes: Axes, summary: dict[str, Any]) -> None:
             sorted((r["num_labelled"], r["mean"], r["low"], r["high"]) for r in chosen), dtype=float
         ).T
         _points(axes, arm, x * shift, y, low, high, label=arm)
-    axes.set_ylabel(f"mean Dice, {summary.get('scored_on', 'test')} subjects")
+    axes.set_ylabel(f"mean {headline.title}, {summary.get('scored_on', 'test')} subjects")
     _legend(axes)
 
 
 def _draw_differences(axes: Axes, summary: dict[str, Any]) -> None:
-    """Draw paired differences of Dice from real only over n."""
+    """Draw paired differences from real only over n."""
+    headline = headline_of_study(summary)
     rows = [
         row
         for row in summary["differences"]
-        if row["metric"] == "dice" and row["against"] == "real"
+        if row["metric"] == headline.name and is_floor(row["against"])
     ]
     axes.axhline(0.0, color=_INK, linewidth=0.8, linestyle=(0, (4, 3)))
     for arm, shift, chosen in _arms(rows):
@@ -212,12 +204,12 @@ def _draw_differences(axes: Axes, summary: dict[str, Any]) -> None:
                 for value in (row["num_labelled"] * shift, row["mean"], row["low"], row["high"])
             )
             _points(axes, arm, x, y, low, high)
-    axes.set_ylabel("difference in Dice")
+    axes.set_ylabel(f"difference in {headline.title}")
 
 
 def _arms(rows: Sequence[dict[str, Any]]) -> list[tuple[str, float, list[dict[str, Any]]]]:
     """Return (arm, factor on n that sets arms side by side, its rows), the ceiling left out."""
-    arms = [arm for arm in dict.fromkeys(row["arm"] for row in rows) if arm != CEILING]
+    arms = [arm for arm in dict.fromkeys(row["arm"] for row in rows) if not is_ceiling(arm)]
     return [
         (arm, 1 + 0.05 * (place - (len(arms) - 1) / 2), [row for row in rows if row["arm"] == arm])
         for place, arm in enumerate(arms)
@@ -235,9 +227,10 @@ def _points(
     label: str | None = None,
 ) -> None:
     """Draw means with their intervals in an arm's colour."""
-    colour = ARM_COLOURS.get(arm, _INK)
+    known = Arm.of_result(arm)
+    colour, marker = (known.colour, known.marker) if known else (_INK, "o")
     axes.errorbar(
-        x, y, [y - low, high - y], color=colour, marker="o", ms=4.5, capsize=2.5, label=label
+        x, y, [y - low, high - y], color=colour, marker=marker, ms=4.5, capsize=2.5, label=label
     )
 
 

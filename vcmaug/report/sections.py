@@ -1,36 +1,28 @@
-"""The tables of quality and study, one function per section of the page.
+"""The tables of quality and study, one function per section of the page."""
 
-What it is: rows of JSON as captioned tables.
-In the flow: `document` puts them on the page.
-Sources: none.
-"""
-
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
+from vcmaug.downstream.tasks.base import Score
+from vcmaug.quality.metrics.base import Metric
+from vcmaug.quality.run import METRICS
+from vcmaug.report.study import scores_of
 from vcmaug.report.tables import Found, Table, table_of
 
 __all__ = ["drawing_tables", "quality_tables", "study_tables"]
 
+_OWN = tuple(metric.figure for metric in METRICS)
 _PHASES = ("read", "encode", "sample", "decode", "accept", "write")
-
-_METRICS = {
-    "dice": "Dice",
-    "hd95_mm": "HD95, mm",
-    "lesion_f1": "lesion-wise F1",
-    "lesion_sensitivity": "lesion-wise sensitivity",
-    "lesion_precision": "lesion-wise precision",
-}
 
 
 def quality_tables(found: Found) -> list[Table]:
-    """Return adherence and distances of all cohorts, real figures beside synthetic ones."""
+    """Return the metrics of all cohorts, real figures beside synthetic ones."""
     done = [(r.name, r.quality) for r in found.replicates if r.quality is not None]
     faults = [f"{r.name}: the evaluation is missing." for r in found.replicates if not r.quality]
     faults += [f"{name}: missing: {'; '.join(q['missing'])}." for name, q in done if q["missing"]]
-    tables = [_adherence(done), _distances(done), _memorisation(done)] if done else []
+    tables = _sections(done) if done else []
     return tables + [_only_said(fault) for fault in faults]
 
 
@@ -39,61 +31,30 @@ def _only_said(caption: str) -> Table:
     return Table(caption, (), ())
 
 
-def _adherence(done: Sequence[tuple[str, dict[str, Any]]]) -> Table:
-    """Return Dice on synthetic and on real images, per cohort and structure."""
-    rows: dict[tuple[str, str], dict[str, Any]] = {}
-    for name, quality in done:
-        for row in quality["adherence"]:
-            about = {"name": name, "structure": row["structure"]}
-            rows.setdefault((name, row["structure"]), about)[row["source"]] = row["dice"]
-    subjects = max(quality["reader"].get("subjects", 0) for _, quality in done)
-    return table_of(
-        "Adherence: Dice (0 to 1, higher is better) between the label map and what an independent "
-        f"segmenter finds in the image. It was trained on {subjects} other real subjects; the "
-        "column of held-out real images is its own skill.",
-        list(rows.values()),
-        {
-            "name": "cohort",
-            "structure": "structure",
-            "synthetic": "synthetic images",
-            "real": "real images",
-        },
-    )
+def _sections(done: Sequence[tuple[str, dict[str, Any]]]) -> list[Table]:
+    """Return a table per section of the evaluations, in which metrics of one section share rows."""
+    sections: dict[str, list[type[Metric]]] = {}
+    figures = dict.fromkeys(name for _, quality in done for name in quality.get("metrics", _OWN))
+    by_figure = {metric.figure: metric for metric in Metric.parts().values()}
+    for metric in (by_figure[name] for name in figures if name in by_figure):
+        sections.setdefault(metric.section, []).append(metric)
+    return [_section(name, metrics, done) for name, metrics in sections.items()]
 
 
-def _distances(done: Sequence[tuple[str, dict[str, Any]]]) -> Table:
-    """Return distances from real images, per cohort, with the floor above."""
-    return table_of(
-        "Distance from real images (0 or more, lower is nearer), between sets of equal size. The "
-        "row real vs real is the floor: one half of the held-out real images against the other.",
-        [{"name": name, **row} for name, quality in done for row in quality["distances"]],
-        {
-            "name": "cohort",
-            "row": "sets",
-            "num_first": "real",
-            "num_second": "other",
-            "frechet_distance": "Frechet distance",
-            "mmd_squared": "MMD squared",
-            "mmd_p_value": "p (permutation)",
-        },
-    )
-
-
-def _memorisation(done: Sequence[tuple[str, dict[str, Any]]]) -> Table:
-    """Return the share of images nearer to training than to hold-out images, per cohort."""
-    return table_of(
-        "Memorisation: share of images whose nearest real image, by simple descriptors, is one "
-        "that prior or control was trained on (0 to 1; one half if nothing was memorised). The "
-        "row of held-out real images is the floor.",
-        [{"name": name, **row} for name, quality in done for row in quality["memorisation"]],
-        {
-            "name": "cohort",
-            "row": "images",
-            "num": "asked",
-            "num_each": "training and hold-out, each",
-            "share_nearer_to_train": "share nearer to training",
-        },
-    )
+def _section(
+    section: str, metrics: Sequence[type[Metric]], done: Sequence[tuple[str, dict[str, Any]]]
+) -> Table:
+    """Return the table of one section, per cohort."""
+    first = metrics[0]
+    columns = {"name": "cohort"}
+    for metric in metrics:
+        columns |= metric.columns
+    rows = [
+        {"name": name, **row}
+        for name, quality in done
+        for row in first.shown(quality.get(section, ()))
+    ]
+    return table_of(first.caption([quality for _, quality in done]), rows, columns)
 
 
 def drawing_tables(found: Found) -> list[Table]:
@@ -120,18 +81,16 @@ def study_tables(found: Found) -> list[Table]:
     """Return means and differences of the study."""
     if found.summary is None:
         return []
-    means, differences = (
-        [{**row, "metric": _METRICS[row["metric"]]} for row in found.summary[part]]
-        for part in ("means", "differences")
+    scores = scores_of(found.summary)
+    titles = {score.name: score.title for score in scores}
+    means, differences, closed = (
+        [{**row, "metric": titles[row["metric"]]} for row in found.summary.get(part, ())]
+        for part in ("means", "differences", "gap_closed")
     )
     shared = {"mean": "mean", "low": "2.5 %", "high": "97.5 %", "num_subjects": "subjects"}
-    closed = [
-        {**row, "metric": _METRICS[row["metric"]]} for row in found.summary.get("gap_closed", [])
-    ]
     tables = [
         table_of(
-            f"Paired differences; {found.summary['interval']}. HD95: lower is better; all others: "
-            "higher is better.",
+            f"Paired differences; {found.summary['interval']}. {_directions(scores, differences)}",
             differences,
             {
                 "metric": "metric",
@@ -165,18 +124,31 @@ def study_tables(found: Found) -> list[Table]:
     ]
     if not closed:  # no arm with every label
         tables.pop(1)
-    return tables if found.scores is None else [*tables, *_by_structure(found.scores)]
+    return tables if found.scores is None else [*tables, *_by_structure(found.scores, scores)]
 
 
-def _by_structure(scores: pd.DataFrame) -> list[Table]:
-    """Return mean scores per structure, those of single lesions in a table of their own."""
-    voxels = {key: name for key, name in _METRICS.items() if not key.startswith("lesion")}
-    lesions = {key: _METRICS[key] for key in _METRICS if key not in voxels and key in scores}
-    tables = [_structure_means("Means per structure", scores, voxels)]
-    if lesions:
-        caption = "Means lesion by lesion; a lesion is found where a tenth of it is predicted."
-        tables.append(_structure_means(caption, scores.dropna(subset=list(lesions)), lesions))
-    return tables
+def _directions(scores: Sequence[Score], rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return which scores are better lower and which higher, of those that rows hold."""
+    held = {row["metric"] for row in rows}
+    lower = [s.title for s in scores if s.title in held and s.better == "lower"]
+    if not lower:
+        return "Higher is better."
+    others = "; all others: higher is better" if len(lower) < len(held) else ""
+    return f"{'; '.join(lower)}: lower is better{others}."
+
+
+def _by_structure(table: pd.DataFrame, scores: Sequence[Score]) -> list[Table]:
+    """Return mean scores per structure, in the tables that the scores name."""
+    if "structure" not in table:
+        return []
+    captions: dict[str, dict[str, str]] = {}
+    for score in scores:
+        if score.name in table:
+            captions.setdefault(score.table, {})[score.name] = score.title
+    return [
+        _structure_means(caption, table.dropna(subset=list(columns)), columns)
+        for caption, columns in captions.items()
+    ]
 
 
 def _structure_means(caption: str, scores: pd.DataFrame, metrics: dict[str, str]) -> Table:

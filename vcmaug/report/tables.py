@@ -13,8 +13,10 @@ from typing import Any
 
 import pandas as pd
 
+from vcmaug.downstream.tasks.base import Score
 from vcmaug.errors import WorkFolderError
 from vcmaug.files import read_json
+from vcmaug.report.study import headline_of_study, is_ceiling, is_floor
 
 __all__ = [
     "Cell",
@@ -197,10 +199,13 @@ def headline_of(found: Found) -> list[str]:
     """Return what was asked, and what came out, one sentence per arm and n."""
     if found.summary is None:
         return ["The study is missing: nothing can be said yet about what the cohort is worth."]
+    headline = headline_of_study(found.summary)
     rows = [
         row
         for row in found.summary["differences"]
-        if row["metric"] == "dice" and row["against"] == "real" and row["arm"] != "all-real"
+        if row["metric"] == headline.name
+        and is_floor(row["against"])
+        and not is_ceiling(row["arm"])
     ]
     if not rows:
         return ["The study has one arm only, so there is no difference to report."]
@@ -212,22 +217,26 @@ def headline_of(found: Found) -> list[str]:
     closed = {
         (row["arm"], row["num_labelled"]): row["share"]
         for row in found.summary.get("gap_closed", [])
-        if row["metric"] == "dice"
+        if row["metric"] == headline.name
     }
-    return [asked, *(_outcome(row, closed) for row in rows)]
+    return [asked, *(_outcome(row, closed, headline) for row in rows)]
 
 
-def _outcome(row: dict[str, Any], closed: Mapping[tuple[str, int], float | None]) -> str:
+def _outcome(
+    row: dict[str, Any], closed: Mapping[tuple[str, int], float | None], headline: Score
+) -> str:
     """Return the paired difference at one n as a sentence, and the share of the label gap."""
+    side = "above" if row["low"] > 0 else "below" if row["high"] < 0 else ""
+    harmed = side == {"higher": "below", "lower": "above"}[headline.better]
     verdict = "the interval holds zero, so no effect is shown"
-    if row["low"] > 0:
-        verdict = "the interval lies above zero"
-    elif row["high"] < 0:
-        verdict = "the interval lies below zero, so the cohort harmed here"
+    if side:
+        verdict = f"the interval lies {side} zero" + (
+            ", so the cohort harmed here" if harmed else ""
+        )
     seeds = f"{row['num_seeds']} seed" + ("s" if row["num_seeds"] > 1 else "")
     cases = f"{row['num_labelled']} labelled case" + ("s" if row["num_labelled"] > 1 else "")
     return (
-        f"{row['arm']}, {cases}: mean Dice changed by {row['mean']:+.4f} "
+        f"{row['arm']}, {cases}: mean {headline.title} changed by {row['mean']:+.4f} "
         f"(95 % interval {row['low']:+.4f} to {row['high']:+.4f}; {row['num_subjects']} test "
         f"subjects, {seeds}): {verdict}.{_of_gap(closed.get((row['arm'], row['num_labelled'])))}"
     )

@@ -7,15 +7,11 @@ import pytest
 import tiny
 from numpy.typing import NDArray
 
+from vcmaug.arms.label_to_image import LabelToImage, image_of_labels, label_to_image_cohort
 from vcmaug.cohort.check import check_cohort
 from vcmaug.errors import CohortError
-from vcmaug.rivals.label_to_image import (
-    LabelToImageSettings,
-    image_of_labels,
-    label_to_image_cohort,
-)
 
-PLAIN = LabelToImageSettings(deviation=(0, 0), blur_mm=0, bias=0, log_gamma=0, slice_mm=0.1)
+PLAIN = LabelToImage(deviation=(0, 0), blur_mm=0, bias=0, log_gamma=0, slice_mm=0.1)
 
 
 def painted(classes: NDArray[np.int64], seed: int, **settings: object) -> NDArray[np.float32]:
@@ -47,7 +43,7 @@ def test_a_class_spreads_as_far_as_its_deviation() -> None:
 
 
 def test_every_seed_paints_another_image_and_the_same_one_again() -> None:
-    settings = LabelToImageSettings()
+    settings = LabelToImage()
     spacing_mm = (2.0, 2.0, 2.0)
     images = [
         image_of_labels(classes(), settings=settings, spacing_mm=spacing_mm, seed=seed)
@@ -64,7 +60,7 @@ def test_the_label_of_a_case_is_the_condition_byte_by_byte(tmp_path: Path) -> No
     manifest = label_to_image_cohort(
         folder,
         cases,
-        settings=LabelToImageSettings(),
+        settings=LabelToImage(),
         scheme=tiny.SCHEME,
         n=5,
         seed=0,
@@ -83,7 +79,7 @@ def test_a_condition_of_other_cases_is_refused(tmp_path: Path) -> None:
         label_to_image_cohort(
             folder,
             tiny.make_tiny_cases(folder / "sources")[1:],
-            settings=LabelToImageSettings(),
+            settings=LabelToImage(),
             scheme=tiny.SCHEME,
             n=1,
             seed=0,

@@ -1,20 +1,22 @@
-"""`self_training`: the rival that a reviewer names first; real images, labels guessed for them.
+"""`self-training`: the images of the unlabelled set with what a network of the n cases reads there.
 
-What it is: a cohort of the pool's own images with what a segmenter of the n labelled cases finds.
-In the flow: an arm of the study, and the pool's maps for conditions and control.
-Sources: Lee 2013, ICML workshop (pseudo-labels).
+The same pseudo-labels serve `real+synthetic+pool` as conditions and as training pairs.
+
+References:
+    Lee, "Pseudo-label", 2013, ICML workshop.
 """
 
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from vcmaug.arms.base import Arm, Need
 from vcmaug.cohort.layout import CohortLayout
 from vcmaug.cohort.manifest import ManifestRow, read_manifest, write_plain_cohort
 from vcmaug.data.case import IMAGE, LABEL, Case
@@ -25,10 +27,21 @@ from vcmaug.errors import DataError
 from vcmaug.files import locked
 from vcmaug.progress import Progress, Report, silent
 
-__all__ = ["pseudo_cases", "pseudo_label"]
+__all__ = ["SelfTraining", "pseudo_cases", "pseudo_label"]
 
 Read = Callable[[NDArray[np.float32]], NDArray[np.uint16]]
 """A segmenter as a plain function: images [N, X, Y, Z] in [0, 1] -> label maps [N, X, Y, Z]."""
+
+
+class SelfTraining(Arm):
+    """Real labelled cases mixed with pseudo-labelled ones; no generator at all."""
+
+    name: Literal["self-training"] = "self-training"
+
+    colour: ClassVar[str] = "#ccbb44"
+    needs: ClassVar[frozenset[Need]] = frozenset({Need.TEACHER, Need.POOL})
+    folder: ClassVar[str | None] = "pseudo"
+    is_baseline: ClassVar[bool] = True
 
 
 def pseudo_label(
@@ -40,7 +53,7 @@ def pseudo_label(
     out: Path,
     report: Report = silent,
 ) -> pd.DataFrame:
-    """Write the pool with pseudo-labels as a cohort and return its manifest.
+    """Write the unlabelled set with pseudo-labels as a cohort and return its manifest.
 
     A case in which the teacher misses a structure altogether is a failed row.
 
@@ -53,10 +66,12 @@ def pseudo_label(
         report: Told after every case.
 
     Raises:
-        DataError: There is no case in the pool, or the teacher missed a structure in every one.
+        DataError: There is no case in it, or the teacher missed a structure in every one.
     """
     if not pool:
-        raise DataError("pseudo-labelling: every training case is labelled, so there is no pool.")
+        raise DataError(
+            "pseudo-labelling: every training case is labelled, so there is no unlabelled set."
+        )
     layout = CohortLayout(out)
     with locked(out, purpose="pseudo-labelling"):
         rows = []
@@ -109,7 +124,7 @@ def _row(
 
 
 def pseudo_cases(folder: Path, pool: Sequence[Case]) -> tuple[Case, ...]:
-    """Return the finished cases of a pseudo-labelled pool, with what the table says of them.
+    """Return the finished cases of a pseudo-labelled set, with what the table says of them.
 
     What was measured on their true label maps is left out.
 

@@ -5,7 +5,7 @@ import pytest
 from made_up_study import BOX, SPLITS, edit_rows, write_box_cases, write_box_cohort
 
 from vcmaug.data.labels import LabelScheme
-from vcmaug.downstream.arms import refuse_leaks, refuse_real_leaks
+from vcmaug.downstream.leaks import refuse_leaks, refuse_real_leaks
 from vcmaug.errors import DataError, LeakError
 
 LABELLED = ("s0", "s1")
@@ -183,7 +183,7 @@ def _pool(tmp_path: Path, pseudo: tuple[str, ...], *, teacher: tuple[str, ...] =
 def _refuse_pool(cohort: Path, *, pool: bool = True) -> None:
     cases = write_box_cases(cohort / "cases")
     refuse_leaks(
-        cohort, labelled_subjects=LABELLED, splits=SPLITS, cases=cases, scheme=BOX, pool=pool
+        cohort, labelled_subjects=LABELLED, splits=SPLITS, cases=cases, scheme=BOX, unlabelled=pool
     )
 
 

@@ -1,51 +1,47 @@
-"""`label_to_image`: the rival that needs no generator; grey values drawn per label.
+"""`real+label-to-image`: grey values drawn per label of a condition, with no generator.
 
-What it is: a Gaussian mixture over the labels of a condition, with bias, blur, gamma and slices.
-In the flow: an arm of the study for the same conditions as the control's.
-Sources: the idea of Billot et al. 2023, Med Image Anal (SynthSeg), written from its description.
+Where label maps leave most of the image to the background, the background is cut into classes by
+the grey values of the condition's source, deformed as the map was where an image can follow.
 
-Notes:
-    Where label maps leave most of the image to the background, the background is cut into classes
-    by the grey values of the condition's source, bent as the map was where an image can follow.
+References:
+    The idea of Billot et al., "SynthSeg", 2023, Med Image Anal, written from its description.
 """
 
 import json
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from pydantic import Field
-from scipy import ndimage
 
+from vcmaug.arms.base import Arm, Need, Sources
+from vcmaug.arms.following import can_follow, followed_classes
+from vcmaug.arms.rows import about_cohort, write_row
 from vcmaug.cohort.layout import CohortLayout
 from vcmaug.cohort.manifest import ManifestRow, write_plain_cohort
 from vcmaug.conditions.lowres import slice_weights
-from vcmaug.conditions.perturb import displacement_of, mirrored_if
 from vcmaug.conditions.replay import map_bytes
 from vcmaug.conditions.table import read_conditions
-from vcmaug.config import Settings
 from vcmaug.data.cases import Case
-from vcmaug.data.deformation import warp_label_map
 from vcmaug.data.labels import LabelScheme, index_map
 from vcmaug.data.nifti import label_map_in, read_image
 from vcmaug.data.volume import Volume
 from vcmaug.errors import CohortError
 from vcmaug.files import locked
 from vcmaug.progress import Progress, Report, silent
-from vcmaug.rivals.rows import about_rival, write_row
-from vcmaug.rivals.warp import is_warped
 from vcmaug.seeding import numpy_generator, stable_seed
 
-__all__ = ["LabelToImageSettings", "image_of_labels", "label_to_image_cohort"]
+__all__ = ["LabelToImage", "image_of_labels", "label_to_image_cohort"]
 
 
-class LabelToImageSettings(Settings):
-    """Ranges from which each image is drawn."""
+class LabelToImage(Arm):
+    """Real labelled cases mixed with painted conditions; ranges from which each image is drawn."""
 
+    name: Literal["real+label-to-image"] = "real+label-to-image"
     mean: tuple[float, float] = Field((0.05, 0.95), description="grey value of a class")
     deviation: tuple[float, float] = Field((0.02, 0.12), description="of its voxels")
     background_classes: int = Field(4, ge=1, description="by grey values of the source")
@@ -54,12 +50,29 @@ class LabelToImageSettings(Settings):
     log_gamma: float = Field(0.3, ge=0)
     slice_mm: float = Field(3.0, gt=0, description="thickest slices, along a drawn axis")
 
+    colour: ClassVar[str] = "#bbbbbb"
+    needs: ClassVar[frozenset[Need]] = frozenset({Need.CONDITIONS})
+    folder: ClassVar[str | None] = "label-to-image"
+
+    def make(self, sources: Sources, *, out: Path, report: Report = silent) -> None:
+        """Write as many painted conditions as the recipe draws."""
+        label_to_image_cohort(
+            sources.conditions,
+            sources.cases,
+            settings=self,
+            scheme=sources.scheme,
+            n=sources.n,
+            seed=sources.seed,
+            out=out,
+            report=report,
+        )
+
 
 def label_to_image_cohort(
     conditions: Path,
     cases: Sequence[Case],
     *,
-    settings: LabelToImageSettings,
+    settings: LabelToImage,
     scheme: LabelScheme,
     n: int,
     seed: int,
@@ -99,7 +112,7 @@ def label_to_image_cohort(
                 _painted(index, asked, known, conditions, settings, scheme, layout, seed=seed)
             )
             report(Progress("painting", index + 1, n))
-        about = about_rival(cases, conditions_folder=str(conditions.resolve()))
+        about = about_cohort(cases, conditions_folder=str(conditions.resolve()))
         return write_plain_cohort(layout, rows, scheme=scheme, about=about)
 
 
@@ -108,7 +121,7 @@ def _painted(
     asked: Mapping[str, Any],
     parents: Sequence[Case],
     conditions: Path,
-    settings: LabelToImageSettings,
+    settings: LabelToImage,
     scheme: LabelScheme,
     layout: CohortLayout,
     *,
@@ -128,7 +141,7 @@ def _painted(
     return write_row(
         layout,
         index,
-        rival="label_to_image",
+        method="label_to_image",
         image=Volume(image, label_map.affine),
         label_file=label_file,
         condition_id=str(asked["condition_id"]),
@@ -142,22 +155,20 @@ def _painted(
 def _background(
     asked: Mapping[str, Any], source: Case, label_map: Volume, num_classes: int
 ) -> NDArray[np.int64]:
-    """Return classes of the source's grey values, from 0, bent as its map was if that can be."""
+    """Return classes of the source's grey values, from 0, deformed as its map was."""
     image = read_image(source.image, case_id=source.case_id).array
     edges = np.quantile(image, np.linspace(0, 1, num_classes + 1)[1:-1])
     classes: NDArray[np.int64] = np.digitize(image, edges)
-    if is_warped(asked["steps"]):
-        parameters = json.loads(asked["steps"])[0]["parameters"]
-        displacement = displacement_of(parameters, label_map)
+    if can_follow(asked["steps"]):
         found = Volume(classes, label_map.affine)
-        classes = warp_label_map(mirrored_if(found, parameters), displacement)
+        classes = followed_classes(found, asked["steps"], label_map)
     return classes.astype(np.int64, copy=False)
 
 
 def image_of_labels(
     classes: NDArray[np.int64],
     *,
-    settings: LabelToImageSettings,
+    settings: LabelToImage,
     spacing_mm: Sequence[float],
     seed: int,
 ) -> NDArray[np.float32]:
@@ -169,6 +180,8 @@ def image_of_labels(
         spacing_mm: Voxel size.
         seed: Of everything drawn.
     """
+    from scipy import ndimage
+
     generator = numpy_generator(seed, "painting")
     count = int(classes.max()) + 1
     means = generator.uniform(*settings.mean, count)
@@ -191,6 +204,8 @@ def _smooth_noise(
     shape: Sequence[int], generator: np.random.Generator, largest: float
 ) -> NDArray[np.float64]:
     """Return a smooth field of a drawn deviation."""
+    from scipy import ndimage
+
     coarse = generator.standard_normal((4, 4, 4)) * generator.uniform(0, largest)
     zoomed: NDArray[np.float64] = ndimage.zoom(coarse, [size / 4 for size in shape], order=3)
     return zoomed

@@ -1,39 +1,62 @@
-"""`warp`: the rival that needs no generator; the source's own image under the condition's bend.
+"""`real+deformed`: real images deformed as the label maps of the conditions were, with no drawing.
 
-What it is: a cohort for the same conditions as the control's, its images warped and not drawn.
-In the flow: an arm of the study; what a drawn cohort brings beyond deformation shows against it.
-Sources: classical elastic augmentation, Simard et al. 2003, ICDAR.
+What a drawn cohort brings beyond deformation shows against it.
+
+References:
+    Simard et al., "Best practices for convolutional neural networks", 2003, ICDAR (elastic
+    augmentation).
 """
 
 import json
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import pandas as pd
 
+from vcmaug.arms.base import Arm, Need, Sources
+from vcmaug.arms.following import can_follow, followed_image
+from vcmaug.arms.rows import about_cohort, write_row
 from vcmaug.cohort.layout import CohortLayout
 from vcmaug.cohort.manifest import ManifestRow, write_plain_cohort
-from vcmaug.conditions.perturb import displacement_of, mirrored_if
 from vcmaug.conditions.replay import map_bytes
 from vcmaug.conditions.table import read_conditions
 from vcmaug.data.cases import Case
-from vcmaug.data.deformation import warp_image
 from vcmaug.data.labels import LabelScheme
 from vcmaug.data.nifti import label_map_in, read_image
 from vcmaug.data.volume import Volume
 from vcmaug.errors import CohortError
 from vcmaug.files import locked
 from vcmaug.progress import Progress, Report, silent
-from vcmaug.rivals.rows import about_rival, write_row
 
-__all__ = ["is_warped", "warp_cohort"]
-
-_SHOWING = {"modalities", "lowres"}  # builders that leave the map as it is
+__all__ = ["Deformed", "deformed_cohort"]
 
 
-def warp_cohort(
+class Deformed(Arm):
+    """Real labelled cases mixed with deformed ones."""
+
+    name: Literal["real+deformed"] = "real+deformed"
+
+    formerly: ClassVar[tuple[str, ...]] = ("real+warped",)
+    colour: ClassVar[str] = "#228833"
+    needs: ClassVar[frozenset[Need]] = frozenset({Need.CONDITIONS})
+    folder: ClassVar[str | None] = "deformed"
+
+    def make(self, sources: Sources, *, out: Path, report: Report = silent) -> None:
+        """Write a case per condition that an image can follow, at most as many as are drawn."""
+        steps = read_conditions(sources.conditions)["steps"]
+        deformed_cohort(
+            sources.conditions,
+            sources.cases,
+            scheme=sources.scheme,
+            n=min(sources.n, sum(can_follow(one) for one in steps)),
+            out=out,
+            report=report,
+        )
+
+
+def deformed_cohort(
     conditions: Path,
     cases: Sequence[Case],
     *,
@@ -42,10 +65,10 @@ def warp_cohort(
     out: Path,
     report: Report = silent,
 ) -> pd.DataFrame:
-    """Write a cohort of warped cases and return its manifest.
+    """Write a cohort of deformed cases and return its manifest.
 
     Args:
-        conditions: Folder of conditions; those that `perturb` built can be warped.
+        conditions: Folder of conditions; those that an image can follow count.
         cases: The labelled cases that they were built from.
         scheme: Of the label maps.
         n: How many; a condition gives one image only, so at most as many as there are.
@@ -57,36 +80,28 @@ def warp_cohort(
             structure, than asked for.
     """
     table = read_conditions(conditions)
-    table = table[[is_warped(steps) for steps in table["steps"]]]
+    table = table[[can_follow(steps) for steps in table["steps"]]]
     if not 1 <= n <= len(table):
         raise CohortError(
-            f"warping {n} cases of {conditions}: it holds {len(table)} conditions that perturb "
-            f"alone made without resizing, asked for are {n}. Build more, warp fewer, "
+            f"deforming {n} cases of {conditions}: it holds {len(table)} conditions that perturb "
+            f"alone made without resizing, asked for are {n}. Build more, ask for fewer, "
             "or leave the arm out."
         )
     by_id = {case.case_id: case for case in cases}
     layout = CohortLayout(out)
-    with locked(out, purpose="warping"):
+    with locked(out, purpose="deforming"):
         rows = []
         for index, record in enumerate(table.head(n).to_dict("records")):
             asked = {str(name): value for name, value in record.items()}
             source = by_id[json.loads(asked["source_case_ids"])[0]]
-            row = _warp(index, asked, source, conditions, layout=layout)
+            row = _deformed(index, asked, source, conditions, layout=layout)
             rows.append(row)
-            report(Progress("warping", index + 1, n))
-        about = about_rival(cases, conditions_folder=str(conditions.resolve()))
+            report(Progress("deforming", index + 1, n))
+        about = about_cohort(cases, conditions_folder=str(conditions.resolve()))
         return write_plain_cohort(layout, rows, scheme=scheme, about=about)
 
 
-def is_warped(steps: str) -> bool:
-    """Return whether a condition's steps, as JSON, can be done to an image too."""
-    listed = json.loads(steps)
-    if [step["builder"] for step in listed[:1]] != ["perturb"] or listed[0]["parameters"]["resize"]:
-        return False
-    return {step["builder"] for step in listed[1:]} <= _SHOWING
-
-
-def _warp(
+def _deformed(
     index: int,
     asked: Mapping[str, Any],
     source: Case,
@@ -98,20 +113,17 @@ def _warp(
     began = time.perf_counter()
     label_file = map_bytes(conditions, asked)
     label_map = label_map_in(label_file)
-    steps = json.loads(asked["steps"])
-    parameters = steps[0]["parameters"]
     image = read_image(source.image, case_id=source.case_id)
-    displacement = displacement_of(parameters, label_map)
-    bent = warp_image(mirrored_if(image, parameters), displacement)
+    deformed = followed_image(image, asked["steps"], label_map)
     return write_row(
         layout,
         index,
-        rival="warp",
-        image=Volume(bent, label_map.affine),
+        method="warp",
+        image=Volume(deformed, label_map.affine),
         label_file=label_file,
         condition_id=str(asked["condition_id"]),
         parents=(source,),
-        parameters=steps,
+        parameters=json.loads(asked["steps"]),
         seed=int(asked["seed"]),
         seconds=time.perf_counter() - began,
     )

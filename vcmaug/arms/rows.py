@@ -1,9 +1,4 @@
-"""What the rivals share: one image and its label map into a cohort, and the cohort's card.
-
-What it is: the writing of a case that no sampler drew, with its row of the manifest.
-In the flow: used by every rival that makes images.
-Sources: none.
-"""
+"""Cases that no sampler drew: image and label map into a cohort, and what its card says."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -17,14 +12,14 @@ from vcmaug.data.volume import Volume
 from vcmaug.files import sha256_of_bytes, write_bytes
 from vcmaug.provenance import versions
 
-__all__ = ["about_rival", "write_row"]
+__all__ = ["about_cohort", "write_row"]
 
 
 def write_row(
     layout: CohortLayout,
     index: int,
     *,
-    rival: str,
+    method: str,
     image: Volume,
     label_file: bytes,
     condition_id: str,
@@ -38,7 +33,7 @@ def write_row(
     Args:
         layout: Of the cohort.
         index: Of the case.
-        rival: Its name; its first letter begins the ids.
+        method: That made it; its first letter begins the ids.
         image: Values in [0, 1].
         label_file: The label map's file, byte by byte.
         condition_id: What was asked for.
@@ -47,7 +42,7 @@ def write_row(
         seed: From which it was drawn.
         seconds: That it took.
     """
-    request_id = f"{rival[0]}{index:06d}"
+    request_id = f"{method[0]}{index:06d}"
     paths = layout.image(request_id), layout.label(request_id)
     write_bytes(paths[1], label_file)
     label_sha256 = sha256_of_bytes(label_file)
@@ -66,18 +61,18 @@ def write_row(
         condition_sha256=label_sha256,
         source_case_ids=json.dumps([case.case_id for case in parents]),
         source_subject_ids=json.dumps(list(dict.fromkeys(case.subject_id for case in parents))),
-        builder=rival,
+        builder=method,
         parameters=json.dumps(parameters),
         seed=str(seed),
-        sampler=rival,
+        sampler=method,
         micro_batch=index,
         seconds=round(seconds, 3),
         versions=json.dumps(versions()),
     )
 
 
-def about_rival(cases: Sequence[Case], **more: Any) -> Mapping[str, Any]:
-    """Return what the card of a rival's cohort says of who was seen: no prior, no control."""
+def about_cohort(cases: Sequence[Case], **more: Any) -> Mapping[str, Any]:
+    """Return what the card of such a cohort says of who was seen: no prior, no control."""
     subjects = sorted({case.subject_id for case in cases})
     return {
         "subjects": {"prior": [], "control": [], "conditions": subjects},

@@ -1,54 +1,52 @@
-"""The segmentation network of the study: a small U-Net behind a space-to-depth stem.
+"""A U-Net behind a space-to-depth stem: the network of the segmenter `unet`."""
 
-What it is: MONAI's `UNet` on blocks of voxels folded into channels.
-In the flow: trained anew for every arm, n and seed; also the independent reader of adherence.
-Sources: Kerfoot et al. 2019 (MONAI's residual U-Net); Shi et al. 2016, arXiv 1609.05158.
-"""
+from collections.abc import Sequence
 
 from monai.networks.nets import UNet
 from monai.networks.utils import pixelshuffle, pixelunshuffle
-from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from vcmaug.config import Settings
-
-__all__ = ["Segmenter", "SegmenterSettings"]
+__all__ = ["FoldedUNet"]
 
 
-class SegmenterSettings(Settings):
-    """Shape of the network."""
-
-    stem_factor: int = Field(2, ge=1, description="edge of the block folded into channels")
-    channels: tuple[int, ...] = (32, 64, 96)
-    num_res_units: int = Field(1, ge=0)
-
-
-class Segmenter(nn.Module):
+class FoldedUNet(nn.Module):
     """Images [B, C, X, Y, Z] to logits [B, K + 1, X, Y, Z]; channel 0 is the background.
 
     Any grid will do: it is padded with zeros at its end to what the strides divide, and cut back.
 
     Args:
-        settings: Shape of the network.
         num_structures: K.
         image_channels: C.
+        stem_factor: Edge of the block of voxels that is folded into channels.
+        channels: Of each level.
+        num_res_units: Of each level.
+
+    References:
+        Shi et al., "Real-time single image and video super-resolution using an efficient sub-pixel
+        convolutional neural network", 2016, arXiv 1609.05158.
     """
 
     def __init__(
-        self, settings: SegmenterSettings, *, num_structures: int, image_channels: int = 1
+        self,
+        *,
+        num_structures: int,
+        image_channels: int,
+        stem_factor: int,
+        channels: Sequence[int],
+        num_res_units: int,
     ) -> None:
         super().__init__()
-        self.stem_factor = settings.stem_factor
-        fold = settings.stem_factor**3
-        self.multiple = settings.stem_factor * 2 ** (len(settings.channels) - 1)
+        self.stem_factor = stem_factor
+        fold = stem_factor**3
+        self.multiple = stem_factor * 2 ** (len(channels) - 1)
         self.net = UNet(
             spatial_dims=3,
             in_channels=image_channels * fold,
             out_channels=(num_structures + 1) * fold,
-            channels=settings.channels,
-            strides=(2,) * (len(settings.channels) - 1),
-            num_res_units=settings.num_res_units,
+            channels=tuple(channels),
+            strides=(2,) * (len(channels) - 1),
+            num_res_units=num_res_units,
         )
 
     def forward(self, images: Tensor) -> Tensor:

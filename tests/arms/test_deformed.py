@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 from tiny import IN_PROCESS, SCHEME, make_tiny_cases
 
+from vcmaug.arms.deformed import deformed_cohort
 from vcmaug.cohort.check import check_cohort
 from vcmaug.conditions.build import build_conditions
 from vcmaug.conditions.chain import Chain, ConditionSettings, is_warp
@@ -15,7 +16,6 @@ from vcmaug.data.cases import Case
 from vcmaug.data.nifti import read_image, read_label_map, write_image
 from vcmaug.data.volume import Volume
 from vcmaug.errors import CohortError
-from vcmaug.rivals.warp import warp_cohort
 
 SETTINGS = PerturbSettings(max_displacement_mm=2.0, smoothness_mm=6.0, flip_probability=0.5)
 
@@ -49,13 +49,13 @@ def _build(tmp_path: Path, cases: tuple[Case, ...], chain: Chain) -> None:
     )
 
 
-def _warp(tmp_path: Path, cases: tuple[Case, ...], n: int = 4) -> pd.DataFrame:
+def _deformed(tmp_path: Path, cases: tuple[Case, ...], n: int = 4) -> pd.DataFrame:
     out = tmp_path / "out"
-    return warp_cohort(tmp_path / "conditions", cases, scheme=SCHEME, n=n, out=out)
+    return deformed_cohort(tmp_path / "conditions", cases, scheme=SCHEME, n=n, out=out)
 
 
 def test_the_image_is_bent_as_its_label_map_was(tmp_path: Path, cases: tuple[Case, ...]) -> None:
-    manifest = _warp(tmp_path, cases)
+    manifest = _deformed(tmp_path, cases)
     assert check_cohort(tmp_path / "out") == []
     for row in manifest.to_dict("records"):
         image = read_image(tmp_path / "out" / row["image"], case_id="x").array
@@ -71,23 +71,23 @@ def test_what_is_shown_of_a_map_does_not_keep_its_image_from_following(
     chain = Chain(steps=(SETTINGS, shown))
     assert is_warp(chain)
     assert not is_warp(Chain(steps=(shown, SETTINGS)))
-    plain = _warp(tmp_path, cases)
+    plain = _deformed(tmp_path, cases)
     shutil.rmtree(tmp_path / "out")
     shutil.rmtree(tmp_path / "conditions")
     _build(tmp_path, cases, chain)
     for one, other in zip(
-        plain["image_sha256"], _warp(tmp_path, cases)["image_sha256"], strict=True
+        plain["image_sha256"], _deformed(tmp_path, cases)["image_sha256"], strict=True
     ):
         assert one == other
 
 
-def test_none_to_be_warped_is_refused(tmp_path: Path, cases: tuple[Case, ...]) -> None:
+def test_none_to_be_deformed_is_refused(tmp_path: Path, cases: tuple[Case, ...]) -> None:
     with pytest.raises(CohortError, match=r"asked for are 0.*leave the arm out"):
-        _warp(tmp_path, cases, n=0)
+        _deformed(tmp_path, cases, n=0)
     assert not (tmp_path / "out").exists()
 
 
 def test_more_than_there_are_conditions_is_refused(tmp_path: Path, cases: tuple[Case, ...]) -> None:
     with pytest.raises(CohortError, match="holds 4 conditions that perturb alone"):
-        _warp(tmp_path, cases, n=9)
+        _deformed(tmp_path, cases, n=9)
     assert not (tmp_path / "out").exists()

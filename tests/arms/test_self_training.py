@@ -8,6 +8,7 @@ import pytest
 from numpy.typing import NDArray
 from tiny import SCHEME, make_tiny_cases
 
+from vcmaug.arms.self_training import pseudo_cases, pseudo_label
 from vcmaug.cohort.check import check_cohort
 from vcmaug.cohort.manifest import read_cohort_card, read_manifest
 from vcmaug.data.cases import Case, Measured
@@ -15,7 +16,6 @@ from vcmaug.data.nifti import read_image, read_label_map, write_image
 from vcmaug.data.volume import Volume
 from vcmaug.errors import DataError
 from vcmaug.files import sha256_of_file
-from vcmaug.rivals.self_training import pseudo_cases, pseudo_label
 
 
 def teacher(images: NDArray[np.float32]) -> NDArray[np.uint16]:
@@ -86,7 +86,7 @@ def test_a_case_without_a_structure_is_a_failed_row_with_its_reason(pool, tmp_pa
 
 
 def test_no_pool_and_a_blind_teacher_are_refused(pool, tmp_path) -> None:
-    with pytest.raises(DataError, match="there is no pool"):
+    with pytest.raises(DataError, match="there is no unlabelled set"):
         label((), tmp_path / "a")
     with pytest.raises(DataError, match="misses a structure in every one"):
         label(pool, tmp_path / "b", lambda images: np.zeros(images.shape, dtype=np.uint16))

@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 import tiny
 
+from vcmaug.arms.copy_paste import CopyPaste, blended, copy_paste_cohort
 from vcmaug.cohort.check import check_cohort
 from vcmaug.data.cases import Case
 from vcmaug.data.nifti import read_image, read_label_map, write_image
 from vcmaug.data.volume import Volume
 from vcmaug.errors import DataError
-from vcmaug.rivals.copy_paste import CopyPasteSettings, blended, copy_paste_cohort
 
-SETTINGS = CopyPasteSettings(margin_mm=(2.0, 4.0), blend_mm=2.0)
+SETTINGS = CopyPaste(margin_mm=(2.0, 4.0), blend_mm=2.0)
 
 
 def pair(radius: float, core: float, grey: float) -> tuple[Volume, Volume]:
@@ -23,7 +23,7 @@ def pair(radius: float, core: float, grey: float) -> tuple[Volume, Volume]:
     return Volume(np.full(labels.shape, grey, dtype=np.float32), labels.affine), labels
 
 
-def mixed(settings: CopyPasteSettings = SETTINGS, margin_mm: float = 3.0) -> tuple[Volume, Volume]:
+def mixed(settings: CopyPaste = SETTINGS, margin_mm: float = 3.0) -> tuple[Volume, Volume]:
     return blended(
         pair(5.0, 2.0, 0.2),
         pair(4.0, 3.0, 0.8),
@@ -52,7 +52,7 @@ def test_the_seam_lies_at_the_margin_and_fades_over_its_width() -> None:
 
 
 def test_without_replace_the_hosts_structures_stay() -> None:
-    settings = CopyPasteSettings(structures=("core",), replace=False)
+    settings = CopyPaste(structures=("core",), replace=False)
     _, labels = mixed(settings, margin_mm=0.5)
     host = tiny.label_map_of(radius=5.0, core=2.0).array
     donor = tiny.label_map_of(radius=4.0, core=3.0).array

@@ -1,29 +1,28 @@
-"""`copy_paste`: the rival that needs no generator; a donor's structures blended into a host.
+"""`real+copy-paste`: structures of one labelled case blended into another; no generator at all.
 
-What it is: image and labels of one labelled case pasted into another along a signed distance.
-In the flow: an arm of the study; what a drawn cohort brings beyond recombination shows against it.
-Sources: the idea of Zhang et al. 2021, MICCAI (CarveMix): a region of interest grown or shrunk by a
-drawn distance; written from the mathematics.
+The donor is moved by whole voxels so that its structures lie where the host's do. With `replace`
+(organs: every body has one) the host's own structures are covered as well; without it (lesions)
+they stay.
 
-Notes:
-    The donor is moved by whole voxels so that its structures lie where the host's do. With
-    `replace` (organs: every body has one) the host's own structures are covered as well; without it
-    (lesions) they stay.
+References:
+    The idea of Zhang et al., "CarveMix", 2021, MICCAI: a region of interest grown or shrunk by a
+    drawn distance; written from the mathematics.
 """
 
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import ClassVar, Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from pydantic import Field
-from scipy import ndimage
 
+from vcmaug.arms.base import Arm, Need, Sources
+from vcmaug.arms.rows import about_cohort, write_row
 from vcmaug.cohort.layout import CohortLayout
 from vcmaug.cohort.manifest import ManifestRow, write_plain_cohort
-from vcmaug.config import Settings
 from vcmaug.data.cases import Case
 from vcmaug.data.distance import signed_distance_mm
 from vcmaug.data.labels import LabelScheme
@@ -32,25 +31,41 @@ from vcmaug.data.volume import Volume
 from vcmaug.errors import DataError
 from vcmaug.files import locked
 from vcmaug.progress import Progress, Report, silent
-from vcmaug.rivals.rows import about_rival, write_row
 from vcmaug.seeding import numpy_generator, stable_seed
 
-__all__ = ["CopyPasteSettings", "blended", "copy_paste_cohort"]
+__all__ = ["CopyPaste", "blended", "copy_paste_cohort"]
 
 
-class CopyPasteSettings(Settings):
-    """What is pasted, how far around it, and how softly."""
+class CopyPaste(Arm):
+    """Real labelled cases mixed with pasted ones: what is pasted, how far around it, how softly."""
 
+    name: Literal["real+copy-paste"] = "real+copy-paste"
     structures: tuple[str, ...] = Field((), description="what is pasted; none: all")
     replace: bool = Field(True, description="cover the host's own structures as well")
     margin_mm: tuple[float, float] = Field((1.0, 4.0), description="of the region, drawn")
     blend_mm: float = Field(1.0, gt=0, description="width of the seam")
 
+    colour: ClassVar[str] = "#66ccee"
+    needs: ClassVar[frozenset[Need]] = frozenset()
+    folder: ClassVar[str | None] = "copy-paste"
+
+    def make(self, sources: Sources, *, out: Path, report: Report = silent) -> None:
+        """Write as many pasted cases as the recipe draws."""
+        copy_paste_cohort(
+            sources.cases,
+            settings=self,
+            scheme=sources.scheme,
+            n=sources.n,
+            seed=sources.seed,
+            out=out,
+            report=report,
+        )
+
 
 def copy_paste_cohort(
     cases: Sequence[Case],
     *,
-    settings: CopyPasteSettings,
+    settings: CopyPaste,
     scheme: LabelScheme,
     n: int,
     seed: int,
@@ -82,13 +97,13 @@ def copy_paste_cohort(
         for index in range(n):
             rows.append(_pasted(index, cases, settings, scheme, layout=layout, seed=seed))
             report(Progress("pasting", index + 1, n))
-        return write_plain_cohort(layout, rows, scheme=scheme, about=about_rival(cases))
+        return write_plain_cohort(layout, rows, scheme=scheme, about=about_cohort(cases))
 
 
 def _pasted(
     index: int,
     cases: Sequence[Case],
-    settings: CopyPasteSettings,
+    settings: CopyPaste,
     scheme: LabelScheme,
     *,
     layout: CohortLayout,
@@ -108,7 +123,7 @@ def _pasted(
     return write_row(
         layout,
         index,
-        rival="copy_paste",
+        method="copy_paste",
         image=image,
         label_file=label_map_bytes(labels),
         condition_id=f"{host.case_id}-{donor.case_id}-{index}",
@@ -130,7 +145,7 @@ def blended(
     host: tuple[Volume, Volume],
     donor: tuple[Volume, Volume],
     *,
-    settings: CopyPasteSettings,
+    settings: CopyPaste,
     scheme: LabelScheme,
     margin_mm: float,
 ) -> tuple[Volume, Volume]:
@@ -153,6 +168,8 @@ def blended(
     brought = np.isin(donor[1].array, values)
     if not brought.any() or (settings.replace and not own.any()):
         raise DataError("pasting: host or donor has none of the structures. Leave the case out.")
+    from scipy import ndimage
+
     shift = _centre(own) - _centre(brought) if settings.replace else np.zeros(3)
     image, labels, brought = (
         ndimage.shift(array, np.rint(shift), order=0, mode="nearest")

@@ -1,14 +1,12 @@
-"""Arms of the study, and the refusal of leaks.
+"""The leak law: every way in which a held-out subject could have reached an arm, refused.
 
-What it is: which data an arm trains on, and every way a held-out subject could have reached it.
-In the flow: before any training of the study.
-Sources: none.
+It is asked before any training of the study, and refuses; it never warns.
 """
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pandas as pd
 
@@ -19,43 +17,9 @@ from vcmaug.data.labels import LabelScheme
 from vcmaug.data.splits import Splits
 from vcmaug.errors import DataError, LeakError, list_faults
 
-__all__ = [
-    "ARMS",
-    "CEILING",
-    "ArmName",
-    "labelled_cases",
-    "refuse_leaks",
-    "refuse_real_leaks",
-    "uses_cohort",
-    "uses_pool",
-]
-
-ArmName = Literal[
-    "real",
-    "real+synthetic",
-    "real+synthetic+pool",
-    "real+warped",
-    "real+copy-paste",
-    "real+label-to-image",
-    "self-training",
-    "all-real",
-]
-ARMS: tuple[ArmName, ...] = ("real", "real+synthetic")
-
-CEILING: ArmName = "all-real"
-"""All training labels; what is left between it and `real` at n is the label gap."""
+__all__ = ["labelled_cases", "refuse_leaks", "refuse_real_leaks"]
 
 _ROLES = ("prior", "control", "conditions")
-
-
-def uses_cohort(arm: ArmName) -> bool:
-    """Return whether an arm trains on a cohort too."""
-    return arm not in ("real", CEILING)
-
-
-def uses_pool(arm: ArmName) -> bool:
-    """Return whether an arm uses training subjects without their labels."""
-    return arm in ("real+synthetic+pool", "self-training")
 
 
 def refuse_real_leaks(labelled_subjects: Iterable[str], splits: Splits) -> None:
@@ -82,7 +46,7 @@ def refuse_leaks(
     splits: Splits,
     cases: Sequence[Case],
     scheme: LabelScheme,
-    pool: bool = False,
+    unlabelled: bool = False,
 ) -> None:
     """Refuse a cohort that a replicate of the study cannot use.
 
@@ -94,8 +58,8 @@ def refuse_leaks(
         splits: Of the study.
         cases: Of the study.
         scheme: Of the study.
-        pool: Whether further training subjects may be in it by pseudo-labels, which a segmenter of
-            exactly the n labelled subjects gave them.
+        unlabelled: Whether further training subjects may be in it by pseudo-labels, which a
+            segmenter of exactly the n labelled subjects gave them.
 
     Raises:
         LeakError: Prior, control, or conditions have seen a held-out subject, or labels beyond
@@ -108,8 +72,10 @@ def refuse_leaks(
     subjects = _seen(card, layout.card)
     labelled = set(labelled_subjects)
     held_out = {*splits.test, *splits.validation}
-    pseudo, faults_of_pool = _pseudo_labelled(card, labelled=labelled, splits=splits, allowed=pool)
-    faults = faults_of_pool + [
+    pseudo, faults_of_pseudo = _pseudo_labelled(
+        card, labelled=labelled, splits=splits, allowed=unlabelled
+    )
+    faults = faults_of_pseudo + [
         f"subject {subject} of test or validation was seen by the {role} ({layout.card.name})"
         for role in sorted(subjects)
         for subject in sorted(set(subjects[role]) & held_out)
@@ -164,7 +130,9 @@ def _pseudo_labelled(
     if not named:
         return set(), []
     if not allowed:
-        return set(), [f"it uses {len(named)} pseudo-labelled subjects, and this arm has no pool"]
+        return set(), [
+            f"it uses {len(named)} pseudo-labelled subjects, and this arm has no unlabelled set"
+        ]
     pool = set(splits.train) - labelled
     faults = [
         f"pseudo-labelled subject {subject} is no unlabelled training subject of this replicate"

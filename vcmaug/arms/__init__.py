@@ -1,0 +1,1 @@
+"""Arms of a study, one file each: what each is made from, how, and how a report shows it."""

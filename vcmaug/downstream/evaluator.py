@@ -1,0 +1,74 @@
+"""A trained network as a plain function of images: what it reads, and how well that fits labels."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from vcmaug.data.cases import Case
+from vcmaug.downstream.data import read_case_volumes
+from vcmaug.downstream.fit import fit
+from vcmaug.downstream.settings import AugmentSettings, FitSettings
+from vcmaug.downstream.tasks.base import Ground, Task
+from vcmaug.progress import Report, silent
+
+__all__ = ["Evaluator", "train_evaluator"]
+
+
+class Evaluator:
+    """A trained network of a task; other rooms hold it without knowing the task.
+
+    Args:
+        network: Trained.
+        task: Whose network it is.
+        ground: What the task was told.
+    """
+
+    def __init__(self, network: nn.Module, *, task: Task, ground: Ground) -> None:
+        self.network = network
+        self.task = task
+        self.ground = ground
+
+    def __call__(self, images: NDArray[np.float32]) -> NDArray[Any]:
+        """Return what the network reads in images [N, X, Y, Z] in [0, 1], such as label maps."""
+        found: NDArray[Any] = self.task.read(self.network, images, self.ground)
+        return found
+
+    def adherence(
+        self, images: NDArray[np.float32], asked: NDArray[np.uint16]
+    ) -> list[Mapping[str, float]]:
+        """Return per image how well it fits the label map that was asked for, by structure.
+
+        Args:
+            images: [N, X, Y, Z] in [0, 1].
+            asked: Label maps [N, X, Y, Z].
+        """
+        pairs = zip(self(images), asked, strict=True)
+        return [self.task.adherence(found, wanted, self.ground) for found, wanted in pairs]
+
+
+def train_evaluator(
+    cases: Sequence[Case],
+    *,
+    task: Task,
+    ground: Ground,
+    augment: AugmentSettings,
+    settings: FitSettings,
+    seed: int,
+    report: Report = silent,
+) -> Evaluator:
+    """Return an evaluator trained on real cases alone; the caller chooses which."""
+    network, _ = fit(
+        read_case_volumes(cases, ground.scheme),
+        None,
+        task=task,
+        ground=ground,
+        augment=augment,
+        settings=settings,
+        seed=seed,
+        what="independent evaluator",
+        report=report,
+    )
+    return Evaluator(network, task=task, ground=ground)

@@ -1,0 +1,1 @@
+"""Segmentation networks that a study can train, one file each."""

@@ -1,0 +1,70 @@
+"""What a recipe says of a study: its grid, its task, its network, augmentation and training."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from vcmaug.config import Settings
+from vcmaug.data.labels import LabelScheme
+from vcmaug.downstream.segmenters.base import Segmenter
+from vcmaug.downstream.segmenters.unet import UNet
+from vcmaug.downstream.tasks.base import Ground, Task
+from vcmaug.downstream.tasks.segmentation import Segmentation
+
+__all__ = ["AugmentSettings", "FitSettings", "StudySettings"]
+
+
+class AugmentSettings(Settings):
+    """How many versions of each case are kept, how fast they are renewed, how strong they are."""
+
+    versions: int = Field(6, ge=1, description="of each real case, kept in memory at a time")
+    fresh: float = Field(
+        0.1, ge=0, le=1, description="new versions per sample drawn; each is seen 1/fresh times"
+    )
+    scale: float = Field(0.12, ge=0, description="largest relative change of size")
+    degrees: float = Field(12.0, ge=0)
+    translation_mm: float = Field(3.0, ge=0)
+    elastic_probability: float = Field(0.3, ge=0, le=1)
+    elastic_mm: float = Field(4.0, ge=0)
+    log_gamma: float = Field(0.3, ge=0)
+    noise: float = Field(0.05, ge=0)
+    bias: float = Field(0.3, ge=0)
+    flip: bool = Field(False, description="mirror left to right; pairs of structures change places")
+
+
+class FitSettings(Settings):
+    """How long and how fast to learn; the same in every arm."""
+
+    updates: int = Field(400, ge=1)
+    batch_size: int = Field(4, ge=1)
+    learning_rate: float = Field(2e-3, gt=0)
+    weight_decay: float = Field(1e-4, ge=0)
+    synthetic_share: float = Field(
+        0.5, ge=0, le=1, description="of each batch, in an arm with a cohort"
+    )
+    real_only_final: float = Field(
+        0.25, ge=0, le=1, description="last share of the updates, on real cases alone in every arm"
+    )
+    threads: int | None = Field(
+        None, ge=1, description="of a training on the CPU; None: as many as the process has"
+    )
+
+
+class StudySettings(Settings):
+    """The grid of a study, and what is the same in all its arms."""
+
+    num_labelled: tuple[int, ...] = Field((10,), min_length=1)
+    seeds: tuple[int, ...] = Field((0,), min_length=1)
+    task: Task = Segmentation()
+    segmenter: Segmenter = UNet()
+    augment: AugmentSettings = AugmentSettings()
+    fit: FitSettings = FitSettings()
+    scored_on: Literal["test", "validation"] = Field(
+        "test", description="validation: for choices, so that the test stays closed"
+    )
+    lesions: tuple[str, ...] = Field((), description="structures that are scored lesion by lesion")
+    bootstrap_draws: int = Field(2000, ge=100)
+
+    def ground(self, scheme: LabelScheme) -> Ground:
+        """Return what the task is told, for label maps of such a scheme."""
+        return Ground(scheme=scheme, segmenter=self.segmenter, lesions=self.lesions)

@@ -1,0 +1,1 @@
+"""Tasks that a study can measure, one file each."""

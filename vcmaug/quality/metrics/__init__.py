@@ -1,0 +1,1 @@
+"""Metrics of a cohort, one file each."""

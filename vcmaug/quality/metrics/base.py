@@ -1,0 +1,108 @@
+"""The family of metrics of a cohort: each says what it needs, where it is good, what it misses."""
+
+from collections.abc import Mapping, Sequence
+from enum import Enum
+from typing import Any, ClassVar, Literal
+
+from vcmaug.parts import Part
+from vcmaug.quality.measured import Measured
+
+__all__ = ["Metric", "Need", "Row"]
+
+Row = Mapping[str, str | int | float]
+"""One row of figures, by column; `row` or `source` says of which images."""
+
+
+class Need(Enum):
+    """What a metric cannot be measured without."""
+
+    EVALUATOR = "no independent evaluator at hand"
+    HOLD_OUT = "{found} held-out real cases, expected {fewest} or more"
+    TRAINING = "no images of training cases at hand"
+
+    def is_met(self, ground: Measured, *, fewest: int) -> bool:
+        """Return whether it is at hand."""
+        met = {
+            Need.EVALUATOR: ground.evaluator is not None,
+            Need.HOLD_OUT: len(ground.held_out) >= fewest,
+            Need.TRAINING: len(ground.train_images) > 0,
+        }
+        return met[self]
+
+
+class Metric(Part):
+    """Something that is measured of a cohort.
+
+    Attributes:
+        figure: Column of its main figure.
+        title: As headings say it.
+        better: Direction.
+        low: Least value of the figure.
+        high: Largest value; None: there is none.
+        unit: Of the figure; empty for one without.
+        needs: What must be at hand.
+        fewest_hold_out: Held-out real cases that it needs, where it needs any.
+        blind_spot: What it does not see, in one sentence.
+        section: Key of its rows in quality.json; metrics of one section share rows.
+        columns: Heading of each column that a report shows, after the cohort's.
+    """
+
+    family: ClassVar[str] = "metric"
+    home: ClassVar[str] = "vcmaug.quality.metrics"
+
+    figure: ClassVar[str]
+    title: ClassVar[str]
+    better: ClassVar[Literal["higher", "lower", "near 0.5"]]
+    low: ClassVar[float | None] = 0
+    high: ClassVar[float | None] = None
+    unit: ClassVar[str] = ""
+    needs: ClassVar[frozenset[Need]] = frozenset()
+    fewest_hold_out: ClassVar[int] = 2
+    blind_spot: ClassVar[str]
+    section: ClassVar[str]
+    columns: ClassVar[Mapping[str, str]]
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        """Refuse a metric that does not say how it is to be read."""
+        stated = ("figure", "title", "better", "blind_spot", "section", "columns")
+        missing = [name for name in stated if not hasattr(cls, name)]
+        if missing and isinstance(cls.model_fields["name"].default, str):
+            raise TypeError(f"metric {cls.__qualname__}: it states no {', no '.join(missing)}")
+        super().__pydantic_init_subclass__(**kwargs)
+
+    def missing(self, ground: Measured) -> list[str]:
+        """Return what it cannot be measured without and what is not at hand."""
+        unmet = [
+            need
+            for need in Need
+            if need in self.needs and not need.is_met(ground, fewest=self.fewest_hold_out)
+        ]
+        numbers = {"found": len(ground.held_out), "fewest": self.fewest_hold_out}
+        return [need.value.format(**numbers) for need in unmet]
+
+    def rows(self, ground: Measured) -> Sequence[Row]:
+        """Return its figures, one row for each kind of images."""
+        raise NotImplementedError
+
+    @classmethod
+    def caption(cls, evaluations: Sequence[Mapping[str, Any]]) -> str:
+        """Return the caption of its section in a report.
+
+        Args:
+            evaluations: The contents of quality.json of all cohorts.
+        """
+        del evaluations
+        return f"{cls.title} ({cls.better} is better). {cls.blind_spot}"
+
+    @classmethod
+    def shown(cls, rows: Sequence[Row]) -> Sequence[Row]:
+        """Return rows as a report's table has them."""
+        return rows
+
+    @classmethod
+    def about(cls) -> dict[str, Any]:
+        """Return how the figure is to be read, for quality.json."""
+        limits = [cls.low, cls.high]
+        said = {"title": cls.title, "unit": cls.unit, "blind_spot": cls.blind_spot}
+        return {"better": cls.better, "range": limits, **said, "section": cls.section}

@@ -1,1 +1,0 @@
-"""Rivals: makers of images without diffusion; a condition in, a generated case out."""
