@@ -23,8 +23,9 @@ demo: $(VENV)/.demo
 	$(BIN)/vcmaug run recipes/demo/recipe.yaml --out work/demo
 	@echo "The report: work/demo/report.html"
 
+# one process per core, four at most; in each, torch has one thread (tests/conftest.py)
 test: $(VENV)/.test
-	$(BIN)/python -m pytest -m "not slow and not gpu"
+	$(BIN)/python -m pytest -m "not slow and not gpu" -n logical --maxprocesses 4
 
 check: $(VENV)/.test
 	$(BIN)/ruff format --check .

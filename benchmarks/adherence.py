@@ -88,7 +88,7 @@ def of_new_maps(work: Work, replicate: Replicate, folder: Path) -> Path:
         scheme=prepared.scheme,
         n=PER_NEW_MAP * len(held_out),
         seed=replicate.seed,
-        folds={},
+        roles={},
         scalars=spec_on(read_card(work.prior, kind="prior"), work.prior).scalars,
         compute=here,
     )

@@ -24,12 +24,13 @@ from monai.transforms import Rand3DElastic
 from numpy.typing import NDArray
 
 from vcmaug.compute import Compute
-from vcmaug.conditions.atlas_index import AtlasSettings, index_atlas
+from vcmaug.conditions.atlas_index import index_atlas
+from vcmaug.conditions.atlas_settings import AtlasSettings
 from vcmaug.conditions.base import SourceMap, as_it_is
 from vcmaug.conditions.build import build_conditions
+from vcmaug.conditions.builders.lesions import LesionMixing, Lesions
+from vcmaug.conditions.builders.perturb import Perturb
 from vcmaug.conditions.chain import ConditionSettings
-from vcmaug.conditions.lesions import Lesions, LesionsSettings
-from vcmaug.conditions.perturb import Perturb, PerturbSettings
 from vcmaug.data.cases import Case
 from vcmaug.data.deformation import (
     draw_velocity,
@@ -91,7 +92,7 @@ def deformation(label_map: NDArray[np.uint16], count: int) -> dict[str, float]:
     )
     floats = tensor.float()
     start = as_it_is(SourceMap("h", "h", Volume(label_map, np.eye(4)), {}), condition_id="c0")
-    builder = Perturb(PerturbSettings(max_displacement_mm=AMPLITUDE_MM), SCHEME)
+    builder = Perturb(max_displacement_mm=AMPLITUDE_MM).ready(SCHEME)
     ways = {
         "ours": ours,
         "torchio": lambda: elastic(subject),
@@ -117,8 +118,8 @@ def made_up_atlas(folder: Path) -> Path:
 
 def lesions(label_map: NDArray[np.uint16], atlas: Path, count: int) -> dict[str, float]:
     """Return conditions with lesions per second on one thread, and lesions in each."""
-    settings = LesionsSettings(atlas=AtlasSettings(source=atlas), inside=("white",), off=("fluid",))
-    builder = Lesions(settings, SCHEME, index_atlas(settings.atlas))
+    settings = Lesions(atlas=AtlasSettings(source=atlas), inside=("white",), off=("fluid",))
+    builder = LesionMixing(settings, SCHEME, index_atlas(settings.atlas))
     start = as_it_is(SourceMap("h", "h", Volume(label_map, np.eye(4)), {}), condition_id="c0")
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -141,7 +142,7 @@ def workers(folder: Path, n: int) -> dict[str, float]:
     path = folder / "label.nii.gz"
     write_label_map(path, Volume(head(small), np.diag([2.0, 2.0, 2.0, 1.0])))
     case = Case("h", "h", {"image": path}, path)
-    settings = ConditionSettings(chains=[{"steps": [{"builder": "perturb"}]}])
+    settings = ConditionSettings(chains=[{"steps": [{"name": "perturb"}]}])
     result = {}
     for num, count in ((1, n // 10), (1, n), (2, n)):
         began = time.perf_counter()
@@ -152,7 +153,7 @@ def workers(folder: Path, n: int) -> dict[str, float]:
             scheme=SCHEME,
             n=count,
             seed=0,
-            folds={},
+            roles={},
             compute=Compute("workers", num=num),
         )
         result[f"seconds_{count}_by_{num}"] = time.perf_counter() - began

@@ -66,7 +66,7 @@ LONGER = 4  # times the updates
 BATCH, COST_UPDATES, ROUNDS = 8, 10, 9
 COSTS = ("seconds_per_update", "peak_gib", "sampling_overhead")
 PARTIAL = {
-    "builder": "modalities",
+    "name": "modalities",
     "channels": ["label_map", "image"],
     "partial": {"image": {"remove": ["ventricles", "white_matter"]}},
 }

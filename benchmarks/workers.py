@@ -50,7 +50,7 @@ def conditions_in(folder: Path) -> Path:
         scheme=scheme,
         n=4,
         seed=0,
-        folds={},
+        roles={},
         compute=Compute("in-process"),
     )
     return folder / "conditions"

@@ -47,20 +47,20 @@ MS = {
 }
 STROKE = {"source": DATA / "soop_lesion_masks" / "masks", "smallest_mm3": 2000}
 PICTURES: dict[str, list[dict[str, Any]]] = {
-    "perturb": [{"builder": "perturb", "min_displacement_mm": 4, "max_displacement_mm": 6}],
+    "perturb": [{"name": "perturb", "min_displacement_mm": 4, "max_displacement_mm": 6}],
     "resize": [
         {
-            "builder": "perturb",
+            "name": "perturb",
             "max_displacement_mm": 0,
             "resize": {"ventricles": {"change": 0.8, "side": "left"}},
         }
     ],
     "shape_model": [
-        {"builder": "shape_model", "structures": ["ventricles", "deep_grey", "hippocampus"]}
+        {"name": "shape_model", "structures": ["ventricles", "deep_grey", "hippocampus"]}
     ],
     "lesions_registered": [
         {
-            "builder": "lesions",
+            "name": "lesions",
             "atlas": MS,
             "placement": "registered",
             "inside": TISSUE[:1],
@@ -70,7 +70,7 @@ PICTURES: dict[str, list[dict[str, Any]]] = {
     ],
     "lesions_sampled": [
         {
-            "builder": "lesions",
+            "name": "lesions",
             "atlas": STROKE,
             "count": [1, 1],
             "inside": TISSUE,
@@ -78,14 +78,14 @@ PICTURES: dict[str, list[dict[str, Any]]] = {
         }
     ],
     "partial": [
-        {"builder": "perturb", "max_displacement_mm": 3},
+        {"name": "perturb", "max_displacement_mm": 3},
         {
-            "builder": "modalities",
+            "name": "modalities",
             "channels": ["label_map", "image"],
             "partial": {"image": {"remove": ["ventricles", "deep_grey", "hippocampus"]}},
         },
     ],
-    "lowres": [{"builder": "lowres", "spacing_mm": 8, "axis": "z", "back": "nearest"}],
+    "lowres": [{"name": "lowres", "spacing_mm": 8, "axis": "z", "back": "nearest"}],
 }
 
 
@@ -122,7 +122,7 @@ def draw(hosts: list[Case]) -> None:
                 scheme=SCHEME,
                 n=2,
                 seed=1,
-                folds={},
+                roles={},
                 compute=resolve_compute(gpus=None, workers=0, scheduler=None),
             )
             shutil.copyfile(write_gallery(Path(folder)), OUT / f"{name}.png")

@@ -6,6 +6,9 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # the cores are taken by the processes
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 settings.register_profile("vcmaug", deadline=None, max_examples=50)
 settings.load_profile("vcmaug")
 

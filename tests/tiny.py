@@ -10,8 +10,8 @@ import torch
 from vcmaug.cohort.manifest import ManifestRow
 from vcmaug.compute import Compute, resolve_compute
 from vcmaug.conditions.build import build_conditions
+from vcmaug.conditions.builders.perturb import Perturb
 from vcmaug.conditions.chain import Chain, ConditionSettings
-from vcmaug.conditions.perturb import PerturbSettings
 from vcmaug.control.build import build_network, write_control
 from vcmaug.control.vcm import VCMSettings
 from vcmaug.data.cases import Case
@@ -30,7 +30,7 @@ from vcmaug.ldm.spec import AutoencoderSettings, DiffusionSettings, PriorSpec
 GRID = Grid(shape=(16, 16, 16), spacing_mm=(2.0, 2.0, 2.0))
 SCHEME = LabelScheme.from_mapping({"shell": 1, "core": 2})
 AFFINE = np.diag([2.0, 2.0, 2.0, 1.0])
-PERTURB = PerturbSettings(max_displacement_mm=2.0, smoothness_mm=6.0)
+PERTURB = Perturb(max_displacement_mm=2.0, smoothness_mm=6.0)
 IN_PROCESS = Compute("in-process")
 VCM: dict[str, Any] = {
     "encoder_channels": (4, 8),
@@ -144,7 +144,7 @@ def make_tiny_conditions(
         scheme=SCHEME,
         n=n,
         seed=5,
-        folds={"s0": "train", "s1": "train"},
+        roles={"s0": "train", "s1": "train"},
         compute=compute,
     )
     return folder

@@ -20,6 +20,7 @@ from vcmaug.errors import RecipeError, list_faults
 __all__ = [
     "RecipePath",
     "Settings",
+    "beside_the_recipe",
     "merged",
     "nearest_name",
     "parse_settings",
@@ -35,7 +36,7 @@ class Settings(BaseModel):
         gone: Old names that have no new one, and what to write instead.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
 
     renamed: ClassVar[Mapping[str, str]] = {}
     gone: ClassVar[Mapping[str, str]] = {}
@@ -44,13 +45,13 @@ class Settings(BaseModel):
 S = TypeVar("S", bound=Settings)
 
 
-def _beside_the_recipe(path: Path, info: ValidationInfo) -> Path:
+def beside_the_recipe(path: Path, info: ValidationInfo) -> Path:
     """Return a path as it is meant: a relative one begins at the folder of its recipe."""
     folder = (info.context or {}).get("folder")
     return path if folder is None else Path(folder) / path
 
 
-RecipePath = Annotated[Path, AfterValidator(_beside_the_recipe)]
+RecipePath = Annotated[Path, AfterValidator(beside_the_recipe)]
 """A path in a recipe; a relative one begins at the recipe's folder, see `parse_settings`."""
 
 

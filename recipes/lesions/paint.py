@@ -88,7 +88,7 @@ def atlas_of(out: Path) -> Path:
         {
             "mask": os.path.relpath(mask, out),
             "subject_id": mask.name.removesuffix("_lesions.nii.gz"),
-            "fold": ("train", "held-out")[number % 2],
+            "role": ("train", "held-out")[number % 2],
         }
         for number, mask in enumerate(masks)
     ]
@@ -96,11 +96,11 @@ def atlas_of(out: Path) -> Path:
     return out / "atlas.csv"
 
 
-def with_lesions(hosts: list[Case], atlas: Path, fold: str, folder: Path) -> dict[str, Volume]:
+def with_lesions(hosts: list[Case], atlas: Path, role: str, folder: Path) -> dict[str, Volume]:
     """Return one label map with lesions per host, by subject."""
     step = {
-        "builder": "lesions",
-        "atlas": {"source": atlas, "fold": fold, "smallest_mm3": SMALLEST_MM3},
+        "name": "lesions",
+        "atlas": {"source": atlas, "role": role, "smallest_mm3": SMALLEST_MM3},
         "count": COUNT,
         "inside": ["white_matter"],
         "least_inside": 0.4,
@@ -113,13 +113,13 @@ def with_lesions(hosts: list[Case], atlas: Path, fold: str, folder: Path) -> dic
         scheme=SCHEME,
         n=len(hosts),
         seed=0,
-        folds={},
+        roles={},
         compute=resolve_compute(gpus=None, workers=0, scheduler=None),
     )
     found = {}
-    for row in read_conditions(folder).to_dict("records"):
-        subject = json.loads(row["source_case_ids"])[0]
-        found[subject] = read_label_map(folder / row["map"], case_id=subject)
+    for row in read_conditions(folder):
+        subject = row.source_case_ids[0]
+        found[subject] = read_label_map(folder / row.map, case_id=subject)
     return found
 
 
@@ -152,21 +152,21 @@ def main() -> None:
     first, second = (profile_of(patient) for patient in PATIENTS)
     atlas = atlas_of(out)
     with tempfile.TemporaryDirectory() as scratch:
-        for fold, roles in (("train", ["train"]), ("held-out", ["validation", "test"])):
+        for role, chosen in (("train", ["train"]), ("held-out", ["validation", "test"])):
             hosts = []
-            for subject in sorted(name for role in roles for name in splits[role]):
+            for subject in sorted(name for one in chosen for name in splits[one]):
                 path = Path(scratch) / f"{subject}.nii.gz"
                 write_label_map(path, tissues(subject, values))
                 image = DATA / "ixi_t1w_2mm" / "t1" / f"{subject}_T1.nii.gz"
                 hosts.append(Case(subject, subject, {"image": image}, path))
-            maps = with_lesions(hosts, atlas, fold, Path(scratch) / fold)
+            maps = with_lesions(hosts, atlas, role, Path(scratch) / role)
             for host in hosts:
                 image, label_map = read_image(host.image, case_id=host.case_id), maps[host.case_id]
                 array = painted(image, label_map, (first, second), host.case_id)
                 scaled = Volume(array / max(1.0, float(array.max())), image.affine)
                 write_image(out / "images" / f"{host.case_id}.nii.gz", scaled)
                 write_label_map(out / "labels" / f"{host.case_id}.nii.gz", label_map)
-            print(f"{fold}: {len(hosts)} heads painted", flush=True)
+            print(f"{role}: {len(hosts)} heads painted", flush=True)
     about = {
         name: {"ratios": one.ratios.round(4).tolist(), "spread": round(one.spread, 4)}
         for name, one in zip(PATIENTS, (first, second), strict=True)

@@ -9,15 +9,15 @@ from tiny import IN_PROCESS, SCHEME, make_tiny_cases
 from vcmaug.arms.deformed import deformed_cohort
 from vcmaug.cohort.check import check_cohort
 from vcmaug.conditions.build import build_conditions
-from vcmaug.conditions.chain import Chain, ConditionSettings, is_warp
-from vcmaug.conditions.modalities import ModalitiesSettings
-from vcmaug.conditions.perturb import PerturbSettings
+from vcmaug.conditions.builders.modalities import Modalities
+from vcmaug.conditions.builders.perturb import Perturb
+from vcmaug.conditions.chain import Chain, ConditionSettings, images_can_follow
 from vcmaug.data.cases import Case
 from vcmaug.data.nifti import read_image, read_label_map, write_image
 from vcmaug.data.volume import Volume
 from vcmaug.errors import CohortError
 
-SETTINGS = PerturbSettings(max_displacement_mm=2.0, smoothness_mm=6.0, flip_probability=0.5)
+SETTINGS = Perturb(max_displacement_mm=2.0, smoothness_mm=6.0, flip_probability=0.5)
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def _build(tmp_path: Path, cases: tuple[Case, ...], chain: Chain) -> None:
         scheme=SCHEME,
         n=4,
         seed=5,
-        folds={},
+        roles={},
         compute=IN_PROCESS,
     )
 
@@ -67,10 +67,11 @@ def test_the_image_is_bent_as_its_label_map_was(tmp_path: Path, cases: tuple[Cas
 def test_what_is_shown_of_a_map_does_not_keep_its_image_from_following(
     tmp_path: Path, cases: tuple[Case, ...]
 ) -> None:
-    shown = ModalitiesSettings(channels=("label_map", "image"))
+    shown = Modalities(channels=("label_map", "image"))
     chain = Chain(steps=(SETTINGS, shown))
-    assert is_warp(chain)
-    assert not is_warp(Chain(steps=(shown, SETTINGS)))
+    assert images_can_follow(chain)
+    assert images_can_follow(Chain(steps=(shown, SETTINGS)))
+    assert not images_can_follow(Chain(steps=(shown,)))  # nothing to follow
     plain = _deformed(tmp_path, cases)
     shutil.rmtree(tmp_path / "out")
     shutil.rmtree(tmp_path / "conditions")
@@ -88,6 +89,6 @@ def test_none_to_be_deformed_is_refused(tmp_path: Path, cases: tuple[Case, ...])
 
 
 def test_more_than_there_are_conditions_is_refused(tmp_path: Path, cases: tuple[Case, ...]) -> None:
-    with pytest.raises(CohortError, match="holds 4 conditions that perturb alone"):
+    with pytest.raises(CohortError, match="holds 4 conditions that an image can follow"):
         _deformed(tmp_path, cases, n=9)
     assert not (tmp_path / "out").exists()

@@ -1,7 +1,8 @@
+import io
 import json
-import os
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import nibabel as nib
@@ -10,7 +11,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from vcmaug.cli.main import app
+from vcmaug.cli.main import app, main
 
 VERBS = [
     "prepare",
@@ -28,12 +29,16 @@ VERBS = [
 
 
 def vcmaug(*words: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "vcmaug.cli.main", *words],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        env={**os.environ, **(env or {})},
+    """Run the command line in this process and return what it said; a new one loads torch again."""
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        patch.setattr(sys, "argv", ["vcmaug", *words])
+        for name, value in (env or {}).items():
+            patch.setenv(name, value)
+        with pytest.raises(SystemExit) as ending:
+            main()
+    return subprocess.CompletedProcess(
+        words, ending.value.code or 0, out.getvalue(), err.getvalue()
     )
 
 
@@ -64,7 +69,8 @@ def test_gpus_that_are_not_there_name_workers(tmp_path: Path) -> None:
 
 
 def test_a_missing_recipe_is_one_line_and_exit_code_2() -> None:
-    result = vcmaug("run", "nowhere.yaml")
+    command = [sys.executable, "-m", "vcmaug.cli.main", "run", "nowhere.yaml"]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert result.returncode == 2
     assert result.stderr.count("\n") == 1
     assert "no such file" in result.stderr

@@ -1,6 +1,5 @@
 """Chains of builders: their turns, their scalars, their faults, and conditions made again."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +13,13 @@ from vcmaug.conditions.replay import map_bytes, replay
 from vcmaug.conditions.scalars import ScalarSettings, with_scalars
 from vcmaug.conditions.spec import workshop_in
 from vcmaug.conditions.table import read_conditions
+from vcmaug.config import parse_settings
 from vcmaug.data.nifti import label_map_in, read_label_map, write_label_map
 from vcmaug.data.scalars import ScalarSpec, asked_value
 from vcmaug.data.volume import Volume
-from vcmaug.errors import ComputeError, DataError, LeakError
+from vcmaug.errors import ComputeError, DataError, LeakError, RecipeError
 
-PERTURB = {"builder": "perturb", "max_displacement_mm": 2, "smoothness_mm": 6}
+PERTURB = {"name": "perturb", "max_displacement_mm": 2, "smoothness_mm": 6}
 BRAIN = ScalarSpec(name="brain", low=0, high=5000, unit="mm3", structures=("shell", "core"))
 AGE = ScalarSpec(name="age", low=20, high=80, unit="years", column="age")
 
@@ -30,7 +30,7 @@ def chains(*steps: dict[str, object], weight: int = 1, **more: object) -> Condit
 
 def built(tmp_path: Path, settings: ConditionSettings, name: str = "a", **more: object) -> Path:
     cases = tiny.make_tiny_cases(tmp_path / "sources", cores=(2.0, 2.5, 3.0))
-    asked = {"n": 6, "seed": 3, "folds": {}, "compute": tiny.IN_PROCESS} | more
+    asked = {"n": 6, "seed": 3, "roles": {}, "compute": tiny.IN_PROCESS} | more
     folder = tmp_path / name
     build_conditions(settings, cases, folder=folder, scheme=tiny.SCHEME, **asked)
     return folder
@@ -48,16 +48,16 @@ def test_chains_take_turns_by_weight() -> None:
 
 def test_every_fault_is_listed_at_once(tmp_path: Path) -> None:
     settings = chains(
-        {"builder": "perturb", "resize": {"ventricle": {"change": 0.2}}},
-        {"builder": "shape_model", "structures": ["core"], "volumes_mm3": {"shell": 3.0}},
+        {"name": "perturb", "resize": {"ventricle": {"change": 0.2}}},
+        {"name": "shape_model", "structures": ["core"], "volumes_mm3": {"shell": 3.0}},
         {
-            "builder": "lesions",
+            "name": "lesions",
             "atlas": {"source": str(tmp_path / "nowhere")},
             "placement": "registered",
             "count": (3, 1),
         },
-        {"builder": "lowres", "spacing_mm": 4},
-        {"builder": "modalities", "channels": ["image"], "subsets": [["image", "t2"]]},
+        {"name": "lowres", "spacing_mm": 4},
+        {"name": "modalities", "channels": ["image"], "subsets": [["image", "t2"]]},
     )
     faults = "\n".join([*faults_of(settings, ("shell", "core")), *missing_files(settings)])
     for found in (
@@ -76,34 +76,36 @@ def test_every_fault_is_listed_at_once(tmp_path: Path) -> None:
         built(tmp_path, settings)
 
 
+def test_the_old_key_of_a_step_names_the_new_one() -> None:
+    content = {"chains": [{"steps": [{"builder": "perturb"}]}]}
+    with pytest.raises(RecipeError, match="'builder' is called 'name' now"):
+        parse_settings(ConditionSettings, content, source="a recipe")
+
+
 def test_a_chain_of_three_is_recorded_step_by_step(tmp_path: Path) -> None:
     settings = chains(
-        {"builder": "shape_model"}, PERTURB, {"builder": "modalities", "channels": ["label_map"]}
+        {"name": "shape_model"}, PERTURB, {"name": "modalities", "channels": ["label_map"]}
     )
     folder = built(tmp_path, settings)
-    row = read_conditions(folder).iloc[0]
-    assert row["builder"] == "shape_model+perturb+modalities"
-    assert [step["builder"] for step in json.loads(row["steps"])] == [
-        "shape_model",
-        "perturb",
-        "modalities",
-    ]
-    assert json.loads(row["presence"]) == {"label_map": True}
-    assert set(json.loads(row["source_subject_ids"])) == {"s0", "s1", "s2"}
+    row = read_conditions(folder)[0]
+    assert row.builder == "shape_model+perturb+modalities"
+    assert [step.builder for step in row.steps] == ["shape_model", "perturb", "modalities"]
+    assert row.presence == {"label_map": True}
+    assert set(row.source_subject_ids) == {"s0", "s1", "s2"}
 
 
 def test_a_lazy_folder_holds_no_map_and_gives_the_same_bytes(tmp_path: Path) -> None:
     settings = ConditionSettings(
-        chains=[{"steps": [PERTURB]}, {"steps": [{"builder": "shape_model"}]}]
+        chains=[{"steps": [PERTURB]}, {"steps": [{"name": "shape_model"}]}]
     )
     eager, lazy = built(tmp_path, settings), built(tmp_path, settings, "b", lazy=True)
     assert list((eager / "maps").iterdir())
     assert not (lazy / "maps").exists()
     tables = [read_conditions(folder) for folder in (eager, lazy)]
-    assert tables[0].equals(tables[1])
-    for row in tables[0].to_dict("records"):
-        assert map_bytes(lazy, row) == (eager / row["map"]).read_bytes()
-        array = read_label_map(eager / row["map"], case_id="x").array
+    assert tables[0] == tables[1]
+    for row in tables[0]:
+        assert map_bytes(lazy, row) == (eager / row.map).read_bytes()
+        array = read_label_map(eager / row.map, case_id="x").array
         assert np.array_equal(label_map_in(map_bytes(lazy, row)).array, array)
 
 
@@ -111,7 +113,7 @@ def test_workers_and_their_order_change_nothing(tmp_path: Path) -> None:
     settings = chains(PERTURB)
     here = built(tmp_path, settings, n=40)
     there = built(tmp_path, settings, "b", n=40, compute=Compute("workers", num=2))
-    assert read_conditions(here).equals(read_conditions(there))
+    assert read_conditions(here) == read_conditions(there)
 
 
 def test_a_replay_is_the_same_and_a_changed_source_is_noticed(tmp_path: Path) -> None:
@@ -128,12 +130,12 @@ def test_a_replay_is_the_same_and_a_changed_source_is_noticed(tmp_path: Path) ->
     assert differences[0].startswith("maps/c000004.nii.gz: ")
 
 
-def test_parents_in_two_folds_are_refused(tmp_path: Path) -> None:
-    settings = chains({"builder": "shape_model"})
-    folder = built(tmp_path, settings, folds={"s0": "train", "s1": "train"})
-    assert set(read_conditions(folder)["fold"]) == {"train"}
-    with pytest.raises(ComputeError, match="are in the folds first and second"):
-        built(tmp_path, settings, "b", folds={"s0": "first", "s1": "second"})
+def test_parents_of_two_roles_are_refused(tmp_path: Path) -> None:
+    settings = chains({"name": "shape_model"})
+    folder = built(tmp_path, settings, roles={"s0": "train", "s1": "train"})
+    assert {row.role for row in read_conditions(folder)} == {"train"}
+    with pytest.raises(ComputeError, match="have the roles first and second"):
+        built(tmp_path, settings, "b", roles={"s0": "first", "s1": "second"})
 
 
 def test_a_donor_of_the_test_is_refused(tmp_path: Path) -> None:
@@ -142,13 +144,13 @@ def test_a_donor_of_the_test_is_refused(tmp_path: Path) -> None:
     write_label_map(tmp_path / "atlas" / "s9.nii.gz", mask)
     settings = chains(
         {
-            "builder": "lesions",
+            "name": "lesions",
             "atlas": {"source": str(tmp_path / "atlas"), "values": {"core": 1}},
             "inside": ["shell"],
         }
     )
     with pytest.raises(LeakError, match=r"subject s9, a donor of .*atlas, belongs to test"):
-        built(tmp_path, settings, folds={"s9": "test"})
+        built(tmp_path, settings, roles={"s9": "test"})
 
 
 def row(**columns: object) -> dict[str, object]:
@@ -169,31 +171,31 @@ def scalars_of(settings: ScalarSettings, turn: int = 0, seed: int = 0, **columns
 
 def test_a_scalar_beyond_the_priors_range_is_clipped_and_recorded_or_refused() -> None:
     made = scalars_of(ScalarSettings())
-    assert made["scalar_brain"] == 1.0
-    assert made["scalar_age"] == pytest.approx(0.5)
-    assert json.loads(made["scalars_clipped"]) == {"brain": 6000.0}
-    assert asked_value(BRAIN, made) == 5000.0
-    assert asked_value(AGE, made) == pytest.approx(50.0)
+    assert made.columns["scalar_brain"] == 1.0
+    assert made.columns["scalar_age"] == pytest.approx(0.5)
+    assert made.clipped == {"brain": 6000.0}
+    assert asked_value(BRAIN, made.columns) == 5000.0
+    assert asked_value(AGE, made.columns) == pytest.approx(50.0)
     with pytest.raises(DataError, match="'brain' is 6000 mm3, the prior's range is 0 to 5000"):
         scalars_of(ScalarSettings(out_of_range="refuse"))
 
 
 def test_columns_are_fixed_swept_drawn_from_the_table_or_from_a_range() -> None:
     fixed = ScalarSettings(columns={"age": {"fixed": 33}})
-    assert scalars_of(fixed)["age"] == 33
+    assert scalars_of(fixed).columns["age"] == 33
     swept = ScalarSettings(columns={"age": {"sweep": [20, 50, 80]}})
-    assert [scalars_of(swept, turn)["age"] for turn in range(4)] == [20, 50, 80, 20]
+    assert [scalars_of(swept, turn).columns["age"] for turn in range(4)] == [20, 50, 80, 20]
     table = ScalarSettings(columns={"age": {"table": True}})
-    assert {scalars_of(table, seed=seed)["age"] for seed in range(20)} == {30.0, 70.0}
+    assert {scalars_of(table, seed=seed).columns["age"] for seed in range(20)} == {30.0, 70.0}
     uniform = ScalarSettings(columns={"age": {"uniform": [40, 45]}})
-    assert all(40 <= scalars_of(uniform, seed=seed)["age"] <= 45 for seed in range(20))
+    assert all(40 <= scalars_of(uniform, seed=seed).columns["age"] <= 45 for seed in range(20))
     with pytest.raises(ValueError, match="exactly one of table, fixed, sweep and uniform"):
         ScalarSettings(columns={"age": {"fixed": 33, "table": True}})
 
 
 def test_a_condition_is_made_by_its_index_alone(tmp_path: Path) -> None:
     folder = built(tmp_path, chains(PERTURB))
-    condition, _, _, columns = workshop_in(folder).make(5)
-    written = read_conditions(folder).iloc[5]
-    assert condition.condition_id == written["condition_id"]
-    assert columns["volume_core_mm3"] == written["volume_core_mm3"]
+    made = workshop_in(folder).make(5)
+    written = read_conditions(folder)[5]
+    assert made.condition.condition_id == written.condition_id
+    assert made.scalars.columns == written.columns

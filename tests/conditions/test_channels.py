@@ -8,9 +8,10 @@ import pytest
 import tiny
 
 from vcmaug.conditions.base import Condition, SourceMap, as_it_is
-from vcmaug.conditions.lowres import LowRes, LowResSettings, slice_weights
-from vcmaug.conditions.modalities import Modalities, ModalitiesSettings, subsets_of
-from vcmaug.conditions.perturb import Perturb, PerturbSettings
+from vcmaug.conditions.builders.lowres import LowRes
+from vcmaug.conditions.builders.modalities import Modalities, subsets_of
+from vcmaug.conditions.builders.perturb import Perturb
+from vcmaug.conditions.slices import slice_weights
 from vcmaug.data.nifti import write_image
 from vcmaug.data.volume import Volume
 from vcmaug.errors import DataError
@@ -34,16 +35,16 @@ def start(source: SourceMap, turn: int = 0) -> Condition:
 
 
 def shown(source: SourceMap, turn: int = 0, seed: int = 0, **settings: object) -> Condition:
-    asked = ModalitiesSettings(**settings)
-    return Modalities(asked, tiny.SCHEME).build(start(source, turn), seed=seed)
+    asked = Modalities(**settings)
+    return asked.ready(tiny.SCHEME).build(start(source, turn), seed=seed)
 
 
 def test_every_subset_of_at_most_two_is_listed_once() -> None:
-    asked = ModalitiesSettings(channels=("label_map", "lesion", "flair"), subsets="at-most-2")
+    asked = Modalities(channels=("label_map", "lesion", "flair"), subsets="at-most-2")
     found = subsets_of(asked)
     assert len(found) == len(set(found)) == 6
     assert {len(subset) for subset in found} == {1, 2}
-    each = ModalitiesSettings(channels=("label_map", "flair"), subsets="each")
+    each = Modalities(channels=("label_map", "flair"), subsets="each")
     assert subsets_of(each) == (("label_map",), ("flair",))
 
 
@@ -89,25 +90,25 @@ def test_a_partial_image_hides_a_structure_and_says_what_is_known(source: Source
 
 
 def test_an_image_follows_a_deformation_of_its_map(source: SourceMap) -> None:
-    settings = PerturbSettings(max_displacement_mm=3, smoothness_mm=8, flip_probability=0.5)
+    settings = Perturb(max_displacement_mm=3, smoothness_mm=8, flip_probability=0.5)
     for seed in range(4):
-        bent = Perturb(settings, tiny.SCHEME).build(start(source), seed=seed)
-        asked = ModalitiesSettings(channels=("image",))
-        image = Modalities(asked, tiny.SCHEME).build(bent, seed=0).channels["image"].array
+        bent = settings.ready(tiny.SCHEME).build(start(source), seed=seed)
+        asked = Modalities(channels=("image",))
+        image = asked.ready(tiny.SCHEME).build(bent, seed=0).channels["image"].array
         assert (np.rint(2 * image) == bent.label_map.array).mean() > 0.95
 
 
 def test_an_image_that_cannot_follow_is_refused(source: SourceMap) -> None:
-    settings = PerturbSettings(max_displacement_mm=1, resize={"core": {"change": 0.3}})
-    bent = Perturb(settings, tiny.SCHEME).build(start(source), seed=0)
+    settings = Perturb(max_displacement_mm=1, resize={"core": {"change": 0.3}})
+    bent = settings.ready(tiny.SCHEME).build(start(source), seed=0)
     with pytest.raises(DataError, match="cannot follow what perturb did"):
-        Modalities(ModalitiesSettings(channels=("image",)), tiny.SCHEME).build(bent, seed=0)
+        Modalities(channels=("image",)).ready(tiny.SCHEME).build(bent, seed=0)
 
 
 @pytest.mark.parametrize("wrong", ["some", "at-most-0", "at-most-x", [], {"flair": 2.0}, {}])
 def test_subsets_that_mean_nothing_are_refused(wrong: object) -> None:
     with pytest.raises(ValueError, match="expected"):
-        ModalitiesSettings(channels=("flair",), subsets=wrong)
+        Modalities(channels=("flair",), subsets=wrong)
 
 
 @pytest.mark.parametrize("profile", ["box", "gaussian"])
@@ -124,8 +125,8 @@ def test_slices_weigh_one_and_keep_a_ramp(profile: str, spacing_mm: float) -> No
 
 
 def thick(source: SourceMap, seed: int = 0, **settings: object) -> Condition:
-    asked = LowResSettings(**settings)
-    return LowRes(asked, tiny.SCHEME).build(start(source), seed=seed)
+    asked = LowRes(**settings)
+    return asked.ready(tiny.SCHEME).build(start(source), seed=seed)
 
 
 def test_slices_of_one_voxel_are_the_image(source: SourceMap) -> None:

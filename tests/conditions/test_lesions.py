@@ -8,11 +8,12 @@ import pytest
 from numpy.typing import NDArray
 
 from vcmaug.conditions.atlas import Atlas
-from vcmaug.conditions.atlas_index import AtlasSettings, index_atlas, refuse_other_space
+from vcmaug.conditions.atlas_index import index_atlas, refuse_other_space
+from vcmaug.conditions.atlas_settings import AtlasSettings
 from vcmaug.conditions.base import Condition, SourceMap, as_it_is
-from vcmaug.conditions.lesions import Lesions, LesionsSettings
+from vcmaug.conditions.builders.lesions import LesionMixing, Lesions
 from vcmaug.conditions.mass_effect import pushed_aside
-from vcmaug.conditions.placement import AffinePlace, Placed, bend, place, to_map
+from vcmaug.conditions.placement import AffinePlace, Placed, elastic_change, place, to_map
 from vcmaug.data.labels import LabelScheme
 from vcmaug.data.nifti import write_image, write_label_map
 from vcmaug.data.volume import Volume
@@ -55,15 +56,15 @@ def atlas_folder(tmp_path: Path) -> Path:
     return tmp_path / "atlas"
 
 
-def settings(folder: Path, **changes: object) -> LesionsSettings:
+def settings(folder: Path, **changes: object) -> Lesions:
     asked = {"placement": "common", "inside": ("white",), "off": ("fluid",)} | changes
-    return LesionsSettings(atlas=AtlasSettings(source=folder, smallest_mm3=5), **asked)
+    return Lesions(atlas=AtlasSettings(source=folder, smallest_mm3=5), **asked)
 
 
 def built(
-    asked: LesionsSettings, source: SourceMap = HOST, *, seed: int = 0, atlas: Atlas | None = None
+    asked: Lesions, source: SourceMap = HOST, *, seed: int = 0, atlas: Atlas | None = None
 ) -> Condition:
-    builder = Lesions(asked, SCHEME, atlas or index_atlas(asked.atlas))
+    builder = LesionMixing(asked, SCHEME, atlas or index_atlas(asked.atlas))
     return builder.build(as_it_is(source, condition_id="c0"), seed=seed)
 
 
@@ -140,7 +141,7 @@ def test_an_elastic_change_bends_a_lesion_and_does_more_than_move_it(
         affine=lesion.affine @ np.diag([voxel_mm] * 3 + [1.0]),
         volume_mm3=lesion.volume_mm3 * voxel_mm**3,
     )
-    found_mm = voxel_mm * bend(lesion, (9, 8, 9), 1.0, np.random.default_rng(0))
+    found_mm = voxel_mm * elastic_change(lesion, (9, 8, 9), 1.0, np.random.default_rng(0))
     assert np.sqrt((found_mm**2).sum(axis=0)).max() <= 1.0 + 1e-5
     bent_mm = np.sqrt(((found_mm - found_mm.mean(axis=(1, 2, 3), keepdims=True)) ** 2).sum(axis=0))
     moved_mm = np.sqrt((found_mm.mean(axis=(1, 2, 3)) ** 2).sum())
@@ -205,12 +206,12 @@ def test_two_classes_of_one_lesion_stay_together(tmp_path: Path) -> None:
     mask = np.where(ball((30, 22, 18), 4), 2, 0)
     mask[ball((30, 22, 18), 2)] = 1
     write_label_map(tmp_path / "a.nii.gz", Volume(mask.astype(np.uint16), np.eye(4)))
-    asked = LesionsSettings(
+    asked = Lesions(
         atlas=AtlasSettings(source=tmp_path, values={"core": 1, "rim": 2}),
         placement="common",
         count=(1, 1),
     )
-    builder = Lesions(asked, scheme, index_atlas(asked.atlas))
+    builder = LesionMixing(asked, scheme, index_atlas(asked.atlas))
     made = builder.build(as_it_is(HOST, condition_id="c0"), seed=0)
     for value, expected in ((7, mask == 1), (8, mask == 2)):
         assert np.array_equal(made.label_map.array == value, expected & (head().array > 0))
@@ -294,8 +295,8 @@ def test_another_spacing_or_another_space_needs_a_registration(
         refuse_other_space(atlas, [away])
 
 
-def test_a_table_of_masks_gives_subjects_and_leaves_other_folds_out(atlas_folder: Path) -> None:
-    table = "mask,subject_id,fold\na_lesion.nii.gz,p1,train\nb_lesion.nii.gz,p2,test\n"
+def test_a_table_of_masks_gives_subjects_and_leaves_other_roles_out(atlas_folder: Path) -> None:
+    table = "mask,subject_id,role\na_lesion.nii.gz,p1,train\nb_lesion.nii.gz,p2,test\n"
     (atlas_folder / "atlas.csv").write_text(table)
     atlas = index_atlas(AtlasSettings(source=atlas_folder / "atlas.csv"))
     assert dict(atlas.counts) == {"p1": 2}

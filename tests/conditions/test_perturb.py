@@ -6,9 +6,9 @@ import tiny
 from scipy import ndimage
 
 from vcmaug.conditions.base import SourceMap, as_it_is, recomputed
+from vcmaug.conditions.builders.perturb import Perturb, displacement_of
 from vcmaug.conditions.chain import ConditionSettings, faults_of
 from vcmaug.conditions.images import aligned_image
-from vcmaug.conditions.perturb import Perturb, PerturbSettings, displacement_of
 from vcmaug.conditions.resize import side_weights
 from vcmaug.conditions.topology import counts_of, parts_of
 from vcmaug.data.geometry import reorient
@@ -28,7 +28,7 @@ def topology(indices, num_structures):
 
 def built(seed: int = 3, **settings):
     """Return a condition of the source."""
-    builder = Perturb(PerturbSettings(**settings), tiny.SCHEME)
+    builder = Perturb(**settings).ready(tiny.SCHEME)
     start = as_it_is(SOURCE, condition_id="c0", inherit=("age", "sex"))
     return builder.build(start, seed=seed)
 
@@ -65,7 +65,7 @@ def test_volumes_are_the_new_maps_and_age_is_the_sources():
 
 def test_other_columns_are_inherited_on_request():
     start = as_it_is(SOURCE, condition_id="c0", inherit=("site", "absent"))
-    made = Perturb(PerturbSettings(), tiny.SCHEME).build(start, seed=0)
+    made = Perturb().ready(tiny.SCHEME).build(start, seed=0)
     assert set(row_of(made)) == {"site", "volume_shell_mm3", "volume_core_mm3"}
 
 
@@ -111,16 +111,16 @@ def test_in_a_mirror_left_and_right_change_places(orientation, axis):
     label_map = reorient(Volume(hollow, np.eye(4)), orientation)
     image = Volume((label_map.array / 3).astype(np.float32), label_map.affine)
     source = SourceMap("b0", "b", label_map, {}, {"image": image})
-    settings = PerturbSettings(min_displacement_mm=0, max_displacement_mm=1, flip_probability=1)
+    settings = Perturb(min_displacement_mm=0, max_displacement_mm=1, flip_probability=1)
     start = as_it_is(source, condition_id="c0")
-    made = Perturb(settings, BALLS).build(start, seed=1)
+    made = settings.ready(BALLS).build(start, seed=1)
     assert topology(index_map(made.label_map.array, BALLS), 3).tolist() == [
         [1, 0],
         [1, 1],
         [2, 2],
     ]
     still = settings.model_copy(update={"max_displacement_mm": 1e-6})
-    made = Perturb(still, BALLS).build(start, seed=1)
+    made = still.ready(BALLS).build(start, seed=1)
     exchanged = np.array([0, 2, 1, 3])[np.flip(label_map.array, axis=axis)]
     np.testing.assert_array_equal(made.label_map.array, exchanged)
     turned = np.flip(image.array, axis=axis)
@@ -129,9 +129,9 @@ def test_in_a_mirror_left_and_right_change_places(orientation, axis):
 
 def test_a_map_with_one_side_alone_is_not_mirrored():
     scheme = LabelScheme.from_mapping({"left_ball": 1, "ball": 2, "rest": 3})
-    settings = PerturbSettings(flip_probability=1)
+    settings = Perturb(flip_probability=1)
     with pytest.raises(DataError, match="'left_ball' has no 'right_ball' to change places with"):
-        Perturb(settings, scheme).build(as_it_is(two_balls(), condition_id="c0"), seed=1)
+        settings.ready(scheme).build(as_it_is(two_balls(), condition_id="c0"), seed=1)
     chains = ConditionSettings(chains=[{"steps": [settings]}])
     (fault,) = faults_of(chains, scheme.names)
     assert "flip_probability: 'left_ball' has no 'right_ball'" in fault
@@ -141,11 +141,11 @@ def test_a_map_with_one_side_alone_is_not_mirrored():
 @pytest.mark.parametrize("change", [-0.5, -0.2, 0.2, 1.0])
 def test_a_structure_reaches_the_volume_that_is_asked_for(change):
     """+20 % within 2 %, after a deformation that changed it as well."""
-    settings = PerturbSettings(
+    settings = Perturb(
         max_displacement_mm=3, degrees=10, scale=0.1, resize={"left_ball": {"change": change}}
     )
     source = two_balls()
-    made = Perturb(settings, BALLS).build(as_it_is(source, condition_id="c0"), seed=1)
+    made = settings.ready(BALLS).build(as_it_is(source, condition_id="c0"), seed=1)
     before, after = (np.count_nonzero(one.array == 1) for one in (source.label_map, made.label_map))
     assert after / before == pytest.approx(1 + change, rel=0.02)
     assert made.steps[0].checks["change_left_ball"] == pytest.approx(change, abs=0.02)
@@ -161,12 +161,12 @@ def test_one_side_changes_and_the_other_does_not():
     source = two_balls()
     both = np.where(source.label_map.array == 2, 1, source.label_map.array).astype(np.uint16)
     source = SourceMap("b0", "b", Volume(both, np.eye(4)), {})
-    settings = PerturbSettings(
+    settings = Perturb(
         min_displacement_mm=0,
         max_displacement_mm=0,
         resize={"left_ball": {"change": 0.3, "side": "left"}},
     )
-    made = Perturb(settings, BALLS).build(as_it_is(source, condition_id="c0"), seed=1)
+    made = settings.ready(BALLS).build(as_it_is(source, condition_id="c0"), seed=1)
     left, right = (slice(0, 20), slice(20, 40))
     ball = [
         np.count_nonzero(one[side] == 1)
@@ -183,10 +183,10 @@ def test_parts_that_grow_towards_each_other_do_not_join():
     array[10:13, 6:18, 6:18] = array[16:19, 6:18, 6:18] = 1
     scheme = LabelScheme.from_mapping({"plates": 1, "around": 2})
     source = SourceMap("p0", "p", Volume(array, np.eye(4)), {})
-    settings = PerturbSettings(
+    settings = Perturb(
         min_displacement_mm=0, max_displacement_mm=0, resize={"plates": {"change": 3.0}}
     )
-    made = Perturb(settings, scheme).build(as_it_is(source, condition_id="c0"), seed=1)
+    made = settings.ready(scheme).build(as_it_is(source, condition_id="c0"), seed=1)
     grown = made.label_map.array == 1
     assert np.count_nonzero(grown) / np.count_nonzero(array == 1) == pytest.approx(4.0, rel=0.02)
     assert ndimage.label(grown, np.ones((3, 3, 3)))[1] == 2
@@ -212,9 +212,9 @@ def test_a_wall_that_breaks_is_a_draw_that_is_refused():
     asked = {"min_displacement_mm": 6, "max_displacement_mm": 6, "smoothness_mm": 5, "scale": 0.4}
     start = as_it_is(source, condition_id="c0")
     with pytest.raises(DataError, match="for topology"):
-        Perturb(PerturbSettings(**asked, max_tries=3), scheme).build(start, seed=0)
-    loose = PerturbSettings(**asked, max_tries=3, keep_topology=False)
-    assert set(np.unique(Perturb(loose, scheme).build(start, seed=0).label_map.array)) == {0, 1, 2}
+        Perturb(**asked, max_tries=3).ready(scheme).build(start, seed=0)
+    loose = Perturb(**asked, max_tries=3, keep_topology=False)
+    assert set(np.unique(loose.ready(scheme).build(start, seed=0).label_map.array)) == {0, 1, 2}
 
 
 def test_a_plate_one_voxel_thick_does_not_vanish():
@@ -223,8 +223,8 @@ def test_a_plate_one_voxel_thick_does_not_vanish():
     array[12, 4:20, 4:20] = 1
     source = SourceMap("p0", "p", Volume(array, np.eye(4)), {})
     for seed in range(8):
-        settings = PerturbSettings(max_displacement_mm=2, smoothness_mm=8)
-        made = Perturb(settings, scheme).build(as_it_is(source, condition_id="c0"), seed=seed)
+        settings = Perturb(max_displacement_mm=2, smoothness_mm=8)
+        made = settings.ready(scheme).build(as_it_is(source, condition_id="c0"), seed=seed)
         displacement = displacement_of(made.steps[0].parameters, source.label_map)
         places = np.indices(array.shape) + displacement
         expected = ndimage.map_coordinates((array == 1).astype(float), places, order=1).sum()

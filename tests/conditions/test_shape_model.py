@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from vcmaug.conditions.base import Condition, SourceMap, as_it_is, recomputed
-from vcmaug.conditions.shape_builder import ShapeModelBuilder, ShapeModelSettings
-from vcmaug.conditions.shape_model import ShapeModel, learn_shape_model
+from vcmaug.conditions.builders.shape_model import ShapeDrawing, ShapeModel
+from vcmaug.conditions.learned_shapes import LearnedShapes, learn_shapes
 from vcmaug.data.labels import LabelScheme, index_map
 from vcmaug.data.volume import Volume
 from vcmaug.errors import DataError
 
 RADII = (4.0, 5.0, 6.0, 7.0)
-SETTINGS = ShapeModelSettings(variance_kept=1.0)
+SETTINGS = ShapeModel(variance_kept=1.0)
 
 
 def source(number: int, radius: float) -> SourceMap:
@@ -33,46 +33,46 @@ SOURCES = [source(number, radius) for number, radius in enumerate(RADII)]
 
 
 @pytest.fixture(scope="module")
-def model() -> ShapeModel:
-    return learn_shape_model(SOURCES, tiny.SCHEME, variance_kept=1.0)
+def model() -> LearnedShapes:
+    return learn_shapes(SOURCES, tiny.SCHEME, variance_kept=1.0)
 
 
-def build(model: ShapeModel, *, seed: int, **settings: float) -> NDArray[np.uint16]:
-    builder = ShapeModelBuilder(ShapeModelSettings(**settings), tiny.SCHEME, model)
+def build(model: LearnedShapes, *, seed: int, **settings: float) -> NDArray[np.uint16]:
+    builder = ShapeDrawing(ShapeModel(**settings), tiny.SCHEME, model)
     return started(builder, seed=seed).label_map.array
 
 
-def started(builder: ShapeModelBuilder, source: SourceMap = SOURCES[0], *, seed: int) -> Condition:
+def started(builder: ShapeDrawing, source: SourceMap = SOURCES[0], *, seed: int) -> Condition:
     """Return a condition of a source after the builder's step."""
     start = as_it_is(source, condition_id="c0", inherit=("age",))
     return builder.build(start, seed=seed)
 
 
-def test_every_map_it_was_learned_of_can_be_made_again(model: ShapeModel) -> None:
+def test_every_map_it_was_learned_of_can_be_made_again(model: LearnedShapes) -> None:
     """Coefficients by projection on the modes, as linear algebra has it."""
     modes = model.modes.reshape(len(model.modes), -1).astype(float)
     for one in SOURCES:
         indices = index_map(one.label_map.array, tiny.SCHEME)
-        single = learn_shape_model([one, one, one], tiny.SCHEME, variance_kept=1.0).mean
+        single = learn_shapes([one, one, one], tiny.SCHEME, variance_kept=1.0).mean
         centred = (single - model.mean).reshape(-1).astype(float)
         coefficients = modes @ centred / (modes**2).sum(axis=1)
         assert (model.shape_of(coefficients) == indices).mean() > 0.999
 
 
-def test_the_main_mode_is_size_and_the_limit_holds(model: ShapeModel) -> None:
+def test_the_main_mode_is_size_and_the_limit_holds(model: LearnedShapes) -> None:
     sizes = [
         int((model.shape_of(np.eye(len(model.modes))[0] * k) > 0).sum()) for k in (-1.5, 0, 1.5)
     ]
     assert sizes in (sorted(sizes), sorted(sizes, reverse=True))
     assert max(sizes) > 1.5 * min(sizes)
-    builder = ShapeModelBuilder(ShapeModelSettings(max_deviations=0.5), tiny.SCHEME, model)
+    builder = ShapeDrawing(ShapeModel(max_deviations=0.5), tiny.SCHEME, model)
     for seed in range(20):
         drawn = started(builder, seed=seed).steps[0].parameters["coefficients"]
         assert max(abs(value) for value in drawn) <= 0.5
 
 
 def test_a_drawn_map_has_every_structure_in_one_part_and_says_whom_it_is_made_of(model):
-    builder = ShapeModelBuilder(SETTINGS, tiny.SCHEME, model)
+    builder = ShapeDrawing(SETTINGS, tiny.SCHEME, model)
     made = started(builder, SOURCES[1], seed=5)
     row = recomputed(made.row, made.label_map, scheme=tiny.SCHEME)
     assert set(np.unique(made.label_map.array)) == {0, *tiny.SCHEME.values}
@@ -82,14 +82,14 @@ def test_a_drawn_map_has_every_structure_in_one_part_and_says_whom_it_is_made_of
     assert row["volume_core_mm3"] == 8.0 * (made.label_map.array == 2).sum()
 
 
-def test_same_seed_same_map_other_seed_another(model: ShapeModel) -> None:
+def test_same_seed_same_map_other_seed_another(model: LearnedShapes) -> None:
     assert np.array_equal(build(model, seed=1), build(model, seed=1))
     assert not np.array_equal(build(model, seed=1), build(model, seed=2))
 
 
-def test_it_is_placed_where_the_source_lies(model: ShapeModel) -> None:
+def test_it_is_placed_where_the_source_lies(model: LearnedShapes) -> None:
     moved = Volume(np.roll(SOURCES[0].label_map.array, 1, axis=0), tiny.AFFINE)
-    builder = ShapeModelBuilder(SETTINGS, tiny.SCHEME, model)
+    builder = ShapeDrawing(SETTINGS, tiny.SCHEME, model)
     here, there = (
         started(builder, SourceMap("k0", "s0", one, {}), seed=3).label_map.array
         for one in (SOURCES[0].label_map, moved)
@@ -105,12 +105,12 @@ def test_maps_that_lie_turned_are_aligned_and_drawn_in_their_own_pose() -> None:
         SourceMap(f"t{n}", f"t{n}", Volume(long_body(degrees), np.eye(4)), {})
         for n, degrees in enumerate(turns)
     ]
-    learned = learn_shape_model(sources, scheme, variance_kept=1.0)
+    learned = learn_shapes(sources, scheme, variance_kept=1.0)
     for degrees, pose in zip(turns, learned.poses, strict=True):
         turned = np.rad2deg(np.arctan2(pose[1, 0], pose[0, 0]))
         assert turned == pytest.approx(degrees, abs=2.0)
     assert np.square(learned.modes).sum(axis=0).max() < 2.0  # mm2; of distances up to 8 mm
-    made = started(ShapeModelBuilder(SETTINGS, scheme, learned), sources[2], seed=0)
+    made = started(ShapeDrawing(SETTINGS, scheme, learned), sources[2], seed=0)
     before, after = sources[2].label_map.array, made.label_map.array
     for value in (1, 2):
         both = np.count_nonzero((before == value) & (after == value))
@@ -129,9 +129,9 @@ def long_body(degrees: float) -> NDArray[np.uint16]:
     return (body.astype(np.uint16) + (body & core)).astype(np.uint16)
 
 
-def test_the_file_holds_what_was_learned(model: ShapeModel, tmp_path: Path) -> None:
+def test_the_file_holds_what_was_learned(model: LearnedShapes, tmp_path: Path) -> None:
     model.write(tmp_path / "shape_model.npz")
-    read = ShapeModel.read(tmp_path / "shape_model.npz")
+    read = LearnedShapes.read(tmp_path / "shape_model.npz")
     assert read.case_ids == model.case_ids
     np.testing.assert_allclose(read.modes, model.modes, atol=5e-3)
     for seed in range(5):
@@ -140,29 +140,29 @@ def test_the_file_holds_what_was_learned(model: ShapeModel, tmp_path: Path) -> N
 
 def test_two_maps_are_too_few_and_a_missing_structure_is_named() -> None:
     with pytest.raises(DataError, match="from 2 label maps: expected 3 or more"):
-        learn_shape_model(SOURCES[:2], tiny.SCHEME)
+        learn_shapes(SOURCES[:2], tiny.SCHEME)
     bare = SourceMap("k9", "s9", Volume(np.minimum(SOURCES[0].label_map.array, 1), tiny.AFFINE), {})
     with pytest.raises(DataError, match="case k9 has no core"):
-        learn_shape_model([*SOURCES, bare], tiny.SCHEME)
+        learn_shapes([*SOURCES, bare], tiny.SCHEME)
 
 
-def test_islands_take_the_label_around_them(model: ShapeModel) -> None:
+def test_islands_take_the_label_around_them(model: LearnedShapes) -> None:
     """A mean with a lone voxel of core far from the ball."""
     mean = model.mean.copy()
     mean[2, 1, 1, 1] = -99.0
     island = replace(model, mean=mean)
     drawn = island.shape_of(np.zeros(len(model.modes)))
     assert drawn[1, 1, 1] == 2
-    made = started(ShapeModelBuilder(SETTINGS, tiny.SCHEME, island), seed=0)
+    made = started(ShapeDrawing(SETTINGS, tiny.SCHEME, island), seed=0)
     assert ndimage.label(made.label_map.array == 2)[1] == 1
     assert made.label_map.array[1, 1, 1] == 0
 
 
-def test_one_structure_is_drawn_and_the_others_stay(model: ShapeModel) -> None:
+def test_one_structure_is_drawn_and_the_others_stay(model: LearnedShapes) -> None:
     """Only the core is drawn anew, at a volume of its own: 60 voxels of 8 mm3."""
-    settings = ShapeModelSettings(structures=("core",), volumes_mm3={"core": 480.0})
-    learned = learn_shape_model(CORES, tiny.SCHEME.only(["core"]))
-    made = started(ShapeModelBuilder(settings, tiny.SCHEME, learned), CORES[0], seed=2)
+    settings = ShapeModel(structures=("core",), volumes_mm3={"core": 480.0})
+    learned = learn_shapes(CORES, tiny.SCHEME.only(["core"]))
+    made = started(ShapeDrawing(settings, tiny.SCHEME, learned), CORES[0], seed=2)
     before, after = CORES[0].label_map.array, made.label_map.array
     assert np.array_equal(before > 0, after > 0)
     assert np.count_nonzero(after == 2) == 60

@@ -26,7 +26,7 @@ from vcmaug.training.pairs import labelled_pairs
 
 NAMES = ("label_map", "image", "lesion")
 PARTIAL = {
-    "builder": "modalities",
+    "name": "modalities",
     "channels": ["label_map", "image"],
     "partial": {"image": {"remove": ["core"]}},
 }
@@ -62,7 +62,7 @@ def shown_to(
     """Return what a control of these channels is shown of a condition, [1, C, X, Y, Z]."""
     volumes = {name: Volume(array, tiny.AFFINE) for name, array in channels.items()}
     target = Target(tiny.label_map_of(radius=6.0), {}, volumes, presence)
-    shows = ShownSettings(steps=[{"builder": "modalities", "channels": list(names)}])
+    shows = ShownSettings(steps=[{"name": "modalities", "channels": list(names)}])
     assert shows.names == names
     return shown_of([target], shows=shows, scheme=tiny.SCHEME)
 
@@ -218,7 +218,7 @@ def test_a_control_may_be_shown_some_structures_alone(prior: Prior, cases: list[
 
 def test_every_pair_has_slices_of_its_own(prior: Prior, cases: list[Case]) -> None:
     """Slabs lie elsewhere from pair to pair, and where they did when asked again."""
-    steps = [{"builder": "lowres", "spacing_mm": 2, "slab": 0.2}]
+    steps = [{"name": "lowres", "spacing_mm": 2, "slab": 0.2}]
     shows, settings = ShownSettings(steps=steps), ControlTraining(deformed_copies=5, flip=True)
     known = []
     for _ in range(2):

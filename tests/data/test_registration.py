@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from vcmaug.data.registration import WorldMap, register
+from vcmaug.data.registration import Registration, register
 from vcmaug.data.volume import Volume
 from vcmaug.errors import DataError
 
@@ -36,11 +36,11 @@ def head(shift_mm: tuple[float, float, float] = (0, 0, 0), scale: float = 1.0) -
 
 
 @pytest.fixture(scope="module")
-def found() -> WorldMap:
+def found() -> Registration:
     return register(head(), head((8, -6, 4), 1.08), names=("fixed", "moving"))
 
 
-def test_a_known_shift_and_scale_are_found_again(found: WorldMap) -> None:
+def test_a_known_shift_and_scale_are_found_again(found: Registration) -> None:
     places = np.array([[0, 0, 0], [30, 30, 10], [-12, 5, 5], [20, -40, 0]], dtype=float).T
     expected = places * 1.08 + np.array([[8.0], [-6], [4]])
     np.testing.assert_allclose(found(places), expected, atol=3.5)  # below a voxel of 4 mm
@@ -48,12 +48,12 @@ def test_a_known_shift_and_scale_are_found_again(found: WorldMap) -> None:
 
 
 def test_the_same_images_give_the_same_map_and_the_file_holds_it(
-    found: WorldMap, tmp_path: Path
+    found: Registration, tmp_path: Path
 ) -> None:
     again = register(head(), head((8, -6, 4), 1.08), names=("fixed", "moving"))
     assert np.array_equal(found.displacement_mm, again.displacement_mm)
     found.write(tmp_path / "map.npz")
-    read = WorldMap.read(tmp_path / "map.npz")
+    read = Registration.read(tmp_path / "map.npz")
     assert np.array_equal(read.displacement_mm, found.displacement_mm)
     assert read.correlation == found.correlation
 

@@ -113,7 +113,7 @@ def test_splits_that_a_recipe_does_not_ask_for_are_named(tmp_path: Path) -> None
         "splits.num_validation is 2 in the recipe and 0 in the file"
     ]
     write_splits(tmp_path / "s.json", other)
-    of_file = asked.model_copy(update={"file": str(tmp_path / "s.json")})
+    of_file = asked.model_copy(update={"file": tmp_path / "s.json"})
     assert splits_from(of_file, SUBJECTS) == other
     assert unfit(other, of_file, SUBJECTS) == []
     assert unfit(splits_from(asked, SUBJECTS), of_file, SUBJECTS) != []

@@ -19,8 +19,8 @@ from vcmaug.ldm.prior import load_prior
 
 NAMES = ["label_map", "image"]
 STEPS = [
-    {"builder": "perturb", "max_displacement_mm": 2, "smoothness_mm": 6},
-    {"builder": "modalities", "channels": NAMES, "subsets": "each"},
+    {"name": "perturb", "max_displacement_mm": 2, "smoothness_mm": 6},
+    {"name": "modalities", "channels": NAMES, "subsets": "each"},
 ]
 
 
@@ -39,7 +39,7 @@ def conditions(root: Path, folder: Path, *, lazy: bool) -> Path:
         scheme=tiny.SCHEME,
         n=4,
         seed=5,
-        folds={},
+        roles={},
         lazy=lazy,
         compute=tiny.IN_PROCESS,
     )

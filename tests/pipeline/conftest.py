@@ -8,7 +8,7 @@ from tiny import AFFINE, label_map_of
 from vcmaug.data.nifti import write_image, write_label_map
 from vcmaug.data.volume import Volume
 
-PERTURB = {"builder": "perturb", "max_displacement_mm": 2, "smoothness_mm": 8}
+PERTURB = {"name": "perturb", "max_displacement_mm": 2, "smoothness_mm": 8}
 
 POOL = {
     "prior": {
@@ -18,8 +18,8 @@ POOL = {
     "conditions": {
         "n": 6,
         "chains": [
-            {"steps": [{"builder": "perturb"}]},
-            {"steps": [{"builder": "shape_model"}]},
+            {"steps": [{"name": "perturb"}]},
+            {"steps": [{"name": "shape_model"}]},
         ],
     },
     "study": {

@@ -329,7 +329,7 @@ def test_a_folder_of_another_recipe_or_profile_is_refused(
 def test_misspelt_methods_are_answered_with_the_nearest(recipe_path: Path, tmp_path: Path) -> None:
     content = yaml.safe_load(recipe_path.read_text())
     content["control"] = "control-net"
-    content["conditions"]["chains"][0]["steps"][0]["builder"] = "perturbs"
+    content["conditions"]["chains"][0]["steps"][0]["name"] = "perturbs"
     path = tmp_path / "recipe.yaml"
     path.write_text(yaml.safe_dump(content))
     with pytest.raises(RecipeError) as caught:
@@ -338,7 +338,7 @@ def test_misspelt_methods_are_answered_with_the_nearest(recipe_path: Path, tmp_p
         line.split(":", 1)[1] for line in str(caught.value).splitlines() if "unknown" in line
     } == {
         " unknown name 'control_net'; did you mean 'controlnet'?",
-        " unknown name 'perturbs'; did you mean 'perturb'?",
+        " unknown builder 'perturbs'; did you mean 'perturb'?",
     }
 
 

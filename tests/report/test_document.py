@@ -65,14 +65,19 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_work(tmp_path_factory.mktemp("work"), num_labelled=(1, 2))
 
 
+@pytest.fixture(scope="module")
+def page(whole: Path, tmp_path_factory: pytest.TempPathFactory) -> Page:
+    """The page of the whole work folder."""
+    return Page(write_report(whole, tmp_path_factory.mktemp("page") / "page.html"))
+
+
 @pytest.fixture
 def work(whole: Path, tmp_path: Path) -> Path:
     """A work folder of one's own."""
     return Path(shutil.copytree(whole, tmp_path / "work"))
 
 
-def test_the_page_says_what_came_out(whole: Path, tmp_path: Path) -> None:
-    page = Page(write_report(whole, tmp_path / "page.html"))
+def test_the_page_says_what_came_out(page: Page) -> None:
     for words in (
         "A tiny study",
         "A made-up <run>.",
@@ -97,8 +102,7 @@ def test_the_page_says_what_came_out(whole: Path, tmp_path: Path) -> None:
     assert "missing" not in page.words
 
 
-def test_the_page_opens_offline(whole: Path, tmp_path: Path) -> None:
-    page = Page(write_report(whole, tmp_path / "page.html"))
+def test_the_page_opens_offline(page: Page) -> None:
     outside = [link for link in page.resources if not link.startswith(("data:", "#"))]
     assert outside == []
     assert "url(http" not in page.html
@@ -109,8 +113,7 @@ def test_the_page_opens_offline(whole: Path, tmp_path: Path) -> None:
     assert named <= {"http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"}
 
 
-def test_ids_are_unique_and_references_are_met(whole: Path, tmp_path: Path) -> None:
-    page = Page(write_report(whole, tmp_path / "page.html"))
+def test_ids_are_unique_and_references_are_met(page: Page) -> None:
     assert len(set(page.ids)) == len(page.ids)
     asked = {link[1:] for link in page.resources if link.startswith("#")}
     asked |= set(re.findall(r"url\(#([^)]+)\)", page.html))

@@ -26,7 +26,7 @@ from vcmaug.training.prior import DiffusionTraining, _cached_latents
 SIDES = LabelScheme.from_mapping({"left_a": 1, "middle": 2, "right_a": 3})
 PLAIN = ControlTraining(deformed_copies=0, flip=True)
 HIDDEN = {
-    "builder": "modalities",
+    "name": "modalities",
     "channels": ["label_map", "image"],
     "partial": {"image": {"remove": ["left_a"]}},
 }
@@ -139,7 +139,7 @@ def test_a_further_sequence_is_bent_and_mirrored_with_its_case(tmp_path: Path) -
         scheme=SIDES,
         settings=settings,
         seed=0,
-        shows=ShownSettings(steps=[{"builder": "modalities", "channels": names}]),
+        shows=ShownSettings(steps=[{"name": "modalities", "channels": names}]),
     )
     assert pairs.further is not None
     assert pairs.further.shape[1] == 4

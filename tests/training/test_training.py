@@ -9,7 +9,7 @@ import torch
 from tiny import AFFINE, GRID, SCHEME, SMALL, label_map_of
 from torch import nn
 
-from vcmaug.conditions.lowres import LowResSettings
+from vcmaug.conditions.builders.lowres import LowRes
 from vcmaug.control.build import METHODS, control_settings, load_control
 from vcmaug.control.shown import ShownSettings
 from vcmaug.control.vcm import VCMSettings
@@ -46,7 +46,7 @@ PRIOR = PriorTraining(
     diffusion=DiffusionTraining(updates=20, batch_size=4),
     half=True,
 )
-LOWRES = LowResSettings(spacing_mm=4)
+LOWRES = LowRes(spacing_mm=4)
 NETWORK = VCMSettings(
     encoder_channels=(4, 8),
     channels=(8, 16),

@@ -7,21 +7,21 @@ References:
     augmentation).
 """
 
-import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import pandas as pd
 
 from vcmaug.arms.base import Arm, Need, Sources
-from vcmaug.arms.following import can_follow, followed_image
 from vcmaug.arms.rows import about_cohort, write_row
 from vcmaug.cohort.layout import CohortLayout
 from vcmaug.cohort.manifest import ManifestRow, write_plain_cohort
-from vcmaug.conditions.replay import map_bytes
-from vcmaug.conditions.table import read_conditions
+from vcmaug.conditions.builder import images_fit
+from vcmaug.conditions.images import followed, moves_of
+from vcmaug.conditions.table import ConditionRow, read_conditions
 from vcmaug.data.cases import Case
 from vcmaug.data.labels import LabelScheme
 from vcmaug.data.nifti import label_map_in, read_image
@@ -45,12 +45,11 @@ class Deformed(Arm):
 
     def make(self, sources: Sources, *, out: Path, report: Report = silent) -> None:
         """Write a case per condition that an image can follow, at most as many as are drawn."""
-        steps = read_conditions(sources.conditions)["steps"]
         deformed_cohort(
             sources.conditions,
             sources.cases,
             scheme=sources.scheme,
-            n=min(sources.n, sum(can_follow(one) for one in steps)),
+            n=min(sources.n, len(_followable(sources.conditions))),
             out=out,
             report=report,
         )
@@ -68,7 +67,7 @@ def deformed_cohort(
     """Write a cohort of deformed cases and return its manifest.
 
     Args:
-        conditions: Folder of conditions; those that an image can follow count.
+        conditions: Folder of conditions; used are those whose steps an image can follow.
         cases: The labelled cases that they were built from.
         scheme: Of the label maps.
         n: How many; a condition gives one image only, so at most as many as there are.
@@ -76,54 +75,56 @@ def deformed_cohort(
         report: Told after every case.
 
     Raises:
-        CohortError: There are fewer conditions that perturb alone made, without resizing a
-            structure, than asked for.
+        CohortError: There are fewer conditions that an image can follow than asked for.
     """
-    table = read_conditions(conditions)
-    table = table[[can_follow(steps) for steps in table["steps"]]]
+    table = _followable(conditions)
     if not 1 <= n <= len(table):
         raise CohortError(
-            f"deforming {n} cases of {conditions}: it holds {len(table)} conditions that perturb "
-            f"alone made without resizing, asked for are {n}. Build more, ask for fewer, "
+            f"deforming {n} cases of {conditions}: it holds {len(table)} conditions that an image "
+            f"can follow (perturb without resize), asked for are {n}. Build more, deform fewer, "
             "or leave the arm out."
         )
     by_id = {case.case_id: case for case in cases}
     layout = CohortLayout(out)
     with locked(out, purpose="deforming"):
         rows = []
-        for index, record in enumerate(table.head(n).to_dict("records")):
-            asked = {str(name): value for name, value in record.items()}
-            source = by_id[json.loads(asked["source_case_ids"])[0]]
-            row = _deformed(index, asked, source, conditions, layout=layout)
-            rows.append(row)
+        for index, asked in enumerate(table[:n]):
+            source = by_id[asked.source_case_ids[0]]
+            rows.append(_deformed(index, asked, source, conditions, layout=layout))
             report(Progress("deforming", index + 1, n))
         about = about_cohort(cases, conditions_folder=str(conditions.resolve()))
         return write_plain_cohort(layout, rows, scheme=scheme, about=about)
 
 
+def _followable(conditions: Path) -> list[ConditionRow]:
+    """Return the conditions whose steps an image can follow."""
+    return [row for row in read_conditions(conditions) if images_fit(moves_of(row.steps))]
+
+
 def _deformed(
     index: int,
-    asked: Mapping[str, Any],
+    asked: ConditionRow,
     source: Case,
     conditions: Path,
     *,
     layout: CohortLayout,
 ) -> ManifestRow:
     """Write image and label map of one condition and return its row."""
+    from vcmaug.conditions.replay import map_bytes
+
     began = time.perf_counter()
     label_file = map_bytes(conditions, asked)
     label_map = label_map_in(label_file)
     image = read_image(source.image, case_id=source.case_id)
-    deformed = followed_image(image, asked["steps"], label_map)
     return write_row(
         layout,
         index,
         method="warp",
-        image=Volume(deformed, label_map.affine),
+        image=followed(Volume(image.array, label_map.affine), asked.steps),
         label_file=label_file,
-        condition_id=str(asked["condition_id"]),
+        condition_id=asked.condition_id,
         parents=(source,),
-        parameters=json.loads(asked["steps"]),
-        seed=int(asked["seed"]),
+        parameters=[asdict(step) for step in asked.steps],
+        seed=asked.seed,
         seconds=time.perf_counter() - began,
     )

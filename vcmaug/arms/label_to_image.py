@@ -7,11 +7,11 @@ References:
     The idea of Billot et al., "SynthSeg", 2023, Med Image Anal, written from its description.
 """
 
-import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import pandas as pd
@@ -19,13 +19,13 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from vcmaug.arms.base import Arm, Need, Sources
-from vcmaug.arms.following import can_follow, followed_classes
 from vcmaug.arms.rows import about_cohort, write_row
 from vcmaug.cohort.layout import CohortLayout
 from vcmaug.cohort.manifest import ManifestRow, write_plain_cohort
-from vcmaug.conditions.lowres import slice_weights
-from vcmaug.conditions.replay import map_bytes
-from vcmaug.conditions.table import read_conditions
+from vcmaug.conditions.builder import images_fit
+from vcmaug.conditions.images import followed, moves_of
+from vcmaug.conditions.slices import slice_weights
+from vcmaug.conditions.table import ConditionRow, read_conditions
 from vcmaug.data.cases import Case
 from vcmaug.data.labels import LabelScheme, index_map
 from vcmaug.data.nifti import label_map_in, read_image
@@ -100,11 +100,11 @@ def label_to_image_cohort(
     with locked(out, purpose="painting"):
         rows = []
         for index in range(n):
-            asked = {str(k): v for k, v in table.iloc[index % len(table)].to_dict().items()}
-            parents = [by_id.get(name) for name in json.loads(asked["source_case_ids"])]
+            asked = table[index % len(table)]
+            parents = [by_id.get(name) for name in asked.source_case_ids]
             if not parents or parents[0] is None:
                 raise CohortError(
-                    f"painting condition {asked['condition_id']}: its source is not among the "
+                    f"painting condition {asked.condition_id}: its source is not among the "
                     f"{len(cases)} labelled cases. Build the conditions from these."
                 )
             known = [case for case in parents if case is not None]
@@ -118,7 +118,7 @@ def label_to_image_cohort(
 
 def _painted(
     index: int,
-    asked: Mapping[str, Any],
+    asked: ConditionRow,
     parents: Sequence[Case],
     conditions: Path,
     settings: LabelToImage,
@@ -128,6 +128,8 @@ def _painted(
     seed: int,
 ) -> ManifestRow:
     """Write one painted case and return its row."""
+    from vcmaug.conditions.replay import map_bytes
+
     began = time.perf_counter()
     label_file = map_bytes(conditions, asked)
     label_map = label_map_in(label_file)
@@ -144,24 +146,23 @@ def _painted(
         method="label_to_image",
         image=Volume(image, label_map.affine),
         label_file=label_file,
-        condition_id=str(asked["condition_id"]),
+        condition_id=asked.condition_id,
         parents=parents,
-        parameters=json.loads(asked["steps"]),
+        parameters=[asdict(step) for step in asked.steps],
         seed=own_seed,
         seconds=time.perf_counter() - began,
     )
 
 
 def _background(
-    asked: Mapping[str, Any], source: Case, label_map: Volume, num_classes: int
+    asked: ConditionRow, source: Case, label_map: Volume, num_classes: int
 ) -> NDArray[np.int64]:
-    """Return classes of the source's grey values, from 0, deformed as its map was."""
+    """Return classes of the source's grey values, from 0, deformed as its map was if it can."""
     image = read_image(source.image, case_id=source.case_id).array
     edges = np.quantile(image, np.linspace(0, 1, num_classes + 1)[1:-1])
     classes: NDArray[np.int64] = np.digitize(image, edges)
-    if can_follow(asked["steps"]):
-        found = Volume(classes, label_map.affine)
-        classes = followed_classes(found, asked["steps"], label_map)
+    if images_fit(moves_of(asked.steps)):
+        classes = followed(Volume(classes, label_map.affine), asked.steps, classes=True).array
     return classes.astype(np.int64, copy=False)
 
 

@@ -1,8 +1,6 @@
 """A lesion atlas: the lesions of many subjects, each with its crop and its place.
 
-What it is: the index of an atlas and the one file that holds it.
-In the flow: made by `atlas_index` before any condition is built; the builder `lesions` reads it.
-Sources: none.
+`atlas_index` makes the index before any condition is built; the builder `lesions` reads its file.
 
 Notes:
     A lesion is a part of all lesion voxels together, neighbours by corners too. Its crop keeps the

@@ -1,8 +1,6 @@
-"""The indexing of a lesion atlas: masks in, lesions out, every fault at once.
+"""The indexing of a lesion atlas, once per folder of conditions: masks in, lesions out.
 
-What it is: settings of an atlas, the reading of its masks, and the refusal of wrong ones.
-In the flow: once per folder of conditions, before any is built.
-Sources: none.
+Every mask that is wrong is named at once.
 """
 
 import re
@@ -13,49 +11,21 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pydantic import Field, field_validator
 from scipy import ndimage
 
 from vcmaug.affine import spacing_of
 from vcmaug.conditions.atlas import Atlas, Lesion, extent_mm
+from vcmaug.conditions.atlas_settings import AtlasSettings
 from vcmaug.conditions.base import SourceMap
-from vcmaug.config import Settings
 from vcmaug.data.geometry import reorient
 from vcmaug.data.nifti import read_image, read_label_map
 from vcmaug.data.volume import Volume
 from vcmaug.errors import DataError, FaultyDataSet
 
-__all__ = ["AtlasSettings", "index_atlas", "refuse_other_space"]
+__all__ = ["index_atlas", "refuse_other_space"]
 
 _NEIGHBOURS = ndimage.generate_binary_structure(3, 3)
 _LEAST_IN_HEAD = 0.5  # of a mask's voxels; below it mask and template lie in different spaces
-
-
-class AtlasSettings(Settings):
-    """Where the masks are and what their values mean."""
-
-    source: Path = Field(description="a folder of masks, or a table of them (.csv)")
-    pattern: str = Field("**/*.nii.gz", description="of the masks in a folder")
-    subject: str = Field(
-        r"([^/]+?)(?:_lesions?|_mask)?\.nii(?:\.gz)?$",
-        description="regular expression whose first group is the subject",
-    )
-    values: dict[str, int] = Field(
-        {"lesion": 1}, min_length=1, description="structure of the scheme -> value in the masks"
-    )
-    template: Path | None = Field(
-        None, description="image of a head without skull in the space of the atlas"
-    )
-    fold: str = Field("train", description="rows of a table with another fold are left out")
-    smallest_mm3: float = Field(10.0, ge=0, description="smaller lesions are not indexed")
-
-    @field_validator("subject")
-    @classmethod
-    def _has_a_group(cls, value: str) -> str:
-        """Refuse an expression without a group."""
-        if re.compile(value).groups < 1:
-            raise ValueError("expected a regular expression with a group for the subject")
-        return value
 
 
 def index_atlas(settings: AtlasSettings) -> Atlas:
@@ -135,12 +105,17 @@ def _listed(settings: AtlasSettings) -> list[dict[str, Any]]:
             found = ", ".join(map(str, table.columns))
             raise DataError(
                 f"indexing the lesion atlas {source}: found the columns {found}; expected mask and "
-                "subject_id (and, if you like, fold)."
+                "subject_id (and, if you like, role)."
+            )
+        if "fold" in table:
+            raise DataError(
+                f"indexing the lesion atlas {source}: the column fold is called role "
+                "now. Rename it."
             )
         return [
             {"path": source.parent / row["mask"], "subject_id": row["subject_id"]}
             for row in table.to_dict("records")
-            if row.get("fold", "") in ("", settings.fold)
+            if row.get("role", "") in ("", settings.role)
         ]
     paths = sorted(source.glob(settings.pattern)) if source.is_dir() else []
     if not paths:

@@ -1,19 +1,20 @@
-"""The records of this room and the one face of all builders.
-
-What it is: a source map, a condition, the step that a builder adds to it, and the protocol.
-In the flow: a labelled case becomes a condition as it is; builders change it one after the other.
-Sources: none.
-"""
+"""What builders work on: a source map, a condition, and the step that a builder adds to it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
+from vcmaug.data.case import Case
 from vcmaug.data.labels import LabelScheme, volumes_mm3
+from vcmaug.data.nifti import read_label_map
 from vcmaug.data.volume import Volume
+from vcmaug.errors import DataError
 
-__all__ = ["Builder", "Condition", "SourceMap", "Step", "as_it_is", "recomputed"]
+__all__ = ["LABEL_MAP", "Condition", "SourceMap", "Step", "as_it_is", "recomputed", "source_map"]
+
+LABEL_MAP = "label_map"
+"""The channel that is the label map itself."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,14 @@ class SourceMap:
 
 @dataclass(frozen=True)
 class Step:
-    """What one builder did: what it drew, and what was measured of the result; JSON-like."""
+    """What one builder did.
+
+    Attributes:
+        builder: Its name.
+        parameters: What it drew or was told, by the names of its settings where they have one;
+            numbers, words, lists and mappings of these.
+        checks: What was measured of the result.
+    """
 
     builder: str
     parameters: Mapping[str, Any]
@@ -98,17 +106,16 @@ class Condition:
         )
 
 
-class Builder(Protocol):
-    """Changes a condition; a pure function of condition and seed."""
+def source_map(case: Case) -> SourceMap:
+    """Return a labelled case as builders see it.
 
-    @property
-    def name(self) -> str:
-        """Name in recipes and manifests."""
-        ...
-
-    def build(self, condition: Condition, *, seed: int) -> Condition:
-        """Return the condition after this builder's step."""
-        ...
+    Raises:
+        DataError: It has no label map.
+    """
+    if case.label is None:
+        raise DataError(f"building conditions: case {case.case_id} has no label map.")
+    label_map = read_label_map(case.label, case_id=case.case_id)
+    return SourceMap(case.case_id, case.subject_id, label_map, case.row, case.images)
 
 
 def as_it_is(

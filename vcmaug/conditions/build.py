@@ -1,44 +1,29 @@
 """`build-conditions`: n conditions of a few sources, in a folder with a table.
 
-What it is: what has to be refused, what is prepared once, and a resumable run of the builders.
-In the flow: leaves maps/<id>.nii.gz and, last, conditions.parquet and .csv.
-Sources: none.
+Says what has to be refused, prepares each builder once, and builds in a run that can be resumed;
+maps/<id>.nii.gz come first and conditions.parquet last.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from vcmaug.compute import Compute, run_all
-from vcmaug.conditions.atlas import Atlas
-from vcmaug.conditions.atlas_index import index_atlas, refuse_other_space
 from vcmaug.conditions.base import Condition
-from vcmaug.conditions.chain import (
-    ConditionSettings,
-    faults_of,
-    map_file,
-    missing_files,
-    prepared_file,
-    steps_of,
+from vcmaug.conditions.builder import Preparation
+from vcmaug.conditions.chain import ConditionSettings, faults_of, missing_files, steps_of
+from vcmaug.conditions.spec import ConditionSpec, Made, Workshop, workshop_in, write_spec
+from vcmaug.conditions.table import (
+    ConditionRow,
+    merge_parts,
+    part_of,
+    read_part,
+    write_part,
 )
-from vcmaug.conditions.lesions import LesionsSettings
-from vcmaug.conditions.shape_builder import ShapeModelSettings
-from vcmaug.conditions.shape_model import learn_shape_model
-from vcmaug.conditions.spec import (
-    ConditionSpec,
-    Workshop,
-    source_map,
-    workshop_in,
-    write_spec,
-)
-from vcmaug.conditions.table import merge_parts, part_of, row_of, write_part
 from vcmaug.data.cases import Case
 from vcmaug.data.labels import LabelScheme
-from vcmaug.data.nifti import image_bytes, label_map_bytes, read_image
-from vcmaug.data.registration import register
+from vcmaug.data.nifti import image_bytes, label_map_bytes
 from vcmaug.data.scalars import ScalarSpec
 from vcmaug.data.volume import Volume
 from vcmaug.errors import DataError, LeakError, list_faults
@@ -64,20 +49,6 @@ class _Chunk:
         return f"conditions {self.first} to {self.last - 1}"
 
 
-@dataclass(frozen=True)
-class _Pair:
-    """A source to be registered to the template of an atlas."""
-
-    case_id: str
-    image: Path
-    template: Path
-    out: Path
-
-    def __str__(self) -> str:
-        """Return a phrase for messages."""
-        return f"registration of case {self.case_id}"
-
-
 def build_conditions(
     settings: ConditionSettings,
     sources: Sequence[Case],
@@ -86,7 +57,7 @@ def build_conditions(
     scheme: LabelScheme,
     n: int,
     seed: int,
-    folds: Mapping[str, str],
+    roles: Mapping[str, str],
     scalars: Sequence[ScalarSpec] = (),
     lazy: bool = False,
     compute: Compute,
@@ -101,7 +72,7 @@ def build_conditions(
         scheme: Of the label maps.
         n: How many.
         seed: With the index it decides everything about a condition.
-        folds: Role of every subject of the study: train, validation or test.
+        roles: Role of every subject of the study: train, validation or test.
         scalars: Of the prior, for their ranges.
         lazy: Write the tables only; maps are made again where they are needed.
         compute: Where to run.
@@ -113,13 +84,13 @@ def build_conditions(
         WorkFolderError: The folder is in use or holds other conditions.
         ComputeError: Some could not be built; the others are kept.
     """
-    _refuse(settings, sources, scheme, folds, n=n)
+    _refuse(settings, sources, scheme, roles, n=n)
     spec = ConditionSpec(
         settings,
         tuple(_for_workers(case) for case in sources),
         scheme,
         tuple(scalars),
-        folds,
+        roles,
         seed,
         lazy,
     )
@@ -156,7 +127,7 @@ def _refuse(
     settings: ConditionSettings,
     sources: Sequence[Case],
     scheme: LabelScheme,
-    folds: Mapping[str, str],
+    roles: Mapping[str, str],
     *,
     n: int,
 ) -> None:
@@ -165,7 +136,7 @@ def _refuse(
         raise DataError(f"building conditions: {n} were asked for, expected at least 1.")
     if not sources:
         raise DataError("building conditions: there is no labelled case to build from.")
-    _refuse_held_out({case.subject_id for case in sources}, folds, what="a source")
+    _refuse_held_out({case.subject_id for case in sources}, roles, what="a source")
     bare = [case.case_id for case in sources if case.label is None]
     if bare:
         raise DataError(f"building conditions: case {', '.join(bare)} has no label map.")
@@ -174,9 +145,9 @@ def _refuse(
         raise DataError(list_faults("building conditions", faults))
 
 
-def _refuse_held_out(subjects: set[str], folds: Mapping[str, str], *, what: str) -> None:
+def _refuse_held_out(subjects: Collection[str], roles: Mapping[str, str], *, what: str) -> None:
     """Refuse subjects of test or validation."""
-    leaked = sorted(subject for subject in subjects if folds.get(subject) in _HELD_OUT)
+    leaked = sorted(subject for subject in subjects if roles.get(subject) in _HELD_OUT)
     if leaked:
         raise LeakError(
             f"building conditions: subject {', '.join(leaked)}, {what}, belongs to test or "
@@ -185,60 +156,28 @@ def _refuse_held_out(subjects: set[str], folds: Mapping[str, str], *, what: str)
 
 
 def _prepare(spec: ConditionSpec, folder: Path, *, compute: Compute, report: Report) -> None:
-    """Learn shape models, index atlases and register sources, once each."""
+    """Let every builder learn what it needs, once each."""
+
+    def run(function: Callable[[Any], None], items: Sequence[Any], *, doing: str) -> None:
+        done = 0
+
+        def count(item: Any, made: None) -> None:
+            nonlocal done
+            done += 1
+            report(Progress(doing, done, len(items)))
+
+        run_all(function, items, compute=compute, threads=1, on_done=count)
+
+    given = Preparation(
+        sources=spec.sources,
+        scheme=spec.scheme,
+        folder=folder.resolve(),
+        run=run,
+        report=report,
+        refuse_held_out=lambda subjects, what: _refuse_held_out(subjects, spec.roles, what=what),
+    )
     for step in steps_of(spec.settings):
-        path = prepared_file(folder, step)
-        if isinstance(step, ShapeModelSettings) and not path.exists():
-            maps = [source_map(case) for case in spec.sources]
-            learned = learn_shape_model(
-                maps,
-                spec.scheme.only(step.structures or spec.scheme.names),
-                variance_kept=step.variance_kept,
-                max_modes=step.max_modes,
-            )
-            learned.write(path)
-        if isinstance(step, LesionsSettings):
-            _prepare_lesions(step, spec, folder, compute=compute, report=report)
-
-
-def _prepare_lesions(
-    step: LesionsSettings, spec: ConditionSpec, folder: Path, *, compute: Compute, report: Report
-) -> None:
-    """Index the atlas of a step, and register the sources to its template if asked."""
-    path = prepared_file(folder, step)
-    if path.exists():
-        atlas = Atlas.read(path)
-    else:
-        report(Progress("indexing the atlas", 0, 1))
-        atlas = index_atlas(step.atlas)
-        write_bytes(path.with_suffix(".csv"), atlas.table().to_csv(index=False).encode())
-        atlas.write(path)
-    _refuse_held_out(set(atlas.counts), spec.folds, what=f"a donor of {step.atlas.source}")
-    if step.placement == "common":
-        refuse_other_space(atlas, [source_map(case) for case in spec.sources])
-    if step.placement == "registered":
-        assert step.atlas.template is not None  # refused before
-        pairs = [
-            _Pair(case.case_id, case.image, step.atlas.template.resolve(), out)
-            for case in spec.sources
-            if not (out := map_file(folder.resolve(), step, case.case_id)).exists()
-        ]
-        done: list[str] = []
-
-        def count(pair: _Pair, made: None) -> None:
-            done.append(pair.case_id)
-            report(Progress("registering", len(done), len(pairs)))
-
-        run_all(_register, pairs, compute=compute, threads=1, on_done=count)
-
-
-def _register(pair: _Pair) -> None:
-    """Register one source to a template and keep the map."""
-    register(
-        read_image(pair.image, case_id=pair.case_id),
-        read_image(pair.template, case_id="the template of the atlas"),
-        names=(f"case {pair.case_id}", f"the template {pair.template}"),
-    ).write(pair.out)
+        step.learn(given)
 
 
 def _build_chunk(chunk: _Chunk) -> None:
@@ -253,32 +192,47 @@ def _build_chunk(chunk: _Chunk) -> None:
 
 def _is_whole(part: Path, chunk: _Chunk) -> bool:
     """Return whether a part has all its rows and each map is as its row says."""
-    table = pq.read_table(part, columns=["map", "sha256"]).to_pylist()
-    if len(table) != chunk.last - chunk.first:
+    rows = read_part(part)
+    if len(rows) != chunk.last - chunk.first:
         return False
     if not (chunk.folder / "maps").exists():  # lazy
         return True
-    files = [(chunk.folder / row["map"], row["sha256"]) for row in table]
+    files = [(chunk.folder / row.map, row.sha256) for row in rows]
     return all(path.exists() and sha256_of_file(path) == expected for path, expected in files)
 
 
-def _build_one(workshop: Workshop, folder: Path, index: int) -> dict[str, Any]:
+def _build_one(workshop: Workshop, folder: Path, index: int) -> ConditionRow:
     """Return the row of one condition; write its files unless the folder is lazy."""
-    condition, seed, fold, row = workshop.make(index)
-    files = files_of(condition)
+    made = workshop.make(index)
+    files = files_of(made.condition)
     if not workshop.spec.lazy:
         for name, content in files.items():
             path = folder / name
             if not path.exists() or path.read_bytes() != content:
                 write_bytes(path, content)
+    return _row_of(made, files)
+
+
+def _row_of(made: Made, files: Mapping[str, bytes]) -> ConditionRow:
+    """Return the row of a condition with these files."""
     hashes = {name.split("/")[0]: sha256_of_bytes(content) for name, content in files.items()}
-    return row_of(
-        condition,
-        fold=fold,
-        seed=seed,
-        row=row,
-        map_sha256=hashes.pop("maps"),
+    condition = made.condition
+    return ConditionRow(
+        index=made.index,
+        condition_id=condition.condition_id,
+        builder=condition.builder,
+        source_case_ids=condition.source_case_ids,
+        source_subject_ids=condition.source_subject_ids,
+        role=made.role,
+        turn=condition.turn,
+        seed=made.seed,
+        steps=condition.steps,
+        map=f"maps/{condition.condition_id}.nii.gz",
+        sha256=hashes.pop("maps"),
         channels=hashes,
+        presence=condition.presence,
+        scalars_clipped=made.scalars.clipped,
+        columns=made.scalars.columns,
     )
 
 

@@ -1,9 +1,7 @@
 """Where a lesion of the atlas comes to lie in a host, and its voxels there.
 
-What it is: three ways from host voxels to lesion voxels (common space, registration, a drawn
-place), and the resampling of a lesion's crop.
-In the flow: used by the builder `lesions` for each lesion that it tries.
-Sources: none.
+There are three ways from host voxels to lesion voxels (common space, registration, a drawn place);
+along each the lesion's crop is resampled.
 """
 
 import math
@@ -16,12 +14,14 @@ from scipy import ndimage
 
 from vcmaug.conditions.atlas import Lesion
 from vcmaug.data.deformation import draw_velocity, upsampled
-from vcmaug.data.registration import WorldMap
+from vcmaug.data.registration import Registration
 from vcmaug.shapes import Box, Shape3, as_shape3
 
-__all__ = ["AffinePlace", "Place", "Placed", "RegisteredPlace", "bend", "place", "to_map"]
+__all__ = ["AffinePlace", "Place", "Placed", "RegisteredPlace", "elastic_change", "place", "to_map"]
 
-_BENDS = 4.0  # standard deviations of the elastic change across a lesion: fewer only move it
+_CHANGES_ACROSS = (
+    4.0  # standard deviations of the elastic change across a lesion: fewer only move it
+)
 _STEEPEST = 0.5  # its longest displacement over its smoothness, so that it does not fold
 
 
@@ -61,13 +61,7 @@ class AffinePlace:
 
     def look_up(self, lesion: Lesion, box: Box) -> NDArray[np.float64]:
         """Return the crop's coordinates of the voxels of a box."""
-        matrix = np.linalg.inv(lesion.affine) @ self.to_atlas
-        places: NDArray[np.float64] = np.full([3, *(part.stop - part.start for part in box)], 0.0)
-        for axis, part in enumerate(box):
-            along = np.arange(part.start, part.stop, dtype=float)
-            shape = [-1 if k == axis else 1 for k in range(3)]
-            places += matrix[:3, axis].reshape(3, 1, 1, 1) * along.reshape(1, *shape)
-        return places + matrix[:3, 3].reshape(3, 1, 1, 1)
+        return _world_of(box, np.linalg.inv(lesion.affine) @ self.to_atlas)
 
 
 @dataclass(frozen=True)
@@ -76,19 +70,19 @@ class RegisteredPlace:
 
     Attributes:
         affine: Of the host's grid.
-        world_map: From the host's world to that of the atlas.
+        registration: From the host's world to that of the atlas.
     """
 
     affine: NDArray[np.float64]
-    world_map: WorldMap
+    registration: Registration
 
     def box(self, lesion: Lesion, shape: Shape3) -> Box | None:
         """Return the box around those lattice nodes that come to lie in or near the crop."""
-        nodes = self.world_map.moved_nodes()  # [3, a, b, c], atlas mm
+        nodes = self.registration.moved_nodes()  # [3, a, b, c], atlas mm
         back = np.linalg.inv(lesion.affine)
         there = np.einsum("ij,jabc->iabc", back[:3, :3], nodes) + back[:3, 3].reshape(3, 1, 1, 1)
         crop_mm = np.sqrt((lesion.affine[:3, :3] ** 2).sum(axis=0))
-        margin = 1.5 * self.world_map.step_mm / crop_mm  # of a node's cell
+        margin = 1.5 * self.registration.step_mm / crop_mm  # of a node's cell
         sizes = np.array(lesion.crop.shape, dtype=float)
         near = np.all(
             (there > -margin.reshape(3, 1, 1, 1)) & (there < (sizes + margin).reshape(3, 1, 1, 1)),
@@ -96,22 +90,28 @@ class RegisteredPlace:
         )
         if not near.any():
             return None
-        found = self.world_map.nodes_mm()[:, near].T  # [M, 3], host mm
+        found = self.registration.nodes_mm()[:, near].T  # [M, 3], host mm
         to_voxel = np.linalg.inv(self.affine)
         voxels = found @ to_voxel[:3, :3].T + to_voxel[:3, 3]
         return _cut(voxels.min(axis=0), voxels.max(axis=0), shape)
 
     def look_up(self, lesion: Lesion, box: Box) -> NDArray[np.float64]:
         """Return the crop's coordinates of the voxels of a box."""
-        host_mm = AffinePlace(self.affine).look_up(_UNIT, box)
-        atlas_mm = self.world_map(host_mm)
+        host_mm = _world_of(box, self.affine)
+        atlas_mm = self.registration(host_mm)
         back = np.linalg.inv(lesion.affine)
         turned: NDArray[np.float64] = np.einsum("ij,jabc->iabc", back[:3, :3], atlas_mm)
         return turned + back[:3, 3].reshape(3, 1, 1, 1)
 
 
-_UNIT = Lesion("", "", np.zeros(3), 0.0, np.zeros((1, 1, 1), dtype=np.uint8), np.eye(4))
-"""Its crop's voxels are world millimetres."""
+def _world_of(box: Box, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return where an affine map [4, 4] sends the voxels of a box, [3, a, b, c]."""
+    places: NDArray[np.float64] = np.full([3, *(part.stop - part.start for part in box)], 0.0)
+    for axis, part in enumerate(box):
+        along = np.arange(part.start, part.stop, dtype=float)
+        shape = [-1 if k == axis else 1 for k in range(3)]
+        places += matrix[:3, axis].reshape(3, 1, 1, 1) * along.reshape(1, *shape)
+    return places + matrix[:3, 3].reshape(3, 1, 1, 1)
 
 
 def to_map(
@@ -161,7 +161,7 @@ def place(
         return None
     places = where.look_up(lesion, box)
     if elastic_mm > 0 and generator is not None:
-        places = places + bend(lesion, as_shape3(places.shape[1:]), elastic_mm, generator)
+        places = places + elastic_change(lesion, as_shape3(places.shape[1:]), elastic_mm, generator)
     share = ndimage.map_coordinates(
         (lesion.crop > 0).astype(np.float32), places, order=1, mode="grid-constant", cval=0.0
     )
@@ -175,7 +175,7 @@ def place(
     return Placed(box, classes)
 
 
-def bend(
+def elastic_change(
     lesion: Lesion, shape: Shape3, elastic_mm: float, generator: np.random.Generator
 ) -> NDArray[np.float32]:
     """Return a smooth displacement [3, a, b, c] in voxels of the crop.
@@ -187,7 +187,7 @@ def bend(
         generator: Draws it.
     """
     x_mm, y_mm, z_mm = np.sqrt((lesion.affine[:3, :3] ** 2).sum(axis=0)).tolist()
-    smoothness_mm = lesion.volume_mm3 ** (1 / 3) / _BENDS
+    smoothness_mm = lesion.volume_mm3 ** (1 / 3) / _CHANGES_ACROSS
     field = draw_velocity(
         shape,
         spacing_mm=(x_mm, y_mm, z_mm),

@@ -1,8 +1,9 @@
 """Structures grown and shrunk to a volume, on both sides of the body or on one.
 
-What it is: an outline moved along the signed distance until exactly so many voxels lie within.
-In the flow: a part of `perturb`, after the deformation, one structure after the other.
-Sources: Osher and Sethian 1988, J Comput Phys (an outline as a level of a distance function).
+An outline moves along the signed distance until exactly so many voxels lie within.
+
+References:
+    Osher and Sethian 1988, J Comput Phys (an outline as a level of a distance function).
 
 Notes:
     Voxels join or leave in the order of their distance to the outline, so any volume is reached to
@@ -16,45 +17,21 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, field_validator
 from scipy import ndimage
 
 from vcmaug.conditions.topology import between_parts, nearest_others
-from vcmaug.config import Settings
 from vcmaug.data.distance import signed_distance_mm
 from vcmaug.data.volume import Volume
 from vcmaug.errors import DataError
 from vcmaug.shapes import padded_box
 
-__all__ = ["ResizeSettings", "Side", "resized", "side_voxels", "side_weights"]
+__all__ = ["Side", "resized", "side_voxels", "side_weights"]
 
 Side = Literal["both", "left", "right"]
 
 _SMOOTH_VOXELS = 0.7  # of the distances, so that few voxels share one
 _RAMP_MM = 3.0  # across the middle, from one side to the other
 _LEAST_WEIGHT = 0.02
-
-
-class ResizeSettings(Settings):
-    """How much one structure grows or shrinks, measured against the map it came from."""
-
-    change: tuple[float, float] = Field(
-        description="relative change of its volume, drawn between the two; one number is exact"
-    )
-    side: Literal["both", "left", "right", "either"] = Field(
-        "both", description="either draws left or right for each condition"
-    )
-
-    @field_validator("change", mode="before")
-    @classmethod
-    def _is_range(cls, value: object) -> object:
-        """Take one number for both ends; refuse what leaves nothing."""
-        ends = (value, value) if isinstance(value, int | float) else value
-        if isinstance(ends, tuple | list) and len(ends) == 2:
-            low, high = ends
-            if not -0.95 <= low <= high <= 10:
-                raise ValueError("expected two numbers with -0.95 <= first <= second <= 10")
-        return ends
 
 
 def side_weights(volume: Volume, side: Side) -> NDArray[np.float32]:

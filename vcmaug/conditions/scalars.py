@@ -1,12 +1,10 @@
 """Scalars of a condition: volumes of its map, and age, sex and the like as asked.
 
-What it is: where each scalar column comes from, and what is done beyond the prior's range.
-In the flow: after the last builder of a chain.
-Sources: none.
+It says where each column comes from, and what is done beyond the prior's range.
 """
 
-import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
@@ -16,7 +14,7 @@ from vcmaug.data.scalars import ScalarSpec, raw_value
 from vcmaug.errors import DataError
 from vcmaug.seeding import numpy_generator
 
-__all__ = ["ScalarSource", "ScalarSettings", "with_scalars"]
+__all__ = ["ScalarSettings", "ScalarSource", "Scalars", "with_scalars"]
 
 
 class ScalarSource(Settings):
@@ -47,6 +45,20 @@ class ScalarSettings(Settings):
     )
 
 
+@dataclass(frozen=True)
+class Scalars:
+    """Columns of a condition.
+
+    Attributes:
+        columns: Volumes, age, sex and the like; `scalar_<name>` is a scalar in the prior's range,
+            0 at the low end and 1 at the high.
+        clipped: Raw value of each scalar that lay beyond the range.
+    """
+
+    columns: Mapping[str, Any]
+    clipped: Mapping[str, float]
+
+
 def with_scalars(
     row: Mapping[str, Any],
     settings: ScalarSettings,
@@ -56,11 +68,8 @@ def with_scalars(
     turn: int,
     seed: int,
     name: str,
-) -> dict[str, Any]:
-    """Return a condition's row with its columns set, and its scalars in the prior's ranges.
-
-    Scalars in range stand as `scalar_<name>`, 0 at the low end and 1 at the high; those that were
-    clipped are listed in `scalars_clipped`, as JSON with the raw value of each.
+) -> Scalars:
+    """Return a condition's columns as they are asked for, and its scalars in the prior's ranges.
 
     Args:
         row: With the volumes of the final map.
@@ -101,4 +110,4 @@ def with_scalars(
                 )
             clipped[spec.name] = value
         result[f"scalar_{spec.name}"] = min(max(scaled, 0.0), 1.0)
-    return result | {"scalars_clipped": json.dumps(clipped)}
+    return Scalars(result, clipped)

@@ -1,8 +1,6 @@
 """What a folder of conditions is made of, so that any of them can be made again.
 
-What it is: settings, sources, scheme, scalars, folds and seed; and the making of one condition.
-In the flow: written before the first condition is built; workers and replays read it.
-Sources: none.
+It is written before the first condition is built; workers and replays read it.
 """
 
 from collections.abc import Mapping
@@ -11,26 +9,19 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from vcmaug.conditions.base import Builder, Condition, SourceMap, as_it_is, recomputed
-from vcmaug.conditions.chain import (
-    ConditionSettings,
-    StepSettings,
-    builders_of,
-    chain_of,
-    steps_of,
-)
-from vcmaug.conditions.lesions import LesionsSettings
-from vcmaug.conditions.scalars import with_scalars
+from vcmaug.conditions.base import Condition, SourceMap, as_it_is, recomputed, source_map
+from vcmaug.conditions.builder import Ready
+from vcmaug.conditions.chain import ConditionSettings, chain_of, files_of_steps
+from vcmaug.conditions.scalars import Scalars, with_scalars
 from vcmaug.data.case import LABEL, Case, Measured
 from vcmaug.data.labels import LabelScheme
-from vcmaug.data.nifti import read_label_map
 from vcmaug.data.scalars import ScalarSpec
 from vcmaug.errors import LeakError, WorkFolderError
 from vcmaug.files import read_json, sha256_of_file, write_json
 from vcmaug.provenance import fingerprint
 from vcmaug.seeding import stable_seed
 
-__all__ = ["ConditionSpec", "Workshop", "read_spec", "source_map", "workshop_in", "write_spec"]
+__all__ = ["ConditionSpec", "Made", "Workshop", "read_spec", "workshop_in", "write_spec"]
 
 _KEPT_MAPS = 8  # label maps of sources that a worker keeps in memory
 
@@ -44,7 +35,7 @@ class ConditionSpec:
         sources: Labelled training cases.
         scheme: Of their label maps.
         scalars: Of the prior.
-        folds: Role of each subject of the study.
+        roles: Role of each subject of the study.
         seed: With its id it decides everything about a condition.
         lazy: Whether maps are not written but made where they are needed.
     """
@@ -53,7 +44,7 @@ class ConditionSpec:
     sources: tuple[Case, ...]
     scheme: LabelScheme
     scalars: tuple[ScalarSpec, ...]
-    folds: Mapping[str, str]
+    roles: Mapping[str, str]
     seed: int
     lazy: bool = False
 
@@ -69,21 +60,12 @@ class ConditionSpec:
             "settings": self.settings.model_dump(mode="json"),
             "sources": [case.case_id for case in self.sources],
             "taken_over": fingerprint(taken_over),
-            "files": fingerprint([files, *map(_atlas_files, steps_of(self.settings))]),
+            "files": fingerprint([files, files_of_steps(self.settings)]),
             "scheme": self.scheme.to_json(),
             "scalars": [spec.model_dump(mode="json") for spec in self.scalars],
             "seed": self.seed,
             "lazy": self.lazy,
         }
-
-
-def _atlas_files(step: StepSettings) -> list[tuple[str, int]]:
-    """Return names and sizes of an atlas' masks, by which a change of them is noticed."""
-    if not isinstance(step, LesionsSettings):
-        return []
-    source = step.atlas.source
-    files = sorted(source.glob(step.atlas.pattern)) if source.is_dir() else [source]
-    return [(path.name, path.stat().st_size) for path in files if path.is_file()]
 
 
 def write_spec(folder: Path, spec: ConditionSpec) -> None:
@@ -93,7 +75,7 @@ def write_spec(folder: Path, spec: ConditionSpec) -> None:
         WorkFolderError: The folder holds conditions of another spec.
     """
     path, identity = folder / "spec.json", spec.identity()
-    if path.exists() and read_json(path)["identity"] != identity:
+    if path.exists() and read_json(path).get("identity") != identity:
         raise WorkFolderError(
             f"building conditions in {folder}: the folder holds conditions of other sources, "
             "settings or seed. Move it away."
@@ -110,7 +92,7 @@ def write_spec(folder: Path, spec: ConditionSpec) -> None:
         }
         for case in spec.sources
     ]
-    write_json(path, {"identity": identity, "sources": sources, "folds": dict(spec.folds)})
+    write_json(path, {"identity": identity, "sources": sources, "roles": dict(spec.roles)})
 
 
 def _plain(value: Any) -> Any:
@@ -125,16 +107,21 @@ def read_spec(folder: Path) -> ConditionSpec:
     """Return the spec of a folder.
 
     Raises:
-        WorkFolderError: There is none.
+        WorkFolderError: There is none, or an older version wrote it.
     """
     content = read_json(folder / "spec.json")
+    if "roles" not in content:
+        raise WorkFolderError(
+            f"reading the conditions of {folder}: they were made by an older version. Move the "
+            "folder away and run `vcmaug build-conditions` again."
+        )
     identity = content["identity"]
     return ConditionSpec(
         settings=ConditionSettings.model_validate(identity["settings"]),
         sources=tuple(_case(one) for one in content["sources"]),
         scheme=LabelScheme.from_json(identity["scheme"]),
         scalars=tuple(ScalarSpec.model_validate(one) for one in identity["scalars"]),
-        folds=content["folds"],
+        roles=content["roles"],
         seed=identity["seed"],
         lazy=identity["lazy"],
     )
@@ -154,11 +141,23 @@ def _case(content: Mapping[str, Any]) -> Case:
     )
 
 
-def source_map(case: Case) -> SourceMap:
-    """Return a labelled case as builders see it."""
-    assert case.label is not None  # refused before
-    label_map = read_label_map(case.label, case_id=case.case_id)
-    return SourceMap(case.case_id, case.subject_id, label_map, case.row, case.images)
+@dataclass(frozen=True)
+class Made:
+    """A condition that was made.
+
+    Attributes:
+        condition: With its map and channels.
+        index: Of it.
+        seed: From which all its steps drew.
+        role: Of all its parents; empty where none is of the study.
+        scalars: Its columns.
+    """
+
+    condition: Condition
+    index: int
+    seed: int
+    role: str
+    scalars: Scalars
 
 
 class Workshop:
@@ -170,24 +169,23 @@ class Workshop:
 
     def __init__(self, folder: Path) -> None:
         self.spec = read_spec(folder)
-        self.builders: list[list[Builder]] = builders_of(
-            self.spec.settings,
-            self.spec.scheme,
-            folder,
-            cases=[case.case_id for case in self.spec.sources],
-        )
+        cases = [case.case_id for case in self.spec.sources]
+        self.builders: list[list[Ready]] = [
+            [step.ready(self.spec.scheme, folder=folder, cases=cases) for step in chain.steps]
+            for chain in self.spec.settings.chains
+        ]
         self._source = lru_cache(maxsize=_KEPT_MAPS)(self._read_source)
 
     def _read_source(self, number: int) -> SourceMap:
         """Return a source."""
         return source_map(self.spec.sources[number])
 
-    def make(self, index: int) -> tuple[Condition, int, str, dict[str, Any]]:
-        """Return a condition, its seed, its fold, and its row of scalars.
+    def make(self, index: int) -> Made:
+        """Return a condition.
 
         Raises:
             DataError: A builder gave up.
-            LeakError: Its parents are in two folds.
+            LeakError: Its parents have two roles.
         """
         spec, condition_id = self.spec, f"c{index:06d}"
         chain, turn = chain_of(spec.settings, index)
@@ -201,7 +199,7 @@ class Workshop:
         )
         for place, builder in enumerate(self.builders[chain]):
             condition = builder.build(condition, seed=stable_seed(seed, place))
-        row = with_scalars(
+        scalars = with_scalars(
             recomputed(condition.row, condition.label_map, scheme=spec.scheme),
             spec.settings.scalars,
             spec.scalars,
@@ -210,22 +208,22 @@ class Workshop:
             seed=seed,
             name=condition_id,
         )
-        return condition, seed, self._fold(condition), row
+        return Made(condition, index, seed, self._role(condition), scalars)
 
-    def _fold(self, condition: Condition) -> str:
-        """Return the fold of all parents; an atlas of other people has none."""
-        folds = {
-            self.spec.folds[subject]
+    def _role(self, condition: Condition) -> str:
+        """Return the role of all parents; an atlas of other people has none."""
+        roles = {
+            self.spec.roles[subject]
             for subject in condition.source_subject_ids
-            if subject in self.spec.folds
+            if subject in self.spec.roles
         }
-        if len(folds) > 1:
+        if len(roles) > 1:
             raise LeakError(
                 f"condition {condition.condition_id}: its parents "
-                f"{', '.join(condition.source_subject_ids)} are in the folds "
-                f"{' and '.join(sorted(folds))}. Keep the folds' cases and atlases apart."
+                f"{', '.join(condition.source_subject_ids)} have the roles "
+                f"{' and '.join(sorted(roles))}. Keep cases and atlases of each role apart."
             )
-        return folds.pop() if folds else ""
+        return roles.pop() if roles else ""
 
 
 def workshop_in(folder: Path) -> Workshop:

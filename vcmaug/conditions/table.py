@@ -1,61 +1,90 @@
-"""The table of conditions: parts as they are built, one Parquet file and one CSV in the end.
+"""The table of conditions: one row each, as a typed record and as Parquet with lists and structs.
 
-What it is: a row per condition, written in parts and merged without holding more than one of them.
-In the flow: `build` writes parts, merges them last; generation and arms read the table.
-Sources: none.
+Rows are written in parts as they are built; the parts are merged into conditions.parquet, and into
+conditions.csv, where nested values are JSON for the eye.
 """
 
+import csv
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pyarrow as pa
-import pyarrow.csv
 import pyarrow.parquet as pq
 
-from vcmaug.conditions.base import Condition
-from vcmaug.errors import WorkFolderError
-from vcmaug.files import atomic_path, write_bytes
+from vcmaug.conditions.base import Step
+from vcmaug.errors import DataError, WorkFolderError
+from vcmaug.files import atomic_path, stable_json, write_bytes
 
-__all__ = ["merge_parts", "part_of", "read_conditions", "row_of", "write_part"]
+__all__ = ["ConditionRow", "merge_parts", "part_of", "read_conditions", "read_part", "write_part"]
+
+_TEXTS = pa.list_(pa.string())
+_NUMBERS = pa.map_(pa.string(), pa.float64())
+_TYPES = {
+    "index": pa.int64(),
+    "source_case_ids": _TEXTS,
+    "source_subject_ids": _TEXTS,
+    "turn": pa.int64(),
+    "channels": pa.map_(pa.string(), pa.string()),
+    "presence": pa.map_(pa.string(), pa.bool_()),
+    "scalars_clipped": _NUMBERS,
+}
 
 
-def row_of(
-    condition: Condition,
-    *,
-    fold: str,
-    seed: int,
-    row: Mapping[str, Any],
-    map_sha256: str,
-    channels: Mapping[str, str],
-) -> dict[str, Any]:
-    """Return a condition as a row of its table; lists and mappings are JSON.
+@dataclass(frozen=True)
+class ConditionRow:
+    """One condition as its table holds it.
 
-    Args:
-        condition: Finished.
-        fold: Of all its parents.
+    Attributes:
+        index: Of the condition; with the spec of its folder it makes the condition again.
+        condition_id: Unique in the table.
+        builder: Names of the builders, such as "shape_model+lesions".
+        source_case_ids: Every case that went into it, the host first.
+        source_subject_ids: Their subjects.
+        role: Of all its parents: train, validation or test; empty where none is of the study.
+        turn: How often its source had been used before.
         seed: From which all its steps drew.
-        row: Its columns for scalars.
-        map_sha256: Hash of the map's file.
-        channels: Hash of the file of each further channel.
+        steps: What the builders did.
+        map: File of the label map, in the folder.
+        sha256: Of that file.
+        channels: Hash of the file of each further channel, by its folder.
+        presence: Which channels a control is shown; empty: the label map alone.
+        scalars_clipped: Raw values of the scalars that lay beyond the prior's range.
+        columns: Volumes, scalars, and columns of the source.
     """
-    return {
-        "condition_id": condition.condition_id,
-        "builder": condition.builder,
-        "source_case_ids": json.dumps(condition.source_case_ids),
-        "source_subject_ids": json.dumps(condition.source_subject_ids),
-        "fold": fold,
-        "turn": condition.turn,
-        "seed": str(seed),
-        "steps": json.dumps([vars(step) for step in condition.steps]),
-        "map": f"maps/{condition.condition_id}.nii.gz",
-        "sha256": map_sha256,
-        "channels": json.dumps(dict(channels)),
-        "presence": json.dumps(dict(condition.presence)),
-        **row,
-    }
+
+    index: int
+    condition_id: str
+    builder: str
+    source_case_ids: tuple[str, ...]
+    source_subject_ids: tuple[str, ...]
+    role: str
+    turn: int
+    seed: int
+    steps: tuple[Step, ...]
+    map: str
+    sha256: str
+    channels: Mapping[str, str] = field(default_factory=dict)
+    presence: Mapping[str, bool] = field(default_factory=dict)
+    scalars_clipped: Mapping[str, float] = field(default_factory=dict)
+    columns: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def steps_json(self) -> str:
+        """The steps as JSON, for manifests."""
+        return json.dumps([asdict(step) for step in self.steps])
+
+    def cells(self) -> dict[str, Any]:
+        """Return the row by column; nested values stay nested."""
+        own = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "columns"}
+        own["seed"] = str(self.seed)  # an unsigned number of 64 bits
+        own["steps"] = [asdict(step) for step in self.steps]
+        return own | dict(self.columns)
+
+
+_OWN = {one.name for one in fields(ConditionRow)} - {"columns"}
 
 
 def part_of(folder: Path, first: int) -> Path:
@@ -63,12 +92,68 @@ def part_of(folder: Path, first: int) -> Path:
     return folder / "parts" / f"{first:08d}.parquet"
 
 
-def write_part(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write the rows of one part atomically."""
-    table = pa.Table.from_pylist([dict(row) for row in rows])
+def write_part(path: Path, rows: Sequence[ConditionRow]) -> None:
+    """Write the rows of one part atomically.
+
+    Raises:
+        DataError: A builder recorded what no table can hold.
+    """
+    try:
+        table = _table_of([_stored(row) for row in rows])
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as fault:
+        raise DataError(
+            f"writing conditions {rows[0].condition_id} to {rows[-1].condition_id}: a builder "
+            f"recorded values of two types under one name ({fault}). Record numbers, words, lists "
+            "and mappings, each name with one type."
+        ) from None
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink)
     write_bytes(path, sink.getvalue().to_pybytes())
+
+
+def _stored(row: ConditionRow) -> dict[str, Any]:
+    """Return a row as Parquet holds it: the parameters of a step under the name of its builder."""
+    cells = row.cells()
+    cells["steps"] = [
+        {
+            "builder": step.builder,
+            "parameters": {step.builder: _without_empty(step.parameters)},
+            "checks": list(step.checks.items()),
+        }
+        for step in row.steps
+    ]
+    for name in ("channels", "presence", "scalars_clipped"):
+        cells[name] = list(cells[name].items())
+    return cells
+
+
+def _without_empty(value: Any) -> Any:
+    """Return a value with tuples as lists, and without what Parquet cannot tell from nothing."""
+    if isinstance(value, Mapping):
+        kept = {name: _without_empty(one) for name, one in value.items()}
+        return {name: one for name, one in kept.items() if one is not None and one != {}}
+    if isinstance(value, list | tuple):
+        return [_without_empty(one) for one in value]
+    return value
+
+
+def _table_of(cells: Sequence[Mapping[str, Any]]) -> pa.Table:
+    """Return rows as a table: known columns with their types, the others with their own."""
+    names = list(dict.fromkeys(name for row in cells for name in row))
+    types = {**_TYPES, "steps": pa.list_(_type_of_steps(cells))}
+    columns = {
+        name: pa.array([row.get(name) for row in cells], type=types.get(name)) for name in names
+    }
+    return pa.table(columns)
+
+
+def _type_of_steps(cells: Sequence[Mapping[str, Any]]) -> pa.DataType:
+    """Return the type of one step; parameters are left out where no builder has any."""
+    recorded = [_without_empty(step["parameters"]) for row in cells for step in row["steps"]]
+    members = [("builder", pa.string()), ("checks", _NUMBERS)]
+    if any(recorded):
+        members.append(("parameters", pa.infer_type(recorded)))
+    return pa.struct(members)
 
 
 def merge_parts(folder: Path, parts: Sequence[Path]) -> None:
@@ -76,38 +161,86 @@ def merge_parts(folder: Path, parts: Sequence[Path]) -> None:
     schema = pa.unify_schemas(
         [pq.read_schema(path) for path in parts], promote_options="permissive"
     )
-    tables = (_with_schema(pq.read_table(path), schema) for path in parts)
     with (
         atomic_path(folder / "conditions.csv") as csv_path,
         atomic_path(folder / "conditions.parquet") as path,
         pq.ParquetWriter(path, schema) as writer,
-        pa.csv.CSVWriter(csv_path, schema) as csv_writer,
+        csv_path.open("w", encoding="utf-8", newline="") as stream,
     ):
-        for table in tables:
-            writer.write_table(table)
-            csv_writer.write_table(table)
+        texts = csv.DictWriter(stream, schema.names, lineterminator="\n")
+        texts.writeheader()
+        for part in parts:
+            rows = pq.read_table(part).to_pylist(maps_as_pydicts="strict")
+            writer.write_table(pa.Table.from_pylist(list(map(_as_pairs, rows)), schema=schema))
+            texts.writerows(_as_text(_row_of(row)) for row in rows)
 
 
-def _with_schema(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """Return a table with the columns of a schema; one that it lacks is empty."""
-    columns = [
-        table[name].cast(schema.field(name).type)
-        if name in table.column_names
-        else pa.nulls(table.num_rows, schema.field(name).type)
-        for name in schema.names
-    ]
-    return pa.Table.from_arrays(columns, schema=schema)
+def _as_pairs(cells: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row that was read as it is written: mappings of the table as pairs."""
+    steps = [step | {"checks": list(step["checks"].items())} for step in cells["steps"]]
+    pairs = {
+        name: list(cells[name].items()) for name in ("channels", "presence", "scalars_clipped")
+    }
+    return {**cells, "steps": steps, **pairs}
 
 
-def read_conditions(folder: Path) -> pd.DataFrame:
+def _as_text(row: ConditionRow) -> dict[str, Any]:
+    """Return a row for a CSV file."""
+    return {
+        name: stable_json(value) if isinstance(value, Mapping | list | tuple) else value
+        for name, value in row.cells().items()
+    }
+
+
+def read_part(path: Path) -> tuple[ConditionRow, ...]:
+    """Return the rows of one Parquet file."""
+    return tuple(_rows_in(path))
+
+
+def _rows_in(path: Path) -> Iterator[ConditionRow]:
+    """Yield the rows of a file."""
+    for cells in pq.read_table(path).to_pylist(maps_as_pydicts="strict"):
+        yield _row_of(cells)
+
+
+def _row_of(cells: Mapping[str, Any]) -> ConditionRow:
+    """Return a row that was read from Parquet."""
+    own = {name: cells[name] for name in _OWN}
+    own["source_case_ids"] = tuple(own["source_case_ids"])
+    own["source_subject_ids"] = tuple(own["source_subject_ids"])
+    own["seed"] = int(own["seed"])
+    own["steps"] = tuple(map(_step_of, own["steps"]))
+    columns = {name: value for name, value in cells.items() if name not in _OWN}
+    return ConditionRow(**own, columns=columns)
+
+
+def _step_of(stored: Mapping[str, Any]) -> Step:
+    """Return a step that was read from Parquet."""
+    parameters = (stored.get("parameters") or {}).get(stored["builder"]) or {}
+    return Step(stored["builder"], _without_nulls(parameters), stored["checks"])
+
+
+def _without_nulls(value: Any) -> Any:
+    """Return a value without the members of structs that other rows have."""
+    if isinstance(value, dict):
+        return {name: _without_nulls(one) for name, one in value.items() if one is not None}
+    return [_without_nulls(one) for one in value] if isinstance(value, list) else value
+
+
+def read_conditions(folder: Path) -> tuple[ConditionRow, ...]:
     """Return the table of conditions in a folder.
 
     Raises:
-        WorkFolderError: There is none.
+        WorkFolderError: There is none, or an older version wrote it.
     """
     path = folder / "conditions.parquet"
     if not path.exists():
         raise WorkFolderError(
             f"reading conditions: {path} is not there. Run `vcmaug build-conditions` first."
         )
-    return pd.read_parquet(path)
+    if missing := sorted(_OWN - set(pq.read_schema(path).names)):
+        raise WorkFolderError(
+            f"reading conditions: {path} was made by an older version; it lacks "
+            f"{', '.join(missing)}. Move {folder} away and run `vcmaug build-conditions` again."
+        )
+    return read_part(path)

@@ -11,15 +11,13 @@ Notes:
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, field_validator
 
-from vcmaug.conditions.base import Builder, Condition
-from vcmaug.conditions.lowres import LowRes, LowResSettings
-from vcmaug.conditions.modalities import LABEL_MAP, Modalities, ModalitiesSettings
+from vcmaug.conditions.base import LABEL_MAP, Condition
+from vcmaug.conditions.builder import Builder
 from vcmaug.config import Settings
 from vcmaug.data.labels import LabelScheme
 from vcmaug.errors import ModelError
@@ -42,21 +40,30 @@ ALONE = (LABEL_MAP,)
 class ShownSettings(Settings):
     """Which channels a control is trained to see, and how often each is left out."""
 
-    steps: tuple[
-        Annotated[LowResSettings | ModalitiesSettings, Field(discriminator="builder")], ...
-    ] = Field((), description="builders that make the channels; none: the label map alone")
+    steps: tuple[Builder, ...] = Field(
+        (), description="builders that make the channels; none: the label map alone"
+    )
     drop: float = Field(0.3, ge=0, lt=1, description="probability of leaving a channel out")
     structures: tuple[str, ...] = Field(
         (), description="of the label map that are shown, such as the ventricles alone; none: all"
     )
 
+    @field_validator("steps")
+    @classmethod
+    def _leave_the_map(cls, steps: tuple[Builder, ...]) -> tuple[Builder, ...]:
+        """Refuse builders that change the map: a control learns of cases as they are."""
+        for step in steps:
+            if step.moves(dict(step)) != "nothing":
+                raise ValueError(f"{step.name} changes label maps; name builders of channels alone")
+        return steps
+
     @property
     def names(self) -> tuple[str, ...]:
         """The channels, in the order of the tensor."""
-        for step in reversed(self.steps):
-            if isinstance(step, ModalitiesSettings):
-                return step.channels
-        return ALONE if not self.steps else (LABEL_MAP, "lowres")
+        names: tuple[str, ...] = ALONE
+        for step in self.steps:
+            names = step.channels_after(names)
+        return names
 
     def part_of(self, scheme: LabelScheme) -> LabelScheme:
         """Return the scheme of the structures that are shown.
@@ -107,11 +114,7 @@ def with_channels(
         DataError: An image is missing or cannot be used; see the builders.
     """
     for number, step in enumerate(settings.steps):
-        builder: Builder
-        if isinstance(step, ModalitiesSettings):
-            builder = Modalities(step.model_copy(update={"subsets": "all"}), scheme)
-        else:
-            builder = LowRes(step, scheme)
+        builder = step.for_training().ready(scheme)
         condition = builder.build(condition, seed=stable_seed(seed, "shown", number))
     return condition
 

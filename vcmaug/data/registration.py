@@ -1,4 +1,4 @@
-"""Registration of one head to another, as a map of millimetres that is kept as a small file.
+"""Registration of one head to another, kept as a small file of displacements in millimetres.
 
 SimpleITK registers, affine and then B-spline, and the result is kept as displacements on a coarse
 lattice. It brings the lesions of an atlas into hosts in their native pose; a rigid alignment brings
@@ -6,8 +6,8 @@ the maps that a shape model learns from into one pose.
 
 Notes:
     SimpleITK's world is LPS+, ours is RAS+: the first two coordinates change sign on the way.
-    One thread and a fixed seed, so that the same two images give the same map. The thread count of
-    a registration alone is not enough: its metric goes by that of the process.
+    One thread and a fixed seed, so that the same two images give the same result. The thread count
+    of a registration alone is not enough: its metric goes by that of the process.
 
 References:
     Mattes et al. 2003, IEEE TMI (mutual information of sampled intensities, B-splines); Lowekamp
@@ -30,7 +30,7 @@ from vcmaug.data.volume import Volume
 from vcmaug.errors import DataError
 from vcmaug.files import write_bytes
 
-__all__ = ["WorldMap", "register", "rigid_between"]
+__all__ = ["Registration", "register", "rigid_between"]
 
 _STEP_MM = 5.0
 _SPLINE_MM = 30.0  # between the knots of the B-spline
@@ -50,7 +50,7 @@ def _one_thread() -> Iterator[None]:
 
 
 @dataclass(frozen=True)
-class WorldMap:
+class Registration:
     """From millimetres of one head to millimetres of another, RAS+.
 
     Attributes:
@@ -87,14 +87,14 @@ class WorldMap:
         return moved
 
     def write(self, path: Path) -> None:
-        """Write the map atomically."""
+        """Write the registration atomically."""
         stream = BytesIO()
         np.savez_compressed(stream, **vars(self))
         write_bytes(path, stream.getvalue())
 
     @classmethod
-    def read(cls, path: Path) -> "WorldMap":
-        """Return the map of a file."""
+    def read(cls, path: Path) -> "Registration":
+        """Return the registration of a file."""
         with np.load(path, allow_pickle=False) as stored:
             return cls(
                 origin_mm=stored["origin_mm"],
@@ -104,8 +104,10 @@ class WorldMap:
             )
 
 
-def register(fixed: Volume, moving: Volume, *, names: tuple[str, str], seed: int = 0) -> WorldMap:
-    """Return the map from one head without skull to another.
+def register(
+    fixed: Volume, moving: Volume, *, names: tuple[str, str], seed: int = 0
+) -> Registration:
+    """Return the registration of one head without skull to another.
 
     Args:
         fixed: Zero outside the head.
@@ -220,7 +222,7 @@ def _correlation(fixed: Volume, moving: Volume, transform: sitk.Transform) -> fl
     return float(np.corrcoef(np.asarray(fixed.array)[inside], array[inside])[0, 1])
 
 
-def _on_lattice(fixed: Volume, transform: sitk.Transform, correlation: float) -> WorldMap:
+def _on_lattice(fixed: Volume, transform: sitk.Transform, correlation: float) -> Registration:
     """Return a transform as displacements on a lattice around the fixed grid."""
     sizes = np.array(fixed.shape, dtype=float)
     corners = np.stack(np.meshgrid(*[(0.0, s - 1) for s in sizes], indexing="ij"), -1).reshape(
@@ -232,4 +234,4 @@ def _on_lattice(fixed: Volume, transform: sitk.Transform, correlation: float) ->
     places = np.indices(counts).reshape(3, -1).T * _STEP_MM + lower  # [M, 3]
     moved = np.array([transform.TransformPoint(point) for point in (places * _TO_LPS).tolist()])
     displacement = (moved * _TO_LPS - places).T.reshape(3, *counts)
-    return WorldMap(lower, _STEP_MM, displacement.astype(np.float32), correlation)
+    return Registration(lower, _STEP_MM, displacement.astype(np.float32), correlation)

@@ -8,7 +8,7 @@ import pandas as pd
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from vcmaug.config import Settings
+from vcmaug.config import RecipePath, Settings
 from vcmaug.data.geometry import Grid
 from vcmaug.data.intensity import IntensitySettings
 from vcmaug.data.labels import LabelScheme
@@ -38,7 +38,7 @@ class DataSettings(Settings):
     label_values: dict[int, str] = Field(
         {}, description="source value -> structure, '' for background; empty: as in the scheme"
     )
-    label_values_file: str | None = Field(
+    label_values_file: RecipePath | None = Field(
         None, description="CSV with columns value and structure, instead of label_values"
     )
     grid: Grid
@@ -96,7 +96,7 @@ class DataSettings(Settings):
         """
         named = dict(self.label_values)
         if self.label_values_file is not None:
-            named = _read_label_values(Path(self.label_values_file))
+            named = _read_label_values(self.label_values_file)
         named = named or {value: name for name, value in self.scheme.items()}
         numbers = {name: number for number, name in enumerate(self.scheme, start=1)}
         numbers |= {"": 0, "background": 0}

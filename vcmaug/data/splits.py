@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from vcmaug.config import Settings
+from vcmaug.config import RecipePath, Settings
 from vcmaug.errors import DataError, FaultyDataSet
 from vcmaug.files import read_json, write_json
 from vcmaug.seeding import stable_seed
@@ -35,7 +35,7 @@ class SplitSettings(Settings):
     num_test: int = Field(ge=1)
     num_validation: int = Field(0, ge=0)
     seed: int = 0
-    file: str | None = Field(None, description="a fixed split file beside the recipe")
+    file: RecipePath | None = Field(None, description="a fixed split file beside the recipe")
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def make_splits(subjects: Iterable[str], settings: SplitSettings) -> Splits:
 def splits_from(settings: SplitSettings, subjects: Iterable[str]) -> Splits:
     """Return the splits of a recipe: of its file, or made from its counts and seed."""
     if settings.file is not None:
-        return read_splits(Path(settings.file), subjects)
+        return read_splits(settings.file, subjects)
     return make_splits(subjects, settings)
 
 
@@ -103,7 +103,7 @@ def unfit(splits: Splits, settings: SplitSettings, subjects: Iterable[str]) -> l
         subjects: Of the case table.
     """
     if settings.file is not None:
-        wanted = read_splits(Path(settings.file), subjects)
+        wanted = read_splits(settings.file, subjects)
         same = splits.roles == wanted.roles and splits.evaluator == wanted.evaluator
         return [] if same else [f"its roles are not those of the recipe's file {settings.file}"]
     found = {"num_test": len(splits.test), "num_validation": len(splits.validation)}

@@ -3,17 +3,14 @@
 Whatever a plan names is held against the hashes that it was made with.
 """
 
-import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from vcmaug.conditions.replay import channel_arrays, map_bytes
-from vcmaug.conditions.table import read_conditions
+from vcmaug.conditions.table import ConditionRow, read_conditions
 from vcmaug.control.base import Control
 from vcmaug.control.build import load_control
 from vcmaug.control.shown import ALONE
@@ -32,7 +29,6 @@ __all__ = [
     "LoadedPlan",
     "LoadedRequest",
     "UnreadableRequest",
-    "condition_of",
     "drawer_of",
     "load_plan",
     "load_request",
@@ -54,7 +50,7 @@ class LoadedPlan:
     plan: Plan
     drawer: Drawer
     scheme: LabelScheme
-    conditions: pd.DataFrame
+    conditions: Sequence[ConditionRow]
     measure: Measure | None = None
 
 
@@ -73,7 +69,7 @@ class LoadedRequest:
     """
 
     request: Request
-    condition: Mapping[str, Any]
+    condition: ConditionRow
     label_map: Volume
     label_file: bytes
     scalars: Mapping[str, float | None]
@@ -92,7 +88,7 @@ class UnreadableRequest:
     """
 
     request: Request
-    condition: Mapping[str, Any]
+    condition: ConditionRow
     reason: str
 
 
@@ -152,12 +148,6 @@ def _changed(plan: Plan, prior: Prior, control: Control) -> list[str]:
     ]
 
 
-def condition_of(request: Request, loaded: LoadedPlan) -> dict[str, Any]:
-    """Return the row of a request's condition."""
-    row = loaded.conditions.iloc[request.condition].to_dict()
-    return {str(name): value for name, value in row.items()}
-
-
 def load_request(request: Request, loaded: LoadedPlan) -> LoadedRequest:
     """Return a request with its condition's map, scalars and channels.
 
@@ -166,7 +156,7 @@ def load_request(request: Request, loaded: LoadedPlan) -> LoadedRequest:
             the prior's grid or the control's scheme.
         DataError: The map or a channel cannot be read.
     """
-    folder, condition = Path(loaded.plan.conditions_folder), condition_of(request, loaded)
+    folder, condition = Path(loaded.plan.conditions_folder), loaded.conditions[request.condition]
     try:
         label_file = map_bytes(folder, condition)
     except DataError as fault:
@@ -175,9 +165,7 @@ def load_request(request: Request, loaded: LoadedPlan) -> LoadedRequest:
     faults = _misfits(label_map, loaded)
     if faults:
         raise CohortError(
-            list_faults(
-                f"request {request.request_id}, condition {condition['condition_id']}", faults
-            )
+            list_faults(f"request {request.request_id}, condition {condition.condition_id}", faults)
         )
     prior, control = loaded.drawer.prior, loaded.drawer.control
     alone = control is None or control.shows.names == ALONE
@@ -187,9 +175,9 @@ def load_request(request: Request, loaded: LoadedPlan) -> LoadedRequest:
         condition=condition,
         label_map=label_map,
         label_file=label_file,
-        scalars={spec.name: asked_value(spec, condition) for spec in prior.spec.scalars},
+        scalars={spec.name: asked_value(spec, condition.columns) for spec in prior.spec.scalars},
         channels={name: Volume(array, label_map.affine) for name, array in arrays.items()},
-        presence=json.loads(condition.get("presence") or "{}"),
+        presence=condition.presence,
     )
 
 

@@ -8,11 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from vcmaug.conditions.replay import map_bytes
 from vcmaug.conditions.spec import read_spec
-from vcmaug.conditions.table import read_conditions
+from vcmaug.conditions.table import ConditionRow, read_conditions
 from vcmaug.data.nifti import label_map_in
 from vcmaug.errors import CohortError, ModelError, list_faults
 from vcmaug.files import read_json, sha256_of_file
@@ -95,7 +93,7 @@ def _misfits(
     spec: PriorSpec,
     control: Mapping[str, Any],
     *,
-    conditions: pd.DataFrame,
+    conditions: Sequence[ConditionRow],
     folder: Path,
     n: int,
 ) -> list[str]:
@@ -103,7 +101,7 @@ def _misfits(
     faults = []
     if n < 1:
         faults.append(f"{n} cases were asked for, expected at least 1")
-    if conditions.empty:
+    if not conditions:
         return [*faults, "the table of conditions is empty, expected at least one"]
     if spec.image_channels != 1:
         faults.append(f"the prior draws {spec.image_channels} image channels; a cohort holds one")
@@ -112,13 +110,11 @@ def _misfits(
     if asked != known:
         faults.append(f"the conditions' scheme is {asked}, the control's {known}")
     lazy = conditions_spec.lazy
-    absent = [] if lazy else _absent(folder, conditions["map"])
+    absent = [] if lazy else _absent(folder, [row.map for row in conditions])
     if absent:
         faults.append(f"{len(absent)} maps are not there, {absent[0]} first")
     else:
-        shape = label_map_in(
-            map_bytes(folder, {str(k): v for k, v in conditions.iloc[0].to_dict().items()})
-        ).shape
+        shape = label_map_in(map_bytes(folder, conditions[0])).shape
         if shape != tuple(spec.grid.shape):
             faults.append(f"the maps have shape {shape}, the prior draws {tuple(spec.grid.shape)}")
     return faults

@@ -30,7 +30,6 @@ from vcmaug.generate.loading import (
     LoadedPlan,
     LoadedRequest,
     UnreadableRequest,
-    condition_of,
     load_plan,
     load_request,
 )
@@ -205,7 +204,7 @@ def _read(request: Request, loaded: LoadedPlan, batch: _OpenBatch) -> None:
     try:
         batch.readable.append(load_request(request, loaded))
     except VcmaugError as fault:
-        condition = condition_of(request, loaded)
+        condition = loaded.conditions[request.condition]
         batch.unreadable.append(UnreadableRequest(request, condition, str(fault)))
 
 

@@ -3,16 +3,17 @@
 Label maps and images come first, then a row per draw; each is whole or not there.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Any
 
 from vcmaug.cohort.layout import CohortLayout
 from vcmaug.cohort.manifest import ManifestRow
 from vcmaug.cohort.merge import REDRAWN
 from vcmaug.compute.clock import Clock
 from vcmaug.compute.devices import device_name
+from vcmaug.conditions.table import ConditionRow
 from vcmaug.data.nifti import write_image
 from vcmaug.data.volume import Volume
 from vcmaug.files import append_lines, stable_json, write_bytes
@@ -111,7 +112,7 @@ def _written(draw: Draw, shard: Shard, *, last: bool) -> _Files:
             image=str(image.relative_to(layout.folder)),
             image_sha256=write_image(image, _image_of(draw)),
             label=str(label.relative_to(layout.folder)),
-            label_sha256=str(draw.loaded.condition["sha256"]),
+            label_sha256=draw.loaded.condition.sha256,
         )
     if shard.plan.settings.acceptance.keep_rejects and draw.figures:  # else it is broken
         image = layout.reject(draw.request_id, draw.attempt + 1)
@@ -152,7 +153,7 @@ def _row(draw: Draw, files: _Files, batch: DrawnBatch, shard: Shard) -> Manifest
 
 
 def _failed(
-    request: Request, condition: Mapping[str, Any], batch: DrawnBatch, shard: Shard
+    request: Request, condition: ConditionRow, batch: DrawnBatch, shard: Shard
 ) -> ManifestRow:
     """Return the row of a request of which nothing was drawn."""
     plan = shard.plan
@@ -163,18 +164,18 @@ def _failed(
         status="failed",
         reason="",
         case_id=f"synthetic-{request.request_id}",
-        subject_id=f"synthetic-{condition['condition_id']}",
+        subject_id=f"synthetic-{condition.condition_id}",
         image="",
         label="",
         image_sha256="",
         label_sha256="",
-        condition_id=str(condition["condition_id"]),
-        condition_sha256=str(condition["sha256"]),
-        source_case_ids=str(condition["source_case_ids"]),
-        source_subject_ids=str(condition["source_subject_ids"]),
-        builder=str(condition["builder"]),
-        fold=str(condition["fold"]),
-        parameters=str(condition["steps"]),
+        condition_id=condition.condition_id,
+        condition_sha256=condition.sha256,
+        source_case_ids=json.dumps(condition.source_case_ids),
+        source_subject_ids=json.dumps(condition.source_subject_ids),
+        builder=condition.builder,
+        fold=condition.role,
+        parameters=condition.steps_json,
         seed=str(plan.seed),
         scalars=stable_json({}),
         sampler=plan.settings.sampler.name,

@@ -9,13 +9,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from vcmaug.arms.base import Arm
 from vcmaug.arms.real import Real
 from vcmaug.arms.synthetic import Synthetic
 from vcmaug.conditions.chain import ConditionSettings, faults_of
-from vcmaug.config import Settings, merged, parse_settings, read_yaml
+from vcmaug.config import (
+    RecipePath,
+    Settings,
+    beside_the_recipe,
+    merged,
+    parse_settings,
+    read_yaml,
+)
 from vcmaug.control.build import ControlSettings
 from vcmaug.control.shown import ShownSettings
 from vcmaug.control.vcm import VCMSettings
@@ -40,14 +47,6 @@ __all__ = ["Recipe", "read_recipe"]
 POPULATION = "population"
 """As `data.source`: the embedded population, made in the work folder."""
 
-_PATHS = (
-    ("data", "source"),
-    ("data", "label_values_file"),
-    ("splits", "file"),
-    ("prior", "folder"),
-    ("control", "start_from"),
-)
-
 
 class PopulationSettings(Settings):
     """The embedded population, for a demonstration without data."""
@@ -56,11 +55,21 @@ class PopulationSettings(Settings):
     seed: int = 0
 
 
+class DataRecipe(DataSettings):
+    """The data; the source is a path, or the word for the embedded population."""
+
+    @field_validator("source")
+    @classmethod
+    def _beside_the_recipe(cls, value: str, info: ValidationInfo) -> str:
+        """Return the source as it is meant: a relative path begins at the recipe's folder."""
+        return value if value == POPULATION else str(beside_the_recipe(Path(value), info))
+
+
 class PriorRecipe(Settings):
     """The prior: one of the zoo, one in a folder, or one to train."""
 
     zoo: str | None = Field(None, description="name of a prior in the zoo")
-    folder: str | None = Field(
+    folder: RecipePath | None = Field(
         None, description="of a finished prior: an imported one, or WORK/prior of another recipe"
     )
     spec: PriorSpec | None = None
@@ -82,7 +91,7 @@ class PriorRecipe(Settings):
         """Folder of the prior that is brought, or None for one to train."""
         if self.zoo is not None:
             return zoo_folder(self.zoo)
-        return None if self.folder is None else Path(self.folder)
+        return self.folder
 
 
 class ControlRecipe(Settings):
@@ -105,6 +114,14 @@ class ControlRecipe(Settings):
         """Take the name of a method for its default networks."""
         return {"network": {"method": value}} if isinstance(value, str) else value
 
+    @field_validator("start_from")
+    @classmethod
+    def _beside_the_recipe(cls, value: str | None, info: ValidationInfo) -> str | None:
+        """Return a name of the zoo, or a path; a relative one begins at the recipe's folder."""
+        if value is None or value in zoo_entries():
+            return value
+        return str(beside_the_recipe(Path(value), info))
+
     @property
     def source(self) -> Path | None:
         """Folder of the control to start from, or None."""
@@ -121,7 +138,7 @@ class ConditionRecipe(ConditionSettings):
     @property
     def of_builders(self) -> ConditionSettings:
         """What builders are told."""
-        return ConditionSettings.model_validate(self.model_dump(exclude={"n"}))
+        return ConditionSettings(chains=self.chains, inherit=self.inherit, scalars=self.scalars)
 
 
 class GenerateRecipe(GenerateSettings):
@@ -174,7 +191,7 @@ class Recipe(Settings):
     data_note: str = Field("", description="source and licence of the data, for cards and report")
     seed: int = 0
     population: PopulationSettings | None = None
-    data: DataSettings
+    data: DataRecipe
     splits: SplitSettings
     prior: PriorRecipe
     control: ControlRecipe = ControlRecipe()
@@ -245,42 +262,19 @@ def read_recipe(path: Path, *, profile: str | None = None) -> Recipe:
                 f"{', '.join(profiles) or 'none'}."
             )
         content = merged(content, profiles[profile])
-    _resolve(content, path.resolve().parent)
-    _take_sampler_of_prior(content)
-    return parse_settings(Recipe, content, source=f"recipe {path}")
+    folder = path.resolve().parent
+    _take_sampler_of_prior(content, folder)
+    return parse_settings(Recipe, content, source=f"recipe {path}", folder=folder)
 
 
-def _take_sampler_of_prior(content: dict[str, Any]) -> None:
+def _take_sampler_of_prior(content: dict[str, Any], recipes: Path) -> None:
     """Where no sampler is named, take the one that the prior's frontier chose, in place."""
     prior, generate = content.get("prior"), content.setdefault("generate", {})
     if not isinstance(prior, dict) or not isinstance(generate, dict):
         return
     zoo, folder = prior.get("zoo"), prior.get("folder")
-    source = zoo_folder(zoo) if zoo in zoo_entries() else Path(str(folder)) if folder else None
+    source = zoo_folder(zoo) if zoo in zoo_entries() else recipes / str(folder) if folder else None
     if source is not None and (source / "card.json").exists():
         chosen = read_card(source, kind="prior").get("sampler")
         if chosen is not None:
             generate.setdefault("sampler", chosen)
-
-
-def _resolve(content: dict[str, Any], folder: Path) -> None:
-    """Make the paths of a recipe absolute, in place."""
-    _resolve_atlases(content.get("conditions"), folder)
-    names = {"source": [POPULATION], "start_from": zoo_entries()}  # no paths
-    for section, name in _PATHS:
-        part = content.get(section)
-        value = part.get(name) if isinstance(part, dict) else None
-        if isinstance(part, dict) and isinstance(value, str) and value not in names.get(name, []):
-            part[name] = str(folder / value)
-
-
-def _resolve_atlases(conditions: Any, folder: Path) -> None:
-    """Make the paths of atlases absolute, in place; what is no recipe is left to the reader."""
-    chains = conditions.get("chains") if isinstance(conditions, dict) else None
-    for chain in chains if isinstance(chains, list) else ():
-        steps = chain.get("steps") if isinstance(chain, dict) else None
-        for step in steps if isinstance(steps, list) else ():
-            atlas = step.get("atlas") if isinstance(step, dict) else None
-            for name in ("source", "template"):
-                if isinstance(atlas, dict) and isinstance(atlas.get(name), str):
-                    atlas[name] = str(folder / atlas[name])

@@ -1,15 +1,12 @@
 """The gallery of a folder of conditions: each source beside what became of it.
 
-What it is: a PNG, three planes of source and result with the outlines of their structures.
-In the flow: `build-conditions --gallery`; the pictures of docs/conditions.md.
-Sources: none.
+Three planes of source and result with the outlines of their structures, as a PNG.
 """
 
-import json
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -17,7 +14,7 @@ from numpy.typing import NDArray
 
 from vcmaug.conditions.replay import map_bytes
 from vcmaug.conditions.spec import read_spec
-from vcmaug.conditions.table import read_conditions
+from vcmaug.conditions.table import ConditionRow, read_conditions
 from vcmaug.data.cases import Case
 from vcmaug.data.nifti import label_map_in, read_image, read_label_map
 from vcmaug.data.volume import Volume
@@ -41,21 +38,20 @@ def write_gallery(folder: Path, *, per_builder: int = _PER_BUILDER) -> Path:
     """
     spec, table = read_spec(folder), read_conditions(folder)
     by_id = {case.case_id: case for case in spec.sources}
-    shown = table.groupby("builder", sort=False).head(per_builder).to_dict("records")
-    rows = [{str(key): value for key, value in row.items()} for row in shown]
+    rows = _first_of_each_chain(table, per_builder)
     wide = len(PLANES)
     figure = Figure(figsize=(4.0 * wide, 2.15 * len(rows)), dpi=100, facecolor="black")
     axes = figure.subplots(len(rows), 2 * wide, squeeze=False)
     for place in axes.reshape(-1):
         place.set_axis_off()
     for line, row in zip(axes, rows, strict=True):
-        source = by_id[json.loads(row["source_case_ids"])[0]]
+        source = by_id[row.source_case_ids[0]]
         before, after = _maps(folder, row, source)
         images = _images(folder, row, source)
         where = _most_changed(before.array, after.array)
         line[0].set_title(f"{source.case_id}: source", color="white", fontsize=8, loc="left")
         line[wide].set_title(
-            f"{row['condition_id']}: {row['builder']}", color="white", fontsize=8, loc="left"
+            f"{row.condition_id}: {row.builder}", color="white", fontsize=8, loc="left"
         )
         for k, plane in enumerate(PLANES):
             draw_slice(line[k], images[0], before.array, spec.scheme, plane, where[plane])
@@ -68,7 +64,18 @@ def write_gallery(folder: Path, *, per_builder: int = _PER_BUILDER) -> Path:
     return path
 
 
-def _maps(folder: Path, row: Mapping[str, Any], source: Case) -> tuple[Volume, Volume]:
+def _first_of_each_chain(table: Sequence[ConditionRow], count: int) -> list[ConditionRow]:
+    """Return the first rows of each chain, in the order of the table."""
+    seen: Counter[str] = Counter()
+    chosen = []
+    for row in table:
+        seen[row.builder] += 1
+        if seen[row.builder] <= count:
+            chosen.append(row)
+    return chosen
+
+
+def _maps(folder: Path, row: ConditionRow, source: Case) -> tuple[Volume, Volume]:
     """Return the label maps of source and condition."""
     assert source.label is not None  # every source has one
     return read_label_map(source.label, case_id=source.case_id), label_map_in(
@@ -76,13 +83,13 @@ def _maps(folder: Path, row: Mapping[str, Any], source: Case) -> tuple[Volume, V
     )
 
 
-def _images(folder: Path, row: Mapping[str, Any], source: Case) -> tuple[Volume, Volume]:
+def _images(folder: Path, row: ConditionRow, source: Case) -> tuple[Volume, Volume]:
     """Return what the outlines lie on: the image of the source, and the condition's own if any."""
     image = _in_range(read_image(source.image, case_id=source.case_id))
-    for channel in json.loads(row["channels"]):
-        path = folder / channel / f"{row['condition_id']}.nii.gz"
+    for channel in row.channels:
+        path = folder / channel / f"{row.condition_id}.nii.gz"
         if not channel.endswith(("_known", "-lesion")) and path.exists():
-            return image, _in_range(read_image(path, case_id=row["condition_id"]))
+            return image, _in_range(read_image(path, case_id=row.condition_id))
     return image, image
 
 

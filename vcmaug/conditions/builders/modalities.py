@@ -1,8 +1,7 @@
 """`modalities`: which channels of a case a condition shows.
 
-What it is: every asked-for subset of label map, lesion mask, partial image and other sequences.
-In the flow: as a rule the last builder of a chain; a control is told which channels are there.
-Sources: none.
+Every asked-for subset of label map, lesion mask, partial image and other sequences; as a rule the
+last builder of a chain.
 
 Notes:
     A channel that a case lacks, or that a subset leaves out, is absent: it has no file, and the
@@ -10,13 +9,16 @@ Notes:
 """
 
 import itertools
-from dataclasses import dataclass, field
-from typing import Literal
+from collections.abc import Sequence, Set
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Self
 
 import numpy as np
 from pydantic import Field, field_validator
 
-from vcmaug.conditions.base import Condition, Step
+from vcmaug.conditions.base import LABEL_MAP, Condition, Step
+from vcmaug.conditions.builder import Builder, Ready, unknown_structures
 from vcmaug.conditions.images import aligned_image
 from vcmaug.config import Settings
 from vcmaug.data.labels import LabelScheme
@@ -24,9 +26,8 @@ from vcmaug.data.volume import Volume
 from vcmaug.errors import DataError
 from vcmaug.seeding import numpy_generator
 
-__all__ = ["LABEL_MAP", "Modalities", "ModalitiesSettings", "subsets_of"]
+__all__ = ["ChannelChoice", "Modalities", "subsets_of"]
 
-LABEL_MAP = "label_map"
 Subset = tuple[str, ...]
 
 
@@ -37,10 +38,10 @@ class PartialSettings(Settings):
     keep: tuple[str, ...] = Field((), description="structures outside of which all is hidden")
 
 
-class ModalitiesSettings(Settings):
+class Modalities(Builder):
     """The channels, and the subsets of them that are asked for."""
 
-    builder: Literal["modalities"] = "modalities"
+    name: Literal["modalities"] = "modalities"
     channels: tuple[str, ...] = Field(
         min_length=1,
         description="label_map, image, another image of the cases, or a builder's (lesion, lowres)",
@@ -70,7 +71,35 @@ class ModalitiesSettings(Settings):
             raise ValueError("expected a list of lists of channels, at least one of them")
         return value
 
-    def named(self) -> set[str]:
+    def faults(self, structures: Sequence[str]) -> list[str]:
+        """Return structures that are not in the scheme, and channels that are not listed."""
+        hidden = [name for one in self.partial.values() for name in (*one.remove, *one.keep)]
+        unknown = sorted(self._named() - set(self.channels))
+        return [
+            *unknown_structures({"partial": hidden}, structures),
+            *(f"{name!r} is not among its channels" for name in unknown),
+        ]
+
+    def passes_on(self, made: Set[str]) -> Set[str]:
+        """Return the channels that are images of the source."""
+        return set(self.channels) - {LABEL_MAP} - made
+
+    def channels_after(self, before: Sequence[str]) -> tuple[str, ...]:
+        """Return its channels: those before it that it does not list are not shown."""
+        del before
+        return self.channels
+
+    def for_training(self) -> Self:
+        """Return the builder that shows all channels."""
+        return self.model_copy(update={"subsets": "all"})
+
+    def ready(
+        self, scheme: LabelScheme, *, folder: Path | None = None, cases: Sequence[str] = ()
+    ) -> Ready:
+        """Return what chooses channels; it learns nothing."""
+        return ChannelChoice(self, scheme)
+
+    def _named(self) -> set[str]:
         """Return every channel that subsets and partial images name."""
         listed: set[str] = set(self.partial)
         if isinstance(self.subsets, dict):
@@ -80,11 +109,11 @@ class ModalitiesSettings(Settings):
         return listed
 
 
-def subsets_of(settings: ModalitiesSettings) -> tuple[Subset, ...]:
+def subsets_of(settings: Modalities) -> tuple[Subset, ...]:
     """Return the asked-for subsets in their order; none where they are drawn by probability.
 
     Examples:
-        >>> subsets_of(ModalitiesSettings(channels=("label_map", "image"), subsets="at-most-2"))
+        >>> subsets_of(Modalities(channels=("label_map", "image"), subsets="at-most-2"))
         (('label_map',), ('image',), ('label_map', 'image'))
     """
     channels, asked = settings.channels, settings.subsets
@@ -103,17 +132,16 @@ def subsets_of(settings: ModalitiesSettings) -> tuple[Subset, ...]:
 
 
 @dataclass(frozen=True)
-class Modalities:
-    """The builder.
+class ChannelChoice:
+    """Chooses channels of conditions.
 
     Attributes:
         settings: Channels and subsets.
         scheme: Of the label maps.
     """
 
-    settings: ModalitiesSettings
+    settings: Modalities
     scheme: LabelScheme
-    name: str = field(default="modalities")
 
     def build(self, condition: Condition, *, seed: int) -> Condition:
         """Return the condition with those channels that its subset names and its case has.
@@ -139,7 +167,7 @@ class Modalities:
                 f"the channels {', '.join(chosen)}. Leave the case or the subset out."
             )
         presence = {name: name in shown for name in self.settings.channels}
-        step = Step(self.name, {"asked": list(chosen), "presence": presence}, {})
+        step = Step(self.settings.name, {"asked": list(chosen), "presence": presence}, {})
         return condition.changed(step, channels=channels, presence=presence)
 
     def _chosen(self, condition: Condition, seed: int) -> Subset:

@@ -1,37 +1,38 @@
 """`lowres`: an image as thick slices or as slabs with gaps, for super-resolution.
 
-What it is: a slice profile along one axis, and the way back to the grid.
-In the flow: a builder that adds the channel `lowres` to a condition.
-Sources: none; profiles as scanners' handbooks name them (a box, or a Gaussian by its full width at
-half maximum).
+A slice profile along one axis, and the way back to the grid, as the channel `lowres`. Profiles are
+those that scanners' handbooks name: a box, or a Gaussian by its full width at half maximum.
 """
 
-import math
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
 from vcmaug.conditions.base import Condition, Step
+from vcmaug.conditions.builder import Builder, Ready
 from vcmaug.conditions.images import aligned_image
-from vcmaug.config import Settings
+from vcmaug.conditions.slices import slice_weights, weights_of_slices
 from vcmaug.data.labels import LabelScheme
 from vcmaug.data.volume import Volume
 from vcmaug.errors import DataError
 from vcmaug.seeding import numpy_generator
 
-__all__ = ["LowRes", "LowResSettings", "slice_weights"]
+__all__ = ["LowRes", "SliceMaking"]
 
 _AXES = {"x": "RL", "y": "AP", "z": "SI"}
-_FWHM = 2.0 * math.sqrt(2.0 * math.log(2.0))  # of a Gaussian of deviation 1
 
 
-class LowResSettings(Settings):
+class LowRes(Builder):
     """Direction, distance and profile of the slices."""
 
-    builder: Literal["lowres"] = "lowres"
+    name: Literal["lowres"] = "lowres"
+    adds: ClassVar[tuple[str, ...]] = ("lowres",)
+
     image: str = Field("image", description="name of the case's image")
     axis: Literal["x", "y", "z", "any"] = Field("z", description="x right-left, y, z; any: drawn")
     spacing_mm: tuple[float, float] = Field(
@@ -51,48 +52,27 @@ class LowResSettings(Settings):
         """Take one number for both ends."""
         return (value, value) if isinstance(value, int | float) else value
 
+    def passes_on(self, made: Set[str]) -> Set[str]:
+        """Return the image that it reads."""
+        del made
+        return {self.image}
 
-def slice_weights(
-    size: int, *, voxel_mm: float, spacing_mm: float, thickness_mm: float, profile: str
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return centres of slices in voxels [M] and their weights on voxels [M, size].
-
-    Slices lie about the middle of the axis. A row sums to 1: at the border a slice weighs what is
-    there.
-
-    Args:
-        size: Voxels along the axis.
-        voxel_mm: Their size.
-        spacing_mm: Between centres of slices.
-        thickness_mm: Of a slice.
-        profile: box or gaussian.
-    """
-    step = spacing_mm / voxel_mm
-    count = max(1, math.floor((size - 1) / step + 1e-9) + 1)
-    centres = (size - 1) / 2 + (np.arange(count) - (count - 1) / 2) * step
-    away = np.arange(size) - centres[:, None]  # [M, size]
-    width = max(thickness_mm / voxel_mm, 1e-6)
-    if profile == "gaussian":
-        weights = np.exp(-0.5 * (away * _FWHM / width) ** 2)
-    else:  # overlap of a voxel with the box
-        upper = np.minimum(away + 0.5, width / 2)
-        weights = np.maximum(upper - np.maximum(away - 0.5, -width / 2), 0.0)
-    weights = np.asarray(weights / weights.sum(axis=1, keepdims=True), dtype=np.float64)
-    return np.asarray(centres, dtype=np.float64), weights
+    def ready(
+        self, scheme: LabelScheme, *, folder: Path | None = None, cases: Sequence[str] = ()
+    ) -> Ready:
+        """Return what makes slices; it needs no scheme and learns nothing."""
+        return SliceMaking(self)
 
 
 @dataclass(frozen=True)
-class LowRes:
-    """The builder.
+class SliceMaking:
+    """Makes thick slices of an image.
 
     Attributes:
         settings: Of the slices.
-        scheme: Of the label maps; not used, as every builder has one.
     """
 
-    settings: LowResSettings
-    scheme: LabelScheme
-    name: str = "lowres"
+    settings: LowRes
 
     def build(self, condition: Condition, *, seed: int) -> Condition:
         """Return the condition with the channel `lowres`; with slabs also `lowres_known`.
@@ -120,7 +100,7 @@ class LowRes:
             profile=settings.profile,
         )
         low = np.moveaxis(image.array, place, -1) @ weights.T  # [., ., M]
-        back = _back(centres, image.shape[place], settings.back)  # [size, M]
+        back = weights_of_slices(centres, image.shape[place], how=settings.back)  # [size, M]
         along = np.moveaxis(low @ back.T, -1, place).astype(np.float32)
         shown = self._shown(centres, image.shape[place], voxel_mm, spacing_mm, generator)
         shape = [-1 if k == place else 1 for k in range(3)]
@@ -131,7 +111,7 @@ class LowRes:
         drawn = {"axis": axis, "spacing_mm": spacing_mm}
         used = settings.model_dump(include={"image", "thickness", "profile", "back"})
         checks = {"slices": float(len(centres)), "share_known": round(float(shown.mean()), 4)}
-        step = Step(self.name, drawn | used, checks)
+        step = Step(settings.name, drawn | used, checks)
         return condition.changed(step, channels={**condition.channels, **channels})
 
     def _shown(
@@ -151,17 +131,3 @@ class LowRes:
         if self.settings.hide_gaps:
             shown &= away_mm.min(axis=0) <= self.settings.thickness * spacing_mm / 2
         return shown
-
-
-def _back(centres: NDArray[np.float64], size: int, how: str) -> NDArray[np.float64]:
-    """Return the weights [size, M] of slices on the voxels of the axis."""
-    voxels = np.arange(size)
-    weights = np.zeros((size, len(centres)))
-    if how == "nearest" or len(centres) == 1:
-        weights[voxels, np.abs(voxels[:, None] - centres).argmin(axis=1)] = 1.0
-        return weights
-    places = np.clip(np.interp(voxels, centres, np.arange(len(centres))), 0, len(centres) - 1)
-    first = np.minimum(places.astype(int), len(centres) - 2)
-    weights[voxels, first] = 1.0 - (places - first)
-    weights[voxels, first + 1] += places - first
-    return weights

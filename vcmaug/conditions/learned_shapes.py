@@ -1,13 +1,15 @@
 """A statistical shape model of label maps: learned, kept as a small file, and drawn from.
 
-What it is: signed distances of rigidly aligned maps as a mean and modes of variation.
-In the flow: learned once per folder of conditions, read by the workers; see `shape_builder`.
-Sources: Leventon, Grimson and Faugeras 2000, CVPR (principal components of signed distances);
-Cootes et al. 1995 (limits in standard deviations).
+Signed distances of rigidly aligned maps as a mean and modes of variation. The builder
+`shape_model` learns it once per folder of conditions.
 
 Notes:
     The background is a class like any other: a voxel belongs to the class inside of which it lies
     deepest, so that no gap opens between neighbours.
+
+References:
+    Leventon, Grimson and Faugeras 2000, CVPR (principal components of signed distances).
+    Cootes et al. 1995 (limits in standard deviations).
 """
 
 from collections.abc import Sequence
@@ -28,7 +30,7 @@ from vcmaug.data.volume import Volume
 from vcmaug.errors import DataError
 from vcmaug.files import write_bytes
 
-__all__ = ["ShapeModel", "learn_shape_model"]
+__all__ = ["LearnedShapes", "learn_shapes"]
 
 _FEWEST = 3
 _CLIP_MM = 8.0  # distances beyond it say nothing about the outline
@@ -37,7 +39,7 @@ _UPRIGHT = np.eye(4)
 
 
 @dataclass(frozen=True)
-class ShapeModel:
+class LearnedShapes:
     """Signed distances in mm, negative inside, of background and structures, in one pose.
 
     Attributes:
@@ -74,7 +76,7 @@ class ShapeModel:
         write_bytes(path, stream.getvalue())
 
     @classmethod
-    def read(cls, path: Path) -> "ShapeModel":
+    def read(cls, path: Path) -> "LearnedShapes":
         """Return the model of a file."""
         with np.load(path, allow_pickle=False) as stored:
             return cls(
@@ -114,13 +116,13 @@ class ShapeModel:
         return pose
 
 
-def learn_shape_model(
+def learn_shapes(
     sources: Sequence[SourceMap],
     scheme: LabelScheme,
     *,
     variance_kept: float = 0.98,
     max_modes: int = 24,
-) -> ShapeModel:
+) -> LearnedShapes:
     """Return the shape model of label maps on one grid.
 
     Args:
@@ -153,7 +155,7 @@ def learn_shape_model(
         ]
     )  # [N, K + 1, X, Y, Z]
     mean = distances.mean(axis=0)
-    return ShapeModel(
+    return LearnedShapes(
         mean=mean,
         modes=_modes(distances - mean, variance_kept=variance_kept, max_modes=max_modes),
         case_ids=tuple(source.case_id for source in sources),

@@ -1,61 +1,66 @@
 """`perturb`: a label map deformed, turned, and with structures grown or shrunk.
 
-What it is: one draw of a velocity field and an affine map, both in one resampling, then volumes.
-In the flow: a builder; sees labelled training cases only.
-Sources: Arsigny et al. 2006, MICCAI (scaling and squaring).
+One draw of a velocity field and an affine map, both in one resampling, then volumes.
+
+References:
+    Arsigny et al. 2006, MICCAI (scaling and squaring).
 """
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from vcmaug.conditions.base import Condition, Step
-from vcmaug.conditions.resize import (
-    ResizeSettings,
-    Side,
-    resized,
-    side_voxels,
-    side_weights,
-)
-from vcmaug.conditions.thin import thin_structures, with_shares
-from vcmaug.conditions.topology import (
-    Parts,
-    apart,
-    counts_of,
-    mended,
-    numbered,
-    parts_of,
-    same_topology,
-)
+from vcmaug.conditions.builder import Builder, Moves, Ready, unknown_structures
 from vcmaug.config import Settings
-from vcmaug.data.deformation import (
-    draw_velocity,
-    integrate,
-    least_jacobian,
-    turned,
-    upsampled,
-    warp_label_map,
-)
 from vcmaug.data.labels import LabelScheme, from_index_map, index_map
-from vcmaug.data.mirror import mirror_of, mirrored
+from vcmaug.data.mirror import lone_sides, mirror_of, mirrored
 from vcmaug.data.volume import Volume
 from vcmaug.errors import DataError
 from vcmaug.seeding import numpy_generator
 
-__all__ = ["Perturb", "PerturbSettings", "displacement_of", "mirrored_if"]
+if TYPE_CHECKING:
+    from vcmaug.conditions.topology import Parts
+
+__all__ = ["Perturb", "Perturbing", "ResizeSettings", "displacement_of"]
+
+Side = Literal["both", "left", "right"]
 
 _VOLUME_TOLERANCE = 0.02
 
 
-class PerturbSettings(Settings):
-    """How far and how smoothly to bend, how far to turn, what to grow."""
+class ResizeSettings(Settings):
+    """How much one structure grows or shrinks, measured against the map it came from."""
 
-    builder: Literal["perturb"] = "perturb"
+    change: tuple[float, float] = Field(
+        description="relative change of its volume, drawn between the two; one number is exact"
+    )
+    side: Literal["both", "left", "right", "either"] = Field(
+        "both", description="either draws left or right for each condition"
+    )
+
+    @field_validator("change", mode="before")
+    @classmethod
+    def _is_range(cls, value: object) -> object:
+        """Take one number for both ends; refuse what leaves nothing."""
+        ends = (value, value) if isinstance(value, int | float) else value
+        if isinstance(ends, tuple | list) and len(ends) == 2:
+            low, high = ends
+            if not -0.95 <= low <= high <= 10:
+                raise ValueError("expected two numbers with -0.95 <= first <= second <= 10")
+        return ends
+
+
+class Perturb(Builder):
+    """How far and how smoothly to deform, how far to turn, what to grow."""
+
+    name: Literal["perturb"] = "perturb"
     min_displacement_mm: float = Field(1.0, ge=0)
     max_displacement_mm: float = Field(5.0, ge=0, description="0: no deformation")
     smoothness_mm: float = Field(10.0, gt=0, description="sigma of the Gaussian on the field")
@@ -72,33 +77,70 @@ class PerturbSettings(Settings):
     )
     max_tries: int = Field(10, ge=1, description="draws before a source is given up")
 
+    def faults(self, structures: Sequence[str]) -> list[str]:
+        """Return structures that are not in the scheme, and sides that a mirror would miss."""
+        lone = lone_sides(structures) if self.flip_probability > 0 else []
+        return [
+            *unknown_structures({"resize": tuple(self.resize)}, structures),
+            *(f"flip_probability: {fault}; set it to 0" for fault in lone),
+        ]
+
+    def ready(
+        self, scheme: LabelScheme, *, folder: Path | None = None, cases: Sequence[str] = ()
+    ) -> Ready:
+        """Return what builds; it learns nothing."""
+        return Perturbing(self, scheme)
+
+    @classmethod
+    def moves(cls, parameters: Mapping[str, Any]) -> Moves:
+        """Return that images follow, unless the outline of a structure was moved by itself."""
+        return "no image follows" if parameters.get("resize") else "images follow"
+
+    @classmethod
+    def follow(
+        cls, volume: Volume, parameters: Mapping[str, Any], *, classes: bool = False
+    ) -> Volume:
+        """Return a volume mirrored and deformed as the map was."""
+        from vcmaug.data.deformation import warp_image, warp_label_map
+
+        deformed = warp_label_map if classes else warp_image
+        start = mirrored(volume) if parameters["mirrored"] else volume.array
+        return Volume(deformed(start, displacement_of(parameters, volume)), volume.affine)
+
 
 @dataclass(frozen=True)
 class _Parameters:
-    """What one draw decides; the velocity field follows from `field_seed` and `amplitude_mm`."""
+    """What one draw decides; the velocity field follows from `field_seed` and its length."""
 
-    amplitude_mm: float
+    max_displacement_mm: float
     smoothness_mm: float
     mirrored: bool
     field_seed: int
     degrees: tuple[float, float, float]
-    scales: tuple[float, float, float]
+    scale: tuple[float, float, float]
     translation_mm: tuple[float, float, float]
-    resize: Mapping[str, tuple[float, Side]]  # structure -> change, side
+    resize: Mapping[str, "_Resize"]  # by structure
 
 
 @dataclass(frozen=True)
-class Perturb:
-    """The builder.
+class _Resize:
+    """How much the volume of a structure changes, and on which side."""
+
+    change: float
+    side: Side
+
+
+@dataclass(frozen=True)
+class Perturbing:
+    """Perturbs label maps of a scheme.
 
     Attributes:
         settings: How far and how smoothly.
         scheme: Of the label maps.
     """
 
-    settings: PerturbSettings
+    settings: Perturb
     scheme: LabelScheme
-    name: str = "perturb"
 
     def build(self, condition: Condition, *, seed: int) -> Condition:
         """Return the condition with a perturbed map.
@@ -107,6 +149,8 @@ class Perturb:
             DataError: No draw of `max_tries` folds nothing, keeps the topology and reaches the
                 volumes; the reasons are counted.
         """
+        from vcmaug.conditions.topology import counts_of, parts_of
+
         volume = condition.label_map
         before = Volume(index_map(volume.array, self.scheme), volume.affine)
         found = parts_of(before.array, self.scheme.num_structures)
@@ -122,7 +166,9 @@ class Perturb:
                     f"refused_{reason}": float(refused[reason]) for reason in sorted(refused)
                 }
                 step = Step(
-                    self.name, asdict(parameters), checks | {"tries": float(tries)} | counted
+                    self.settings.name,
+                    asdict(parameters),
+                    checks | {"tries": float(tries)} | counted,
                 )
                 return condition.changed(step, label_map=label_map)
             refused[fault] += 1
@@ -142,23 +188,25 @@ class Perturb:
         mirrored = bool(generator.random() < settings.flip_probability)
         field_seed = int(generator.integers(2**31))
         return _Parameters(
-            amplitude_mm=amplitude,
+            max_displacement_mm=amplitude,
             smoothness_mm=settings.smoothness_mm,
             mirrored=mirrored,
             field_seed=field_seed,
             degrees=_three(generator, settings.degrees),
-            scales=_three(generator, settings.scale, about=1.0),
+            scale=_three(generator, settings.scale, about=1.0),
             translation_mm=_three(generator, settings.translation_mm),
             resize={
-                name: (round(float(generator.uniform(*one.change)), 4), _side(one, generator))
+                name: _Resize(
+                    round(float(generator.uniform(*one.change)), 4), _side(one, generator)
+                )
                 for name, one in settings.resize.items()
             },
         )
 
     def _start(
-        self, before: Volume, found: Sequence[Parts], parameters: _Parameters
-    ) -> tuple[Volume, Sequence[Parts]]:
-        """Return the index map that is bent, mirrored if drawn so, and the parts of structures."""
+        self, before: Volume, found: "Sequence[Parts]", parameters: _Parameters
+    ) -> "tuple[Volume, Sequence[Parts]]":
+        """Return the index map to deform, mirrored if drawn so, and the parts of structures."""
         if not parameters.mirrored:
             return before, found
         channels = mirror_of(before.orientation, self.scheme).channels
@@ -169,6 +217,10 @@ class Perturb:
         self, volume: Volume, wanted: NDArray[np.int64], parameters: _Parameters
     ) -> tuple[NDArray[np.uint8], dict[str, float]]:
         """Return the perturbed index map and what was measured of it."""
+        from vcmaug.conditions.thin import thin_structures, with_shares
+        from vcmaug.conditions.topology import apart, mended, numbered
+        from vcmaug.data.deformation import least_jacobian, upsampled, warp_label_map
+
         start = volume.array
         field = _lattice_of(asdict(parameters), volume)
         least = least_jacobian(field, volume.shape)
@@ -177,40 +229,42 @@ class Perturb:
             parts, owners = numbered(
                 start, self.scheme.num_structures, least=self.settings.specks / 2
             )
-            bent = apart(warp_label_map(parts, displacement), owners)
+            deformed = apart(warp_label_map(parts, displacement), owners)
         else:
-            bent = warp_label_map(start, displacement)
+            deformed = warp_label_map(start, displacement)
         for channel in thin_structures(start, self.scheme.num_structures):
-            bent = with_shares(bent, start, displacement, channel)
-        bent = mended(bent, wanted) if self.settings.keep_topology else bent
+            deformed = with_shares(deformed, start, displacement, channel)
+        deformed = mended(deformed, wanted) if self.settings.keep_topology else deformed
         checks = {"min_jacobian": round(least, 4)}
-        for name, (change, side) in parameters.resize.items():
-            bent, checks[f"change_{name}"] = self._resize(
-                start, bent, wanted, name=name, change=change, side=side, affine=volume.affine
+        for name, wish in parameters.resize.items():
+            deformed, checks[f"change_{name}"] = self._resize(
+                start, deformed, wanted, name=name, wish=wish, affine=volume.affine
             )
-        return bent, checks
+        return deformed, checks
 
     def _resize(
         self,
         start: NDArray[np.uint8],
-        bent: NDArray[np.uint8],
+        deformed: NDArray[np.uint8],
         wanted: NDArray[np.int64],
         *,
         name: str,
-        change: float,
-        side: Side,
+        wish: _Resize,
         affine: NDArray[np.float64],
     ) -> tuple[NDArray[np.uint8], float]:
         """Return a map with one structure resized, and the change of volume that was reached."""
+        from vcmaug.conditions.resize import resized, side_voxels, side_weights
+        from vcmaug.conditions.topology import mended
+
         channel = self.scheme.names.index(name) + 1
-        at_start = side_voxels(start, channel, side_weights(Volume(start, affine), side))
-        weights = side_weights(Volume(bent, affine), side)
-        by = round(at_start * (1.0 + change)) - side_voxels(bent, channel, weights)
+        at_start = side_voxels(start, channel, side_weights(Volume(start, affine), wish.side))
+        weights = side_weights(Volume(deformed, affine), wish.side)
+        by = round(at_start * (1.0 + wish.change)) - side_voxels(deformed, channel, weights)
         grown = resized(
-            bent,
+            deformed,
             channel,
             by=by,
-            spacing_mm=Volume(bent, affine).spacing_mm,
+            spacing_mm=Volume(deformed, affine).spacing_mm,
             weights=weights,
             apart=self.settings.specks / 2 if self.settings.keep_topology else None,
         )
@@ -222,10 +276,12 @@ class Perturb:
         self,
         parameters: _Parameters,
         after: NDArray[np.uint8],
-        before: Sequence[Parts],
+        before: "Sequence[Parts]",
         checks: Mapping[str, float],
     ) -> str | None:
         """Return why a draw is refused, or None."""
+        from vcmaug.conditions.topology import parts_of, same_topology
+
         if checks["min_jacobian"] <= 0:
             return "folds"
         found = parts_of(after, self.scheme.num_structures)
@@ -237,8 +293,8 @@ class Perturb:
             return "topology"
         missed = [
             name
-            for name, (change, _) in parameters.resize.items()
-            if abs(checks[f"change_{name}"] - change) > _VOLUME_TOLERANCE * (1.0 + change)
+            for name, wish in parameters.resize.items()
+            if abs(checks[f"change_{name}"] - wish.change) > _VOLUME_TOLERANCE * (1.0 + wish.change)
         ]
         return "volumes" if missed else None
 
@@ -267,15 +323,19 @@ def displacement_of(parameters: Mapping[str, Any], like: Volume) -> NDArray[np.f
         parameters: As recorded in `Step.parameters`.
         like: A volume on its grid.
     """
+    from vcmaug.data.deformation import upsampled
+
     return upsampled(_lattice_of(parameters, like), like.shape)
 
 
 def _lattice_of(parameters: Mapping[str, Any], like: Volume) -> NDArray[np.float32]:
     """Return the displacement of field and affine map together, on a lattice [3, a, b, c]."""
+    from vcmaug.data.deformation import draw_velocity, integrate, turned
+
     velocity = draw_velocity(
         like.shape,
         spacing_mm=like.spacing_mm,
-        max_displacement_mm=float(parameters["amplitude_mm"]),
+        max_displacement_mm=float(parameters["max_displacement_mm"]),
         smoothness_mm=float(parameters["smoothness_mm"]),
         generator=numpy_generator(int(parameters["field_seed"]), "velocity"),
     )
@@ -284,11 +344,6 @@ def _lattice_of(parameters: Mapping[str, Any], like: Volume) -> NDArray[np.float
         like.shape,
         spacing_mm=like.spacing_mm,
         degrees=parameters["degrees"],
-        scales=parameters["scales"],
+        scales=parameters["scale"],
         translation_mm=parameters["translation_mm"],
     )
-
-
-def mirrored_if(image: Volume, parameters: Mapping[str, Any]) -> NDArray[Any]:
-    """Return an image's array, mirrored left to right if a condition's record says so."""
-    return mirrored(image) if parameters["mirrored"] else image.array

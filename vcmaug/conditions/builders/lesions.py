@@ -1,8 +1,7 @@
 """`lesions`: lesions of an atlas mixed into the label map of a host.
 
-What it is: choice of donors, places, and the rules that a placed lesion has to keep.
-In the flow: a builder; host and donors are training subjects.
-Sources: none.
+Host and donors are training subjects. Donors, their number and their places are drawn; rules say
+what of a placed lesion is kept.
 """
 
 import itertools
@@ -10,45 +9,48 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
-from scipy import ndimage
-from scipy.spatial.transform import Rotation
 
-from vcmaug.conditions.atlas import Atlas, Lesion
-from vcmaug.conditions.atlas_index import AtlasSettings
+from vcmaug.conditions.atlas_settings import AtlasSettings
 from vcmaug.conditions.base import Condition, Step
-from vcmaug.conditions.mass_effect import pushed_aside
-from vcmaug.conditions.placement import (
-    AffinePlace,
-    Place,
-    Placed,
-    RegisteredPlace,
-    place,
-    to_map,
+from vcmaug.conditions.builder import (
+    Builder,
+    Moves,
+    Preparation,
+    Ready,
+    prepared_file,
+    unknown_structures,
 )
-from vcmaug.conditions.topology import nearest_others
-from vcmaug.config import Settings
-from vcmaug.data.labels import LabelScheme, from_index_map, index_map
-from vcmaug.data.registration import WorldMap
+from vcmaug.data.labels import LabelScheme, from_index_map
 from vcmaug.data.volume import Volume
 from vcmaug.errors import DataError
+from vcmaug.files import write_bytes
+from vcmaug.progress import Progress
 from vcmaug.seeding import numpy_generator
-from vcmaug.shapes import padded_box
 
-__all__ = ["Lesions", "LesionsSettings"]
+if TYPE_CHECKING:
+    from vcmaug.conditions.atlas import Atlas, Lesion
+    from vcmaug.conditions.host import Host
+    from vcmaug.conditions.placement import Place, Placed
+    from vcmaug.data.registration import Registration
+
+__all__ = ["LesionMixing", "Lesions"]
 
 _JITTER_MM = 6.0  # of a drawn place about the lesion of the atlas that it is taken from
 _SIZES = {"small": (0.0, 1 / 3), "medium": (1 / 3, 2 / 3), "large": (2 / 3, 1.0)}
 
 
-class LesionsSettings(Settings):
+class Lesions(Builder):
     """Which lesions, how many, where, and what they may touch."""
 
-    builder: Literal["lesions"] = "lesions"
+    name: Literal["lesions"] = "lesions"
+    adds: ClassVar[tuple[str, ...]] = ("lesion",)
+
     atlas: AtlasSettings
     placement: Literal["common", "registered", "sampled"] = Field(
         "sampled",
@@ -76,36 +78,132 @@ class LesionsSettings(Settings):
     least_placed: float = Field(0.5, ge=0, le=1, description="of the lesions asked for in a case")
     max_tries: int = Field(5, ge=1, description="draws of a whole case before it is given up")
 
+    def faults(self, structures: Sequence[str]) -> list[str]:
+        """Return structures that are not in the scheme, and settings that contradict each other."""
+        named = {
+            "atlas.values": tuple(self.atlas.values),
+            "inside": self.inside,
+            "off": self.off,
+        }
+        faults = unknown_structures(named, structures)
+        if self.placement == "registered" and self.atlas.template is None:
+            faults.append("placement registered needs atlas.template, an image in the atlas' space")
+        clash = sorted(set(self.inside) & set(self.atlas.values))
+        faults += [f"inside: {name!r} is a lesion itself" for name in clash]
+        if len(set(self.atlas.values.values())) < len(self.atlas.values):
+            faults.append("atlas.values: two structures share one value")
+        if self.count is not None and not 1 <= self.count[0] <= self.count[1]:
+            faults.append("count: expected two numbers with 1 <= first <= second")
+        return faults
 
-@dataclass
-class _Host:
-    """A host while lesions are put into it."""
+    def files(self) -> Mapping[str, Sequence[Path]]:
+        """Return the masks of the atlas, and its template."""
+        template = [] if self.atlas.template is None else [self.atlas.template]
+        return {"atlas.source": self.atlas.masks(), "atlas.template": template}
 
-    indices: NDArray[np.uint8]
-    lesions: NDArray[np.bool_]
-    volume: Volume
-    head_mm: NDArray[np.float64]  # corners of all labels, [2, 3]
-    placed: list[dict[str, Any]] = field(default_factory=list)
-    donors: list[str] = field(default_factory=list)
-    refused: Counter[str] = field(default_factory=Counter)
+    def learn(self, given: Preparation) -> None:
+        """Index the atlas, and register the sources to its template if asked."""
+        from vcmaug.conditions.atlas_index import refuse_other_space
+
+        atlas = self._indexed(given)
+        given.refuse_held_out(set(atlas.counts), f"a donor of {self.atlas.source}")
+        if self.placement == "common":
+            refuse_other_space(atlas, given.maps())
+        if self.placement == "registered" and self.atlas.template is not None:
+            pairs = [
+                _Pair(case.case_id, case.image, self.atlas.template.resolve(), out)
+                for case in given.sources
+                if not (out := self._registration_file(given.folder, case.case_id)).exists()
+            ]
+            given.run(_register, pairs, doing="registering")
+
+    def _indexed(self, given: Preparation) -> "Atlas":
+        """Return the atlas, indexed unless it has been."""
+        from vcmaug.conditions.atlas import Atlas
+        from vcmaug.conditions.atlas_index import index_atlas
+
+        path = self._atlas_file(given.folder)
+        if path.exists():
+            return Atlas.read(path)
+        given.report(Progress("indexing the atlas", 0, 1))
+        atlas = index_atlas(self.atlas)
+        table = atlas.table().to_csv(index=False)
+        write_bytes(path.with_suffix(".csv"), table.encode())
+        atlas.write(path)
+        return atlas
+
+    def _atlas_file(self, folder: Path) -> Path:
+        """Return where the index is kept; builders with one atlas share it."""
+        return prepared_file(folder, "atlas", self.atlas)
+
+    def _registration_file(self, folder: Path, case_id: str) -> Path:
+        """Return where the registration of a case to the template is kept."""
+        return self._atlas_file(folder).with_suffix("") / f"{case_id}.npz"
+
+    def ready(
+        self, scheme: LabelScheme, *, folder: Path | None = None, cases: Sequence[str] = ()
+    ) -> Ready:
+        """Return what mixes, with the atlas and the registrations of a folder."""
+        from vcmaug.conditions.atlas import Atlas
+        from vcmaug.data.registration import Registration
+
+        if folder is None:
+            raise DataError("mixing lesions: there is no folder that holds the indexed atlas.")
+        registered = cases if self.placement == "registered" else ()
+        registrations = {
+            case_id: Registration.read(self._registration_file(folder, case_id))
+            for case_id in registered
+        }
+        return LesionMixing(self, scheme, Atlas.read(self._atlas_file(folder)), registrations)
+
+    @classmethod
+    def moves(cls, parameters: Mapping[str, Any]) -> Moves:
+        """Return that the map alone gets lesions; the image of the source shows none."""
+        del parameters
+        return "labels alone"
 
 
 @dataclass(frozen=True)
-class Lesions:
-    """The builder.
+class _Pair:
+    """A source to be registered to the template of an atlas."""
+
+    case_id: str
+    image: Path
+    template: Path
+    out: Path
+
+    def __str__(self) -> str:
+        """Return a phrase for messages."""
+        return f"registration of case {self.case_id}"
+
+
+def _register(pair: _Pair) -> None:
+    """Register one source to a template and keep the result."""
+    from vcmaug.data.nifti import read_image
+    from vcmaug.data.registration import register
+
+    register(
+        read_image(pair.image, case_id=pair.case_id),
+        read_image(pair.template, case_id="the template of the atlas"),
+        names=(f"case {pair.case_id}", f"the template {pair.template}"),
+    ).write(pair.out)
+
+
+@dataclass(frozen=True)
+class LesionMixing:
+    """Mixes lesions of an atlas into label maps.
 
     Attributes:
         settings: What may go where.
         scheme: Of the label maps; it holds the structures of the atlas.
         atlas: Indexed.
-        maps: From each host's world to that of the atlas, by case; used by `registered`.
+        registrations: Of each host to the atlas, by case; used by `registered`.
     """
 
-    settings: LesionsSettings
+    settings: Lesions
     scheme: LabelScheme
-    atlas: Atlas
-    maps: Mapping[str, WorldMap] = field(default_factory=dict)
-    name: str = "lesions"
+    atlas: "Atlas"
+    registrations: "Mapping[str, Registration]" = field(default_factory=dict)
 
     def build(self, condition: Condition, *, seed: int) -> Condition:
         """Return the condition with lesions in its map, and in a channel `lesion` of their own.
@@ -113,12 +211,19 @@ class Lesions:
         Raises:
             DataError: No draw of `max_tries` placed enough of them; the reasons are counted.
         """
+        from vcmaug.conditions.host import host_of
+
         candidates = self._candidates(condition)
         reasons: Counter[str] = Counter()
         for tries in range(1, self.settings.max_tries + 1):
             generator = numpy_generator(seed, "lesions", tries)
             chosen, count = self._how_many(candidates, generator)
-            host = self._host(condition.label_map)
+            host = host_of(
+                condition.label_map,
+                self.scheme,
+                channels=self._channels,
+                keep_own=self.settings.keep_own,
+            )
             order = itertools.cycle(generator.permutation(len(chosen)).tolist())
             draws = (chosen[number] for number in order)
             for _ in range(count):
@@ -134,7 +239,7 @@ class Lesions:
             "placement."
         )
 
-    def _candidates(self, condition: Condition) -> list[Lesion]:
+    def _candidates(self, condition: Condition) -> "list[Lesion]":
         """Return the lesions that may go into a host.
 
         Raises:
@@ -165,8 +270,8 @@ class Lesions:
         return found
 
     def _how_many(
-        self, candidates: Sequence[Lesion], generator: np.random.Generator
-    ) -> tuple[Sequence[Lesion], int]:
+        self, candidates: "Sequence[Lesion]", generator: np.random.Generator
+    ) -> "tuple[Sequence[Lesion], int]":
         """Return the lesions to choose from and how many are asked for."""
         subjects = list(dict.fromkeys(one.subject_id for one in candidates))
         donor = subjects[int(generator.integers(len(subjects)))]
@@ -177,23 +282,16 @@ class Lesions:
             return candidates, int(generator.integers(low, high + 1))
         return candidates, self.atlas.counts[donor]
 
-    def _host(self, volume: Volume) -> _Host:
-        """Return a host with the lesions that it has already, or without any."""
-        indices = index_map(volume.array, self.scheme)
-        lesions = np.isin(indices, self._channels)
-        if not self.settings.keep_own and lesions.any():
-            indices = nearest_others(indices, lesions, volume.spacing_mm)
-            lesions = np.zeros_like(lesions)
-        return _Host(indices, lesions, volume, _head_box(volume))
-
     def _add(
         self,
-        host: _Host,
-        draws: Iterator[Lesion],
+        host: "Host",
+        draws: "Iterator[Lesion]",
         condition: Condition,
         generator: np.random.Generator,
     ) -> None:
         """Put one lesion into a host, or leave it out after `max_draws` refusals."""
+        from vcmaug.conditions.placement import Placed, place
+
         for _ in range(self.settings.max_draws):
             lesion = next(draws)
             drawn, where = self._where(lesion, host, condition, generator)
@@ -203,18 +301,24 @@ class Lesions:
             )
             kept = None if placed is None else self._kept(placed, host)
             if isinstance(kept, Placed):
-                self._write(host, kept, lesion, drawn)
+                host.write(kept, lesion, drawn, mass_effect=self.settings.mass_effect)
                 return
             host.refused[kept or "outside the grid"] += 1
 
     def _where(
-        self, lesion: Lesion, host: _Host, condition: Condition, generator: np.random.Generator
-    ) -> tuple[dict[str, Any], Place]:
+        self, lesion: "Lesion", host: "Host", condition: Condition, generator: np.random.Generator
+    ) -> "tuple[dict[str, Any], Place]":
         """Return what was drawn of a lesion's place, and the place."""
+        from scipy.spatial.transform import Rotation
+
+        from vcmaug.conditions.placement import AffinePlace, RegisteredPlace, to_map
+
         if self.settings.placement == "common":
             return {}, AffinePlace(host.volume.affine)
         if self.settings.placement == "registered":
-            return {}, RegisteredPlace(host.volume.affine, self.maps[condition.source.case_id])
+            return {}, RegisteredPlace(
+                host.volume.affine, self.registrations[condition.source.case_id]
+            )
         centre_mm = lesion.centre_mm + generator.normal(0.0, _JITTER_MM, 3)
         lower, upper = self.atlas.box_mm
         share = (centre_mm - lower) / (upper - lower)
@@ -232,8 +336,10 @@ class Lesions:
         }
         return drawn, AffinePlace(matrix)
 
-    def _kept(self, placed: Placed, host: _Host) -> Placed | str:
+    def _kept(self, placed: "Placed", host: "Host") -> "Placed | str":
         """Return what the rules leave of a lesion, or the rule that refuses it."""
+        from vcmaug.conditions.placement import Placed
+
         settings = self.settings
         under = host.indices[placed.box]
         inside = placed.classes > 0
@@ -242,7 +348,7 @@ class Lesions:
         carried = inside & self._carriers[under]
         if carried.sum() < settings.least_inside * inside.sum() or not carried.any():
             return "outside the tissue"
-        if _touches(carried, placed.box, host, gap_mm=settings.gap_mm):
+        if host.touches(carried, placed.box, gap_mm=settings.gap_mm):
             return "overlaps another lesion"
         volume_mm3 = float(carried.sum()) * float(np.prod(host.volume.spacing_mm))
         if not settings.volume_mm3[0] <= volume_mm3 <= settings.volume_mm3[1]:
@@ -265,31 +371,12 @@ class Lesions:
         """By channel number, whether a lesion may lie there; never in the background."""
         return self._table(self.settings.inside or self.scheme.names)
 
-    def _write(self, host: _Host, placed: Placed, lesion: Lesion, drawn: dict[str, Any]) -> None:
-        """Write a lesion into its host, after pushing the tissue aside if asked."""
-        if self.settings.mass_effect > 0:
-            host.indices = pushed_aside(
-                host.indices,
-                placed,
-                strength=self.settings.mass_effect,
-                spacing_mm=host.volume.spacing_mm,
-            )
-            host.lesions = np.isin(host.indices, self._channels)
-        inside = placed.classes > 0
-        channels = np.array([0, *self._channels], dtype=np.uint8)
-        host.indices[placed.box][inside] = channels[placed.classes[inside]]
-        host.lesions[placed.box] |= inside
-        host.placed.append(
-            {"lesion": lesion.lesion_id, "voxels": int(np.count_nonzero(inside)), **drawn}
-        )
-        host.donors.append(lesion.subject_id)
-
-    def _finished(self, condition: Condition, host: _Host, *, asked: int, tries: int) -> Condition:
+    def _finished(self, condition: Condition, host: "Host", *, asked: int, tries: int) -> Condition:
         """Return the condition with what was placed."""
         affine = condition.label_map.affine
         mask = Volume(host.lesions.astype(np.uint8), affine)
         step = Step(
-            self.name,
+            self.settings.name,
             {"placement": self.settings.placement, "lesions": host.placed},
             {
                 "asked": float(asked),
@@ -305,30 +392,3 @@ class Lesions:
             label_map=Volume(from_index_map(host.indices, self.scheme), affine),
             channels={**condition.channels, "lesion": mask},
         )
-
-
-def _head_box(volume: Volume) -> NDArray[np.float64]:
-    """Return the lower and upper corner of all labels in world millimetres, [2, 3]."""
-    box = ndimage.find_objects((volume.array > 0).astype(np.uint8))[0]
-    ends = np.array([[part.start, part.stop - 1] for part in box], dtype=float).T  # [2, 3]
-    world = ends @ volume.affine[:3, :3].T + volume.affine[:3, 3]
-    return np.stack([world.min(axis=0), world.max(axis=0)])
-
-
-def _touches(
-    inside: NDArray[np.bool_], box: tuple[slice, slice, slice], host: _Host, *, gap_mm: float
-) -> bool:
-    """Return whether a lesion lies within a gap of one that is there already."""
-    if gap_mm <= 0:
-        return bool((inside & host.lesions[box]).any())
-    by = math.ceil(gap_mm / min(host.volume.spacing_mm))
-    near = padded_box(box, host.lesions.shape, by=by)
-    others = host.lesions[near]
-    if not others.any():
-        return False
-    away_mm = ndimage.distance_transform_edt(~others, sampling=host.volume.spacing_mm)
-    within = tuple(
-        slice(part.start - around.start, part.stop - around.start)
-        for part, around in zip(box, near, strict=True)
-    )
-    return bool((inside & (away_mm[within] <= gap_mm)).any())

@@ -1,0 +1,211 @@
+"""The family of builders: what turns a labelled case into something to draw an image for.
+
+A builder is its settings. It says what is wrong with them, which files it reads, what it learns
+once per folder, what it does to a condition, and how an image follows what it did.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Protocol, Self
+
+from vcmaug.conditions.base import Condition, SourceMap, source_map
+from vcmaug.config import Settings
+from vcmaug.data.case import Case
+from vcmaug.data.labels import LabelScheme
+from vcmaug.data.volume import Volume
+from vcmaug.parts import Part
+from vcmaug.progress import Report
+from vcmaug.provenance import fingerprint
+
+__all__ = [
+    "Builder",
+    "Moves",
+    "Preparation",
+    "Ready",
+    "Runner",
+    "images_fit",
+    "prepared_file",
+    "unknown_structures",
+]
+
+Moves = Literal["nothing", "images follow", "labels alone", "no image follows"]
+"""What a step does to outlines: nothing; it deforms them, and `follow` deforms an image alike; it
+writes labels that the image does not show, though the image keeps its place; or it deforms them as
+no image can follow."""
+
+
+class Runner(Protocol):
+    """Runs a function over pieces of work, on workers where there are any."""
+
+    def __call__(
+        self, function: Callable[[Any], None], items: Sequence[Any], *, doing: str
+    ) -> None:
+        """Run it.
+
+        Args:
+            function: Importable by name.
+            items: Small and picklable; their `str` names them in messages.
+            doing: A word for the progress bar.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """What a builder has at hand to prepare itself, once per folder of conditions.
+
+    Attributes:
+        sources: Labelled training cases.
+        scheme: Of their label maps.
+        folder: Of the conditions.
+        run: Runs work on the workers.
+        report: Told of progress.
+        refuse_held_out: Given subjects and what they are, raises `LeakError` where one of them
+            belongs to validation or test.
+    """
+
+    sources: Sequence[Case]
+    scheme: LabelScheme
+    folder: Path
+    run: Runner
+    report: Report
+    refuse_held_out: Callable[[Collection[str], str], None]
+
+    def maps(self) -> list[SourceMap]:
+        """Return the label maps of all sources."""
+        return [source_map(case) for case in self.sources]
+
+
+class Ready(Protocol):
+    """A builder with its scheme and what it has learned; pure but for condition and seed."""
+
+    def build(self, condition: Condition, *, seed: int) -> Condition:
+        """Return the condition after this builder's step."""
+        ...
+
+
+class Builder(Part):
+    """The base of all builders.
+
+    Attributes:
+        adds: Channels that it makes.
+    """
+
+    family: ClassVar[str] = "builder"
+    home: ClassVar[str] = "vcmaug.conditions.builders"
+    renamed: ClassVar[Mapping[str, str]] = {"builder": "name"}
+    adds: ClassVar[tuple[str, ...]] = ()
+
+    def faults(self, structures: Sequence[str]) -> list[str]:
+        """Return what is wrong with the settings, for the structures of a scheme."""
+        del structures
+        return []
+
+    def files(self) -> Mapping[str, Sequence[Path]]:
+        """Return the files behind each setting that names some; the files of a folder one by one.
+
+        A file that is not there stands for itself.
+        """
+        return {}
+
+    def missing(self) -> list[str]:
+        """Return, one sentence each, the files that are not there."""
+        return [
+            f"{self.name}: {setting}: there is no {path}"
+            for setting, paths in self.files().items()
+            for path in paths
+            if not path.exists()
+        ]
+
+    def passes_on(self, made: Set[str]) -> Set[str]:
+        """Return the images of a source that it needs, moved as the map was.
+
+        Args:
+            made: Channels that earlier builders have made.
+        """
+        del made
+        return frozenset()
+
+    def channels_after(self, before: Sequence[str]) -> tuple[str, ...]:
+        """Return the channels that a control is shown after this builder, in order."""
+        return tuple(dict.fromkeys((*before, *self.adds)))
+
+    def for_training(self) -> Self:
+        """Return the builder that makes all channels of a training case."""
+        return self
+
+    def learn(self, given: Preparation) -> None:
+        """Prepare whatever `ready` needs, in the folder; what is there is kept.
+
+        Raises:
+            LeakError: A subject of validation or test would go into conditions.
+            DataError: The sources do not fit.
+        """
+
+    def ready(
+        self, scheme: LabelScheme, *, folder: Path | None = None, cases: Sequence[str] = ()
+    ) -> Ready:
+        """Return what builds.
+
+        Args:
+            scheme: Of the label maps.
+            folder: Of the conditions, with what was learned; None for builders that learn nothing.
+            cases: Ids of the sources.
+        """
+        raise NotImplementedError
+
+    @classmethod
+    def moves(cls, parameters: Mapping[str, Any]) -> Moves:
+        """Return what a step does to outlines.
+
+        Args:
+            parameters: As the step has recorded them, or the settings of a builder by name.
+        """
+        del parameters
+        return "nothing"
+
+    @classmethod
+    def follow(
+        cls, volume: Volume, parameters: Mapping[str, Any], *, classes: bool = False
+    ) -> Volume:
+        """Return a volume deformed as the map was; on the same grid.
+
+        Args:
+            volume: Of the source, before the step.
+            parameters: As the step has recorded them.
+            classes: Its values are numbers of classes, which are not interpolated.
+        """
+        del parameters, classes
+        return volume
+
+
+def images_fit(moves: Iterable[Moves]) -> bool:
+    """Return whether steps deform an image and its map alike, and do deform them.
+
+    Examples:
+        >>> images_fit(["images follow", "nothing"]), images_fit(["nothing"])
+        (True, False)
+    """
+    found = set(moves)
+    return "images follow" in found and found <= {"nothing", "images follow"}
+
+
+def unknown_structures(named: Mapping[str, Sequence[str]], structures: Sequence[str]) -> list[str]:
+    """Return, one sentence each, the structures that settings name and a scheme lacks.
+
+    Args:
+        named: Structures by setting.
+        structures: Of the scheme.
+    """
+    return [
+        f"{setting}: found {name!r}, expected a structure of the scheme ({', '.join(structures)})"
+        for setting, names in named.items()
+        for name in names
+        if name not in structures
+    ]
+
+
+def prepared_file(folder: Path, name: str, settings: Settings) -> Path:
+    """Return where a builder keeps what it learned with some settings."""
+    return folder / "prepared" / f"{name}-{fingerprint(settings.model_dump(mode='json'))[:12]}.npz"

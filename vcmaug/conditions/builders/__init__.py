@@ -1,0 +1,1 @@
+"""The builders that come with vcmaug, one file each."""
