@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from vcmaug.pipeline.pool import splits_of
 
 from vcmaug.cohort.manifest import read_manifest
 from vcmaug.compute import Compute
@@ -21,7 +22,6 @@ from vcmaug.generate.planning import make_plan
 from vcmaug.generate.run import generate
 from vcmaug.ldm.prior import spec_on
 from vcmaug.ldm.weights import read_card
-from vcmaug.pipeline.pool import splits_of
 from vcmaug.pipeline.work import Replicate, Work
 
 DRAWS, PER_NEW_MAP = 2000, 2

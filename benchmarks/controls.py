@@ -38,6 +38,9 @@ import numpy as np
 import torch
 from adherence import PER_NEW_MAP, of_new_maps, readings
 from turns import overhead_of
+from vcmaug.pipeline.evaluator import evaluator_subjects, independent_evaluator
+from vcmaug.pipeline.pool import splits_of
+from vcmaug.pipeline.stages import control_stage, prepare_stage, prior_stage
 
 from vcmaug.compute import peak_memory, resolve_compute
 from vcmaug.control.build import METHODS, load_control
@@ -47,11 +50,8 @@ from vcmaug.data.labels import LabelScheme
 from vcmaug.files import read_json
 from vcmaug.ldm.denoiser import Context
 from vcmaug.ldm.prior import load_prior
-from vcmaug.pipeline.evaluator import evaluator_subjects, independent_evaluator
-from vcmaug.pipeline.pool import splits_of
 from vcmaug.pipeline.recipe import PriorRecipe, Recipe, read_recipe
 from vcmaug.pipeline.run import draw_cohort
-from vcmaug.pipeline.stages import control_stage, prepare_stage, prior_stage
 from vcmaug.pipeline.work import Replicate, Work, claim_work
 from vcmaug.provenance import fingerprint, machine, versions
 

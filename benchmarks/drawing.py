@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from adherence import volumes_of
 from numpy.typing import NDArray
+from vcmaug.pipeline.evaluator import independent_evaluator
+from vcmaug.pipeline.pool import splits_of
 
 from vcmaug.cohort.manifest import read_manifest
 from vcmaug.compute import Compute
@@ -18,8 +20,6 @@ from vcmaug.files import read_json, write_json
 from vcmaug.generate.plan import GenerateSettings
 from vcmaug.generate.planning import make_plan
 from vcmaug.generate.run import generate
-from vcmaug.pipeline.evaluator import independent_evaluator
-from vcmaug.pipeline.pool import splits_of
 from vcmaug.pipeline.work import Replicate, Work, find_work
 from vcmaug.provenance import fingerprint
 from vcmaug.quality.adherence import adherence_rows

@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from typer.testing import CliRunner, Result
+from vcmaug.pipeline.stages import prepare_stage, prior_stage
 
 from vcmaug.cli.main import app
 from vcmaug.cohort.manifest import read_manifest
@@ -15,7 +16,6 @@ from vcmaug.errors import CohortError, WorkFolderError
 from vcmaug.files import locked, read_json
 from vcmaug.pipeline.recipe import read_recipe
 from vcmaug.pipeline.run import draw_cohort
-from vcmaug.pipeline.stages import prepare_stage, prior_stage
 from vcmaug.pipeline.work import Work, claim_work
 
 HERE = Compute("in-process")

@@ -7,17 +7,17 @@ from typing import Any
 import pytest
 import yaml
 from tiny import make_tiny_control, make_tiny_prior
+from vcmaug.pipeline.gates import run_gates
+from vcmaug.pipeline.stages import control_stage, prepare_stage, prior_stage
 
 from vcmaug.compute import Compute
 from vcmaug.config import merged
 from vcmaug.errors import LeakError, ModelError, RecipeError
 from vcmaug.files import read_json, sha256_of_file, write_json
 from vcmaug.generate.samplers import DDIM
-from vcmaug.pipeline.gates import run_gates
 from vcmaug.pipeline.models import bring_prior, prior_under
 from vcmaug.pipeline.recipe import PriorRecipe, read_recipe
 from vcmaug.pipeline.run import run_recipe, stages_of
-from vcmaug.pipeline.stages import control_stage, prepare_stage, prior_stage
 from vcmaug.pipeline.work import Work, claim_work
 
 HERE = Compute("in-process")

@@ -9,6 +9,15 @@ import pytest
 import tiny
 import yaml
 from typer.testing import CliRunner
+from vcmaug.pipeline.evaluator import evaluator_subjects
+from vcmaug.pipeline.pool import splits_of
+from vcmaug.pipeline.stages import (
+    conditions_stage,
+    generate_stage,
+    prepare_stage,
+    prior_stage,
+    study_stage,
+)
 
 from vcmaug.cli.main import app
 from vcmaug.cohort.check import check_cohort
@@ -22,17 +31,8 @@ from vcmaug.data.splits import labelled_subset
 from vcmaug.data.volume import Volume, same_grid
 from vcmaug.errors import LeakError, RecipeError, WorkFolderError
 from vcmaug.files import read_json, sha256_of_file, write_json
-from vcmaug.pipeline.evaluator import evaluator_subjects
-from vcmaug.pipeline.pool import splits_of
 from vcmaug.pipeline.recipe import ControlRecipe, read_recipe
 from vcmaug.pipeline.run import draw_cohort, run_recipe
-from vcmaug.pipeline.stages import (
-    conditions_stage,
-    generate_stage,
-    prepare_stage,
-    prior_stage,
-    study_stage,
-)
 from vcmaug.pipeline.work import Work, claim_work
 
 HERE = Compute("in-process")

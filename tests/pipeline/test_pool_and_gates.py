@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from vcmaug.pipeline.gates import run_gates
 
 from vcmaug.cohort.check import check_cohort
 from vcmaug.compute import Compute
 from vcmaug.data.nifti import read_label_map
 from vcmaug.files import read_json, sha256_of_file
-from vcmaug.pipeline.gates import run_gates
 from vcmaug.pipeline.recipe import read_recipe
 from vcmaug.pipeline.run import run_recipe
 from vcmaug.pipeline.work import Work, claim_work

@@ -3,10 +3,18 @@
 The pipeline writes by it, and the report reads by it.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-__all__ = ["Replicate", "WorkLayout"]
+from vcmaug.errors import WorkFolderError
+from vcmaug.files import read_json
+
+__all__ = ["FORMAT", "Replicate", "WorkLayout", "run_file"]
+
+FORMAT = 2
+"""Of work folders; it stands in their recipe.json."""
 
 _POOL = "pool"
 
@@ -54,6 +62,16 @@ class Replicate:
         return self.folder / "cohort"
 
     @property
+    def control_card(self) -> Path:
+        """What its control is."""
+        return self.control / "card.json"
+
+    @property
+    def conditions_table(self) -> Path:
+        """Its conditions, a table."""
+        return self.conditions / "conditions.parquet"
+
+    @property
     def acceptance(self) -> Path:
         """Folder of the segmenter that checks drawn images."""
         return self.without_pool.folder / "acceptance"
@@ -79,6 +97,18 @@ class Replicate:
         return self.quality / "adherence.parquet"
 
 
+def run_file(study: Path, arm: str, *, num_labelled: int, seed: int) -> Path:
+    """Return the file of the result of one training of a study.
+
+    Args:
+        study: Folder of the study.
+        arm: Its name.
+        num_labelled: The n; of a ceiling, the number of training subjects.
+        seed: Of the replicate.
+    """
+    return study / "runs" / f"{arm.replace('+', '-')}-n{num_labelled}-s{seed}.json"
+
+
 @dataclass(frozen=True)
 class WorkLayout:
     """The paths of a work folder."""
@@ -96,6 +126,16 @@ class WorkLayout:
         return self.folder / "cases"
 
     @property
+    def cases_csv(self) -> Path:
+        """The table of prepared cases that people read."""
+        return self.cases / "cases.csv"
+
+    @property
+    def prepared(self) -> Path:
+        """What prepared cases are: scheme, grid, settings."""
+        return self.cases / "prepare.json"
+
+    @property
     def population(self) -> Path:
         """The embedded population, where a recipe asks for it."""
         return self.folder / "population"
@@ -109,6 +149,11 @@ class WorkLayout:
     def prior(self) -> Path:
         """The prior."""
         return self.folder / "prior"
+
+    @property
+    def prior_card(self) -> Path:
+        """What the prior is."""
+        return self.prior / "card.json"
 
     @property
     def evaluator(self) -> Path:
@@ -154,6 +199,29 @@ class WorkLayout:
     def stale(self) -> Path:
         """What was made from other settings and set aside."""
         return self.folder / ".stale"
+
+    def about(self) -> Mapping[str, Any]:
+        """Return what recipe.json says of the folder.
+
+        Raises:
+            WorkFolderError: There is no such file, or an older version made the folder.
+        """
+        if not self.recipe_file.exists():
+            raise WorkFolderError(
+                f"reading work folder {self.folder}: there is no recipe.json. Name the folder that "
+                "`vcmaug run RECIPE --out FOLDER` made."
+            )
+        content: Mapping[str, Any] = read_json(self.recipe_file)
+        if content.get("format") != FORMAT:
+            raise self.of_older_version()
+        return content
+
+    def of_older_version(self) -> WorkFolderError:
+        """Return what is said of a folder that an older version made."""
+        return WorkFolderError(
+            f"reading work folder {self.folder}: an older version made it. Run `vcmaug run RECIPE "
+            "--out FOLDER` again, in a new folder."
+        )
 
     def replicate(self, num_labelled: int, seed: int) -> Replicate:
         """Return the replicate of (n, seed)."""

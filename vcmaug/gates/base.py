@@ -17,7 +17,7 @@ from vcmaug.progress import Report, silent
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from vcmaug.data.volumes import LabelledVolumes
+    from vcmaug.downstream.data import LabelledVolumes
     from vcmaug.ldm.prior import Prior
 
 __all__ = ["GateGround", "GateResult", "Limit", "mean_dice", "reconstructed"]

@@ -83,6 +83,9 @@ class Amount:
     shared: bool = False
 
 
+_HERE = Compute("in-process")
+
+
 @dataclass
 class Run:
     """One making of artefacts: where, and who is told.
@@ -96,7 +99,7 @@ class Run:
         ended: Name -> whether it was made.
     """
 
-    compute: Compute = Compute("in-process")
+    compute: Compute = _HERE
     say: Say = lambda name, ran: None
     report: Report = silent
     again: frozenset[str] = frozenset()

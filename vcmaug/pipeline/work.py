@@ -7,15 +7,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from vcmaug.data.work_layout import Replicate, WorkLayout
+from vcmaug.data.work_layout import FORMAT, Replicate, WorkLayout
 from vcmaug.errors import WorkFolderError
-from vcmaug.files import read_json, write_json
+from vcmaug.files import write_json
 from vcmaug.pipeline.recipe import Recipe
 
-__all__ = ["FORMAT", "Replicate", "Work", "check_work", "claim_work", "find_work"]
-
-FORMAT = 2
-"""Of work folders; it stands in their recipe.json."""
+__all__ = ["Replicate", "Work", "check_work", "claim_work", "find_work"]
 
 
 @dataclass(frozen=True)
@@ -70,7 +67,7 @@ def check_work(folder: Path, recipe: Recipe, *, profile: str | None) -> Work:
     """
     work = Work(folder, recipe)
     if work.recipe_file.exists():
-        theirs = _recipe_file(work)
+        theirs = work.about()
         if (theirs.get("name"), theirs.get("profile")) != (recipe.name, profile or ""):
             raise WorkFolderError(
                 f"using work folder {folder}: it belongs to recipe {theirs.get('name')!r}, profile "
@@ -91,32 +88,6 @@ def _foreign(work: WorkLayout) -> str:
     return next((name for name in names if name not in {work.cases.name, work.splits.name}), "")
 
 
-def _recipe_file(work: WorkLayout) -> Mapping[str, Any]:
-    """Return the content of a work folder's recipe.json.
-
-    Raises:
-        WorkFolderError: There is none, or an older version made the folder.
-    """
-    path = work.recipe_file
-    if not path.exists():
-        raise WorkFolderError(
-            f"reading work folder {work.folder}: there is no recipe.json. Name the folder that "
-            "`vcmaug run RECIPE --out FOLDER` made."
-        )
-    content: Mapping[str, Any] = read_json(path)
-    if content.get("format") != FORMAT:
-        raise _older(work)
-    return content
-
-
-def _older(work: WorkLayout) -> WorkFolderError:
-    """Return what is said of a folder of an older version."""
-    return WorkFolderError(
-        f"reading work folder {work.folder}: an older version made it. Run `vcmaug run RECIPE "
-        "--out FOLDER` again, in a new folder."
-    )
-
-
 def find_work(folder: Path) -> Work:
     """Return a work folder that is there.
 
@@ -124,8 +95,8 @@ def find_work(folder: Path) -> Work:
         WorkFolderError: It is none, or an older version made it.
     """
     layout = WorkLayout(folder)
-    content = _recipe_file(layout)
+    content = layout.about()
     try:
         return Work(folder, Recipe.model_validate(content["recipe"]))
     except ValidationError:
-        raise _older(layout) from None
+        raise layout.of_older_version() from None

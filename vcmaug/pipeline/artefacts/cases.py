@@ -93,7 +93,7 @@ class PreparedCases(Artefact[Cases]):
     @property
     def is_whole(self) -> bool:
         """Whether what `prepare` writes last is there."""
-        return (self.folder / "prepare.json").exists()
+        return self.work.prepared.exists()
 
     @property
     def amount(self) -> Amount:

@@ -59,7 +59,7 @@ class BuiltConditions(Artefact[Path]):
     @property
     def is_whole(self) -> bool:
         """Whether its table, which is written last, is there."""
-        return (self.folder / "conditions.parquet").exists()
+        return self.replicate.conditions_table.exists()
 
     @property
     def amount(self) -> Amount:

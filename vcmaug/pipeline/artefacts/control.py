@@ -65,7 +65,7 @@ class TrainedControl(Artefact["Control"]):
     @property
     def is_whole(self) -> bool:
         """Whether its card, which is written last, is there."""
-        return (self.folder / "card.json").exists()
+        return self.replicate.control_card.exists()
 
     @property
     def amount(self) -> Amount:
@@ -80,7 +80,7 @@ class TrainedControl(Artefact["Control"]):
     @property
     def variant(self) -> str:
         """The method."""
-        return self.work.recipe.control.network.name
+        return self.work.recipe.control.network.method
 
     def load(self) -> "Control":
         """Return the control."""

@@ -46,7 +46,7 @@ def _most_labelled(work: Work) -> dict[int, int]:
 
 @dataclass(frozen=True, eq=False)
 class IndependentEvaluator(Artefact["Evaluator | None"]):
-    """A network of training subjects whose labels no replicate uses; None where too few are left."""
+    """A network of training subjects whose labels no replicate uses; None where few are left."""
 
     work: Work
     cases: Artefact[Cases]

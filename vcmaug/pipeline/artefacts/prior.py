@@ -36,7 +36,7 @@ class PriorArtefact(Artefact["Prior"]):
     @property
     def is_whole(self) -> bool:
         """Whether its card, which is written last, is there."""
-        return (self.folder / "card.json").exists()
+        return self.work.prior_card.exists()
 
     def load(self) -> "Prior":
         """Return the prior."""

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from vcmaug.data.cases import Cases
 from vcmaug.data.splits import Splits
+from vcmaug.data.work_layout import run_file
 from vcmaug.files import read_json
 from vcmaug.pipeline.artefact import Amount, Artefact, Run, json_like
 from vcmaug.pipeline.artefacts.teacher import keep_weights
@@ -45,11 +46,22 @@ class StudyResult(Artefact[dict[str, Any]]):
 
     @property
     def amount(self) -> Amount:
-        """The updates of all trainings."""
+        """The updates of all trainings whose result is not there."""
         study = self.work.recipe.study
-        seeds, sizes = len(study.seeds), len(study.num_labelled)
-        trainings = sum(seeds if arm.is_ceiling else seeds * sizes for arm in study.arms)
-        return Amount(trainings * study.fit.updates, "updates", shared=True)
+        return Amount(self._num_missing * study.fit.updates, "updates", shared=True)
+
+    @property
+    def _num_missing(self) -> int:
+        """Trainings without a result; those of a ceiling are counted as such."""
+        study = self.work.recipe.study
+        files = [
+            run_file(self.folder, arm.name, num_labelled=one.num_labelled, seed=one.seed)
+            for arm in study.arms
+            if not arm.is_ceiling
+            for one in self.work.replicates
+        ]
+        ceilings = sum(arm.is_ceiling for arm in study.arms) * len(study.seeds)
+        return sum(not path.exists() for path in files) + ceilings
 
     def load(self) -> dict[str, Any]:
         """Return its summary."""
@@ -63,9 +75,7 @@ class StudyResult(Artefact[dict[str, Any]]):
         cases, study = self.cases.load(), self.work.recipe.study
         replicates = {(one.num_labelled, one.seed): one for one in self.work.replicates}
         arms = {arm.name: arm.training_data(replicates) for arm in study.arms}
-        inputs = StudyInputs(
-            cases.cases, self.splits.load(), cases.scheme, arms, keep=keep_weights
-        )
+        inputs = StudyInputs(cases.cases, self.splits.load(), cases.scheme, arms, keep=keep_weights)
         run_study(study, inputs, out=self.folder, compute=run.compute, report=run.report)
 
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from vcmaug.arms.real import Real
 from vcmaug.data.cases import Case, Cases
 from vcmaug.data.splits import Splits
-from vcmaug.data.work_layout import Replicate
+from vcmaug.data.work_layout import Replicate, run_file
+from vcmaug.downstream.training_data import TrainingData
 from vcmaug.files import read_json, sha256_of_file, write_bytes, write_json
 from vcmaug.generate.acceptance import MeasureSource
 from vcmaug.pipeline.artefact import Amount, Artefact, Run, json_like
@@ -55,8 +56,10 @@ class Teacher(Artefact["Evaluator"]):
     @property
     def folder(self) -> Path:
         """The result of its run in the study."""
-        name = f"{_TEACHER.name}-n{self.replicate.num_labelled}-s{self.replicate.seed}"
-        return self.work.study / "runs" / f"{name}.json"
+        own = self.replicate
+        return run_file(
+            self.work.study, _TEACHER.name, num_labelled=own.num_labelled, seed=own.seed
+        )
 
     @property
     def weights(self) -> Path:
@@ -94,7 +97,7 @@ class Teacher(Artefact["Evaluator"]):
         cases, splits = self.cases.load(), self.splits.load()
         alone = run.compute.kind == "in-process"
         replicates = [self.replicate] if alone else [one.replicate for one in self.alike(run)]
-        arms = {_TEACHER.name: _TEACHER.training_data({})}
+        arms: dict[str, TrainingData] = {_TEACHER.name: _TEACHER.training_data({})}
         run_arm(
             _TEACHER.name,
             [(one.num_labelled, one.seed) for one in replicates],
