@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -23,11 +24,12 @@ from torch import Tensor
 from turns import overhead_of
 
 from vcmaug.compute import keep_freed_memory, peak_memory
-from vcmaug.control.base import Control, ControlNetwork
-from vcmaug.control.build import METHODS, build_network, control_settings
-from vcmaug.ldm.brainldm import BRAINLDM
+from vcmaug.control.base import Control
+from vcmaug.control.method import ControlMethod, control_method
+from vcmaug.control.network import ControlNetwork
 from vcmaug.ldm.denoiser import Context, Encoded, FrozenDenoiser
 from vcmaug.provenance import machine, versions
+from vcmaug.released.brainldm import BRAINLDM
 
 STRUCTURES = 8
 GIB = 2.0**30
@@ -42,9 +44,8 @@ def peak_gib(device: str) -> float:
 
 def repeated(encoded: Encoded, count: int) -> Encoded:
     """Return what a control made of one condition for a batch of it."""
-    if isinstance(encoded, Tensor):
-        return encoded.expand(count, *encoded.shape[1:])
-    return tuple(one.expand(count, *one.shape[1:]) for one in encoded)
+    features = tuple(one.expand(count, *one.shape[1:]) for one in encoded.features)
+    return replace(encoded, features=features)
 
 
 def finished(result: object) -> object:
@@ -82,10 +83,9 @@ def measured(
     with torch.no_grad():
         bare = seconds_of(lambda: denoiser(z_t, t, Context(scalars)), rounds=rounds)
     loaded = peak_gib(device)
-    network: ControlNetwork = build_network(
-        control_settings({"method": method}), spec=BRAINLDM, num_structures=STRUCTURES
-    ).to(device)
-    network.start_from_prior(denoiser)
+    network: ControlNetwork = (
+        control_method({"name": method}).network(BRAINLDM, num_structures=STRUCTURES).to(device)
+    )
     optimiser = torch.optim.AdamW(network.parameters(), lr=1e-5)
 
     def train_step() -> None:
@@ -133,7 +133,7 @@ def decoded(*, device: str, rounds: int) -> dict[str, Any]:
 def main() -> None:
     """Measure each method in a process of its own and print."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--methods", nargs="+", default=[*METHODS, "decode"])
+    parser.add_argument("--methods", nargs="+", default=[*ControlMethod.parts(), "decode"])
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--sampling-batch", type=int, default=8)

@@ -43,7 +43,8 @@ from vcmaug.pipeline.pool import splits_of
 from vcmaug.pipeline.stages import control_stage, prepare_stage, prior_stage
 
 from vcmaug.compute import peak_memory, resolve_compute
-from vcmaug.control.build import METHODS, load_control
+from vcmaug.control.build import load_control
+from vcmaug.control.method import ControlMethod
 from vcmaug.control.shown import parts_of
 from vcmaug.data.cases import Cases
 from vcmaug.data.labels import LabelScheme
@@ -57,10 +58,10 @@ from vcmaug.provenance import fingerprint, machine, versions
 
 OWN, AT_1, NO_LAYOUT, NONE = "recipe", "recipe_at_1", "recipe_no_layout", "none"
 VARIANTS = {
-    "vcm_timed": {"method": "vcm", "time_in_encoder": True},
-    "vcm_released_no_norm": {"method": "vcm_released", "head_norm": False},
-    "vcm_longer": {"method": "vcm"},
-    "controlnet_longer": {"method": "controlnet"},
+    "vcm_timed": {"name": "vcm", "time_in_encoder": True},
+    "vcm_released_no_norm": {"name": "vcm_released", "head_norm": False},
+    "vcm_longer": {"name": "vcm"},
+    "controlnet_longer": {"name": "controlnet"},
 }
 LONGER = 4  # times the updates
 BATCH, COST_UPDATES, ROUNDS = 8, 10, 9
@@ -96,7 +97,7 @@ def recipe_of(asked: argparse.Namespace, method: str) -> Recipe:
     if method == NO_LAYOUT:
         control["network"]["layout"] = False
     elif method not in (OWN, AT_1, NONE):
-        control["network"] = VARIANTS.get(method, {"method": method})
+        control["network"] = VARIANTS.get(method, {"name": method})
     if method.endswith("_longer"):
         control["training"]["updates"] *= LONGER
     if method == NONE:
@@ -242,7 +243,9 @@ def main() -> None:
     parser.add_argument("--profile")
     parser.add_argument("--prior", help="of the zoo, in place of the recipe's")
     parser.add_argument(
-        "--methods", nargs="+", default=[NONE, OWN, AT_1, NO_LAYOUT, *METHODS, *VARIANTS]
+        "--methods",
+        nargs="+",
+        default=[NONE, OWN, AT_1, NO_LAYOUT, *ControlMethod.parts(), *VARIANTS],
     )
     parser.add_argument("--task", choices=[*TASKS], default="map")
     parser.add_argument("--n", type=int, nargs="+", default=[10])

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from torch import Tensor
 
 from vcmaug.control.base import Control
-from vcmaug.control.fusion import FusionNetwork
+from vcmaug.control.networks.fusion import FusionNetwork
 from vcmaug.ldm.denoiser import Context, Denoiser
 
 

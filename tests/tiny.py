@@ -12,8 +12,8 @@ from vcmaug.compute import Compute, resolve_compute
 from vcmaug.conditions.build import build_conditions
 from vcmaug.conditions.builders.perturb import Perturb
 from vcmaug.conditions.chain import Chain, ConditionSettings
-from vcmaug.control.build import build_network, write_control
-from vcmaug.control.vcm import VCMSettings
+from vcmaug.control.build import write_control
+from vcmaug.control.methods import vcm
 from vcmaug.data.cases import Case
 from vcmaug.data.geometry import Grid
 from vcmaug.data.labels import LabelScheme
@@ -33,6 +33,7 @@ AFFINE = np.diag([2.0, 2.0, 2.0, 1.0])
 PERTURB = Perturb(max_displacement_mm=2.0, smoothness_mm=6.0)
 IN_PROCESS = Compute("in-process")
 VCM: dict[str, Any] = {
+    "name": "vcm",
     "encoder_channels": (4, 8),
     "channels": (8, 16),
     "num_res_blocks": 1,
@@ -93,10 +94,10 @@ def make_tiny_prior(folder: Path, *, seed: int = 0, grid: Grid = GRID) -> Path:
 def make_tiny_control(folder: Path, prior_folder: Path, *, seed: int = 1) -> Path:
     """Write a control with randomised heads on a tiny prior; return its folder."""
     prior = load_prior(prior_folder)
-    settings = VCMSettings(**VCM)
+    settings = vcm.VCM(**VCM)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        network = build_network(settings, spec=prior.spec, num_structures=SCHEME.num_structures)
+        network = settings.network(prior.spec, num_structures=SCHEME.num_structures)
         _randomise(network)
     card = {"subjects": ["s0", "s1"]}
     write_control(folder, network=network, settings=settings, prior=prior, scheme=SCHEME, card=card)

@@ -12,7 +12,7 @@ The floors; imports go down only:
     gates | arms             measured before a study; mixes of training data, and their makers
     generate                 plan, shards, workers
     quality | downstream     does the image fit its label; does the cohort help
-    training | cohort        loops and losses; layout and manifest
+    training | cohort | released  loops and losses; layout and manifest; weights of others
     control                  VCM: a denoiser that holds a denoiser
     ldm | conditions         the frozen prior; what to ask it for
     data                     volumes, labels, cases, splits

@@ -1,9 +1,7 @@
 """Seeds that come from names, never from place or time.
 
-What it is: seed = hash of (cohort seed, id, purpose), and generators made from it on the CPU.
-In the flow: every random draw of the toolkit takes a generator from here.
-Sources: threefold use of SHA-256 as a stable hash; PCG64 (O'Neill 2014) behind
-`numpy.random.default_rng`.
+A seed is the SHA-256 hash of names such as cohort seed, id and purpose. Every random draw takes a
+generator from here, on the CPU.
 """
 
 import hashlib
@@ -38,6 +36,6 @@ def numpy_generator(*names: str | int) -> np.random.Generator:
 
 def torch_generator(*names: str | int) -> "torch.Generator":
     """Return a torch generator on the CPU seeded from the names; see `stable_seed`."""
-    import torch
+    import torch  # here, so that whoever only needs a seed loads none
 
     return torch.Generator(device="cpu").manual_seed(stable_seed(*names))

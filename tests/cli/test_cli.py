@@ -158,7 +158,7 @@ def test_info_as_json_can_be_read() -> None:
 def test_info_counts_a_method_whose_name_has_a_hyphen() -> None:
     result = vcmaug("info", "--prior", "brainldm", "--control", "vcm-released", "--json")
     control = json.loads(result.stdout)["control"]
-    assert control["method"] == "vcm_released"
+    assert control["name"] == "vcm_released"
     assert control["num_parameters"]["stored_in_the_release"] == 45_220_134
     ours = json.loads(vcmaug("info", "--prior", "brainldm", "--control", "vcm", "--json").stdout)
     assert list(ours["control"]["num_parameters"]) == ["used"]  # nobody released this one

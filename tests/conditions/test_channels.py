@@ -92,17 +92,17 @@ def test_a_partial_image_hides_a_structure_and_says_what_is_known(source: Source
 def test_an_image_follows_a_deformation_of_its_map(source: SourceMap) -> None:
     settings = Perturb(max_displacement_mm=3, smoothness_mm=8, flip_probability=0.5)
     for seed in range(4):
-        bent = settings.ready(tiny.SCHEME).build(start(source), seed=seed)
+        deformed = settings.ready(tiny.SCHEME).build(start(source), seed=seed)
         asked = Modalities(channels=("image",))
-        image = asked.ready(tiny.SCHEME).build(bent, seed=0).channels["image"].array
-        assert (np.rint(2 * image) == bent.label_map.array).mean() > 0.95
+        image = asked.ready(tiny.SCHEME).build(deformed, seed=0).channels["image"].array
+        assert (np.rint(2 * image) == deformed.label_map.array).mean() > 0.95
 
 
 def test_an_image_that_cannot_follow_is_refused(source: SourceMap) -> None:
     settings = Perturb(max_displacement_mm=1, resize={"core": {"change": 0.3}})
-    bent = settings.ready(tiny.SCHEME).build(start(source), seed=0)
+    deformed = settings.ready(tiny.SCHEME).build(start(source), seed=0)
     with pytest.raises(DataError, match="cannot follow what perturb did"):
-        Modalities(channels=("image",)).ready(tiny.SCHEME).build(bent, seed=0)
+        Modalities(channels=("image",)).ready(tiny.SCHEME).build(deformed, seed=0)
 
 
 @pytest.mark.parametrize("wrong", ["some", "at-most-0", "at-most-x", [], {"flair": 2.0}, {}])

@@ -202,7 +202,7 @@ def test_the_map_that_lies_the_other_way_round_grows_on_the_same_side():
 
 
 def test_a_wall_that_breaks_is_a_draw_that_is_refused():
-    """A shell two voxels thick around a core, shrunk and bent far on a coarse grid."""
+    """A shell two voxels thick around a core, shrunk and deformed far on a coarse grid."""
     places = np.indices((24, 24, 24)) - 11.5
     away = np.sqrt((places**2).sum(axis=0))
     scheme = LabelScheme.from_mapping({"wall": 1, "inside": 2})

@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from vcmaug.control.layout import Layout
-from vcmaug.ldm.schedule import Schedule, ScheduleSettings
+from vcmaug.control.networks.layout import Layout
+from vcmaug.ldm.schedule import Schedule
+from vcmaug.ldm.schedule_settings import ScheduleSettings
 
 SHAPE = (2, 4, 5, 3)
 

@@ -8,15 +8,16 @@ import torch
 from monai.networks.nets import DiffusionModelUNet
 from tiny import make_tiny_prior
 
-from vcmaug.control.base import Control, ControlNetwork
-from vcmaug.control.build import METHODS, build_network, control_settings
-from vcmaug.control.unet import AnyGridUNet
-from vcmaug.control.vcm_released import VCMReleasedNetwork
+from vcmaug.control.base import Control
+from vcmaug.control.method import control_method
+from vcmaug.control.network import ControlNetwork
+from vcmaug.control.networks.unet import AnyGridUNet
+from vcmaug.control.networks.vcm_released import VCMReleasedNetwork
 from vcmaug.errors import ModelError
-from vcmaug.ldm.brainldm import BRAINLDM
 from vcmaug.ldm.denoiser import Context
 from vcmaug.ldm.prior import Prior, load_prior, weights_of
 from vcmaug.ldm.weights import hash_of_weights
+from vcmaug.released.brainldm import BRAINLDM
 
 UNET = {
     "spatial_dims": 3,
@@ -39,9 +40,9 @@ def prior(tmp_path_factory: pytest.TempPathFactory) -> Prior:
 def new(method: str, prior: Prior) -> ControlNetwork:
     """Return a small network of a method, started from the prior."""
     torch.manual_seed(0)
-    settings = control_settings({"method": method, **tiny.SMALL[method]})
-    network = build_network(settings, spec=prior.spec, num_structures=2)
-    network.start_from_prior(prior.denoiser)
+    settings = control_method({"name": method, **tiny.SMALL[method]})
+    network = settings.network(prior.spec, num_structures=2)
+    network.start_from_prior(prior)
     return network
 
 
@@ -55,7 +56,7 @@ def ask(
     return z_t, torch.tensor([10, 700]), torch.rand(2, 2, generator=generator), maps
 
 
-@pytest.mark.parametrize("method", [name for name in METHODS if name != "vcm_released"])
+@pytest.mark.parametrize("method", [name for name in tiny.SMALL if name != "vcm_released"])
 def test_a_new_control_is_the_identity(prior: Prior, method: str) -> None:
     control = Control(new(method, prior), {"num_timesteps": 1000})
     z_t, t, scalars, maps = ask(prior)
@@ -75,7 +76,7 @@ def test_the_released_vcm_is_not_because_of_its_norm_alone(prior: Prior) -> None
     torch.testing.assert_close(gamma.mean(dim=(2, 3, 4)), torch.zeros(2, 4), atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", tiny.SMALL)
 def test_it_learns_and_the_prior_stays(prior: Prior, method: str) -> None:
     """The loss on one batch falls by more than a twentieth in forty updates."""
     network = new(method, prior)
@@ -98,7 +99,7 @@ def test_it_learns_and_the_prior_stays(prior: Prior, method: str) -> None:
     assert all(p.grad is None for p in prior.denoiser.unet.parameters())
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", tiny.SMALL)
 def test_strength_zero_is_the_frozen_prediction(prior: Prior, method: str) -> None:
     network = new(method, prior)
     with torch.no_grad():
@@ -115,7 +116,7 @@ def test_strength_zero_is_the_frozen_prediction(prior: Prior, method: str) -> No
 DEEPER = {"channels": (8, 8, 16), "attention_levels": (False, False, True)}
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", tiny.SMALL)
 def test_any_latent_grid_will_do(tmp_path: Path, method: str) -> None:
     """Six cells are halved once by the prior; a control that halves twice takes them too."""
     grid = tiny.GRID.model_copy(update={"shape": (24, 16, 24)})
@@ -124,9 +125,9 @@ def test_any_latent_grid_will_do(tmp_path: Path, method: str) -> None:
     deeper = DEEPER if modulates else {}
     if method == "vcm_released":
         deeper = {"channels": DEEPER["channels"]}
-    settings = control_settings({"method": method, **tiny.SMALL[method], **deeper})
-    network = build_network(settings, spec=prior.spec, num_structures=2)
-    network.start_from_prior(prior.denoiser)
+    settings = control_method({"name": method, **tiny.SMALL[method], **deeper})
+    network = settings.network(prior.spec, num_structures=2)
+    network.start_from_prior(prior)
     z_t, maps = torch.randn(2, *prior.spec.latent_shape), torch.rand(2, 2, *grid.shape)
     steered, _ = network(prior.denoiser, z_t, torch.tensor([10, 700]), torch.rand(2, 2), maps)
     assert steered.epsilon.shape == z_t.shape == (2, 2, 6, 4, 6)
@@ -168,17 +169,13 @@ COUNTS = {  # at the width of BrainLDM: (condition channels, parameters)
 def test_counts_at_the_width_of_brainldm(method: str) -> None:
     channels, expected = COUNTS[method]
     with torch.device("meta"):
-        network = build_network(
-            control_settings({"method": method}), spec=BRAINLDM, num_structures=channels
-        )
+        network = control_method({"name": method}).network(BRAINLDM, num_structures=channels)
     assert sum(p.numel() for p in network.parameters()) == expected
 
 
 def test_the_released_vcm_has_as_many_tensors_as_its_checkpoint_uses() -> None:
     with torch.device("meta"):
-        network = build_network(
-            control_settings({"method": "vcm_released"}), spec=BRAINLDM, num_structures=8
-        )
+        network = control_method({"name": "vcm_released"}).network(BRAINLDM, num_structures=8)
     assert isinstance(network, VCMReleasedNetwork)
     unused = 2 * 6  # weight and bias of proj_attn in six attention blocks
     assert len(network.state_dict()) == 386 - unused
@@ -195,8 +192,7 @@ def test_features_cannot_be_added_inside_a_steered_denoiser(prior: Prior) -> Non
 
 def test_an_encoder_that_ends_elsewhere_is_refused() -> None:
     with pytest.raises(ModelError, match="building controlnet: its condition encoder shrinks by 2"):
-        build_network(
-            control_settings({"method": "controlnet", "encoder_channels": (4, 8)}),
-            spec=BRAINLDM,
+        control_method({"name": "controlnet", "encoder_channels": (4, 8)}).network(
+            BRAINLDM,
             num_structures=1,
         )

@@ -10,8 +10,8 @@ import torch
 
 from vcmaug.conditions.target import Target
 from vcmaug.control.base import Control
-from vcmaug.control.build import build_network, control_settings
 from vcmaug.control.channels import one_hot_batch, shown_of
+from vcmaug.control.method import control_method
 from vcmaug.control.shown import ALONE, ShownSettings, further_channels, parts_of
 from vcmaug.data.cases import Case
 from vcmaug.data.labels import index_map
@@ -40,8 +40,8 @@ def prior(tmp_path_factory: pytest.TempPathFactory) -> Prior:
 def stirred(prior: Prior, *, layout: bool) -> Control:
     """Return a control of three channels with no weight at its initial zero."""
     torch.manual_seed(0)
-    settings = control_settings({**tiny.VCM, "layout": layout})
-    network = build_network(settings, spec=prior.spec, num_structures=2, names=NAMES)
+    settings = control_method({**tiny.VCM, "layout": layout})
+    network = settings.network(prior.spec, num_structures=2, names=NAMES)
     with torch.no_grad():
         for parameter in network.parameters():
             parameter += 0.1 * torch.randn(parameter.shape)

@@ -6,14 +6,15 @@ from pydantic import ValidationError
 from tiny import SCHEME, make_tiny_control, make_tiny_prior
 
 from vcmaug.control.base import Control
-from vcmaug.control.build import build_network, load_control
-from vcmaug.control.vcm import VCMSettings, modulate
+from vcmaug.control.build import load_control
+from vcmaug.control.methods.vcm import VCM
+from vcmaug.control.networks.modulation import modulate
 from vcmaug.data.labels import one_hot
 from vcmaug.errors import ModelError
 from vcmaug.ldm.denoiser import Context
 from vcmaug.ldm.prior import Prior, load_prior
 
-SETTINGS = VCMSettings(
+SETTINGS = VCM(
     encoder_channels=(4, 8),
     channels=(8, 16),
     num_res_blocks=1,
@@ -43,7 +44,7 @@ def test_a_new_control_returns_the_frozen_prediction_exactly(
     prior: Prior, switch: dict[str, bool]
 ) -> None:
     settings = SETTINGS.model_copy(update=switch)
-    network = build_network(settings, spec=prior.spec, num_structures=2)
+    network = settings.network(prior.spec, num_structures=2)
     control = Control(network, {"num_timesteps": 1000})
     z_t, t, context = _ask(prior, control)
     steered = control.steer(prior.denoiser)
@@ -51,7 +52,7 @@ def test_a_new_control_returns_the_frozen_prediction_exactly(
 
 
 def test_a_new_control_learns_from_its_first_update(prior: Prior) -> None:
-    network = build_network(SETTINGS, spec=prior.spec, num_structures=2)
+    network = SETTINGS.network(prior.spec, num_structures=2)
     generator = torch.Generator().manual_seed(0)
     z_t = torch.randn(1, *prior.spec.latent_shape, generator=generator)
     one_hot_map = (torch.rand(1, 2, 16, 16, 16, generator=generator) > 0.5).float()
@@ -70,11 +71,11 @@ def test_time_enters_the_encoder_only_if_asked(prior: Prior) -> None:
     one_hot_map = (torch.rand(1, 2, 16, 16, 16) > 0.5).float()
     for timed in (False, True):
         asked = SETTINGS.model_copy(update={"time_in_encoder": timed})
-        encoder = build_network(asked, spec=prior.spec, num_structures=2).encoder
+        encoder = asked.network(prior.spec, num_structures=2).encoder
         early, late = (encoder(one_hot_map, torch.tensor([t])) for t in (5, 900))
         assert torch.equal(early, late) is not timed
     with pytest.raises(ValidationError, match="layout wants an encoder without time"):
-        VCMSettings(layout=True, time_in_encoder=True)
+        VCM(layout=True, time_in_encoder=True)
 
 
 def test_modulation_is_the_equation() -> None:
@@ -127,9 +128,8 @@ def test_the_condition_decides(tmp_path: Path, prior: Prior) -> None:
 
 def test_an_encoder_that_ends_on_another_grid_is_refused(prior: Prior) -> None:
     with pytest.raises(ModelError, match="shrinks by 8"):
-        build_network(
-            SETTINGS.model_copy(update={"encoder_channels": (4, 8, 8)}),
-            spec=prior.spec,
+        SETTINGS.model_copy(update={"encoder_channels": (4, 8, 8)}).network(
+            prior.spec,
             num_structures=SCHEME.num_structures,
         )
 

@@ -10,8 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from vcmaug.control.base import Control
-from vcmaug.control.build import build_network
-from vcmaug.control.vcm import VCMSettings
+from vcmaug.control.methods.vcm import VCM
 from vcmaug.errors import CohortError
 from vcmaug.generate.drawer import Drawer
 from vcmaug.generate.loading import LoadedRequest, load_plan, load_request
@@ -30,10 +29,10 @@ def plain(world: Path) -> Drawer:
 @pytest.fixture
 def laid_out(plain: Drawer) -> Drawer:
     """Return the same with a new control that has a layout."""
-    settings = VCMSettings.model_validate({**plain.control.card["settings"], "layout": True})
+    settings = VCM.model_validate({**plain.control.card["settings"], "layout": True})
     with torch.random.fork_rng():
         torch.manual_seed(3)
-        network = build_network(settings, spec=plain.prior.spec, num_structures=2)
+        network = settings.network(plain.prior.spec, num_structures=2)
     return replace(plain, control=Control(network, plain.control.card))
 
 

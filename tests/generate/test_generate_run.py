@@ -12,7 +12,7 @@ from vcmaug.cohort.check import check_cohort
 from vcmaug.cohort.layout import CohortLayout
 from vcmaug.cohort.manifest import RUN_COLUMNS, read_cohort_card, read_manifest
 from vcmaug.control.build import load_control, write_control
-from vcmaug.control.vcm import VCMSettings
+from vcmaug.control.methods.vcm import VCM
 from vcmaug.data.nifti import read_image, read_label_map
 from vcmaug.data.volume import same_grid
 from vcmaug.errors import CohortError, ComputeError, ModelError, WorkFolderError
@@ -151,7 +151,7 @@ def test_nan_makes_a_failed_row_and_the_rest_goes_on(world, tmp_path):
     prior = load_prior(root / "prior")
     control = load_control(root / "control", prior=prior)
     control.network.encoder.layers[0].weight[:, 8:] = 3e38  # channels of the second structure
-    settings = VCMSettings.model_validate(control.card["settings"])
+    settings = VCM.model_validate(control.card["settings"])
     write_control(
         root / "control",
         network=control.network,

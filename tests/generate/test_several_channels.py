@@ -11,7 +11,8 @@ import torch
 from vcmaug.cohort.manifest import read_manifest
 from vcmaug.conditions.build import build_conditions
 from vcmaug.conditions.chain import ConditionSettings
-from vcmaug.control.build import build_network, control_settings, write_control
+from vcmaug.control.build import write_control
+from vcmaug.control.method import control_method
 from vcmaug.data.nifti import write_image
 from vcmaug.data.volume import Volume
 from vcmaug.generate.run import generate
@@ -51,9 +52,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny world with a control that sees label map and image."""
     root = tmp_path_factory.mktemp("world")
     prior = load_prior(tiny.make_tiny_prior(root / "prior"))
-    settings = control_settings(tiny.VCM)
+    settings = control_method(tiny.VCM)
     torch.manual_seed(0)
-    network = build_network(settings, spec=prior.spec, num_structures=2, names=NAMES)
+    network = settings.network(prior.spec, num_structures=2, names=NAMES)
     with torch.no_grad():
         for parameter in network.parameters():
             parameter += 0.1 * torch.randn(parameter.shape)

@@ -83,6 +83,7 @@ def tiny_recipe(source: Path) -> dict[str, object]:
         },
         "control": {
             "network": {
+                "name": "vcm",
                 "encoder_channels": [4, 8],
                 "channels": [8, 16],
                 "num_res_blocks": 1,

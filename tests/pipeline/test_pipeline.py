@@ -23,7 +23,6 @@ from vcmaug.cli.main import app
 from vcmaug.cohort.check import check_cohort
 from vcmaug.cohort.manifest import read_manifest
 from vcmaug.compute import Compute
-from vcmaug.control.build import METHODS
 from vcmaug.data.case_table import write_table_of_cases
 from vcmaug.data.cases import Cases
 from vcmaug.data.nifti import read_image, read_label_map, write_image
@@ -262,7 +261,9 @@ def test_conditions_are_built_again_where_an_image_or_a_scalar_changed(
     assert conditions_stage(other, replicate, compute=HERE)
 
 
-@pytest.mark.parametrize("method", [name for name in METHODS if name not in ("vcm", "t2i_adapter")])
+@pytest.mark.parametrize(
+    "method", [name for name in tiny.SMALL if name not in ("vcm", "t2i_adapter")]
+)
 def test_every_method_runs_through_generate_and_evaluate(
     finished: Work, tmp_path: Path, method: str
 ) -> None:
@@ -270,7 +271,7 @@ def test_every_method_runs_through_generate_and_evaluate(
     shutil.copytree(finished.folder, folder)
     control = ControlRecipe.model_validate(
         {
-            "network": {"method": method, **tiny.SMALL[method]},
+            "network": {"name": method, **tiny.SMALL[method]},
             "training": finished.recipe.control.training,
         }
     )
@@ -337,7 +338,7 @@ def test_misspelt_methods_are_answered_with_the_nearest(recipe_path: Path, tmp_p
     assert {
         line.split(":", 1)[1] for line in str(caught.value).splitlines() if "unknown" in line
     } == {
-        " unknown name 'control_net'; did you mean 'controlnet'?",
+        " unknown control 'control-net'; did you mean 'controlnet'?",
         " unknown builder 'perturbs'; did you mean 'perturb'?",
     }
 

@@ -3,7 +3,6 @@ from pathlib import Path
 import pytest
 import yaml
 
-from vcmaug.control.build import build_network
 from vcmaug.errors import RecipeError
 from vcmaug.files import read_json
 from vcmaug.generate.samplers import Sampler
@@ -26,8 +25,8 @@ def test_every_recipe_and_profile_can_be_built(
     recipe = read_recipe(path, profile=profile)
     if recipe.prior.spec is not None:
         assert recipe.prior.spec.grid == recipe.data.grid
-        network = build_network(
-            recipe.control.network, spec=recipe.prior.spec, num_structures=len(recipe.data.scheme)
+        network = recipe.control.network.network(
+            recipe.prior.spec, num_structures=len(recipe.data.scheme)
         )
         assert sum(p.numel() for p in network.parameters()) < 6_000_000
     assert (path.parent / "README.md").exists()
@@ -41,9 +40,9 @@ def test_an_unset_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("name", ["vcm-released", "vcm_released", "controlnet-mlp", "t2i-adapter"])
 def test_a_method_may_be_named_with_hyphens(name: str) -> None:
-    for value in (name, {"network": {"method": name}}):
+    for value in (name, {"network": {"name": name}}):
         recipe = ControlRecipe.model_validate(value)
-        assert recipe.network.method == name.replace("-", "_")
+        assert recipe.network.name == name.replace("-", "_")
         assert ControlRecipe.model_validate(recipe.model_dump(mode="json")) == recipe
 
 

@@ -12,7 +12,7 @@ from accelerate.state import AcceleratorState, PartialState
 from away import AWAY, AwayDevice
 from torch import nn
 
-from vcmaug.control.build import control_settings
+from vcmaug.control.method import control_method
 from vcmaug.control.shown import ShownSettings
 from vcmaug.data.cases import Case
 from vcmaug.data.nifti import write_image, write_label_map
@@ -41,8 +41,8 @@ SPEC = PriorSpec(
     scalars=(ScalarSpec(name="age", low=20, high=80, column="age"),),
 )
 SMALL = {
-    "vcm": {"method": "vcm", "layout": True, **tiny.VCM},
-    "controlnet": {"method": "controlnet"},
+    "vcm": {**tiny.VCM, "layout": True},
+    "controlnet": {"name": "controlnet"},
 }
 
 
@@ -134,7 +134,7 @@ def _train_control(
         cases,
         prior=prior,
         scheme=tiny.SCHEME,
-        network=control_settings(SMALL[method]),
+        network=control_method(SMALL[method]),
         settings=ControlTraining(
             updates=3,
             batch_size=2,

@@ -10,9 +10,10 @@ from tiny import AFFINE, GRID, SCHEME, SMALL, label_map_of
 from torch import nn
 
 from vcmaug.conditions.builders.lowres import LowRes
-from vcmaug.control.build import METHODS, control_settings, load_control
+from vcmaug.control.build import load_control
+from vcmaug.control.method import control_method
+from vcmaug.control.methods.vcm import VCM
 from vcmaug.control.shown import ShownSettings
-from vcmaug.control.vcm import VCMSettings
 from vcmaug.data.cases import Case
 from vcmaug.data.labels import LabelScheme
 from vcmaug.data.nifti import write_image, write_label_map
@@ -47,7 +48,7 @@ PRIOR = PriorTraining(
     half=True,
 )
 LOWRES = LowRes(spacing_mm=4)
-NETWORK = VCMSettings(
+NETWORK = VCM(
     encoder_channels=(4, 8),
     channels=(8, 16),
     num_res_blocks=1,
@@ -114,7 +115,7 @@ def _train(
     shows: ShownSettings | None = None,
     prior: Prior | None = None,
     scheme: LabelScheme = SCHEME,
-    network: VCMSettings = NETWORK,
+    network: VCM = NETWORK,
     watches: Sequence[Watch] = (),
 ) -> None:
     train_control(
@@ -242,7 +243,7 @@ def test_all_cases_of_a_subject_are_on_one_side(
         run(2)
 
 
-@pytest.mark.parametrize("method", [name for name in METHODS if name != "vcm"])
+@pytest.mark.parametrize("method", [name for name in SMALL if name != "vcm"])
 def test_every_method_is_trained_by_the_same_function(
     cases: tuple[Case, ...], prior_folder: Path, tmp_path: Path, method: str
 ) -> None:
@@ -251,7 +252,7 @@ def test_every_method_is_trained_by_the_same_function(
         cases,
         prior=prior,
         scheme=SCHEME,
-        network=control_settings({"method": method, **SMALL[method]}),
+        network=control_method({"name": method, **SMALL[method]}),
         settings=ControlTraining(updates=3, batch_size=2, deformed_copies=0),
         seed=0,
         folder=tmp_path,
@@ -367,8 +368,8 @@ def test_a_damaged_control_is_no_start(
     ("changes", "named"),
     [
         ({"prior_sha256": None}, "lacks prior_sha256"),
-        ({"settings": {"method": "vcm", "depth": 3}}, "cannot read the settings on its card"),
-        ({"settings": {"method": "unheard"}}, "cannot read the settings on its card"),
+        ({"settings": {"name": "vcm", "depth": 3}}, "cannot read the settings on its card"),
+        ({"settings": {"name": "unheard"}}, "cannot read the settings on its card"),
         ({"shown": {"depth": 3}}, "cannot read the settings on its card"),
         ({"scheme": [{"called": "a"}]}, "cannot read the settings on its card"),
         ({"num_timesteps": None}, "lacks num_timesteps"),

@@ -39,9 +39,9 @@ def brainldm_command(
 
     Example: vcmaug import-weights brainldm --bundle brain_image_synthesis_latent_diffusion_model
     """
-    from vcmaug.ldm.brainldm import brainldm
-    from vcmaug.ldm.released import import_brainldm
-    from vcmaug.ldm.released_files import files_of_bundle
+    from vcmaug.released.brainldm import brainldm
+    from vcmaug.released.files import files_of_bundle
+    from vcmaug.released.prior import import_brainldm
 
     if bundle is not None:
         autoencoder, diffusion = files_of_bundle(bundle)
@@ -72,8 +72,8 @@ def vcm_command(
 
     Example: vcmaug import-weights vcm vcm.pt
     """
-    from vcmaug.control.importing import import_vcm
     from vcmaug.ldm.prior import load_prior
+    from vcmaug.released.control import import_vcm
 
     card = import_vcm(path, prior=load_prior(prior), folder=out)
     found = card["imported_from"]

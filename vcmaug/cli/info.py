@@ -51,8 +51,8 @@ def info_command(
 def _prior(name: str) -> dict[str, Any]:
     """Return the card of a prior, or the counts of BrainLDM's networks without their weights."""
     from vcmaug.control.counts import num_parameters
-    from vcmaug.ldm.brainldm import AFFINE, BRAINLDM
     from vcmaug.ldm.weights import read_card
+    from vcmaug.released.brainldm import AFFINE, BRAINLDM
 
     if name != BRAINLDM.name:
         return _short(read_card(_folder(name), kind="prior"))
@@ -75,18 +75,18 @@ def _control(name: str, *, prior: str | None, channels: int) -> dict[str, Any]:
     Raises:
         ModelError: A method is named without a prior.
     """
-    from vcmaug.control.build import METHODS, method_of
     from vcmaug.control.counts import control_counts
+    from vcmaug.control.method import ControlMethod, control_method
     from vcmaug.ldm.prior import spec_on
     from vcmaug.ldm.weights import read_card
 
-    method = method_of(name)
-    if method not in METHODS or _is_model(name):
+    known = {method.replace("_", "-") for method in ControlMethod.parts()}
+    if name.replace("_", "-") not in known or _is_model(name):
         return _short(read_card(_folder(name), kind="control"))
     if prior is None:
         raise ModelError(f"counting control {name!r}: name the prior as well, --prior NAME.")
     spec = spec_on(_prior(prior), Path(prior))
-    return control_counts(method, spec=spec, channels=channels)
+    return control_counts(control_method(name), spec=spec, channels=channels)
 
 
 def _folder(name: str) -> Path:

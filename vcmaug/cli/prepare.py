@@ -142,7 +142,7 @@ def _grid(
     given = {"--spacing": spacing, "--orientation": orientation, "--padding": padding}
     if text == _BRAINLDM:
         _refuse_with_brainldm([name for name, value in given.items() if value is not None])
-        from vcmaug.ldm.brainldm import BRAINLDM
+        from vcmaug.released.brainldm import BRAINLDM
 
         return BRAINLDM.grid.model_dump()
     chosen = {

@@ -9,10 +9,12 @@ Notes:
 """
 
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -21,6 +23,10 @@ from numpy.typing import NDArray
 from vcmaug.files import write_bytes
 
 __all__ = ["Atlas", "Lesion", "extent_mm"]
+
+Size = Literal["any", "small", "medium", "large"]
+
+_THIRDS = {"small": (0.0, 1 / 3), "medium": (1 / 3, 2 / 3), "large": (2 / 3, 1.0)}
 
 
 @dataclass(frozen=True)
@@ -62,6 +68,29 @@ class Atlas:
     files: Mapping[str, str]
     structures: tuple[str, ...]
     box_mm: NDArray[np.float64]
+
+    def chosen(
+        self, size: Size, side: Literal["any", "left", "right"], *, without: Collection[str] = ()
+    ) -> list[Lesion]:
+        """Return lesions of a third by volume, on a side, of other subjects than some.
+
+        Args:
+            size: The third.
+            side: Of the body, seen from the middle of the head.
+            without: Subjects.
+        """
+        low, high = 0.0, math.inf
+        if size != "any":
+            volumes = np.array([lesion.volume_mm3 for lesion in self.lesions])
+            low, high = np.quantile(volumes, _THIRDS[size])
+        middle = float(self.box_mm[:, 0].mean())
+        return [
+            lesion
+            for lesion in self.lesions
+            if low <= lesion.volume_mm3 <= high
+            and lesion.subject_id not in without
+            and (side == "any" or (lesion.centre_mm[0] > middle) == (side == "right"))
+        ]
 
     def table(self) -> pd.DataFrame:
         """Return one row per lesion: subject, volume, extent and centre."""

@@ -1,8 +1,7 @@
 """Mass effect: a lesion that takes room pushes the tissue around it aside.
 
-What it is: labels moved outwards along the distance from the lesion.
-In the flow: an option of the builder `lesions`, before the lesion is written into the map.
-Sources: none; the displacement follows from keeping the volume of a ball's surroundings.
+Labels move outwards along the distance from the lesion, before it is written into the map. The
+displacement follows from keeping the volume of a ball's surroundings.
 
 Notes:
     A ball of radius R that grew from a point moves a voxel at distance r from its centre to

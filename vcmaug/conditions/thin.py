@@ -1,8 +1,6 @@
 """Thin structures under a deformation: those that nearest-voxel lookup would thin out.
 
-What it is: which structures are thin, and their voxels chosen by share instead.
-In the flow: a part of `perturb`, right after the warp.
-Sources: none.
+`perturb` chooses the voxels of thin structures by their shares instead.
 
 Notes:
     A plate one voxel thick that is pressed to nine tenths of its thickness falls between two
@@ -43,17 +41,17 @@ def thin_structures(indices: NDArray[np.uint8], num_structures: int) -> list[int
 
 
 def with_shares(
-    warped: NDArray[np.uint8],
+    deformed: NDArray[np.uint8],
     start: NDArray[np.uint8],
     displacement: NDArray[np.float32],
     channel: int,
 ) -> NDArray[np.uint8]:
-    """Return a warped map in which one structure has the voxels of its largest shares.
+    """Return a deformed map in which one structure has the voxels of its largest shares.
 
     Args:
-        warped: Channel numbers after the warp [X, Y, Z].
+        deformed: Channel numbers after the deformation [X, Y, Z].
         start: Before it.
-        displacement: The warp [3, X, Y, Z], voxels.
+        displacement: The deformation [3, X, Y, Z], voxels.
         channel: Of the structure.
     """
     mask = start == channel
@@ -63,14 +61,14 @@ def with_shares(
     moved = displacement[(slice(None), *box)]
     places = np.indices(as_shape3(moved.shape[1:])) + offset + moved
     share = ndimage.map_coordinates(mask.astype(np.float32), places, order=1, mode="nearest")
-    crop = warped[box]
+    crop = deformed[box]
     now = crop == channel
     count = round(float(share.sum()))
     order = np.argsort(-(share + 0.25 * now).ravel(), kind="stable")[:count]  # keep what is there
     chosen = np.zeros(crop.size, dtype=bool)
     chosen[order] = True
     chosen = chosen.reshape(crop.shape) & (share > 0)
-    result = warped.copy()
+    result = deformed.copy()
     near = result[box]
     lost = now & ~chosen
     near[lost] = nearest_others(crop, now)[lost]

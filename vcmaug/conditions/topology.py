@@ -1,8 +1,7 @@
 """Parts and cavities of structures, and the mending of what resampling broke.
 
-What it is: two counts per structure, and a map in which specks beyond them are gone.
-In the flow: builders compare a map's counts with its source's; what cannot be mended is refused.
-Sources: none.
+Builders compare the counts of a map with those of its source, remove specks, and refuse what is
+still different.
 
 Notes:
     Voxels that share a corner are neighbours, in a structure and in what it surrounds: an oblique

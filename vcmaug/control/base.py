@@ -1,79 +1,20 @@
-"""What every control is: a network that bends a frozen prediction, and its use in a draw.
+"""A control in use: frozen, with its card; the denoiser that it makes of another.
 
-What it is: the face of the trainable part, what it gives back, and the denoiser it makes of
-another.
-In the flow: trained by `training/control.py`, loaded by generation's workers.
-Sources: azula's guidance, where a guided denoiser holds the denoiser that it guides.
+Generation's workers load one, training leaves one.
 """
 
-from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from vcmaug.control.network import ControlNetwork
 from vcmaug.control.shown import ShownSettings
 from vcmaug.ldm.denoiser import Context, Denoiser, Encoded
 
-__all__ = ["Control", "ControlNetwork", "Steered", "SteeredDenoiser"]
-
-
-@dataclass(frozen=True)
-class Steered:
-    """What a control's network makes of a noisy latent.
-
-    Attributes:
-        epsilon: The steered prediction [B, L, x, y, z].
-        frozen: The frozen one where the network has looked at it, else None.
-        penalty: How much it adds, a number that training may keep small; None: no such thing.
-    """
-
-    epsilon: Tensor
-    frozen: Tensor | None = None
-    penalty: Tensor | None = None
-
-
-class ControlNetwork(nn.Module, ABC):
-    """The trainable part of a control; a new one returns the frozen prediction exactly."""
-
-    @abstractmethod
-    def encode(self, shown: Tensor) -> Encoded:
-        """Return the encoded condition, once per sample, of conditions [B, C, X, Y, Z].
-
-        C is the number of structures, or what `control.shown` makes of several channels.
-        """
-
-    @abstractmethod
-    def steered(
-        self, denoiser: Denoiser, z_t: Tensor, t: Tensor, context: Context, *, strength: float = 1.0
-    ) -> Steered:
-        """Return the steered prediction for the encoded condition in the context.
-
-        Args:
-            denoiser: The frozen prediction.
-            z_t: Noisy latents [B, L, x, y, z].
-            t: Timesteps, long [B].
-            context: Scalars, and what `encode` gave.
-            strength: Scales what is added; 0 is the frozen prediction, 1 as trained.
-        """
-
-    def expected(self, encoded: Encoded) -> Tensor | None:
-        """Return the latents [B, L, x, y, z] that a condition alone lets one expect, or None."""
-        del encoded
-        return None
-
-    def start_from_prior(self, denoiser: Denoiser) -> None:
-        """Take over weights of the prior, for those that start as its copy."""
-
-    def forward(
-        self, denoiser: Denoiser, z_t: Tensor, t: Tensor, scalars: Tensor | None, shown: Tensor
-    ) -> tuple[Steered, Tensor | None]:
-        """Return the steered prediction and the expected latents for conditions [B, C, X, Y, Z]."""
-        encoded = self.encode(shown)
-        steered = self.steered(denoiser, z_t, t, Context(scalars, encoded))
-        return steered, self.expected(encoded)
+__all__ = ["Control", "SteeredDenoiser"]
 
 
 class Control:
@@ -102,7 +43,7 @@ class Control:
 
         A draw that starts below the top of the schedule starts there; None: at the prior's mean.
         """
-        return self.network.expected(encoded)
+        return encoded.expected
 
     def steer(
         self,
@@ -153,9 +94,12 @@ class SteeredDenoiser:
 
         It is off outside its timesteps, and for samples that are shown nothing.
         """
-        if context.encoded is None or not self.first <= float(t[0]) < self.last:
+        encoded = context.encoded
+        if encoded is None or not self.first <= float(t[0]) < self.last:
             return self.denoiser(z_t, t, context)
-        steered = self.network.steered(self.denoiser, z_t, t, context, strength=self.strength)
+        steered = self.network.steered(
+            self.denoiser, z_t, t=t, context=context, encoded=encoded, strength=self.strength
+        )
         if context.there is None:
             return steered.epsilon
         frozen = self.denoiser(z_t, t, context)

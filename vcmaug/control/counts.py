@@ -1,27 +1,15 @@
-"""How many parameters a network has, without room for a single one of them.
+"""How many parameters a network has, counted on the meta device without room for one of them."""
 
-What it is: counting on the meta device.
-In the flow: `info` counts priors and controls whose weights are not there.
-Sources: none.
-"""
-
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import nn
 
-from vcmaug.control.build import build_network, control_settings
+from vcmaug.control.method import ControlMethod
 from vcmaug.ldm.spec import PriorSpec
 
 __all__ = ["control_counts", "num_parameters"]
-
-_UNUSED: Mapping[str, int] = {  # in released code at the width of BrainLDM, used by nothing
-    "vcm_released": 394_752,
-    "controlnet": 0,
-    "controlnet_lite": 1_312_768,
-    "controlnet_mlp": 1_312_768,
-}
 
 
 def num_parameters(make: Callable[[], nn.Module]) -> int:
@@ -30,11 +18,11 @@ def num_parameters(make: Callable[[], nn.Module]) -> int:
         return sum(parameter.numel() for parameter in make().parameters())
 
 
-def control_counts(method: str, *, spec: PriorSpec, channels: int) -> dict[str, Any]:
-    """Return the default settings of a method and its parameters on a prior.
+def control_counts(method: ControlMethod, *, spec: PriorSpec, channels: int) -> dict[str, Any]:
+    """Return the settings of a method and its parameters on a prior.
 
     Args:
-        method: One of `control.build.METHODS`.
+        method: Counted as it is set.
         spec: Of the prior.
         channels: Structures of the condition.
 
@@ -42,14 +30,13 @@ def control_counts(method: str, *, spec: PriorSpec, channels: int) -> dict[str, 
         `num_parameters` has those that are used, and those stored by released code of the same
         network, where there is such code.
     """
-    settings = control_settings({"method": method})
-    used = num_parameters(lambda: build_network(settings, spec=spec, num_structures=channels))
-    counts = {"used": used}
-    if spec.name == "brainldm" and method in _UNUSED:
-        counts["stored_in_the_release"] = used + _UNUSED[method]
+    used = num_parameters(lambda: method.network(spec, num_structures=channels))
+    counts, unused = {"used": used}, method.unused_in_release
+    if spec.name == "brainldm" and unused is not None:
+        counts["stored_in_the_release"] = used + unused
     return {
-        "method": method,
+        "name": method.name,
         "channels": channels,
-        "settings": settings.model_dump(mode="json"),
+        "settings": method.model_dump(mode="json"),
         "num_parameters": counts,
     }

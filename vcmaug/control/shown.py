@@ -30,6 +30,7 @@ __all__ = [
     "is_any_shown",
     "is_shown",
     "parts_of",
+    "width_of",
     "with_channels",
 ]
 
@@ -97,6 +98,17 @@ def parts_of(names: Sequence[str], num_structures: int) -> dict[str, slice]:
         parts[name] = slice(first, first + width)
         first += width
     return parts
+
+
+def width_of(names: Sequence[str], num_structures: int) -> int:
+    """Return how many components the tensor has: all channels as one image.
+
+    Examples:
+        >>> width_of(("label_map", "image"), 2), width_of(("label_map",), 2)
+        (5, 2)
+    """
+    width: int = max(part.stop for part in parts_of(names, num_structures).values())
+    return width
 
 
 def with_channels(

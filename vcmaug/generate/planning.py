@@ -60,7 +60,7 @@ def make_plan(
     spec = spec_on(prior, prior_folder)
     faults = _misfits(spec, control, conditions=conditions, folder=conditions_folder, n=n)
     faults += _unfit_measure(settings, measure, control)
-    expects = _expects_latents(control) or has_mean(prior_folder)
+    expects = control["expects_latents"] or has_mean(prior_folder)
     if settings.sampler.start < 1.0 and not expects:
         faults.append(
             f"draws start at {settings.sampler.start} of the schedule (sampler.start), and neither "
@@ -82,11 +82,6 @@ def make_plan(
         conditions_folder=str(conditions_folder.resolve()),
         measure=measure,
     )
-
-
-def _expects_latents(control: Mapping[str, Any]) -> bool:
-    """Return whether the control on a card predicts latents from a condition alone."""
-    return bool(control["settings"].get("layout", False))
 
 
 def _misfits(

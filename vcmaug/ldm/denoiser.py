@@ -29,7 +29,19 @@ __all__ = [
 ]
 
 
-Encoded = Tensor | tuple[Tensor, ...]
+@dataclass(frozen=True)
+class Encoded:
+    """A condition as its control encoded it, once per sample.
+
+    Attributes:
+        features: One tensor or several, [B, channels, x, y, z].
+        expected: Latents [B, L, x, y, z] that the condition alone lets one expect; None: unknown.
+        there: 1 where a sample shows the control anything, else 0, [B, 1, 1, 1, 1]; None: all do.
+    """
+
+    features: tuple[Tensor, ...]
+    expected: Tensor | None = None
+    there: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -38,8 +50,7 @@ class Context:
 
     Attributes:
         scalars: Normalised scalars [B, S], or None for a prior without any.
-        encoded: The condition as its control encoded it, once per sample: [B, channels, x, y, z],
-            or several such; None without a condition.
+        encoded: The condition as its control encoded it; None without a condition.
         there: Which samples are shown anything at all, bool [B]; None: all of them.
     """
 

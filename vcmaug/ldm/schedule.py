@@ -1,29 +1,18 @@
 """The noise schedule: what z_t is, and the ways between epsilon, z_0 and v.
 
-What it is: alpha_bar for every timestep, in double precision, and four formulas.
-In the flow: below training (which adds noise) and the samplers (which remove it).
-Sources: Ho et al. 2020, arXiv 2006.11239, eq. 4; Rombach et al. 2022, arXiv 2112.10752 (scaled
-linear betas); Salimans and Ho 2022, arXiv 2202.00512, appendix D (v).
+Training adds noise with it and samplers remove it. alpha_bar is kept in double precision.
+
+References:
+    Ho et al. 2020, arXiv 2006.11239, eq. 4; Rombach et al. 2022, arXiv 2112.10752 (scaled linear
+    betas); Salimans and Ho 2022, arXiv 2202.00512, appendix D (v).
 """
 
-from typing import Literal
-
 import torch
-from pydantic import Field
 from torch import Tensor
 
-from vcmaug.config import Settings
+from vcmaug.ldm.schedule_settings import ScheduleSettings
 
-__all__ = ["Schedule", "ScheduleSettings"]
-
-
-class ScheduleSettings(Settings):
-    """How beta grows; the defaults are those of BrainLDM."""
-
-    num_timesteps: int = Field(1000, ge=2, description="T; timesteps run from 0 to T - 1")
-    beta_start: float = Field(0.0015, gt=0, lt=1)
-    beta_end: float = Field(0.0205, gt=0, lt=1)
-    kind: Literal["scaled_linear", "linear"] = "scaled_linear"
+__all__ = ["Schedule"]
 
 
 class Schedule:

@@ -1,19 +1,25 @@
 """What a prior is made of: grid, networks, schedule, scalars. Settings only, no weights.
 
-What it is: the part of a prior that a person writes in a recipe and a card repeats.
-In the flow: read from a recipe, or from the card beside a prior's weights.
-Sources: Pinaya et al. 2022, arXiv 2209.07162, for the shape of the whole.
+A person writes it in a recipe, and the card beside a prior's weights repeats it. Reading it loads
+no torch; building a network does.
+
+References:
+    Pinaya et al. 2022, arXiv 2209.07162, for the shape of the whole.
 """
+
+from typing import TYPE_CHECKING
 
 from pydantic import Field, model_validator
 
 from vcmaug.config import Settings
 from vcmaug.data.geometry import Grid
 from vcmaug.data.scalars import ScalarSpec
-from vcmaug.ldm.autoencoder import StemmedAutoencoder
-from vcmaug.ldm.denoiser import ScalarUNet
-from vcmaug.ldm.schedule import ScheduleSettings
+from vcmaug.ldm.schedule_settings import ScheduleSettings
 from vcmaug.shapes import Shape3, as_shape3, latent_shape
+
+if TYPE_CHECKING:
+    from vcmaug.ldm.autoencoder import StemmedAutoencoder
+    from vcmaug.ldm.denoiser import ScalarUNet
 
 __all__ = ["AutoencoderSettings", "DiffusionSettings", "PriorSpec"]
 
@@ -83,14 +89,18 @@ class PriorSpec(Settings):
             *latent_shape(grid_shape, self.latent_factor),
         )
 
-    def build_autoencoder(self) -> StemmedAutoencoder:
+    def build_autoencoder(self) -> "StemmedAutoencoder":
         """Return a new autoencoder with fresh weights."""
+        from vcmaug.ldm.autoencoder import StemmedAutoencoder
+
         return StemmedAutoencoder(
             image_channels=self.image_channels, **self.autoencoder.model_dump()
         )
 
-    def build_unet(self) -> ScalarUNet:
+    def build_unet(self) -> "ScalarUNet":
         """Return a new diffusion U-Net with fresh weights."""
+        from vcmaug.ldm.denoiser import ScalarUNet
+
         return ScalarUNet(
             latent_channels=self.autoencoder.latent_channels,
             num_scalars=len(self.scalars),

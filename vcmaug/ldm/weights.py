@@ -35,6 +35,7 @@ _FACTS: Mapping[str, Sequence[str]] = {  # without these a card is of no use
     "control": (
         *("settings", "scheme", "prior", "prior_sha256", "weights_sha256", "subjects"),
         "num_timesteps",
+        "expects_latents",
     ),
 }
 

@@ -12,7 +12,8 @@ from torch import nn
 
 from vcmaug.conditions.base import SourceMap, as_it_is
 from vcmaug.conditions.target import Target
-from vcmaug.control.base import Control, ControlNetwork
+from vcmaug.control.base import Control
+from vcmaug.control.network import ControlNetwork
 from vcmaug.control.shown import ShownSettings, with_channels
 from vcmaug.data.cases import Case
 from vcmaug.data.labels import LabelScheme

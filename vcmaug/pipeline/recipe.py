@@ -23,9 +23,9 @@ from vcmaug.config import (
     parse_settings,
     read_yaml,
 )
-from vcmaug.control.build import ControlSettings
+from vcmaug.control.method import ControlMethod
+from vcmaug.control.methods.vcm import VCM
 from vcmaug.control.shown import ShownSettings
-from vcmaug.control.vcm import VCMSettings
 from vcmaug.data.mirror import lone_sides
 from vcmaug.data.prepare import DataSettings
 from vcmaug.data.splits import SplitSettings
@@ -108,7 +108,7 @@ class PriorRecipe(Settings):
 class ControlRecipe(Settings):
     """The control of each replicate; the name of a method alone will do."""
 
-    network: ControlSettings = VCMSettings()
+    network: ControlMethod = VCM()
     shows: ShownSettings = ShownSettings()
     training: ControlTraining = ControlTraining()
     start_from: str | None = Field(
@@ -123,7 +123,7 @@ class ControlRecipe(Settings):
     @classmethod
     def _named(cls, value: object) -> object:
         """Take the name of a method for its default networks."""
-        return {"network": {"method": value}} if isinstance(value, str) else value
+        return {"network": value} if isinstance(value, str) else value
 
     @field_validator("start_from")
     @classmethod

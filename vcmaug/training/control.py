@@ -17,10 +17,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from vcmaug.control.base import ControlNetwork
-from vcmaug.control.build import build_network, control_settings, load_control, write_control
+from vcmaug.control.build import load_control, write_control
+from vcmaug.control.method import ControlMethod, control_method
+from vcmaug.control.network import ControlNetwork
 from vcmaug.control.shown import ShownSettings
-from vcmaug.control.vcm import VCMNetwork
 from vcmaug.data.cases import Case
 from vcmaug.data.labels import LabelScheme
 from vcmaug.errors import LeakError, ModelError, list_faults
@@ -42,7 +42,7 @@ def train_control(
     *,
     prior: Prior,
     scheme: LabelScheme,
-    network: Any,
+    network: ControlMethod,
     settings: ControlTraining,
     seed: int,
     folder: Path,
@@ -61,7 +61,7 @@ def train_control(
         prior: Frozen; its weights' hash is taken before and after. Its networks are moved to where
             the control is trained.
         scheme: Of the label maps.
-        network: One of `control.build.ControlSettings`.
+        network: The method, as it is set.
         settings: How to train.
         seed: Of everything random.
         folder: Gets `control.safetensors`, `card.json`, and `.checkpoints/`.
@@ -94,12 +94,8 @@ def train_control(
         shows=shows,
     )
     torch.manual_seed(torch_generator(seed, "control").initial_seed())
-    module = build_network(
-        network, spec=prior.spec, num_structures=shown.num_structures, names=shows.names
-    )
-    module.start_from_prior(prior.denoiser)
-    if isinstance(module, VCMNetwork) and module.layout is not None and prior.mean is not None:
-        module.layout.mean.copy_(prior.mean)
+    module = network.network(prior.spec, num_structures=shown.num_structures, names=shows.names)
+    module.start_from_prior(prior)
     if start_from is not None:
         seen |= _start(module, start_from, prior=prior, network=network, scheme=scheme, shows=shows)
     trained = train(
@@ -219,7 +215,7 @@ def _start(
     folder: Path,
     *,
     prior: Prior,
-    network: Any,
+    network: ControlMethod,
     scheme: LabelScheme,
     shows: ShownSettings,
 ) -> set[str]:
@@ -239,7 +235,7 @@ def _start(
             for one in (control.shows, shows)
         )
         faults += [] if was == is_now else [f"it was shown {was}; this recipe shows {is_now}"]
-    settings, mine = control_settings(control.card["settings"]).model_dump(), network.model_dump()
+    settings, mine = control_method(control.card["settings"]).model_dump(), network.model_dump()
     faults += [
         f"control.network.{name} is {settings.get(name)!r} there and {mine.get(name)!r} here"
         for name in sorted({*settings, *mine})

@@ -42,7 +42,6 @@ if TYPE_CHECKING:
 __all__ = ["LesionMixing", "Lesions"]
 
 _JITTER_MM = 6.0  # of a drawn place about the lesion of the atlas that it is taken from
-_SIZES = {"small": (0.0, 1 / 3), "medium": (1 / 3, 2 / 3), "large": (2 / 3, 1.0)}
 
 
 class Lesions(Builder):
@@ -80,11 +79,7 @@ class Lesions(Builder):
 
     def faults(self, structures: Sequence[str]) -> list[str]:
         """Return structures that are not in the scheme, and settings that contradict each other."""
-        named = {
-            "atlas.values": tuple(self.atlas.values),
-            "inside": self.inside,
-            "off": self.off,
-        }
+        named = {"atlas.values": tuple(self.atlas.values), "inside": self.inside, "off": self.off}
         faults = unknown_structures(named, structures)
         if self.placement == "registered" and self.atlas.template is None:
             faults.append("placement registered needs atlas.template, an image in the atlas' space")
@@ -104,6 +99,7 @@ class Lesions(Builder):
     def learn(self, given: Preparation) -> None:
         """Index the atlas, and register the sources to its template if asked."""
         from vcmaug.conditions.atlas_index import refuse_other_space
+        from vcmaug.conditions.atlas_registration import HostToTemplate, register_host
 
         atlas = self._indexed(given)
         given.refuse_held_out(set(atlas.counts), f"a donor of {self.atlas.source}")
@@ -111,11 +107,11 @@ class Lesions(Builder):
             refuse_other_space(atlas, given.maps())
         if self.placement == "registered" and self.atlas.template is not None:
             pairs = [
-                _Pair(case.case_id, case.image, self.atlas.template.resolve(), out)
+                HostToTemplate(case.case_id, case.image, self.atlas.template.resolve(), out)
                 for case in given.sources
                 if not (out := self._registration_file(given.folder, case.case_id)).exists()
             ]
-            given.run(_register, pairs, doing="registering")
+            given.run(register_host, pairs, doing="registering")
 
     def _indexed(self, given: Preparation) -> "Atlas":
         """Return the atlas, indexed unless it has been."""
@@ -149,10 +145,9 @@ class Lesions(Builder):
 
         if folder is None:
             raise DataError("mixing lesions: there is no folder that holds the indexed atlas.")
-        registered = cases if self.placement == "registered" else ()
         registrations = {
             case_id: Registration.read(self._registration_file(folder, case_id))
-            for case_id in registered
+            for case_id in (cases if self.placement == "registered" else ())
         }
         return LesionMixing(self, scheme, Atlas.read(self._atlas_file(folder)), registrations)
 
@@ -161,32 +156,6 @@ class Lesions(Builder):
         """Return that the map alone gets lesions; the image of the source shows none."""
         del parameters
         return "labels alone"
-
-
-@dataclass(frozen=True)
-class _Pair:
-    """A source to be registered to the template of an atlas."""
-
-    case_id: str
-    image: Path
-    template: Path
-    out: Path
-
-    def __str__(self) -> str:
-        """Return a phrase for messages."""
-        return f"registration of case {self.case_id}"
-
-
-def _register(pair: _Pair) -> None:
-    """Register one source to a template and keep the result."""
-    from vcmaug.data.nifti import read_image
-    from vcmaug.data.registration import register
-
-    register(
-        read_image(pair.image, case_id=pair.case_id),
-        read_image(pair.template, case_id="the template of the atlas"),
-        names=(f"case {pair.case_id}", f"the template {pair.template}"),
-    ).write(pair.out)
 
 
 @dataclass(frozen=True)
@@ -246,21 +215,8 @@ class LesionMixing:
             DataError: There is none.
         """
         settings = self.settings
-        volumes = np.array([one.volume_mm3 for one in self.atlas.lesions])
-        low, high = (0.0, math.inf)
-        if settings.size != "any":
-            low, high = np.quantile(volumes, _SIZES[settings.size])
-        parents = set() if settings.same_subject else set(condition.source_subject_ids)
-        middle = float(self.atlas.box_mm[:, 0].mean())
-        found = [
-            one
-            for one in self.atlas.lesions
-            if low <= one.volume_mm3 <= high
-            and one.subject_id not in parents
-            and (
-                settings.side == "any" or (one.centre_mm[0] > middle) == (settings.side == "right")
-            )
-        ]
+        parents = () if settings.same_subject else condition.source_subject_ids
+        found = self.atlas.chosen(settings.size, settings.side, without=parents)
         if not found:
             raise DataError(
                 f"placing lesions into case {condition.source.case_id}: none of the atlas' "

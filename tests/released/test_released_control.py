@@ -11,27 +11,28 @@ from torch.nn import functional as F
 from typer.testing import CliRunner
 
 from vcmaug.cli.main import app
-from vcmaug.control.build import build_network, load_control
-from vcmaug.control.importing import import_vcm
-from vcmaug.control.vcm_released import RELEASED_SCALE, VCMReleasedSettings
+from vcmaug.control.build import load_control
+from vcmaug.control.methods.vcm_released import VCMReleased
+from vcmaug.control.networks.vcm_released import RELEASED_SCALE
 from vcmaug.data.labels import LabelScheme
 from vcmaug.errors import ModelError
-from vcmaug.ldm.brainldm import BRAINLDM
 from vcmaug.ldm.prior import Prior, load_prior
-from vcmaug.ldm.released_files import read_released
 from vcmaug.ldm.weights import read_card
+from vcmaug.released.brainldm import BRAINLDM
+from vcmaug.released.control import import_vcm
+from vcmaug.released.files import read_released
 
 nets = pytest.importorskip(
     "generative.networks.nets", reason="the extra `legacy` (monai-generative) is not installed"
 )
 
 SCHEME = LabelScheme.from_mapping({"a": 1, "b": 2})
-SETTINGS = VCMReleasedSettings(
+SETTINGS = VCMReleased(
     encoder_channels=(16, 32), channels=(32, 64, 96), norm_num_groups=8, hidden_channels=16
 )
 
 
-def released_unet(prior: Prior, settings: VCMReleasedSettings = SETTINGS) -> torch.nn.Module:
+def released_unet(prior: Prior, settings: VCMReleased = SETTINGS) -> torch.nn.Module:
     """Return the U-Net of a VCM as it was released."""
     condition = (settings.encoder_channels or (16, 32, 48))[-1]
     return nets.DiffusionModelUNet(
@@ -49,11 +50,11 @@ def released_unet(prior: Prior, settings: VCMReleasedSettings = SETTINGS) -> tor
 
 
 def write_checkpoint(
-    path: Path, prior: Prior, settings: VCMReleasedSettings, *, num_structures: int
+    path: Path, prior: Prior, settings: VCMReleased, *, num_structures: int
 ) -> Path:
     """Write a checkpoint as data-parallel training left it."""
     torch.manual_seed(0)
-    ours = build_network(settings, spec=prior.spec, num_structures=num_structures).state_dict()
+    ours = settings.network(prior.spec, num_structures=num_structures).state_dict()
     tensors: dict[str, Tensor] = {}
     for number, (name, tensor) in enumerate(ours.items()):
         if name.startswith("encoder."):
@@ -134,9 +135,8 @@ def test_its_encoder_is_the_one_described(prior: Prior, checkpoint: Path, tmp_pa
     tensors = [t for k, t in read_released(checkpoint).items() if k.startswith("modality_encoder.")]
     maps = torch.rand(1, 2, 16, 16, 16, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        found = load_control(tmp_path, prior=prior).encode(maps)
+        (found,) = load_control(tmp_path, prior=prior).encode(maps).features
         expected = encoded_as_described(tensors, maps, stages=2, groups=16)
-    assert isinstance(found, Tensor)
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
     assert expected.std() > 0.01
 
@@ -214,7 +214,7 @@ def test_at_full_size_it_has_the_keys_and_parameters_of_the_release(
     prior: Prior, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By the command, which says what comes with it; the prior is BrainLDM's spec alone."""
-    full, widths = replace(prior, spec=BRAINLDM), VCMReleasedSettings()
+    full, widths = replace(prior, spec=BRAINLDM), VCMReleased()
     path = write_checkpoint(tmp_path / "vcm.pt", full, widths, num_structures=8)
     monkeypatch.setattr("vcmaug.ldm.prior.load_prior", lambda folder: full)
     done = CliRunner().invoke(app, ["import-weights", "vcm", str(path), "--out", str(tmp_path)])

@@ -1,9 +1,8 @@
 """BrainLDM: shape, space and scalars of the prior that the VCM paper stands on.
 
-What it is: its spec, and what is known of its released files.
-In the flow: `import-weights brainldm` fills it; `prepare --grid brainldm` brings images there.
-Sources: Pinaya et al. 2022, arXiv 2209.07162; the configuration files of the MONAI bundle
-brain_image_synthesis_latent_diffusion_model.
+References:
+    Pinaya et al. 2022, arXiv 2209.07162; the configuration files of the MONAI bundle
+    brain_image_synthesis_latent_diffusion_model.
 
 Notes:
     Its samples lie in the space of `AFFINE`. What `prepare` brings to its grid keeps its own place
@@ -19,7 +18,7 @@ from typing import Literal
 
 from vcmaug.data.geometry import Grid
 from vcmaug.data.scalars import ScalarSpec
-from vcmaug.ldm.schedule import ScheduleSettings
+from vcmaug.ldm.schedule_settings import ScheduleSettings
 from vcmaug.ldm.spec import AutoencoderSettings, DiffusionSettings, PriorSpec
 
 __all__ = [

@@ -1,8 +1,7 @@
 """The released VCM checkpoint into a control's folder, every tensor accounted for.
 
-What it is: the order and the names of its tensors, and the switches that it needs.
-In the flow: `import-weights vcm`; the control then steers an imported BrainLDM.
-Sources: the key names of monai-generative 0.2.3, in which its U-Net is written.
+References:
+    The key names of monai-generative 0.2.3, in which its U-Net is written.
 
 Notes:
     The tensors of its condition encoder are told by their order, kind and shape, whatever their
@@ -16,14 +15,15 @@ from typing import Any
 
 from torch import Tensor
 
-from vcmaug.control.build import build_network, write_control
-from vcmaug.control.vcm_released import RELEASED_SCALE, VCMReleasedSettings
+from vcmaug.control.build import write_control
+from vcmaug.control.methods.vcm_released import VCMReleased
+from vcmaug.control.networks.vcm_released import RELEASED_SCALE
 from vcmaug.data.labels import LabelScheme
 from vcmaug.errors import ModelError
 from vcmaug.ldm.prior import Prior
-from vcmaug.ldm.released import refuse_other_model
-from vcmaug.ldm.released_files import read_released
 from vcmaug.ldm.weights import fill_module
+from vcmaug.released.files import read_released
+from vcmaug.released.prior import refuse_other_model
 
 __all__ = ["RELEASED_SCHEME", "import_vcm"]
 
@@ -55,7 +55,7 @@ def import_vcm(
     *,
     prior: Prior,
     folder: Path,
-    settings: VCMReleasedSettings | None = None,
+    settings: VCMReleased | None = None,
     scheme: LabelScheme = RELEASED_SCHEME,
 ) -> dict[str, Any]:
     """Write a control's folder from the released checkpoint and return its card.
@@ -70,8 +70,8 @@ def import_vcm(
     Raises:
         ModelError: The file cannot be read, holds other tensors, or steers other latents.
     """
-    settings = settings or VCMReleasedSettings()
-    network = build_network(settings, spec=prior.spec, num_structures=scheme.num_structures)
+    settings = settings or VCMReleased()
+    network = settings.network(prior.spec, num_structures=scheme.num_structures)
     released, own = read_released(path), network.state_dict()
     _refuse_other_latents(released, prior, path)
     stored, unused = _stored_names(released, own, path), _unused_tensors(own)

@@ -1,8 +1,7 @@
-"""The VCM as it was released, faults and all, for its checkpoint and for comparison.
+"""The network of the VCM as it was released, its layers in the order of the released tensors.
 
-What it is: its condition encoder, U-Net and heads, in the order of the released tensors.
-In the flow: `import-weights vcm` fills it; the default VCM is compared with it.
-Sources: Ahn et al. 2025, WACV, arXiv 2410.21826, and the shapes of its checkpoint.
+References:
+    Ahn et al. 2025, WACV, arXiv 2410.21826, and the shapes of its checkpoint.
 
 Notes:
     An instance normalisation after each head sets the mean of gamma and of beta over a volume to
@@ -11,39 +10,24 @@ Notes:
     holds 394,752 weights (`proj_attn`) that nothing uses; they are dropped on import.
 """
 
-from typing import Literal
+from collections.abc import Sequence
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vcmaug.config import Settings
-from vcmaug.control.base import ControlNetwork, Steered
-from vcmaug.control.encoder import widths_for
-from vcmaug.control.unet import AnyGridUNet
-from vcmaug.control.vcm import modulated, zero
-from vcmaug.ldm.denoiser import Context, Denoiser
+from vcmaug.control.network import ControlNetwork, Steered
+from vcmaug.control.networks.encoder import widths_for
+from vcmaug.control.networks.modulation import modulated, zero
+from vcmaug.control.networks.unet import AnyGridUNet
+from vcmaug.ldm.denoiser import Context, Denoiser, Encoded
 from vcmaug.ldm.spec import PriorSpec
 
-__all__ = ["RELEASED_SCALE", "VCMReleasedNetwork", "VCMReleasedSettings"]
+__all__ = ["RELEASED_SCALE", "VCMReleasedNetwork"]
 
 RELEASED_SCALE = 0.8962649106979370
 _ENCODER_GROUPS = 16
 _WIDTHS = (16, 32, 48)
-
-
-class VCMReleasedSettings(Settings):
-    """Widths, and the switch that the released checkpoint needs."""
-
-    method: Literal["vcm_released"] = "vcm_released"
-    encoder_channels: tuple[int, ...] | None = Field(
-        None, description="of the condition's encoder, each halves the grid; None: as needed"
-    )
-    channels: tuple[int, ...] = (64, 128, 256)
-    norm_num_groups: int = Field(32, ge=1)
-    hidden_channels: int = Field(128, ge=1)
-    head_norm: bool = Field(True, description="instance normalisation of gamma and beta")
 
 
 class _Block(nn.Module):
@@ -72,20 +56,32 @@ class VCMReleasedNetwork(ControlNetwork):
     """(z_t, epsilon_t, encoded condition, t) -> gamma_t, beta_t.
 
     Args:
-        settings: Widths.
-        num_structures: K.
         spec: Of the prior.
+        num_structures: K.
+        encoder_channels: Widths of the condition's encoder; None: as many as are needed.
+        channels: Of each level of the U-Net.
+        norm_num_groups: Of the U-Net.
+        hidden_channels: Features shared by the heads.
+        head_norm: Instance normalisation of gamma and beta.
     """
 
     def __init__(
-        self, settings: VCMReleasedSettings, *, num_structures: int, spec: PriorSpec
+        self,
+        *,
+        spec: PriorSpec,
+        num_structures: int,
+        encoder_channels: Sequence[int] | None,
+        channels: Sequence[int],
+        norm_num_groups: int,
+        hidden_channels: int,
+        head_norm: bool,
     ) -> None:
         super().__init__()
         latent_channels = spec.autoencoder.latent_channels
         widths = widths_for(
-            settings.encoder_channels,
+            encoder_channels,
             _WIDTHS,
-            method=settings.method,
+            method="vcm_released",
             first=2,
             factor=spec.latent_factor,
         )
@@ -97,37 +93,41 @@ class VCMReleasedNetwork(ControlNetwork):
                 _Block(width, width, groups=_ENCODER_GROUPS, down=True),
             ]
         self.encoder = nn.Sequential(*layers)
-        levels = len(settings.channels)
+        levels = len(channels)
         self.unet = AnyGridUNet(
             spatial_dims=3,
             in_channels=2 * latent_channels + widths[-1],
-            out_channels=settings.channels[0],
+            out_channels=channels[0],
             num_res_blocks=2,
-            channels=settings.channels,
+            channels=channels,
             attention_levels=(False,) * (levels - 1) + (True,),
-            norm_num_groups=settings.norm_num_groups,
+            norm_num_groups=norm_num_groups,
             resblock_updown=True,
-            num_head_channels=settings.channels[-1],
+            num_head_channels=channels[-1],
             include_fc=False,
         )
-        hidden = settings.hidden_channels
-        self.shared = nn.Conv3d(settings.channels[0], hidden, 3, padding=1)
-        self.gamma_head = nn.Conv3d(hidden, latent_channels, 3, padding=1)
-        self.beta_head = nn.Conv3d(hidden, latent_channels, 3, padding=1)
-        self.head_norm = nn.InstanceNorm3d(latent_channels) if settings.head_norm else nn.Identity()
+        self.shared = nn.Conv3d(channels[0], hidden_channels, 3, padding=1)
+        self.gamma_head = nn.Conv3d(hidden_channels, latent_channels, 3, padding=1)
+        self.beta_head = nn.Conv3d(hidden_channels, latent_channels, 3, padding=1)
+        self.head_norm = nn.InstanceNorm3d(latent_channels) if head_norm else nn.Identity()
 
-    def encode(self, one_hot: Tensor) -> Tensor:
+    def encode(self, shown: Tensor) -> Encoded:
         """Return features [B, channels, x, y, z] of label maps [B, K, X, Y, Z]."""
-        features: Tensor = self.encoder(one_hot)
-        return features
+        return Encoded((self.encoder(shown),))
 
     def steered(
-        self, denoiser: Denoiser, z_t: Tensor, t: Tensor, context: Context, *, strength: float = 1.0
+        self,
+        denoiser: Denoiser,
+        z_t: Tensor,
+        *,
+        t: Tensor,
+        context: Context,
+        encoded: Encoded,
+        strength: float = 1.0,
     ) -> Steered:
         """Return epsilon'; see `ControlNetwork.steered`."""
-        assert isinstance(context.encoded, Tensor)  # of its own `encode`
         frozen = denoiser(z_t, t, context).float()
-        features = self.unet(torch.cat([z_t, frozen, context.encoded], dim=1), t)
+        features = self.unet(torch.cat([z_t, frozen, *encoded.features], dim=1), t)
         shared = functional.leaky_relu(self.shared(features), 0.01)
         gamma, beta = (self.head_norm(head(shared)) for head in (self.gamma_head, self.beta_head))
         return modulated(frozen, gamma, beta, strength)

@@ -1,8 +1,7 @@
 """Released files: where they lie, and their tensors, read without running anything in them.
 
-What it is: a bundle's two files; the tensors of a file by name, or one sentence on what it is.
-In the flow: `import-weights` reads the files of others through here.
-Sources: `large_files.yml` of the MONAI bundle brain_image_synthesis_latent_diffusion_model.
+References:
+    `large_files.yml` of the MONAI bundle brain_image_synthesis_latent_diffusion_model.
 """
 
 import hashlib

@@ -1,8 +1,7 @@
 """ControlNet-lite and -mlp: the skips of a U-Net from plain convolutions over the condition.
 
-What it is: per block of the prior's encoder one convolution, of 3x3x3 voxels or of one.
-In the flow: two of the controls that VCM is compared with.
-Sources: Zhang et al. 2023, arXiv 2302.05543 (the ablation with a lighter encoder).
+References:
+    Zhang et al. 2023, arXiv 2302.05543 (the ablation with a lighter encoder).
 
 Notes:
     z_t, the timestep and the scalars are not looked at: what is added is the same at every step,
@@ -11,48 +10,43 @@ Notes:
 """
 
 from collections.abc import Sequence
-from typing import Literal
 
 from monai.networks.nets.controlnet import ControlNetConditioningEmbedding
-from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vcmaug.config import Settings
-from vcmaug.control.controlnet import WIDTHS
-from vcmaug.control.encoder import widths_for
-from vcmaug.control.fusion import FusionNetwork
-from vcmaug.control.vcm import zero
-from vcmaug.ldm.denoiser import Context, Features
+from vcmaug.control.networks.controlnet import WIDTHS
+from vcmaug.control.networks.encoder import widths_for
+from vcmaug.control.networks.fusion import FusionNetwork
+from vcmaug.control.networks.modulation import zero
+from vcmaug.ldm.denoiser import Context, Encoded, Features
 from vcmaug.ldm.spec import PriorSpec
 
-__all__ = ["ControlNetLiteNetwork", "ControlNetLiteSettings"]
-
-
-class ControlNetLiteSettings(Settings):
-    """Which of the two, and the condition's encoder."""
-
-    method: Literal["controlnet_lite", "controlnet_mlp"] = "controlnet_lite"
-    encoder_channels: tuple[int, ...] | None = Field(
-        None, description="of the condition's encoder, a halving between two; None: as needed"
-    )
+__all__ = ["ControlNetLiteNetwork"]
 
 
 class ControlNetLiteNetwork(FusionNetwork):
     """Convolutions over the condition, with outputs that start at zero.
 
     Args:
-        settings: Which of the two.
+        method: Name of the one of the two, for messages.
+        encoder_channels: Widths of the condition's encoder; None: as many as are needed.
+        kernel_size: Of the convolutions, 3 or 1.
         num_structures: K.
         spec: Of the prior.
     """
 
     def __init__(
-        self, settings: ControlNetLiteSettings, *, num_structures: int, spec: PriorSpec
+        self,
+        *,
+        method: str,
+        encoder_channels: Sequence[int] | None,
+        kernel_size: int,
+        num_structures: int,
+        spec: PriorSpec,
     ) -> None:
         super().__init__()
-        self.method = settings.method
-        kernel = 3 if settings.method == "controlnet_lite" else 1
+        self.method, padding = method, kernel_size // 2
         own = spec.diffusion
         self.num_res_blocks = own.num_res_blocks
         self.encoder = ControlNetConditioningEmbedding(
@@ -60,27 +54,27 @@ class ControlNetLiteNetwork(FusionNetwork):
             in_channels=num_structures,
             out_channels=own.channels[0],
             channels=widths_for(
-                settings.encoder_channels,
+                encoder_channels,
                 WIDTHS,
-                method=settings.method,
+                method=method,
                 first=1,
                 factor=spec.latent_factor,
             ),
         )
         widths = [width for width in own.channels for _ in range(own.num_res_blocks)]
         self.blocks = nn.ModuleList(
-            nn.Conv3d(below, width, kernel, padding=kernel // 2)
+            nn.Conv3d(below, width, kernel_size, padding=padding)
             for below, width in zip([own.channels[0], *widths], widths, strict=False)
         )
-        self.middle = nn.Conv3d(own.channels[-1], own.channels[-1], kernel, padding=kernel // 2)
+        self.middle = nn.Conv3d(own.channels[-1], own.channels[-1], kernel_size, padding=padding)
         self.outs = nn.ModuleList(
             zero(nn.Conv3d(n, n, 1)) for n in _skip_widths(own.channels, own.num_res_blocks)
         )
         self.out_middle = zero(nn.Conv3d(own.channels[-1], own.channels[-1], 1))
 
-    def encode(self, one_hot: Tensor) -> tuple[Tensor, ...]:
+    def encode(self, shown: Tensor) -> Encoded:
         """Return residuals of every skip and, last, of the middle, for maps [B, K, X, Y, Z]."""
-        h = self.encoder(one_hot)
+        h = self.encoder(shown)
         passed = [h]
         for number, block in enumerate(self.blocks):
             level, place = divmod(number, self.num_res_blocks)
@@ -90,11 +84,11 @@ class ControlNetLiteNetwork(FusionNetwork):
             h = functional.silu(block(h))
             passed.append(h)
         skips = [out(one) for out, one in zip(self.outs, passed, strict=True)]
-        return (*skips, self.out_middle(functional.silu(self.middle(h))))
+        return Encoded((*skips, self.out_middle(functional.silu(self.middle(h)))))
 
-    def features(self, z_t: Tensor, t: Tensor, context: Context) -> Features:
+    def features(self, z_t: Tensor, t: Tensor, *, context: Context, encoded: Encoded) -> Features:
         """Return what `encode` gave; z_t and t are not looked at."""
-        *skips, mid = context.encoded or ()
+        *skips, mid = encoded.features
         return Features(skips=tuple(skips), mid=mid)
 
 

@@ -1,8 +1,9 @@
 """T2I-Adapter: features of the condition, added to the encoder of the prior's U-Net.
 
-What it is: a pixel-unshuffle, and three residual blocks per level; made once per sample.
-In the flow: one of the controls that VCM is compared with.
-Sources: Mou et al. 2023, arXiv 2302.08453.
+A pixel-unshuffle and three residual blocks per level, computed once per sample.
+
+References:
+    Mou et al. 2023, arXiv 2302.08453.
 
 Notes:
     The released variant expects a condition that is on the latent grid already and has no code that
@@ -11,27 +12,18 @@ Notes:
     grid is halved. A gain per level starts at zero, so that a new adapter adds nothing.
 """
 
-from typing import Literal
-
 import torch
 from monai.networks.utils import pixelunshuffle
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vcmaug.config import Settings
-from vcmaug.control.fusion import FusionNetwork
-from vcmaug.ldm.denoiser import Context, Features
+from vcmaug.control.networks.fusion import FusionNetwork
+from vcmaug.ldm.denoiser import Context, Encoded, Features
 from vcmaug.ldm.spec import PriorSpec
 
-__all__ = ["T2IAdapterNetwork", "T2IAdapterSettings"]
+__all__ = ["T2IAdapterNetwork"]
 
 _BLOCKS = 3  # per level
-
-
-class T2IAdapterSettings(Settings):
-    """Nothing to choose: the prior decides the widths."""
-
-    method: Literal["t2i_adapter"] = "t2i_adapter"
 
 
 class _Block(nn.Module):
@@ -76,17 +68,17 @@ class T2IAdapterNetwork(FusionNetwork):
         )
         self.gains = nn.ParameterList(torch.zeros(1) for _ in widths)
 
-    def encode(self, one_hot: Tensor) -> tuple[Tensor, ...]:
+    def encode(self, shown: Tensor) -> Encoded:
         """Return what is added to each level of the encoder, for label maps [B, K, X, Y, Z]."""
-        h = self.enter(pixelunshuffle(one_hot, spatial_dims=3, scale_factor=self.factor))
+        h = self.enter(pixelunshuffle(shown, spatial_dims=3, scale_factor=self.factor))
         found = []
         for number, (level, gain) in enumerate(zip(self.levels, self.gains, strict=True)):
             if number > 0:
                 h = self.downs[number - 1](h)
             h = level(h)
             found.append(gain * h)
-        return tuple(found)
+        return Encoded(tuple(found))
 
-    def features(self, z_t: Tensor, t: Tensor, context: Context) -> Features:
+    def features(self, z_t: Tensor, t: Tensor, *, context: Context, encoded: Encoded) -> Features:
         """Return what `encode` gave; z_t and t are not looked at."""
-        return Features(levels=tuple(context.encoded or ()))
+        return Features(levels=encoded.features)

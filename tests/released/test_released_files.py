@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from vcmaug.errors import ModelError
-from vcmaug.ldm.released_files import files_of_bundle, read_released
+from vcmaug.released.files import files_of_bundle, read_released
 
 NAMES = [("autoencoder.pt", "model.pt"), ("autoencoder.pth", "diffusion_model.pth")]
 PAGE = b"<!DOCTYPE html>\n<html><head><title>Virus scan warning</title></head><body>Too large"

@@ -9,10 +9,10 @@ from typer.testing import CliRunner
 
 from vcmaug.cli.main import app
 from vcmaug.errors import ModelError
-from vcmaug.ldm.brainldm import BRAINLDM, NUM_PARAMETERS, brainldm
 from vcmaug.ldm.prior import load_prior
-from vcmaug.ldm.released import core_autoencoder, core_unet, import_brainldm
 from vcmaug.ldm.spec import PriorSpec
+from vcmaug.released.brainldm import BRAINLDM, NUM_PARAMETERS, brainldm
+from vcmaug.released.prior import core_autoencoder, core_unet, import_brainldm
 from vcmaug.shapes import as_shape3
 
 nets = pytest.importorskip(
@@ -187,7 +187,7 @@ def test_the_card_says_where_the_weights_come_from(files: dict[str, Path], tmp_p
 def test_the_command_says_whether_the_files_are_those_of_the_release(
     files: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vcmaug.ldm.brainldm.brainldm", lambda sex: small())
+    monkeypatch.setattr("vcmaug.released.brainldm.brainldm", lambda sex: small())
     named = ["--autoencoder", str(files["autoencoder"]), "--diffusion", str(files["diffusion"])]
     command = ["import-weights", "brainldm", *named, "--out", str(tmp_path)]
     done = CliRunner().invoke(app, [*command, "--sex", "male0"])

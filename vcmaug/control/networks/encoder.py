@@ -1,9 +1,11 @@
 """The condition encoder: a one-hot label map brought down to the latent grid.
 
-What it is: a space-to-depth stem, residual blocks, and strided convolutions; no attention.
-In the flow: run once per sample; its output stands beside z_t and epsilon in every step.
-Sources: Ahn et al. 2025, arXiv 2410.21826 (the encoder in front of the latent U-Net that makes it
-asymmetric); Shi et al. 2016, arXiv 1609.05158 (the stem).
+A space-to-depth stem, residual blocks and strided convolutions, no attention. It runs once per
+sample; its output stands beside z_t and epsilon in every step.
+
+References:
+    Ahn et al. 2025, arXiv 2410.21826 (the encoder in front of the latent U-Net that makes it
+    asymmetric); Shi et al. 2016, arXiv 1609.05158 (the stem).
 
 Notes:
     The paper's figure lets the time embedding enter the encoder. Here it does so only if asked,
@@ -130,14 +132,12 @@ class ModalityEncoders(nn.Module):
             {name: encoder(num_structures=part.stop - part.start) for name, part in parts.items()}
         )
 
-    def forward(self, shown: Tensor, t: Tensor | None = None) -> Tensor:
-        """Return whether anything is there, and the features behind it, [B, 1 + C, x, y, z]."""
+    def forward(self, shown: Tensor, t: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return features [B, C, x, y, z], and where anything is there, [B, 1, 1, 1, 1]."""
         total, count = torch.zeros(()), torch.zeros(())
         for name, encoder in self.encoders.items():
             block = shown[:, self.parts[name]]
             there = (block[:, -1:].amax(dim=(2, 3, 4), keepdim=True) > 0).float()  # [B,1,1,1,1]
             features = encoder(block, t)
             total, count = total + there * features, count + there
-        mean = total / count.clamp(min=1.0)
-        anything = (count > 0).float().expand(-1, -1, *mean.shape[2:])
-        return torch.cat([anything, mean], dim=1)
+        return total / count.clamp(min=1.0), (count > 0).float()

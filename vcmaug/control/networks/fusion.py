@@ -1,17 +1,16 @@
-"""Feature fusion: controls that add features inside the frozen U-Net.
+"""Feature fusion: what controls share that add features inside the frozen U-Net.
 
-What it is: what those controls share, and the frozen U-Net they need.
-In the flow: ControlNet, its light variants and the T2I-Adapter stand on it.
-Sources: Zhang et al. 2023, arXiv 2302.05543; Mou et al. 2023, arXiv 2302.08453.
+References:
+    Zhang et al. 2023, arXiv 2302.05543; Mou et al. 2023, arXiv 2302.08453.
 """
 
 from abc import abstractmethod
 
 from torch import Tensor
 
-from vcmaug.control.base import ControlNetwork, Steered
+from vcmaug.control.network import ControlNetwork, Steered
 from vcmaug.errors import ModelError
-from vcmaug.ldm.denoiser import Context, Denoiser, Features, FrozenDenoiser
+from vcmaug.ldm.denoiser import Context, Denoiser, Encoded, Features, FrozenDenoiser
 
 __all__ = ["FusionNetwork", "frozen_unet_of"]
 
@@ -36,15 +35,22 @@ class FusionNetwork(ControlNetwork):
     method: str
 
     @abstractmethod
-    def features(self, z_t: Tensor, t: Tensor, context: Context) -> Features:
-        """Return what is added, for the encoded condition in the context."""
+    def features(self, z_t: Tensor, t: Tensor, *, context: Context, encoded: Encoded) -> Features:
+        """Return what is added for an encoded condition."""
 
     def steered(
-        self, denoiser: Denoiser, z_t: Tensor, t: Tensor, context: Context, *, strength: float = 1.0
+        self,
+        denoiser: Denoiser,
+        z_t: Tensor,
+        *,
+        t: Tensor,
+        context: Context,
+        encoded: Encoded,
+        strength: float = 1.0,
     ) -> Steered:
         """Return the fused prediction; see `ControlNetwork.steered`."""
         unet = frozen_unet_of(denoiser, method=self.method)
-        found = self.features(z_t, t, context)
+        found = self.features(z_t, t, context=context, encoded=encoded)
         scaled = Features(
             skips=tuple(strength * one for one in found.skips),
             mid=None if found.mid is None else strength * found.mid,

@@ -1,9 +1,7 @@
 """The U-Net of a control that modulates, on latent grids that its halvings do not divide.
 
-What it is: MONAI's diffusion U-Net with fused attention, its input padded with zeros and its output
-cut again.
-In the flow: inside `vcm`, `vcm_released` and `mcm`, which may halve more often than their prior.
-Sources: MONAI, `DiffusionModelUNet`, whose forward pass fails where a skip is one cell longer.
+MONAI's `DiffusionModelUNet` fails in its forward pass where a skip is one cell longer; here the
+input is padded with zeros and the output cut again. Attention is fused.
 """
 
 from typing import Any

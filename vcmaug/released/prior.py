@@ -1,8 +1,7 @@
-"""Checkpoints in the layout that BrainLDM was released in, under the names of this toolkit.
+"""Released BrainLDM files into a prior's folder, every key of monai-generative accounted for.
 
-What it is: the renaming of monai-generative's keys to MONAI core's, every key accounted for.
-In the flow: `import-weights` turns released files into a prior's folder.
-Sources: the key names of monai-generative 0.2.3 and of MONAI core 1.6.
+References:
+    The key names of monai-generative 0.2.3 and of MONAI core 1.6.
 """
 
 import re
@@ -13,11 +12,11 @@ from typing import Any
 from torch import Tensor, nn
 
 from vcmaug.errors import ModelError, list_faults
-from vcmaug.ldm.brainldm import BRAINLDM, NUM_PARAMETERS, POPULATION_MEANS, RELEASED_MD5
 from vcmaug.ldm.prior import write_prior
-from vcmaug.ldm.released_files import md5_of_file, read_released
 from vcmaug.ldm.spec import PriorSpec
 from vcmaug.ldm.weights import fill_module
+from vcmaug.released.brainldm import BRAINLDM, NUM_PARAMETERS, POPULATION_MEANS, RELEASED_MD5
+from vcmaug.released.files import md5_of_file, read_released
 
 __all__ = ["import_brainldm", "refuse_other_model"]
 

@@ -1,9 +1,7 @@
 """The layout: the latents that a label map alone lets one expect.
 
-What it is: a head on the condition encoder that predicts z_0, and the way from it to a shift of
-epsilon.
-In the flow: a part of a VCM where `layout` is asked for; trained beside it on the same pairs.
-Sources: none; the shift is what epsilon becomes when the predicted z_0 moves towards another.
+A head on the condition encoder predicts z_0, and epsilon is shifted as it changes when the
+predicted z_0 moves towards another. A VCM trains it beside itself, on the same pairs.
 
 Notes:
     What a label map says about an image is drowned, at every update, by the noise that nobody can
@@ -14,7 +12,8 @@ Notes:
 import torch
 from torch import Tensor, nn
 
-from vcmaug.ldm.schedule import Schedule, ScheduleSettings
+from vcmaug.ldm.schedule import Schedule
+from vcmaug.ldm.schedule_settings import ScheduleSettings
 
 __all__ = ["Layout"]
 

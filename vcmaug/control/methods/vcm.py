@@ -1,0 +1,67 @@
+"""The Volumetric Conditioning Module, the default control.
+
+References:
+    Ahn et al. 2025, WACV, arXiv 2410.21826.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal, Self
+
+from pydantic import Field, model_validator
+
+from vcmaug.control.method import ControlMethod
+from vcmaug.control.shown import ALONE
+
+if TYPE_CHECKING:
+    from vcmaug.control.network import ControlNetwork
+    from vcmaug.ldm.spec import PriorSpec
+
+__all__ = ["VCM"]
+
+
+class VCM(ControlMethod):
+    """A Volumetric Conditioning Module."""
+
+    name: Literal["vcm"] = "vcm"
+    stem_factor: int = Field(2, ge=1, description="edge of the block folded into channels")
+    encoder_channels: tuple[int, ...] | None = Field(
+        None, description="of the condition's encoder, a halving between two; None: as needed"
+    )
+    encoder_res_blocks: int = Field(1, ge=1)
+    channels: tuple[int, ...] = (64, 128)
+    attention_levels: tuple[bool, ...] = (False, True)
+    num_res_blocks: int = Field(2, ge=1)
+    num_head_channels: int = Field(32, ge=1)
+    hidden_channels: int = Field(64, ge=1, description="features shared by the two heads")
+    norm_num_groups: int = Field(16, ge=1)
+    layout: bool = Field(
+        False, description="predict latents from the map alone, and learn where to follow them"
+    )
+    time_in_encoder: bool = Field(
+        False, description="as in the paper's figure: the condition is encoded at every step"
+    )
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Self:
+        """Refuse a layout that would depend on the timestep."""
+        if self.layout and self.time_in_encoder:
+            raise ValueError("layout wants an encoder without time; set one of the two")
+        return self
+
+    @property
+    def expects_latents(self) -> bool:
+        """Whether a condition alone lets a draw expect latents to start from."""
+        return self.layout
+
+    def network(
+        self, spec: "PriorSpec", *, num_structures: int, names: Sequence[str] = ALONE
+    ) -> "ControlNetwork":
+        """Return a new network; see `ControlMethod.network`."""
+        from vcmaug.control.networks.vcm import VCMNetwork
+
+        return VCMNetwork(
+            spec=spec,
+            num_structures=num_structures,
+            names=names,
+            **self.model_dump(exclude={"name"}),
+        )

@@ -1,0 +1,1 @@
+"""The networks of the control methods; `control.methods` holds their settings."""
