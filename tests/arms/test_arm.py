@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import pytest
-from vcmaug.downstream.replicate import Replicate
 
 from vcmaug.arms.base import Arm, Need
 from vcmaug.config import Settings, parse_settings
+from vcmaug.data.work_layout import Replicate
 from vcmaug.errors import RecipeError
 
 REPLICATE = Replicate(Path("n5-s1"), 5, 1)

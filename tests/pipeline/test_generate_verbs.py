@@ -7,7 +7,6 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from typer.testing import CliRunner, Result
-from vcmaug.pipeline.stages import prepare_stage, prior_stage
 
 from vcmaug.cli.main import app
 from vcmaug.cohort.manifest import read_manifest
@@ -27,8 +26,6 @@ def drawn(recipe_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Work:
     work = claim_work(
         tmp_path_factory.mktemp("work") / "tiny", read_recipe(recipe_path), profile=""
     )
-    prepare_stage(work)
-    prior_stage(work)
     draw_cohort(work, work.replicates[0], compute=HERE, say=lambda name, ran: None)
     return work
 

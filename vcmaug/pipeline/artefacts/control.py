@@ -80,7 +80,7 @@ class TrainedControl(Artefact["Control"]):
     @property
     def variant(self) -> str:
         """The method."""
-        return self.work.recipe.control.network.method
+        return self.work.recipe.control.network.name
 
     def load(self) -> "Control":
         """Return the control."""
