@@ -27,6 +27,7 @@ class Outlook:
         doing: What would be done, in words.
         is_made: Whether it would be made.
         why: What differs from what was made.
+        work: How much work that is, in words.
         cost: What that would cost; None: it was never measured on this machine.
     """
 
@@ -35,13 +36,15 @@ class Outlook:
     doing: str
     is_made: bool
     why: tuple[str, ...] = ()
+    work: str = ""
     cost: Cost | None = None
 
     def __str__(self) -> str:
         """Return it as a line."""
         why = f" ({'; '.join(self.why)})" if self.why else ""
+        work = f", {self.work}" if self.work else ""
         cost = f"; {_words(self.cost) if self.cost else UNKNOWN}" if self.is_made else ""
-        return f"{self.doing}{why}{cost}"
+        return f"{self.doing}{why}{work}{cost}"
 
 
 @dataclass(frozen=True)
@@ -85,8 +88,9 @@ class Forecast:
             return "Everything is there."
         known = [one.cost for one in self.made if one.cost is not None]
         unknown = len(self.made) - len(known)
-        left = f"{unknown} of {len(self.made)} {UNKNOWN}" if unknown else ""
-        return f"In all {'; '.join(part for part in (_words(_sum(known)), left) if part)}."
+        parts = [_words(_sum(known))] if known else []
+        parts += [f"{unknown} of {len(self.made)} {UNKNOWN}"] if unknown else []
+        return f"In all: {'; '.join(parts)}."
 
     def as_json(self) -> str:
         """Return it for machines."""
@@ -128,7 +132,9 @@ def _outlook(step: Step, compute: Compute) -> Outlook:
     """Return what would be done about one artefact."""
     artefact, state = step.artefact, step.state
     cost = _cost_of(artefact, compute) if step.is_made else None
-    return Outlook(artefact.name, state.what, _doing(step), step.is_made, state.why, cost)
+    amount = artefact.amount
+    work = f"{amount.items:,.0f} {amount.of}" if step.is_made and amount.items > 1 else ""
+    return Outlook(artefact.name, state.what, _doing(step), step.is_made, state.why, work, cost)
 
 
 def _doing(step: Step) -> str:

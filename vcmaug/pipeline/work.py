@@ -31,7 +31,7 @@ class Work(WorkLayout):
         """Return the same folder with other settings in some sections of the recipe.
 
         Args:
-            sections: Section -> what changes in it; None leaves a setting as it is.
+            **sections: Section -> what changes in it; None leaves a setting as it is.
         """
         updates = {}
         for section, changes in sections.items():

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from vcmaug.data.cases import Case, Cases, cases_of
-from vcmaug.data.prepare import prepare
+from vcmaug.data.prepare import DataSettings, prepare
 from vcmaug.data.splits import (
     Splits,
     labelled_subset,
@@ -130,13 +130,14 @@ def _name(path: Path, source: Path) -> str:
     return str(path.relative_to(root) if path.is_relative_to(root) else path)
 
 
-def _unreadable(data: Any) -> list[str]:
-    """Return why no reader takes a source."""
+def _unreadable(data: DataSettings) -> list[str]:
+    """Return why no reader takes a source, or that it holds nothing."""
     try:
-        data.reader  # noqa: B018
+        found = data.reader.files(data.path)
     except DataError as fault:
         return [f"data.source: {fault}".rstrip(".")]
-    return []
+    expected = f"; expected {data.reader.expected}"
+    return [] if found else [f"data.source: no case in {data.path}{expected}"]
 
 
 @dataclass(frozen=True, eq=False)
