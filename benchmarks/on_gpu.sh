@@ -33,6 +33,10 @@ PIECES="$PYTHON benchmarks/gpu_pieces.py"
     echo "Something is not installed for $PYTHON. Run: pip install -e '.[demo]'" >&2
     exit 2
 }
+if [ -n "${VCMAUG_DATA:-}" ]; then
+    VCMAUG_DATA=$(cd "$VCMAUG_DATA" && pwd) || exit 2
+    export VCMAUG_DATA
+fi
 if [ "$TOY" = 1 ]; then
     export CUDA_VISIBLE_DEVICES=""
     SIZE=toy N=4 NUM_CPU=4 ON_GPU="--workers 0" ON_CPU="--workers 0" FLAG=--toy ROUNDS=1

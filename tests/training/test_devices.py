@@ -42,7 +42,7 @@ SPEC = PriorSpec(
 )
 SMALL = {
     "vcm": {**tiny.VCM, "layout": True},
-    "controlnet": {"name": "controlnet"},
+    "controlnet": {"name": "controlnet", **tiny.SMALL["controlnet"]},
 }
 
 
