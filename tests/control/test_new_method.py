@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from vcmaug.conditions.target import Target
 from vcmaug.config import Settings, parse_settings
-from vcmaug.control.build import load_control
+from vcmaug.control.build import load_control, write_control
 from vcmaug.control.method import ControlMethod, control_method
 from vcmaug.control.network import ControlNetwork, Steered
 from vcmaug.control.shown import ALONE
@@ -26,8 +26,8 @@ from vcmaug.generate.samplers import DDIM
 from vcmaug.ldm.denoiser import Context, Denoiser, Encoded
 from vcmaug.ldm.prior import load_prior
 from vcmaug.ldm.spec import PriorSpec
-from vcmaug.training.control import train_control
-from vcmaug.training.control_settings import ControlTraining
+from vcmaug.training.control import ControlJob, train_control
+from vcmaug.training.settings import ControlTraining
 
 
 class _GainNetwork(ControlNetwork):
@@ -87,17 +87,10 @@ def test_it_is_trained_written_loaded_and_draws(tmp_path: Path) -> None:
         image = np.random.default_rng(0).random(tiny.GRID.shape, dtype=np.float32)
         write_image(path, Volume(image, tiny.AFFINE))
         cases.append(replace(case, images={"image": path}))
-    train_control(
-        cases,
-        prior=prior,
-        scheme=tiny.SCHEME,
-        network=Gain(),
-        settings=ControlTraining(updates=3, batch_size=2, deformed_copies=0),
-        seed=0,
-        folder=tmp_path / "control",
-        forbidden=(),
-        about={},
-    )
+    settings = ControlTraining(updates=3, batch_size=2, deformed_copies=0)
+    job = ControlJob(method=Gain(), scheme=tiny.SCHEME, settings=settings)
+    trained = train_control(cases, prior=prior, job=job, folder=tmp_path / "work")
+    write_control(tmp_path / "control", trained)
     control = load_control(tmp_path / "control", prior=prior)
     assert any(bool(weight.any()) for weight in control.network.parameters())
     target = Target(label_map=tiny.label_map_of(radius=5.0), scalars={"age": 40.0})

@@ -14,6 +14,7 @@ from vcmaug.cli.main import app
 from vcmaug.cohort.check import check_cohort
 from vcmaug.cohort.manifest import read_manifest
 from vcmaug.compute import Compute
+from vcmaug.control.card import ControlCard
 from vcmaug.data.case_table import write_table_of_cases
 from vcmaug.data.cases import Cases
 from vcmaug.data.nifti import read_image, read_label_map, write_image
@@ -21,6 +22,7 @@ from vcmaug.data.splits import labelled_subset
 from vcmaug.data.volume import Volume, same_grid
 from vcmaug.errors import LeakError, RecipeError, WorkFolderError
 from vcmaug.files import read_json, sha256_of_file, write_json
+from vcmaug.ldm.card import PriorCard, read_card
 from vcmaug.pipeline.evaluator import evaluator_subjects
 from vcmaug.pipeline.pool import splits_of
 from vcmaug.pipeline.recipe import ControlRecipe, read_recipe
@@ -77,12 +79,12 @@ def test_label_honesty_every_label_is_the_map_that_was_asked_for(finished: Work)
 def test_no_leak_test_subjects_reach_nothing(finished: Work) -> None:
     splits = read_json(finished.splits)
     held_out = set(splits["test"]) | set(splits["validation"])
-    assert not held_out & set(read_json(finished.prior / "card.json")["subjects"])
+    assert not held_out & set(read_card(finished.prior, PriorCard).seen.subjects)
     for replicate in finished.replicates:
         card = read_json(replicate.cohort / "cohort.json")
         assert not held_out & {s for seen in card["subjects"].values() for s in seen}
-        control = read_json(replicate.control / "card.json")
-        assert len(control["labelled_subjects"]) == replicate.num_labelled
+        control = read_card(replicate.control, ControlCard)
+        assert len(control.seen.labels) == replicate.num_labelled
     evaluator = read_json(finished.evaluator / "card.json")
     used = {s for r in finished.replicates for s in _labelled(r.control)}
     assert not (held_out | used) & {case.split("_")[0] for case in evaluator["cases"]}
@@ -162,7 +164,7 @@ def test_a_named_evaluator_sees_its_own_subjects_alone(finished: Work) -> None:
 
 
 def _labelled(control: Path) -> list[str]:
-    return list(read_json(control / "card.json")["labelled_subjects"])
+    return list(read_card(control, ControlCard).seen.labels)
 
 
 def test_a_second_run_keeps_every_stage(finished: Work) -> None:
