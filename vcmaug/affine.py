@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 __all__ = [
     "affine_of",
     "axis_towards",
+    "centred",
     "moved_field",
     "moved_points",
     "orientation_of",
@@ -80,6 +81,26 @@ def orientation_of(affine: Affine) -> str:
         'LAS'
     """
     return "".join(aff2axcodes(affine))
+
+
+def centred(orientation: str, steps_mm: Sequence[float], shape: Sequence[int]) -> Affine:
+    """Return the affine of a grid whose centre is the world's origin.
+
+    Args:
+        orientation: Three letters, such as LAS.
+        steps_mm: Voxel size along each array axis.
+        shape: Voxels along each array axis.
+
+    Examples:
+        >>> centred("LAS", (2, 2, 2), (3, 3, 5))[:3].tolist()
+        [[-2.0, 0.0, 0.0, 2.0], [0.0, 2.0, 0.0, -2.0], [0.0, 0.0, 2.0, -4.0]]
+    """
+    matrix = np.zeros((3, 3))
+    for axis, (letter, step) in enumerate(zip(orientation, steps_mm, strict=True)):
+        world, backwards = divmod("RLAPSI".index(letter), 2)
+        matrix[world, axis] = -step if backwards else step
+    middle = (np.asarray(shape, dtype=np.float64) - 1) / 2
+    return affine_of(matrix, -matrix @ middle)
 
 
 def axis_towards(orientation: str, letters: str) -> int:

@@ -57,7 +57,7 @@ def test_help_imports_no_verb_and_nothing_that_computes() -> None:
     code, text, modules = started("--help")
     assert code == 0
     assert all(f" {verb.name} " in text for verb in VERBS)
-    assert rooms(modules) == {"cli", "errors", "progress"}
+    assert rooms(modules) == {"cli", "errors", "progress", "version"}
     of_cli = {name for name in modules if name.startswith("vcmaug.cli.")}
     assert of_cli == {"vcmaug.cli.console", "vcmaug.cli.verbs"}  # main runs as __main__
     assert not modules & (HEAVY | {"numpy", "pandas", "pydantic", "rich.progress"})

@@ -47,7 +47,7 @@ SPEC = PriorSpec(
 )
 SMALL = {
     "vcm": {**tiny.VCM, "layout": True},
-    "controlnet": {"name": "controlnet"},
+    "controlnet": {"name": "controlnet", **tiny.SMALL["controlnet"]},
 }
 
 

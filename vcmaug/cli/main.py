@@ -6,10 +6,10 @@ from typing import Annotated
 
 import typer
 
-from vcmaug import __version__
 from vcmaug.cli.console import failed, say
 from vcmaug.cli.verbs import Verbs
 from vcmaug.errors import VcmaugError
+from vcmaug.version import __version__
 
 __all__ = ["app", "main"]
 

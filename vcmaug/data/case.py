@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vcmaug.doors import Shown
 from vcmaug.files import sha256_of_file
 from vcmaug.shapes import Shape3
 
@@ -69,7 +70,7 @@ class WayBack:
 
 
 @dataclass(frozen=True)
-class Case:
+class Case(Shown):
     """One case.
 
     Attributes:

@@ -5,7 +5,7 @@ memory.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,6 +15,7 @@ from vcmaug.data.geometry import Grid
 from vcmaug.data.labels import LabelScheme
 from vcmaug.data.splits import Splits, SplitSettings, make_splits, nested_subset
 from vcmaug.data.volumes import LabelledFiles, LabelledVolumes, read_labelled
+from vcmaug.doors import Shown
 from vcmaug.errors import DataError
 from vcmaug.files import read_json
 
@@ -30,7 +31,7 @@ __all__ = [
 
 
 @dataclass(frozen=True)
-class Cases:
+class Cases(Shown):
     """Prepared cases.
 
     Attributes:
@@ -38,12 +39,14 @@ class Cases:
         folder: Holds their files.
         scheme: Meaning of their label maps.
         grid: On which they all lie.
+        roles: Role of every subject of the split that they come from: train, validation or test.
     """
 
     cases: tuple[Case, ...]
     folder: Path
     scheme: LabelScheme
     grid: Grid
+    roles: Mapping[str, str] = field(default_factory=dict, repr=False, kw_only=True)
 
     @classmethod
     def open(cls, folder: Path) -> "Cases":
@@ -111,8 +114,8 @@ class Cases:
 
     def by_role(self, splits: Splits) -> "SplitCases":
         """Return the cases by the roles of their subjects."""
-        roles = (splits.train, splits.validation, splits.test)
-        return SplitCases(*map(self.of, roles))
+        known = replace(self, roles=splits.roles)
+        return SplitCases(*map(known.of, (splits.train, splits.validation, splits.test)))
 
     def read(self) -> LabelledVolumes:
         """Return the cases in memory.

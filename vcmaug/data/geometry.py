@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pydantic import Field, field_validator
 from scipy import ndimage
 
-from vcmaug.affine import affine_of, orientation_of, shifted, with_steps
+from vcmaug.affine import affine_of, centred, orientation_of, shifted, with_steps
 from vcmaug.config import Settings
 from vcmaug.data.volume import Volume
 from vcmaug.shapes import Shape3, as_shape3
@@ -45,6 +45,11 @@ class Grid(Settings):
     padding: Literal["zero", "edge", "reflect"] = Field(
         "zero", description="what stands beyond the image's border; label maps are padded alike"
     )
+
+    @property
+    def affine(self) -> NDArray[np.float64]:
+        """The affine of this grid, [4, 4], with its centre at the world's origin."""
+        return centred(self.orientation, self.spacing_mm, self.shape)
 
     @field_validator("orientation")
     @classmethod

@@ -10,13 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vcmaug.affine import orientation_of, spacing_of
+from vcmaug.doors import Shown
 from vcmaug.shapes import Shape3, as_shape3
 
 __all__ = ["Volume", "is_mask", "same_grid"]
 
 
 @dataclass(frozen=True)
-class Volume:
+class Volume(Shown):
     """An array [X, Y, Z] with its affine, 4x4, voxel index -> RAS+ mm."""
 
     array: NDArray[Any]

@@ -7,6 +7,7 @@ it, and a notebook can call it alone.
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
 from functools import cached_property
+from typing import overload
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from vcmaug.control.base import Control
 from vcmaug.control.channels import shown_of
 from vcmaug.control.shown import is_any_shown
 from vcmaug.data.labels import LabelScheme
+from vcmaug.data.volume import Volume
 from vcmaug.generate.noise import Noise
 from vcmaug.generate.samplers import DDIM, Sampler
 from vcmaug.generate.sampling import sample
@@ -47,8 +49,8 @@ class Drawer:
         An image of the prior alone, here of 16 x 16 x 16 voxels:
 
         >>> drawer = Drawer(prior, None, sampler=DDIM(steps=5))  # doctest: +SKIP
-        >>> drawer([Target(scalars={"age": 40.0})], Noise(0, ["first"])).shape  # doctest: +SKIP
-        (1, 16, 16, 16)
+        >>> drawer(Target(scalars={"age": 40.0})).shape  # doctest: +SKIP
+        (16, 16, 16)
     """
 
     prior: Prior
@@ -59,19 +61,45 @@ class Drawer:
     interval: tuple[float, float] = (0.0, 1.0)
     precision: str = "float32"
 
-    @torch.no_grad()
+    @overload
     def __call__(
-        self, targets: Sequence[Drawable], noise: Noise, *, clock: Clock | None = None
-    ) -> NDArray[np.float32]:
+        self, targets: Drawable, noise: Noise | None = None, *, clock: Clock | None = None
+    ) -> Volume: ...
+
+    @overload
+    def __call__(
+        self, targets: Sequence[Drawable], noise: Noise | None = None, *, clock: Clock | None = None
+    ) -> NDArray[np.float32]: ...
+
+    def __call__(
+        self,
+        targets: Drawable | Sequence[Drawable],
+        noise: Noise | None = None,
+        *,
+        clock: Clock | None = None,
+    ) -> Volume | NDArray[np.float32]:
         """Return the first channel of images, float32 [B, X, Y, Z] in [0, 1] or NaN.
 
         Args:
             targets: What to draw for, in order. All are drawn together; the size of the batch
-                decides about the last bits of the result.
-            noise: With one id per target.
+                decides about the last bits of the result. For a single one its image is returned
+                as a volume.
+            noise: With one id per target; None: of seed 0 and the ids of the targets.
             clock: Told how long encoding, sampling and decoding take.
         """
-        clock = clock or Clock(self.device)
+        if isinstance(targets, Sequence):
+            several = noise or Noise(0, [target.condition_id for target in targets])
+            return self._drawn(targets, several, clock or Clock(self.device))
+        one = noise or Noise(0, [targets.condition_id])
+        array = self._drawn([targets], one, clock or Clock(self.device))[0]
+        label_map = targets.label_map
+        return Volume(array, self.prior.spec.grid.affine if label_map is None else label_map.affine)
+
+    @torch.no_grad()
+    def _drawn(
+        self, targets: Sequence[Drawable], noise: Noise, clock: Clock
+    ) -> NDArray[np.float32]:
+        """Return images [B, X, Y, Z]."""
         with clock.phase("encode"):
             context = self._context(targets)
         with clock.phase("sample"):
@@ -104,7 +132,10 @@ class Drawer:
 
     def _scalars(self, targets: Sequence[Drawable]) -> Tensor | None:
         """Return normalised scalars [B, S], or None for a prior without any."""
-        vectors = [self.prior.scalar_vector(target.scalars) for target in targets]
+        vectors = [
+            self.prior.scalar_vector(target.values_of(self.prior.spec.scalars))
+            for target in targets
+        ]
         found = [vector for vector in vectors if vector is not None]
         return torch.stack(found).to(self.device) if found else None
 

@@ -16,7 +16,7 @@ from vcmaug.control.build import load_control
 from vcmaug.control.shown import ALONE
 from vcmaug.data.labels import LabelScheme
 from vcmaug.data.nifti import label_map_in
-from vcmaug.data.scalars import asked_value
+from vcmaug.data.scalars import ScalarSpec, asked_value
 from vcmaug.data.volume import Volume
 from vcmaug.errors import CohortError, DataError, list_faults
 from vcmaug.files import sha256_of_file
@@ -75,6 +75,16 @@ class LoadedRequest:
     scalars: Mapping[str, float | None]
     channels: Mapping[str, Volume]
     presence: Mapping[str, bool]
+
+    @property
+    def condition_id(self) -> str:
+        """Of its condition."""
+        return self.condition.condition_id
+
+    def values_of(self, scalars: Sequence[ScalarSpec]) -> Mapping[str, float | None]:
+        """Return the raw values of the prior's scalars by name; None is missing."""
+        del scalars
+        return self.scalars
 
 
 @dataclass(frozen=True)

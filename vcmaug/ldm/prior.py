@@ -30,6 +30,7 @@ from vcmaug.ldm.weights import (
     read_weights,
     write_weights,
 )
+from vcmaug.zoo import model_folder
 
 __all__ = ["Prior", "has_mean", "load_prior", "new_prior", "weights_of", "write_prior"]
 
@@ -49,6 +50,7 @@ class Prior:
         texture: What the decoder leaves out, or None.
         mean: Mean latent of the training cases [L, x, y, z], where draws start; None: at noise.
         card: What is known of it.
+        folder: From which it was loaded; workers load it there too.
     """
 
     spec: PriorSpec
@@ -59,6 +61,20 @@ class Prior:
     card: PriorCard
     texture: Texture | None = None
     mean: Tensor | None = None
+    folder: Path | None = None
+
+    @classmethod
+    def load(cls, source: Path | str, *, device: str = "cpu") -> "Prior":
+        """Return a prior of the zoo, or of a folder.
+
+        Args:
+            source: "zoo:NAME", or a folder.
+            device: A torch device.
+
+        Raises:
+            ModelError: There is none, or something is missing or damaged.
+        """
+        return load_prior(model_folder(source), device=device)
 
     def to(self, device: str) -> "Prior":
         """Return the prior on a device; its networks move themselves, as PyTorch's do."""
@@ -210,7 +226,7 @@ def load_prior(folder: Path, *, device: str = "cpu") -> Prior:
     autoencoder, unet = card.spec.build_autoencoder(), card.spec.build_unet()
     fill_module(autoencoder, _part(weights, "autoencoder."), source=path)
     fill_module(unet, _part(weights, "unet."), source=path)
-    return _assembled(card, autoencoder, unet, weights).to(device)
+    return replace(_assembled(card, autoencoder, unet, weights).to(device), folder=folder)
 
 
 def has_mean(folder: Path) -> bool:

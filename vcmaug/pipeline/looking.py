@@ -28,7 +28,7 @@ from vcmaug.generate.loading import drawer_of
 from vcmaug.generate.noise import Noise
 from vcmaug.generate.plan import GenerateSettings
 from vcmaug.ldm.prior import Prior
-from vcmaug.report.figures import contoured
+from vcmaug.report.figures import Column, contoured
 from vcmaug.training.loop import Watch
 
 __all__ = ["pictures"]
@@ -77,7 +77,7 @@ def pictures(
         device = str(next(module.parameters()).device)
         images = drawer_of(settings, prior=prior.to(device), control=control)(targets, noise)
         columns = [
-            (name, Volume(np.nan_to_num(image), label_map.affine), label_map)
+            Column(name, Volume(np.nan_to_num(image), label_map.affine), label_map)
             for name, image, label_map in zip(noise.ids, images, label_maps, strict=True)
         ]
         write_bytes(folder / f"update-{update:06d}.png", contoured(columns, scheme))

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Sequence
 from io import BytesIO, StringIO
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib as mpl
 import numpy as np
@@ -27,9 +27,11 @@ from vcmaug.report.study import headline_of_study, is_ceiling, is_floor
 
 __all__ = [
     "PLANES",
+    "Column",
     "contoured",
     "difference_plot",
     "draw_slice",
+    "in_a_row",
     "mean_plot",
     "montage",
     "write_mosaic",
@@ -42,6 +44,14 @@ PLANES = (0, 1, 2)  # sagittal, coronal, axial in RAS
 _INK = "#010203"  # stands for the page's own text colour in inline SVG
 
 
+class Column(NamedTuple):
+    """A case of a montage: its caption, its image in [0, 1], its label map."""
+
+    caption: str
+    image: Volume | None
+    label: Volume | None
+
+
 def montage(files: Sequence[tuple[str, Path, Path]], scheme: LabelScheme) -> str:
     """Return a PNG, base64, of cases in three planes with the contours of their label maps.
 
@@ -50,23 +60,21 @@ def montage(files: Sequence[tuple[str, Path, Path]], scheme: LabelScheme) -> str
             that cannot be read is said to be unreadable.
         scheme: Gives the colours.
     """
-    columns: list[tuple[str, Volume | None, Volume | None]] = []
+    columns: list[Column] = []
     for caption, image_path, label_path in files:
         try:
             image = read_image(image_path, case_id=caption)
-            columns.append((caption, image, read_label_map(label_path, case_id=caption)))
+            columns.append(Column(caption, image, read_label_map(label_path, case_id=caption)))
         except DataError:
-            columns.append((caption, None, None))
+            columns.append(Column(caption, None, None))
     return base64.b64encode(contoured(columns, scheme)).decode("ascii")
 
 
-def contoured(
-    columns: Sequence[tuple[str, Volume | None, Volume | None]], scheme: LabelScheme
-) -> bytes:
+def contoured(columns: Sequence[Column], scheme: LabelScheme) -> bytes:
     """Return a PNG of images in three planes with the contours of their label maps.
 
     Args:
-        columns: (caption, image in [0, 1], label map) per case; without them it is unreadable.
+        columns: One per case; without an image it is unreadable, without a label map bare.
         scheme: Gives the colours.
     """
     figure = Figure(figsize=(1.75 * len(columns), 5.4), dpi=110, facecolor="black")
@@ -75,13 +83,43 @@ def contoured(
         axes[0, column].set_title(caption, color="white", fontsize=7.5)
         for row in PLANES:
             axes[row, column].set_axis_off()
-        if image is None or label is None:
+        if image is None:
             axes[1, column].text(0.5, 0.5, "unreadable", color="white", ha="center", fontsize=8)
             continue
-        centre = _centre(label.array)
-        for row, plane in enumerate(PLANES):
-            draw_slice(axes[row, column], image, label.array, scheme, plane, centre[plane])
+        _draw_planes(list(axes[:, column]), image, label, scheme)
     figure.subplots_adjust(left=0.01, right=0.99, bottom=0.01, top=0.94, wspace=0.04, hspace=0.04)
+    return _png(figure)
+
+
+def in_a_row(image: Volume, label: Volume | None, scheme: LabelScheme) -> bytes:
+    """Return a PNG of three planes side by side, with the contours of a label map.
+
+    Args:
+        image: Values in [0, 1].
+        label: Slices pass through its centre; None: through the grid's.
+        scheme: Gives the colours.
+    """
+    figure = Figure(figsize=(6.0, 2.1), dpi=110, facecolor="black")
+    axes = list(figure.subplots(1, len(PLANES)))
+    for place in axes:
+        place.set_axis_off()
+    _draw_planes(axes, image, label, scheme)
+    figure.subplots_adjust(left=0.01, right=0.99, bottom=0.02, top=0.98, wspace=0.04)
+    return _png(figure)
+
+
+def _draw_planes(
+    axes: Sequence[Axes], image: Volume, label: Volume | None, scheme: LabelScheme
+) -> None:
+    """Draw a slice of each plane through the centre of a label map."""
+    labels = np.zeros(image.shape, dtype=np.uint16) if label is None else label.array
+    centre = _centre(labels)
+    for place, plane in zip(axes, PLANES, strict=True):
+        draw_slice(place, image, labels, scheme, plane, centre[plane])
+
+
+def _png(figure: Figure) -> bytes:
+    """Return a figure as PNG; the same one gives the same bytes."""
     stream = BytesIO()
     figure.savefig(stream, format="png", facecolor="black", metadata={"Software": None})
     return stream.getvalue()
@@ -98,9 +136,7 @@ def write_mosaic(path: Path, images: NDArray[np.float32]) -> None:
         flat = image[image.shape[0] // 2].T
         place.imshow(flat, origin="lower", cmap="gray", vmin=0, vmax=1, interpolation="nearest")
     figure.subplots_adjust(left=0, right=1, bottom=0, top=1, wspace=0.03, hspace=0.03)
-    stream = BytesIO()
-    figure.savefig(stream, format="png", facecolor="black", metadata={"Software": None})
-    write_bytes(path, stream.getvalue())
+    write_bytes(path, _png(figure))
 
 
 def _centre(label_map: NDArray[np.uint16]) -> list[int]:

@@ -9,9 +9,10 @@ from pathlib import Path
 
 from vcmaug.errors import ModelError
 
-__all__ = ["zoo_entries", "zoo_folder"]
+__all__ = ["model_folder", "zoo_entries", "zoo_folder"]
 
 _ROOT = Path(__file__).parent
+_PREFIX = "zoo:"
 
 
 def zoo_entries() -> list[str]:
@@ -33,3 +34,14 @@ def zoo_folder(name: str) -> Path:
             f"{', '.join(zoo_entries()) or 'none'}."
         )
     return folder
+
+
+def model_folder(source: Path | str) -> Path:
+    """Return the folder of a model that "zoo:NAME" or a path names.
+
+    Examples:
+        >>> model_folder("zoo:hippocampus-1mm").name, model_folder("work/prior").name
+        ('hippocampus-1mm', 'prior')
+    """
+    name = str(source)
+    return zoo_folder(name.removeprefix(_PREFIX)) if name.startswith(_PREFIX) else Path(source)

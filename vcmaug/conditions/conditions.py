@@ -1,0 +1,109 @@
+"""The conditions of a folder as a sequence; maps and channels are read, or made, when needed."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import overload
+
+import pandas as pd
+
+from vcmaug.conditions.replay import channel_arrays, map_bytes
+from vcmaug.conditions.spec import ConditionSpec, read_spec
+from vcmaug.conditions.table import ConditionRow, read_conditions
+from vcmaug.data.labels import LabelScheme
+from vcmaug.data.nifti import label_map_in
+from vcmaug.data.scalars import ScalarSpec, asked_value
+from vcmaug.data.volume import Volume
+from vcmaug.doors import Shown
+
+__all__ = ["Conditions", "StoredCondition"]
+
+
+@dataclass(frozen=True, eq=False)
+class StoredCondition(Shown):
+    """A condition of a folder; an image can be drawn for it.
+
+    Attributes:
+        row: Of the table.
+        folder: Of the conditions.
+        scheme: Of the label map.
+    """
+
+    row: ConditionRow
+    folder: Path
+    scheme: LabelScheme = field(repr=False)
+
+    @property
+    def condition_id(self) -> str:
+        """Unique in its folder."""
+        return self.row.condition_id
+
+    @cached_property
+    def label_map(self) -> Volume:
+        """The label map to draw an image for."""
+        return label_map_in(map_bytes(self.folder, self.row))
+
+    @cached_property
+    def channels(self) -> Mapping[str, Volume]:
+        """Further volumes on the map's grid, by name."""
+        affine = self.label_map.affine
+        arrays = channel_arrays(self.folder, self.row)
+        return {name: Volume(array, affine) for name, array in arrays.items()}
+
+    @property
+    def presence(self) -> Mapping[str, bool]:
+        """Which channels a control is shown; empty: the label map and all there are."""
+        return self.row.presence
+
+    def values_of(self, scalars: Sequence[ScalarSpec]) -> Mapping[str, float | None]:
+        """Return the raw values of a prior's scalars by name; None is missing."""
+        return {spec.name: asked_value(spec, self.row.columns) for spec in scalars}
+
+
+class Conditions(Sequence[StoredCondition], Shown):
+    """The conditions of a folder.
+
+    Args:
+        folder: As `build_conditions` left it.
+
+    Raises:
+        WorkFolderError: It is not finished, or an older version made it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.rows: tuple[ConditionRow, ...] = read_conditions(folder)
+        self.spec: ConditionSpec = read_spec(folder)
+
+    @property
+    def scheme(self) -> LabelScheme:
+        """Of the label maps."""
+        return self.spec.scheme
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """One row per condition; steps and parents are nested."""
+        return pd.DataFrame([row.cells() for row in self.rows])
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} conditions in {self.folder}>"
+
+    @overload
+    def __getitem__(self, place: int) -> StoredCondition: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> list[StoredCondition]: ...
+
+    def __getitem__(self, place: int | slice) -> StoredCondition | list[StoredCondition]:
+        """Return a condition, or some of them."""
+        if isinstance(place, slice):
+            return [self._stored(row) for row in self.rows[place]]
+        return self._stored(self.rows[place])
+
+    def _stored(self, row: ConditionRow) -> StoredCondition:
+        """Return the condition of a row."""
+        return StoredCondition(row, self.folder, self.scheme)

@@ -1,0 +1,1 @@
+"""The face: what a notebook or a script imports, in terms of the rooms below; see `vcmaug`."""
