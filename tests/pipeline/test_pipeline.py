@@ -14,11 +14,13 @@ from typer.testing import CliRunner
 from vcmaug.cli.main import app
 from vcmaug.cohort.check import check_cohort
 from vcmaug.cohort.manifest import read_manifest
+from vcmaug.control.card import ControlCard
 from vcmaug.data.nifti import read_image, read_label_map, write_image
 from vcmaug.data.splits import labelled_subset
 from vcmaug.data.volume import Volume, same_grid
 from vcmaug.errors import LeakError, RecipeError, WorkFolderError
 from vcmaug.files import read_json, sha256_of_file, write_json
+from vcmaug.ldm.card import PriorCard, read_card
 from vcmaug.pipeline.artefacts.evaluation import evaluator_subjects
 from vcmaug.pipeline.graph import Graph
 from vcmaug.pipeline.recipe import ControlRecipe, read_recipe
@@ -66,12 +68,12 @@ def test_label_honesty_every_label_is_the_map_that_was_asked_for(finished: Work)
 def test_no_leak_test_subjects_reach_nothing(finished: Work) -> None:
     splits = read_json(finished.splits)
     held_out = set(splits["test"]) | set(splits["validation"])
-    assert not held_out & set(read_json(finished.prior / "card.json")["subjects"])
+    assert not held_out & set(read_card(finished.prior, PriorCard).seen.subjects)
     for replicate in finished.replicates:
         card = read_json(replicate.cohort / "cohort.json")
         assert not held_out & {s for seen in card["subjects"].values() for s in seen}
-        control = read_json(replicate.control / "card.json")
-        assert len(control["labelled_subjects"]) == replicate.num_labelled
+        control = read_card(replicate.control, ControlCard)
+        assert len(control.seen.labels) == replicate.num_labelled
     evaluator = read_json(finished.evaluator / "card.json")
     used = {s for r in finished.replicates for s in _labelled(r.control)}
     assert not (held_out | used) & {case.split("_")[0] for case in evaluator["cases"]}
@@ -153,7 +155,7 @@ def test_a_named_evaluator_sees_its_own_subjects_alone(finished: Work) -> None:
 
 
 def _labelled(control: Path) -> list[str]:
-    return list(read_json(control / "card.json")["labelled_subjects"])
+    return list(read_card(control, ControlCard).seen.labels)
 
 
 def test_a_second_run_keeps_every_stage(finished: Work) -> None:

@@ -32,7 +32,7 @@ def measure_autoencoder(ground: GateGround, prior: "Prior", *, dice: float) -> G
     figures = {
         "dice_lost": lost,
         "gradient_energy_ratio": ratio,
-        "psnr_db": prior.card.get("figures", {}).get("psnr_db"),
+        "psnr_db": prior.card.figures.get("psnr_db"),
     }
     return GateResult(
         figures,

@@ -55,7 +55,7 @@ def measure_prior(ground: GateGround, prior: "Prior", *, reads: Reads | None) ->
         "reconstructions": told_by(images[order[:half]], again[order[half:]]),
         "other real images": told_by(images[order[:half]], images[order[half:]]),
     }
-    losses = prior.card.get("figures", {})  # an imported prior has none
+    losses = prior.card.figures  # an imported prior has none
     figures = {
         "told_from_real": {name: asdict(one) for name, one in told.items()},
         "steps": settings.sampler.steps,

@@ -12,11 +12,12 @@ from typing import Any
 from vcmaug.cohort.layout import CohortLayout
 from vcmaug.cohort.merge import Merged, merge_parts
 from vcmaug.compute import Compute, run_all
+from vcmaug.control.card import ControlCard
 from vcmaug.errors import CohortError
 from vcmaug.files import locked, write_json
 from vcmaug.generate.plan import Plan, claim_plan, num_shards, requests_of_shard
 from vcmaug.generate.worker import ShardDone, ShardTask, draw_shard
-from vcmaug.ldm.weights import read_card
+from vcmaug.ldm.card import PriorCard, read_card
 from vcmaug.progress import Progress, Report, silent
 from vcmaug.provenance import machine, versions
 
@@ -126,8 +127,8 @@ def tasks_of(plan: Plan, *, out: Path, device: str) -> list[ShardTask]:
 
 def _card(plan: Plan, merged: Merged) -> Mapping[str, Any]:
     """Return what a cohort came from."""
-    prior = read_card(Path(plan.prior_folder), kind="prior")
-    control = read_card(Path(plan.control_folder), kind="control")
+    prior = read_card(Path(plan.prior_folder), PriorCard)
+    control = read_card(Path(plan.control_folder), ControlCard)
     return {
         "kind": "cohort",
         "n": plan.n,
@@ -135,20 +136,20 @@ def _card(plan: Plan, merged: Merged) -> Mapping[str, Any]:
         "num_redrawn": merged.redrawn,
         "num_restarts": merged.restarts,
         "seconds": {phase: round(spent, 3) for phase, spent in merged.seconds.items()},
-        "scheme": control["scheme"],
-        "grid": prior["spec"]["grid"],
+        "scheme": control.scheme.to_json(),
+        "grid": prior.spec.grid.model_dump(mode="json"),
         "subjects": {
-            "prior": prior["subjects"],
-            "control": control["subjects"],
+            "prior": prior.seen.subjects,
+            "control": control.seen.subjects,
             "conditions": sorted(merged.subjects),
         },
-        "labelled_subjects": control.get("labelled_subjects", control["subjects"]),
-        "pseudo_labelled_subjects": control.get("pseudo_labelled_subjects", []),
-        "teacher_subjects": control.get("teacher_subjects", []),
-        "control_pretrained_on": control.get("started_from"),
+        "labelled_subjects": control.seen.labels,
+        "pseudo_labelled_subjects": control.seen.pseudo_labels,
+        "teacher_subjects": control.seen.teachers,
+        "control_pretrained_on": control.started_from,
         "conditions_folder": plan.conditions_folder,
-        "prior": prior["name"],
-        "licences": {"prior": prior.get("licence"), "control": control.get("licence")},
+        "prior": prior.name,
+        "licences": {"prior": prior.licence, "control": control.licence},
         "versions": versions(),
         "machine": machine(),
     }

@@ -9,7 +9,7 @@ from vcmaug.data.geometry import Grid
 from vcmaug.data.scalars import ScalarSpec
 from vcmaug.errors import ModelError
 from vcmaug.files import atomic_path
-from vcmaug.ldm.weights import read_card
+from vcmaug.ldm.card import PriorCard, read_card
 from vcmaug.pipeline.recipe import PriorRecipe, Recipe
 from vcmaug.pipeline.work import Work
 from vcmaug.zoo import zoo_entries
@@ -68,11 +68,9 @@ def _grid_of_prior(recipe: PriorRecipe) -> tuple[Grid, str] | None:
     """Return the grid of a prior and where it is said; None: its card is not there."""
     if recipe.source is None:
         return recipe.spec_to_train.grid, "of prior.spec"
-    try:
-        card = read_card(recipe.source, kind="prior")
-    except ModelError:
+    if not (recipe.source / "card.json").exists():
         return None
-    return Grid.model_validate(card["spec"]["grid"]), f"of the prior in {recipe.source}"
+    return read_card(recipe.source, PriorCard).spec.grid, f"of the prior in {recipe.source}"
 
 
 def scalars_of_prior(work: Work) -> tuple[ScalarSpec, ...]:
@@ -80,11 +78,9 @@ def scalars_of_prior(work: Work) -> tuple[ScalarSpec, ...]:
     recipe = work.recipe.prior
     if recipe.source is None:
         return recipe.spec_to_train.scalars
-    try:
-        card = read_card(recipe.source, kind="prior")
-    except ModelError:
+    if not (recipe.source / "card.json").exists():
         return ()
-    return tuple(ScalarSpec.model_validate(one) for one in card["spec"]["scalars"])
+    return read_card(recipe.source, PriorCard).spec.scalars
 
 
 def _missing(folder: Path, *, kind: str, named: str) -> list[str]:
@@ -133,8 +129,9 @@ def prior_under(control: Path | None, folder: Path) -> "Prior":
         control: Folder of that control; None: the prior as it is.
         folder: Of the prior.
     """
+    from vcmaug.control.card import ControlCard
     from vcmaug.ldm.prior import load_prior
 
     prior = load_prior(folder)
-    card = {} if control is None else read_card(control, kind="control")
-    return replace(prior, latent_scale=float(card.get("latent_scale", prior.latent_scale)))
+    scale = None if control is None else read_card(control, ControlCard).latent_scale
+    return prior if scale is None else replace(prior, latent_scale=scale)

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from vcmaug.conditions.build import build_conditions
 from vcmaug.conditions.chain import files_of_steps, missing_files
 from vcmaug.data.cases import Case, Cases
 from vcmaug.data.splits import Splits
@@ -78,6 +77,8 @@ class BuiltConditions(Artefact[Path]):
 
     def _make(self, run: Run) -> None:
         """Build them; those that are there and whole are kept."""
+        from vcmaug.conditions.build import build_conditions
+
         cases, splits = self.cases.load(), self.splits.load()
         recipe = self.work.recipe.conditions
         sources = labelled_of(cases, splits, self.replicate)

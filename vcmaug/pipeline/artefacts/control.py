@@ -1,11 +1,12 @@
 """The control of a replicate, trained on exactly its n labelled cases."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from vcmaug.data.cases import Case, Cases
+from vcmaug.data.labels import LabelScheme
 from vcmaug.data.splits import Splits
 from vcmaug.data.work_layout import Replicate
 from vcmaug.files import sha256_of_file
@@ -17,6 +18,8 @@ from vcmaug.pipeline.work import Work
 
 if TYPE_CHECKING:
     from vcmaug.control.base import Control
+    from vcmaug.ldm.prior import Prior
+    from vcmaug.training.loop import Watch
 
 __all__ = ["TrainedControl"]
 
@@ -90,42 +93,53 @@ class TrainedControl(Artefact["Control"]):
 
     def _make(self, run: Run) -> None:
         """Train it, or go on with it."""
-        from vcmaug.pipeline.looking import pictures
+        from vcmaug.control.build import write_control
         from vcmaug.pipeline.models import prior_under
-        from vcmaug.training.control import train_control
+        from vcmaug.training.control import ControlJob, train_control
 
         cases, splits = self.cases.load(), self.splits.load()
         labelled = labelled_of(cases, splits, self.replicate)
         recipe = self.work.recipe.control
         prior = prior_under(recipe.source, self.prior.folder)
-        watches = []
-        if recipe.look_every:
-            look = pictures(
-                labelled,
-                every=recipe.look_every,
-                prior=prior,
-                scheme=cases.scheme,
-                shows=recipe.shows,
-                settings=self.work.recipe.generate,
-                seed=self.replicate.seed,
-                folder=self.folder / "training",
-            )
-            watches.append(look)
-        pseudo = self.pseudo.load() if self.pseudo else ()
-        teachers = sorted(case.subject_id for case in labelled) if pseudo else []
-        train_control(
-            labelled,
-            prior=prior,
-            watches=watches,
+        job = ControlJob(
+            method=recipe.network,
             scheme=cases.scheme,
-            network=recipe.network,
+            shows=recipe.shows,
             settings=recipe.training,
             seed=self.replicate.seed,
-            folder=self.folder,
             forbidden=splits.test + splits.validation,
-            about=about_model(self.work, recipe.licence) | {"teacher_subjects": teachers},
-            pseudo_labelled=pseudo,
+            pseudo_labelled=self.pseudo.load() if self.pseudo else (),
             start_from=recipe.source,
-            shows=recipe.shows,
+            about=about_model(self.work, recipe.licence),
+        )
+        control = train_control(
+            labelled,
+            prior=prior,
+            job=job,
+            folder=self.folder,
+            watches=self._watches(labelled, prior, cases.scheme),
             report=run.report,
         )
+        write_control(self.folder, control, half=recipe.training.half)
+
+    def _watches(
+        self, labelled: Sequence[Case], prior: "Prior", scheme: LabelScheme
+    ) -> "list[Watch]":
+        """Return what draws pictures on the way, where the recipe asks for them."""
+        recipe = self.work.recipe.control
+        if not recipe.look_every:
+            return []
+        from vcmaug.pipeline.looking import pictures
+
+        look = pictures(
+            labelled,
+            every=recipe.look_every,
+            prior=prior,
+            scheme=scheme,
+            method=recipe.network,
+            shows=recipe.shows,
+            settings=self.work.recipe.generate,
+            seed=self.replicate.seed,
+            folder=self.folder / "training",
+        )
+        return [look]
