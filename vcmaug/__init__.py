@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from vcmaug.arms.label_to_image import LabelToImage
     from vcmaug.arms.real import Real
     from vcmaug.arms.synthetic import Synthetic
+    from vcmaug.cohort.cohort import Cohort
+    from vcmaug.cohort.exporters.monai_datalist import MonaiDatalist
     from vcmaug.conditions.builders.lesions import Lesions
     from vcmaug.conditions.builders.lowres import LowRes
     from vcmaug.conditions.builders.modalities import Modalities
@@ -96,6 +98,9 @@ __all__ = [
     "Heun",
     "Noise",
     "Target",
+    # cohorts
+    "Cohort",
+    "MonaiDatalist",
     # studies
     "CopyPaste",
     "Deformed",
@@ -107,6 +112,7 @@ __all__ = [
 _PLACES = {
     "Case": "vcmaug.data.case",
     "Cases": "vcmaug.data.cases",
+    "Cohort": "vcmaug.cohort.cohort",
     "Control": "vcmaug.control.base",
     "ControlNet": "vcmaug.control.methods.controlnet",
     "ControlNetLite": "vcmaug.control.methods.controlnet_lite",
@@ -125,6 +131,7 @@ _PLACES = {
     "LowRes": "vcmaug.conditions.builders.lowres",
     "MCM": "vcmaug.control.methods.mcm",
     "Modalities": "vcmaug.conditions.builders.modalities",
+    "MonaiDatalist": "vcmaug.cohort.exporters.monai_datalist",
     "Noise": "vcmaug.generate.noise",
     "Perturb": "vcmaug.conditions.builders.perturb",
     "Prior": "vcmaug.ldm.prior",
