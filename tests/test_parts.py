@@ -1,13 +1,14 @@
 """Parts: one value in YAML and Python, faults with the nearest name, a schema for editors."""
 
+from abc import abstractmethod
 from pathlib import Path
 from typing import ClassVar, Literal
 
 import pytest
 
 from vcmaug.config import RecipePath, Settings, parse_settings
-from vcmaug.errors import RecipeError
-from vcmaug.parts import Part
+from vcmaug.errors import PluginError, RecipeError
+from vcmaug.parts import Part, _import_entry_points
 
 
 class Fruit(Part):
@@ -109,3 +110,71 @@ def test_two_parts_of_one_name_are_refused() -> None:
 
         class Other(Fruit):
             name: Literal["apple"] = "apple"
+
+
+class Tool(Part):
+    """A family that expects something of its parts."""
+
+    family: ClassVar[str] = "tool"
+    home: ClassVar[str] = "tests_of_parts_home"
+    edge: ClassVar[str]
+
+    @abstractmethod
+    def use(self) -> None:
+        """Use it."""
+
+
+class Cutting(Tool):
+    """No part, since it has no name: parts may share what they have in common."""
+
+    edge: ClassVar[str] = "sharp"
+
+
+def test_a_part_that_leaves_something_out_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"^tool hammer: it states no edge; it has no use\(\)$"):
+
+        class Hammer(Tool):
+            name: Literal["hammer"] = "hammer"
+
+    with pytest.raises(TypeError, match=r"^tool knife: it has no use\(\)$"):
+
+        class Knife(Cutting):
+            name: Literal["knife"] = "knife"
+
+    assert not Tool.parts()
+
+
+def _install(folder: Path, module: str, text: str) -> None:
+    (folder / f"{module}.py").write_text(text)
+    about = folder / f"made_up_{module}-1.5.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text(
+        f"Metadata-Version: 2.1\nName: made-up-{module}\nVersion: 1.5\n"
+    )
+    (about / "entry_points.txt").write_text(f"[vcmaug.parts]\n{module}-parts = {module}\n")
+
+
+@pytest.mark.parametrize(
+    ("module", "text", "said"),
+    [
+        ("half_written", "import not_there\n", "ModuleNotFoundError: No module named 'not_there'"),
+        (
+            "forgetful",
+            "from typing import Literal\nfrom vcmaug.generate.samplers import Sampler\n"
+            "class Lazy(Sampler):\n    name: Literal['lazy'] = 'lazy'\n",
+            "TypeError: sampler lazy: it has no step()",
+        ),
+    ],
+)
+def test_a_package_whose_parts_cannot_be_imported_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str, text: str, said: str
+) -> None:
+    _install(tmp_path, module, text)
+    monkeypatch.syspath_prepend(tmp_path)
+    _import_entry_points.cache_clear()
+    assert read({"first": "apple"}).first == Apple()  # what is found at home asks no package
+    with pytest.raises(PluginError) as fault:
+        read({"first": "pear"})
+    assert f"the parts of made-up-{module} 1.5 (entry point '{module}-parts'" in str(fault.value)
+    assert said in str(fault.value)
+    assert f'python -c "import {module}"' in str(fault.value)

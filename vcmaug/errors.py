@@ -2,6 +2,7 @@
 
     VcmaugError
     |-- RecipeError          a recipe (YAML) that cannot be used
+    |-- PluginError          parts of another package that cannot be imported
     |-- DataError            volumes, label maps, tables, splits
     |   |-- FaultyDataSet    all the faults of one data set, together
     |   `-- LeakError        a test subject where no test subject may be
@@ -24,6 +25,7 @@ __all__ = [
     "FaultyDataSet",
     "LeakError",
     "ModelError",
+    "PluginError",
     "RecipeError",
     "VcmaugError",
     "WorkFolderError",
@@ -37,6 +39,10 @@ class VcmaugError(Exception):
 
 class RecipeError(VcmaugError):
     """A recipe that cannot be used; names every fault in it."""
+
+
+class PluginError(VcmaugError):
+    """Parts of another package that cannot be imported."""
 
 
 class DataError(VcmaugError):

@@ -4,7 +4,8 @@ A part is a frozen group of settings that belongs to a family and has a name: it
 thing. `ddim` and `{name: ddim, steps: 25}` in YAML and `DDIM(steps=25)` in Python are one value. A
 family is a subclass of `Part` that names itself and the package in which its parts lie; a part is
 a subclass of a family with a default name, in a module of that package, or of any other package
-that has an entry point in the group `vcmaug.parts`. A module of a part imports no torch, MONAI,
+that has an entry point in the group `vcmaug.parts`. A part without an abstract method or a class
+variable of its family is refused where it is defined. A module of a part imports no torch, MONAI,
 TorchIO or matplotlib at its top: methods that compute do.
 
 References:
@@ -15,13 +16,14 @@ import importlib
 import pkgutil
 from collections.abc import Mapping, Sequence
 from functools import cache
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any, ClassVar, Self
 
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError
 from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, core_schema
 
 from vcmaug.config import Settings, nearest_name
+from vcmaug.errors import PluginError
 
 __all__ = ["ENTRY_POINTS", "Part"]
 
@@ -56,11 +58,18 @@ class Part(Settings):
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
-        """Register a part under its default name; families have none."""
+        """Register a part under its default name; families have none.
+
+        Raises:
+            TypeError: The part leaves out what its family expects, or another has its name.
+        """
         super().__pydantic_init_subclass__(**kwargs)
         name = cls.model_fields["name"].default
         if _is_family(cls) or not isinstance(name, str):
             return
+        faults = cls.forgotten()
+        if faults:
+            raise TypeError(f"{cls.family} {name}: {'; '.join(faults)}")
         known = _KNOWN.setdefault(cls.family, {})
         before = known.get(name)
         if before is not None and _place_of(before) != _place_of(cls):
@@ -69,6 +78,14 @@ class Part(Settings):
                 f"and {_place_of(cls)}"
             )
         known[name] = cls
+
+    @classmethod
+    def forgotten(cls) -> list[str]:
+        """Return, one sentence each, what the class leaves out of what its family expects."""
+        stated = [
+            f"it states no {name}" for name in sorted(cls.__class_vars__) if not hasattr(cls, name)
+        ]
+        return stated + [f"it has no {name}()" for name in sorted(cls.__abstractmethods__)]
 
     @classmethod
     def parts(cls) -> dict[str, type[Self]]:
@@ -118,7 +135,10 @@ class Part(Settings):
         return {
             "anyOf": [
                 {"enum": list(parts)},
-                *(handler(part.__pydantic_core_schema__) for part in parts.values()),
+                *(
+                    _with_name(handler(part.__pydantic_core_schema__), needed=name != cls.unnamed)
+                    for name, part in parts.items()
+                ),
             ]
         }
 
@@ -142,6 +162,12 @@ class Part(Settings):
             )
         except ValidationError as fault:
             raise _with_suggestions(fault, part) from None
+
+
+def _with_name(schema: dict[str, Any], *, needed: bool) -> dict[str, Any]:
+    """Return the JSON Schema of a part whose settings need its name, or do without."""
+    required = ["name", *schema.get("required", [])] if needed else schema.get("required", [])
+    return {**schema, "required": required}
 
 
 def _place_of(cls: type[Part]) -> str:
@@ -174,7 +200,24 @@ def _import_home(home: str) -> None:
 def _import_entry_points() -> None:
     """Import the modules that other packages name; each defines parts."""
     for entry in entry_points(group=ENTRY_POINTS):
+        _import_entry_point(entry)
+
+
+def _import_entry_point(entry: EntryPoint) -> None:
+    """Import one module of another package.
+
+    Raises:
+        PluginError: It cannot be imported, or one of its parts is refused.
+    """
+    try:
         entry.load()
+    except Exception as fault:
+        package = f"{entry.dist.name} {entry.dist.version}" if entry.dist else "an unknown package"
+        raise PluginError(
+            f"importing the parts of {package} (entry point {entry.name!r} in {ENTRY_POINTS}: "
+            f"{entry.value}): {type(fault).__name__}: {fault}. Update or uninstall the package; "
+            f'python -c "import {entry.module}" shows where it fails.'
+        ) from fault
 
 
 def _told(family: type[Part], content: Mapping[str, Any], fault: KeyError) -> str:

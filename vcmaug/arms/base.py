@@ -151,8 +151,7 @@ _TAKEN = frozenset({"control", "conditions", "cohort", "quality", "acceptance", 
 
 def _faults_of(arm: type[Arm]) -> list[str]:
     """Return what an arm forgets, or what of it does not fit together."""
-    stated = ("colour", "needs", "folder")
-    missing = [f"it states no {name}" for name in stated if not hasattr(arm, name)]
+    missing = arm.forgotten()
     if missing:
         return missing
     if not arm.makes_data():

@@ -4,6 +4,7 @@ A builder is its settings. It says what is wrong with them, which files it reads
 once per folder, what it does to a condition, and how an image follows what it did.
 """
 
+from abc import abstractmethod
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
@@ -143,6 +144,7 @@ class Builder(Part):
             DataError: The sources do not fit.
         """
 
+    @abstractmethod
     def ready(
         self, scheme: LabelScheme, *, folder: Path | None = None, cases: Sequence[str] = ()
     ) -> Ready:
@@ -153,7 +155,6 @@ class Builder(Part):
             folder: Of the conditions, with what was learned; None for builders that learn nothing.
             cases: Ids of the sources.
         """
-        raise NotImplementedError
 
     @classmethod
     def moves(cls, parameters: Mapping[str, Any]) -> Moves:

@@ -5,6 +5,7 @@ A reader lists the cases that it finds and adds a sentence to `faults` for what 
 """
 
 import re
+from abc import abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -31,13 +32,15 @@ class Reader(Part):
 
     @classmethod
     def recognises(cls, path: Path) -> bool:
-        """Return whether a file or folder looks like this layout."""
-        raise NotImplementedError
+        """Return whether a file or folder looks like this layout; no, for one that is named."""
+        del path
+        return False
 
     def chosen(self, path: Path) -> "Reader":
         """Return the reader that reads a source: this one, unless it chooses another."""
         return self
 
+    @abstractmethod
     def cases(self, path: Path, faults: list[str]) -> list[Case]:
         """Return the cases of a source.
 
@@ -45,7 +48,6 @@ class Reader(Part):
             path: The file or folder.
             faults: Gets a sentence for everything that cannot be used.
         """
-        raise NotImplementedError
 
     def tables(self, path: Path) -> list[Path]:
         """Return the files that are read besides images and label maps."""

@@ -15,11 +15,6 @@ class Auto(Reader):
 
     name: Literal["auto"] = "auto"
 
-    @classmethod
-    def recognises(cls, path: Path) -> bool:
-        """Return False: it is no layout of its own."""
-        return False
-
     def chosen(self, path: Path) -> Reader:
         """Return the reader of the highest priority that recognises a source.
 

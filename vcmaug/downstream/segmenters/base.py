@@ -1,5 +1,6 @@
 """The family of segmentation networks: settings that make a network when they are asked to."""
 
+from abc import abstractmethod
 from typing import TYPE_CHECKING, ClassVar
 
 from vcmaug.parts import Part
@@ -16,6 +17,7 @@ class Segmenter(Part):
     family: ClassVar[str] = "segmenter"
     home: ClassVar[str] = "vcmaug.downstream.segmenters"
 
+    @abstractmethod
     def network(self, *, num_structures: int, image_channels: int = 1) -> "nn.Module":
         """Return a new network from images [B, C, X, Y, Z] to logits [B, K + 1, X, Y, Z].
 
@@ -23,4 +25,3 @@ class Segmenter(Part):
             num_structures: K; channel 0 of the logits is the background.
             image_channels: C.
         """
-        raise NotImplementedError

@@ -4,6 +4,7 @@ A task owns its network, its loss, what the network is shown and should answer, 
 case, and what adherence means. The study knows batches, arms and statistics, and no task.
 """
 
+from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -75,19 +76,12 @@ class Task(Part):
     family: ClassVar[str] = "task"
     home: ClassVar[str] = "vcmaug.downstream.tasks"
 
-    scores: ClassVar[tuple[Score, ...]] = ()
+    scores: ClassVar[tuple[Score, ...]]
     empty_rule: ClassVar[str] = ""
 
-    @classmethod
-    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
-        """Refuse a task without scores."""
-        if isinstance(cls.model_fields["name"].default, str) and not cls.scores:
-            raise TypeError(f"task {cls.__qualname__}: it states no scores")
-        super().__pydantic_init_subclass__(**kwargs)
-
+    @abstractmethod
     def network(self, ground: Ground) -> "nn.Module":
         """Return a new network; its weights are drawn from torch's generator."""
-        raise NotImplementedError
 
     def examples(self, images: "Tensor", labels: "Tensor") -> tuple["Tensor", "Tensor"]:
         """Return what the network is shown of a batch, and what it should answer.
@@ -98,14 +92,15 @@ class Task(Part):
         """
         return images, labels
 
+    @abstractmethod
     def loss(self) -> Callable[["Tensor", "Tensor"], "Tensor"]:
         """Return the loss of (answer of the network, what it should answer)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def predict(self, network: "nn.Module", inputs: "Tensor") -> NDArray[Any]:
         """Return what a network makes of inputs [N, ...], one prediction after the other."""
-        raise NotImplementedError
 
+    @abstractmethod
     def score(
         self,
         prediction: NDArray[Any],
@@ -122,7 +117,6 @@ class Task(Part):
             ground: Of the study.
             spacing_mm: Voxel size.
         """
-        raise NotImplementedError
 
     def read(self, network: "nn.Module", images: NDArray[np.float32], ground: Ground) -> Any:
         """Return what a trained network reads in images [N, X, Y, Z], as arrays of files.

@@ -1,5 +1,6 @@
 """The family of metrics of a cohort: each says what it needs, where it is good, what it misses."""
 
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import Any, ClassVar, Literal
@@ -62,15 +63,6 @@ class Metric(Part):
     section: ClassVar[str]
     columns: ClassVar[Mapping[str, str]]
 
-    @classmethod
-    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
-        """Refuse a metric that does not say how it is to be read."""
-        stated = ("figure", "title", "better", "blind_spot", "section", "columns")
-        missing = [name for name in stated if not hasattr(cls, name)]
-        if missing and isinstance(cls.model_fields["name"].default, str):
-            raise TypeError(f"metric {cls.__qualname__}: it states no {', no '.join(missing)}")
-        super().__pydantic_init_subclass__(**kwargs)
-
     def missing(self, ground: Measured) -> list[str]:
         """Return what it cannot be measured without and what is not at hand."""
         unmet = [
@@ -81,9 +73,9 @@ class Metric(Part):
         numbers = {"found": len(ground.held_out), "fewest": self.fewest_hold_out}
         return [need.value.format(**numbers) for need in unmet]
 
+    @abstractmethod
     def rows(self, ground: Measured) -> Sequence[Row]:
         """Return its figures, one row for each kind of images."""
-        raise NotImplementedError
 
     @classmethod
     def caption(cls, evaluations: Sequence[Mapping[str, Any]]) -> str:
