@@ -17,7 +17,16 @@ from vcmaug.files import write_text
 from vcmaug.report.figures import difference_plot, mean_plot, montage
 from vcmaug.report.sections import drawing_tables, quality_tables, study_tables
 from vcmaug.report.study import headline_of_study
-from vcmaug.report.tables import Found, ReplicateFound, Table, find, flow_of, headline_of, table_of
+from vcmaug.report.tables import (
+    Found,
+    ReplicateFound,
+    Table,
+    find,
+    flow_of,
+    headline_of,
+    num_labelled,
+    table_of,
+)
 from vcmaug.seeding import stable_seed
 
 __all__ = ["write_report"]
@@ -200,7 +209,7 @@ def _facts_of(replicate: ReplicateFound) -> dict[str, str]:
     if replicate.control is not None:
         control = replicate.control
         text = f"{control['num_parameters']:,} parameters"
-        text += f", {len(control['labelled_subjects'])} labelled subjects"
+        text += f", {num_labelled(control)} labelled subjects"
         start = control.get("started_from")
         text += f", started from {start}" if start else ""
         facts[f"{replicate.name}, control"] = text
