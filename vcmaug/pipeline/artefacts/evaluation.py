@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from vcmaug.cohort.manifest import read_cohort_card
+from vcmaug.cohort.card import read_cohort_card
 from vcmaug.data.cases import Cases, cases_of
 from vcmaug.data.splits import Splits, labelled_subset
 from vcmaug.files import read_json, write_json
@@ -187,14 +187,14 @@ class Evaluation(Artefact[dict[str, Any]]):
         from vcmaug.quality.run import evaluate_cohort
 
         cases, splits = self.cases.load().cases, self.splits.load()
-        subjects = read_cohort_card(self.cohort.folder)["subjects"]
+        seen = read_cohort_card(self.cohort.folder).seen
         evaluate_cohort(
             self.cohort.folder,
             real=cases_of(cases, splits.validation),
             evaluator=self.evaluator.load(),
             about_evaluator=self.evaluator.about(),
             out=self.folder,
-            trained_on=cases_of(cases, {*subjects["prior"], *subjects["control"]}),
+            trained_on=cases_of(cases, seen.of_models),
             metrics=self.work.recipe.metrics,
             report=run.report,
         )
