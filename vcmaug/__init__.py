@@ -9,9 +9,9 @@ measures whether training on that cohort helps a segmentation network.
 The floors; imports go down only:
 
     cli | face               the verbs, in the order of the flow; what a notebook imports
-    pipeline                 stages of a recipe; the study's controls and cohorts per (n, seed)
+    pipeline                 recipe, artefacts, and the graph of what each is made from
     report                   one HTML file
-    arms                     mixes of training data, and how each is made
+    gates | arms             measured before a study; mixes of training data, and their makers
     generate                 plan, shards, workers
     quality | downstream     does the image fit its label; does the cohort help
     training | released      loops and losses; weights of others
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from vcmaug.arms.real import Real
     from vcmaug.arms.synthetic import Synthetic
     from vcmaug.cohort.cohort import Cohort
+    from vcmaug.cohort.exporters.monai_datalist import MonaiDatalist
     from vcmaug.conditions.builders.lesions import Lesions
     from vcmaug.conditions.builders.lowres import LowRes
     from vcmaug.conditions.builders.modalities import Modalities
@@ -99,7 +100,9 @@ __all__ = [
     "Heun",
     "Noise",
     "Target",
+    # cohorts
     "Cohort",
+    "MonaiDatalist",
     "export",
     "generate",
     # studies
@@ -133,6 +136,7 @@ _PLACES = {
     "LowRes": "vcmaug.conditions.builders.lowres",
     "MCM": "vcmaug.control.methods.mcm",
     "Modalities": "vcmaug.conditions.builders.modalities",
+    "MonaiDatalist": "vcmaug.cohort.exporters.monai_datalist",
     "Noise": "vcmaug.generate.noise",
     "Perturb": "vcmaug.conditions.builders.perturb",
     "Prior": "vcmaug.ldm.prior",

@@ -16,7 +16,6 @@ from vcmaug.errors import CohortError, WorkFolderError
 from vcmaug.files import locked, read_json
 from vcmaug.pipeline.recipe import read_recipe
 from vcmaug.pipeline.run import draw_cohort
-from vcmaug.pipeline.stages import prepare_stage, prior_stage
 from vcmaug.pipeline.work import Work, claim_work
 
 HERE = Compute("in-process")
@@ -28,8 +27,6 @@ def drawn(recipe_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Work:
     work = claim_work(
         tmp_path_factory.mktemp("work") / "tiny", read_recipe(recipe_path), profile=""
     )
-    prepare_stage(work)
-    prior_stage(work)
     draw_cohort(work, work.replicates[0], compute=HERE, say=lambda name, ran: None)
     return work
 
@@ -56,7 +53,7 @@ def test_acceptance_reads_with_the_arms_own_segmenter(work: Work, generate) -> N
     assert result.exit_code == 0
     replicate = work.replicates[0]
     card = read_json(replicate.folder / "acceptance" / "card.json")
-    assert card["subjects"] == read_json(replicate.control / "card.json")["labelled_subjects"]
+    assert card["subjects"] == read_json(replicate.control / "card.json")["seen"]["labels"]
     for checks in read_manifest(replicate.cohort)["checks"]:
         each = [checks[f"adherence.dice.{name}"] for name in ("shell", "core")]
         assert checks["adherence.dice"] == pytest.approx(sum(each) / 2, abs=1e-4)

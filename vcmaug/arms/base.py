@@ -12,7 +12,7 @@ from vcmaug.cohort.cohort import Cohort
 from vcmaug.conditions.conditions import Conditions
 from vcmaug.data.cases import Case
 from vcmaug.data.labels import LabelScheme
-from vcmaug.downstream.replicate import Replicate
+from vcmaug.data.work_layout import Replicate
 from vcmaug.downstream.training_data import TrainingData
 from vcmaug.parts import Part
 from vcmaug.progress import Report, silent

@@ -11,8 +11,6 @@ from vcmaug.conditions.conditions import Conditions
 from vcmaug.config import Settings, parse_settings
 from vcmaug.control.base import Control
 from vcmaug.control.build import write_control
-from vcmaug.control.method import control_method
-from vcmaug.data.labels import LabelScheme
 from vcmaug.data.splits import Splits
 from vcmaug.errors import CohortError
 from vcmaug.generate.drawer import Drawer
@@ -71,7 +69,7 @@ def generate(
     plan = make_plan(
         _settings_of(draw, settings),
         prior_folder=_folder_of(draw.prior),
-        control_folder=_kept(draw.control, draw.prior, folder),
+        control_folder=_kept(draw.control, folder),
         conditions_folder=asked.folder,
         n=len(asked) if n is None else n,
         seed=seed,
@@ -103,19 +101,11 @@ def _folder_of(prior: Prior) -> Path:
     return prior.folder
 
 
-def _kept(control: Control, prior: Prior, cohort: Path) -> Path:
+def _kept(control: Control, cohort: Path) -> Path:
     """Return a folder beside a cohort's cases with its control, written if it is not there."""
-    card = control.card
-    folder = cohort / ".models" / f"control-{card['weights_sha256'][:12]}"
+    folder = cohort / ".models" / f"control-{control.card.weights_sha256[:12]}"
     if not (folder / "card.json").exists():
-        write_control(
-            folder,
-            network=control.network,
-            settings=control_method(card["settings"]),
-            prior=prior,
-            scheme=LabelScheme.from_json(card["scheme"]),
-            card=card,
-        )
+        write_control(folder, control)
     return folder
 
 

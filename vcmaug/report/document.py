@@ -17,7 +17,16 @@ from vcmaug.files import write_text
 from vcmaug.report.figures import difference_plot, mean_plot, montage
 from vcmaug.report.sections import drawing_tables, quality_tables, study_tables
 from vcmaug.report.study import headline_of_study
-from vcmaug.report.tables import Found, ReplicateFound, Table, find, flow_of, headline_of, table_of
+from vcmaug.report.tables import (
+    Found,
+    ReplicateFound,
+    Table,
+    find,
+    flow_of,
+    headline_of,
+    num_labelled,
+    table_of,
+)
 from vcmaug.seeding import stable_seed
 
 __all__ = ["write_report"]
@@ -48,7 +57,7 @@ def write_report(work: Path, out: Path | None = None, *, seed: int = 0) -> Path:
         WorkFolderError: It is no work folder.
     """
     found = find(work)
-    target = out or work / "report.html"
+    target = out or found.layout.report
     environment = Environment(
         loader=PackageLoader("vcmaug.report", "."), autoescape=True, undefined=StrictUndefined
     )
@@ -99,7 +108,7 @@ def _sides(found: Found) -> str:
 def _real(found: Found, *, seed: int) -> list[tuple[str, Path, Path]]:
     """Return some labelled training cases, by hash."""
     assert found.cases is not None  # asked before
-    cases, folder = found.cases, found.folder / "cases"
+    cases, folder = found.cases, found.layout.cases
     if found.splits is not None:
         cases = cases[cases["subject_id"].astype(str).isin(found.splits["train"])]
     if "label" in cases:
@@ -125,7 +134,7 @@ def _synthetic(
         dice = own.groupby("case_id")["dice"].mean().sort_values()
         shown.append(("Synthetic cases of best adherence", list(dice.index[::-1][:_SHOWN])))
         shown.append(("Synthetic cases of worst adherence", list(dice.index[:_SHOWN])))
-    folder = replicate.folder / "cohort"
+    folder = replicate.layout.cohort
     return [
         (
             caption,
@@ -200,7 +209,7 @@ def _facts_of(replicate: ReplicateFound) -> dict[str, str]:
     if replicate.control is not None:
         control = replicate.control
         text = f"{control['num_parameters']:,} parameters"
-        text += f", {len(control['labelled_subjects'])} labelled subjects"
+        text += f", {num_labelled(control)} labelled subjects"
         start = control.get("started_from")
         text += f", started from {start}" if start else ""
         facts[f"{replicate.name}, control"] = text
