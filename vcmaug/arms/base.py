@@ -56,6 +56,11 @@ class Arm(Part):
     own `make` writes. What does not fit together is refused when the class is defined. In Python an
     arm is given what it trains on or is made from, as in `Synthetic(cohort)`; that is no setting.
 
+    Args:
+        given: The cohort that it trains on, or the conditions that it makes its data of; None: the
+            study of a recipe has them.
+        **settings: Of the arm.
+
     Attributes:
         colour: Of the arm in plots, #rrggbb.
         marker: Of the arm in plots, as matplotlib names it.
@@ -96,16 +101,6 @@ class Arm(Part):
     _given: Cohort | Conditions | None = PrivateAttr(None)
 
     def __init__(self, given: Cohort | Conditions | None = None, /, **settings: Any) -> None:
-        """Make an arm of its settings.
-
-        Args:
-            given: The cohort that it trains on, or the conditions that it makes its data of; None:
-                the study of a recipe has them.
-            **settings: Of the arm.
-
-        Raises:
-            TypeError: It takes nothing of that kind.
-        """
         super().__init__(**settings)
         takes = self.takes()
         if given is not None and (takes is None or not isinstance(given, takes)):

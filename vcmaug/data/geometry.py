@@ -37,7 +37,7 @@ _NUMPY_MODE = {"zero": "constant", "edge": "edge", "reflect": "symmetric"}
 
 
 class Grid(Settings):
-    """The grid on which a recipe works."""
+    """The grid on which a recipe works; in Python its shape may stand first."""
 
     shape: Shape3 = Field(description="voxels along each axis")
     spacing_mm: tuple[float, float, float] = (1.0, 1.0, 1.0)
@@ -47,7 +47,6 @@ class Grid(Settings):
     )
 
     def __init__(self, shape: Sequence[int], **settings: Any) -> None:
-        """Make a grid of its shape, which may stand first, and its settings."""
         super().__init__(**{"shape": shape, **settings})
 
     __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]  # parsing does without it
