@@ -4,8 +4,8 @@ A MONAI `AutoencoderKL` that works on blocks of voxels folded into channels. It 
 then frozen; latents are its posterior means.
 
 References:
-    Kingma and Welling 2014, arXiv 1312.6114; Rombach et al. 2022, arXiv 2112.10752; Shi et al. 2016,
-    arXiv 1609.05158 (pixel shuffle).
+    Kingma and Welling 2014, arXiv 1312.6114; Rombach et al. 2022, arXiv 2112.10752; Shi et al.
+    2016, arXiv 1609.05158 (pixel shuffle).
 
 Notes:
     With the stem no convolution runs at full resolution, which makes a step several times cheaper
