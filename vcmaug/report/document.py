@@ -57,7 +57,7 @@ def write_report(work: Path, out: Path | None = None, *, seed: int = 0) -> Path:
         WorkFolderError: It is no work folder.
     """
     found = find(work)
-    target = out or work / "report.html"
+    target = out or found.layout.report
     environment = Environment(
         loader=PackageLoader("vcmaug.report", "."), autoescape=True, undefined=StrictUndefined
     )
@@ -108,7 +108,7 @@ def _sides(found: Found) -> str:
 def _real(found: Found, *, seed: int) -> list[tuple[str, Path, Path]]:
     """Return some labelled training cases, by hash."""
     assert found.cases is not None  # asked before
-    cases, folder = found.cases, found.folder / "cases"
+    cases, folder = found.cases, found.layout.cases
     if found.splits is not None:
         cases = cases[cases["subject_id"].astype(str).isin(found.splits["train"])]
     if "label" in cases:
@@ -134,7 +134,7 @@ def _synthetic(
         dice = own.groupby("case_id")["dice"].mean().sort_values()
         shown.append(("Synthetic cases of best adherence", list(dice.index[::-1][:_SHOWN])))
         shown.append(("Synthetic cases of worst adherence", list(dice.index[:_SHOWN])))
-    folder = replicate.folder / "cohort"
+    folder = replicate.layout.cohort
     return [
         (
             caption,
