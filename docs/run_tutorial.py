@@ -29,7 +29,6 @@ def executed(notebook: Mapping[str, Any], **parameters: Any) -> dict[str, Any]:
     for cell in notebook["cells"]:
         if cell["cell_type"] == "code":
             count += 1
-            print(f"cell {count}", flush=True)
             outputs = outputs_of("".join(cell["source"]), names, count)
             cell = {**cell, "execution_count": count, "outputs": outputs}
             if "parameters" in cell["metadata"].get("tags", ()):

@@ -7,8 +7,10 @@ import base64
 from collections.abc import Iterable, Sequence
 from functools import singledispatch
 from html import escape
+from io import BytesIO
 
 import numpy as np
+from PIL import Image
 
 from vcmaug.cohort.cohort import Cohort
 from vcmaug.conditions.conditions import Conditions, StoredCondition
@@ -22,7 +24,8 @@ from vcmaug.report.figures import Column, contoured, in_a_row
 
 __all__ = ["html_of"]
 
-_MOST = 8  # cases side by side
+_MOST = 6  # cases side by side
+_COLOURS = 64  # of a picture; a notebook keeps all that it shows
 
 
 @singledispatch
@@ -136,8 +139,11 @@ def _side_by_side(columns: Sequence[Column], scheme: LabelScheme) -> str:
 
 
 def _picture(png: bytes) -> str:
-    """Return a PNG as HTML."""
-    text = base64.b64encode(png).decode("ascii")
+    """Return a PNG as HTML, with a palette, which makes it smaller by two thirds."""
+    stream = BytesIO()
+    with Image.open(BytesIO(png)) as picture:
+        picture.convert("RGB").quantize(_COLOURS).save(stream, format="png", optimize=True)
+    text = base64.b64encode(stream.getvalue()).decode("ascii")
     return f'<img style="max-width: 100%" src="data:image/png;base64,{text}">'
 
 
