@@ -24,6 +24,7 @@ from vcmaug.provenance import fingerprint
 from vcmaug.quality.adherence import adherence_rows
 from vcmaug.quality.distances import frechet_distance, standardised
 from vcmaug.quality.features import describe
+from vcmaug.quality.volumes import volumes_of_cohort
 
 Rows = NDArray[np.float64]
 

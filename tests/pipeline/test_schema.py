@@ -26,7 +26,8 @@ def content_of(recipe: Path) -> dict:
 
 
 def test_the_file_is_what_the_verb_prints() -> None:
-    command = [sys.executable, "-m", "vcmaug.cli.main", "schema"]  # without parts of other tests
+    """In a process of its own: other tests have defined parts in this one."""
+    command = [sys.executable, "-m", "vcmaug.cli.main", "schema"]
     ended = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
     advice = "run: vcmaug schema > docs/recipe.schema.json"
     assert ended.stdout == FILE.read_text(), advice
