@@ -1,6 +1,5 @@
 """Adherence of cohorts to the maps that they were drawn from, seen in training or new."""
 
-import json
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,30 +7,20 @@ from typing import Any
 
 import numpy as np
 
-from vcmaug.cohort.manifest import read_manifest
+from vcmaug.cohort.cohort import Cohort
 from vcmaug.compute import Compute
 from vcmaug.conditions.build import build_conditions
 from vcmaug.data.cases import Cases, cases_of
 from vcmaug.data.labels import volumes_mm3
-from vcmaug.data.nifti import read_image, read_label_map
 from vcmaug.downstream.evaluator import Evaluator
 from vcmaug.downstream.statistics import bootstrap_mean
-from vcmaug.generate.plan import GenerateSettings
 from vcmaug.generate.planning import make_plan
 from vcmaug.generate.run import generate
-from vcmaug.ldm.card import PriorCard, read_card
-from vcmaug.pipeline.pool import splits_of
+from vcmaug.pipeline.graph import Graph
+from vcmaug.pipeline.models import scalars_of_prior
 from vcmaug.pipeline.work import Replicate, Work
 
 DRAWS, PER_NEW_MAP = 2000, 2
-
-
-def volumes_of(cohort: Path) -> tuple[list[dict[str, Any]], Any, Any]:
-    """Return the rows of a cohort that were drawn, their images and maps [N, X, Y, Z]."""
-    done = [row for row in read_manifest(cohort).to_dict("records") if row["status"] == "done"]
-    images = [read_image(cohort / row["image"], case_id=row["case_id"]).array for row in done]
-    maps = [read_label_map(cohort / row["label"], case_id=row["case_id"]).array for row in done]
-    return done, np.stack(images), np.stack(maps)
 
 
 def readings(
@@ -42,12 +31,12 @@ def readings(
     A volume error is the mean of |read - asked| / asked over the cohort, per structure. Several
     conditions come from one map, so the interval is over subjects.
     """
-    scheme, (done, images, maps) = Cases.open(work.cases).scheme, volumes_of(cohort)
-    spacing_mm = work.recipe.data.grid.spacing_mm
-    found = evaluator(images)
+    drawn = Cohort.open(cohort)
+    volumes, scheme, spacing_mm = drawn.read(), drawn.scheme, drawn.grid.spacing_mm
+    maps, found = volumes.labels, evaluator(volumes.images)
     dice: dict[str, list[float]] = {}
-    for row, seen, one in zip(done, found, maps, strict=True):
-        subject = json.loads(row["source_subject_ids"])[0]
+    for case, seen, one in zip(drawn, found, maps, strict=True):
+        subject = drawn.row_of(case).source_subject_ids[0]
         for name, value in evaluator.task.adherence(seen, one, evaluator.ground).items():
             if name in shown:
                 dice.setdefault(subject, []).append(value)
@@ -67,7 +56,7 @@ def readings(
         "adherence": estimate.mean,
         "adherence_interval": [estimate.low, estimate.high],
         "adherence_of_subjects": {name: round(dice, 5) for name, dice in of_subjects.items()},
-        "num_cases": len(done),
+        "num_cases": len(drawn),
         "volume_error": {name: statistics.mean(v) for name, v in errors.items() if v},
     }
 
@@ -78,7 +67,7 @@ def of_new_maps(work: Work, replicate: Replicate, folder: Path) -> Path:
     Nothing learns from it, so its conditions are built as if these subjects had no role.
     """
     prepared = Cases.open(work.cases)
-    held_out = cases_of(prepared.cases, splits_of(work, prepared).validation)
+    held_out = cases_of(prepared.cases, Graph(work).splits.load().validation)
     recipe, here = work.recipe, Compute("in-process")
     build_conditions(
         recipe.conditions.of_builders,
@@ -88,11 +77,11 @@ def of_new_maps(work: Work, replicate: Replicate, folder: Path) -> Path:
         n=PER_NEW_MAP * len(held_out),
         seed=replicate.seed,
         roles={},
-        scalars=read_card(work.prior, PriorCard).spec.scalars,
+        scalars=scalars_of_prior(work),
         compute=here,
     )
     plan = make_plan(
-        GenerateSettings(**recipe.generate.model_dump(exclude={"n"})),
+        recipe.generate.of_plan,
         prior_folder=work.prior,
         control_folder=replicate.control,
         conditions_folder=folder / "conditions",

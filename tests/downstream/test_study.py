@@ -10,6 +10,7 @@ from torch import nn
 
 from vcmaug.compute import Compute
 from vcmaug.data.splits import Splits, labelled_subset
+from vcmaug.data.work_layout import run_file
 from vcmaug.downstream.settings import StudySettings
 from vcmaug.downstream.study import StudyInputs, run_arm, run_study
 from vcmaug.downstream.training_data import TrainingData
@@ -126,7 +127,7 @@ def test_a_killed_study_keeps_whole_runs_only_and_ends_the_same(tmp_path: Path) 
 def test_a_leak_stops_the_study_before_any_training(tmp_path: Path) -> None:
     settings = SETTINGS.model_copy(update={"num_labelled": (2, 3)})
     inputs, updates = _inputs(tmp_path), Updates()
-    edit_rows(tmp_path / "n3-s0", source_subject_ids='["s5"]')
+    edit_rows(tmp_path / "n3-s0", source_subject_ids=("s5",))
     with pytest.raises(LeakError, match="s5"):
         run_study(settings, inputs, out=tmp_path / "study", report=updates)
     assert not updates.counts
@@ -204,8 +205,9 @@ def test_the_network_of_real_is_kept_and_made_again_if_it_is_lost(tmp_path: Path
         path.write_bytes(b"weights")
 
     inputs, out = replace(_inputs(tmp_path), keep=keep), tmp_path / "study"
-    settings, known = SETTINGS, {"num_labelled": 2, "seed": 0, "out": out}
-    file = run_arm("real", settings=settings, inputs=inputs, **known)
+    settings, file = SETTINGS, run_file(out, "real", num_labelled=2, seed=0)
+    run_arm("real", [(2, 0)], settings=settings, inputs=inputs, out=out)
+    assert file.exists()
     assert kept == [file.with_suffix(".safetensors")]
     run_study(settings, inputs, out=out)
     assert len(kept) == 1  # kept, and only the arm `real`

@@ -5,16 +5,19 @@ The run can be killed and repeated at any point.
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from vcmaug.cohort.card import CohortCard, SeenByCohort, seen_maps, write_cohort_card
 from vcmaug.cohort.layout import CohortLayout
 from vcmaug.cohort.merge import Merged, merge_parts
 from vcmaug.compute import Compute, run_all
+from vcmaug.conditions.spec import read_spec
 from vcmaug.control.card import ControlCard
 from vcmaug.errors import CohortError
-from vcmaug.files import locked, write_json
+from vcmaug.files import locked
 from vcmaug.generate.plan import Plan, claim_plan, num_shards, requests_of_shard
 from vcmaug.generate.worker import ShardDone, ShardTask, draw_shard
 from vcmaug.ldm.card import PriorCard, read_card
@@ -62,11 +65,11 @@ def generate(
             tell=lambda text: report(Progress("generating", 0, plan.n, text)),
         )
         layout.remove_leftovers()
-        shards = (
+        shards = [
             [r.request_id for r in requests_of_shard(plan, k)] for k in range(num_shards(plan))
-        )
+        ]
         merged = merge_parts(layout, shards)
-        write_json(layout.card, _card(plan, merged))
+        write_cohort_card(out, _card(plan, merged))
     if not merged.counts["done"]:
         raise CohortError(
             f"generating in {out}: every request failed, e.g. {merged.reason!r}. The reasons "
@@ -125,31 +128,29 @@ def tasks_of(plan: Plan, *, out: Path, device: str) -> list[ShardTask]:
     return tasks
 
 
-def _card(plan: Plan, merged: Merged) -> Mapping[str, Any]:
+def _card(plan: Plan, merged: Merged) -> CohortCard:
     """Return what a cohort came from."""
     prior = read_card(Path(plan.prior_folder), PriorCard)
     control = read_card(Path(plan.control_folder), ControlCard)
-    return {
-        "kind": "cohort",
-        "n": plan.n,
-        "counts": dict(merged.counts),
-        "num_redrawn": merged.redrawn,
-        "num_restarts": merged.restarts,
-        "seconds": {phase: round(spent, 3) for phase, spent in merged.seconds.items()},
-        "scheme": control.scheme.to_json(),
-        "grid": prior.spec.grid.model_dump(mode="json"),
-        "subjects": {
-            "prior": prior.seen.subjects,
-            "control": control.seen.subjects,
-            "conditions": sorted(merged.subjects),
-        },
-        "labelled_subjects": control.seen.labels,
-        "pseudo_labelled_subjects": control.seen.pseudo_labels,
-        "teacher_subjects": control.seen.teachers,
-        "control_pretrained_on": control.started_from,
-        "conditions_folder": plan.conditions_folder,
-        "prior": prior.name,
-        "licences": {"prior": prior.licence, "control": control.licence},
-        "versions": versions(),
-        "machine": machine(),
-    }
+    own_values = read_spec(Path(plan.conditions_folder)).scheme.source_values
+    pseudo, teachers = control.seen.pseudo_labels, control.seen.teachers
+    return CohortCard(
+        n=plan.n,
+        counts=dict(merged.counts),
+        scheme=replace(control.scheme, source_values=own_values),
+        grid=prior.spec.grid,
+        seen=SeenByCohort(
+            prior=prior.seen,
+            control=control.seen,
+            conditions=seen_maps(merged.subjects, pseudo=pseudo, teachers=teachers),
+        ),
+        control_pretrained_on=control.started_from,
+        num_redrawn=merged.redrawn,
+        num_restarts=merged.restarts,
+        seconds={phase: round(spent, 3) for phase, spent in merged.seconds.items()},
+        conditions_folder=plan.conditions_folder,
+        prior_name=prior.name,
+        licences={"prior": prior.licence, "control": control.licence},
+        versions=versions(),
+        machine=machine(),
+    )

@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from vcmaug.cohort.manifest import finished
 from vcmaug.data.labels import LabelScheme
 from vcmaug.files import write_text
 from vcmaug.report.figures import difference_plot, mean_plot, montage
@@ -56,7 +57,7 @@ def write_report(work: Path, out: Path | None = None, *, seed: int = 0) -> Path:
         WorkFolderError: It is no work folder.
     """
     found = find(work)
-    target = out or work / "report.html"
+    target = out or found.layout.report
     environment = Environment(
         loader=PackageLoader("vcmaug.report", "."), autoescape=True, undefined=StrictUndefined
     )
@@ -107,7 +108,7 @@ def _sides(found: Found) -> str:
 def _real(found: Found, *, seed: int) -> list[tuple[str, Path, Path]]:
     """Return some labelled training cases, by hash."""
     assert found.cases is not None  # asked before
-    cases, folder = found.cases, found.folder / "cases"
+    cases, folder = found.cases, found.layout.cases
     if found.splits is not None:
         cases = cases[cases["subject_id"].astype(str).isin(found.splits["train"])]
     if "label" in cases:
@@ -124,7 +125,7 @@ def _synthetic(
 ) -> list[tuple[str, list[tuple[str, Path, Path]]]]:
     """Return random, best and worst synthetic cases with their captions."""
     assert replicate.manifest is not None  # asked before
-    done = replicate.manifest[replicate.manifest["status"] == "done"].set_index("case_id")
+    done = finished(replicate.manifest).set_index("case_id")
     by_hash = sorted(done.index, key=lambda name: stable_seed(seed, str(name)))
     shown = [(f"Synthetic cases ({replicate.name}), chosen at random", by_hash[:_SHOWN])]
     dice = pd.Series(dtype=float)
@@ -133,7 +134,7 @@ def _synthetic(
         dice = own.groupby("case_id")["dice"].mean().sort_values()
         shown.append(("Synthetic cases of best adherence", list(dice.index[::-1][:_SHOWN])))
         shown.append(("Synthetic cases of worst adherence", list(dice.index[:_SHOWN])))
-    folder = replicate.folder / "cohort"
+    folder = replicate.layout.cohort
     return [
         (
             caption,
@@ -170,7 +171,8 @@ def _manifest(replicate: ReplicateFound) -> Table:
     counts = ", ".join(f"{n} {status}" for status, n in manifest["status"].value_counts().items())
     rows = [{str(k): v for k, v in row.items()} for row in manifest.head(20).to_dict("records")]
     for row in rows:
-        row["source_case_ids"] = ", ".join(json.loads(row["source_case_ids"]))
+        ids = row["source_case_ids"]  # JSON in older manifests
+        row["source_case_ids"] = ", ".join(json.loads(ids) if isinstance(ids, str) else ids)
         row["image_sha256"] = row["image_sha256"][:12]
     caption = f"{replicate.name}: {counts}; the first {len(rows)} rows of manifest.parquet"
     return table_of(caption, rows, _MANIFEST_COLUMNS)
