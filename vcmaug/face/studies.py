@@ -18,7 +18,7 @@ import pandas as pd
 from vcmaug.arms.base import Arm, Sources
 from vcmaug.compute import resolve_compute
 from vcmaug.config import Settings, parse_settings
-from vcmaug.data.cases import Cases, hashes_of_files
+from vcmaug.data.cases import Cases
 from vcmaug.data.splits import Splits
 from vcmaug.doors import Shown
 from vcmaug.downstream.study import StudyInputs, StudySettings, run_study
@@ -115,7 +115,7 @@ class _Replicate:
             arm.model_dump(mode="json"),
             self.n,
             sha256_of_file(table) if table.exists() else None,
-            hashes_of_files(self.few),
+            [case.hashes for case in self.few],
         ]
         out = self.folder / "cohorts" / f"{arm.folder}-{fingerprint(identity)[:12]}"
         if not (out / "cohort.json").exists():  # written last
