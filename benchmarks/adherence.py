@@ -1,6 +1,5 @@
 """Adherence of cohorts to the maps that they were drawn from, seen in training or new."""
 
-import json
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,12 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from vcmaug.cohort.manifest import read_manifest
+from vcmaug.cohort.cohort import Cohort
 from vcmaug.compute import Compute
 from vcmaug.conditions.build import build_conditions
 from vcmaug.data.cases import Cases, cases_of
 from vcmaug.data.labels import volumes_mm3
-from vcmaug.data.nifti import read_image, read_label_map
 from vcmaug.downstream.evaluator import Evaluator
 from vcmaug.downstream.statistics import bootstrap_mean
 from vcmaug.generate.plan import GenerateSettings
@@ -27,14 +25,6 @@ from vcmaug.pipeline.work import Replicate, Work
 DRAWS, PER_NEW_MAP = 2000, 2
 
 
-def volumes_of(cohort: Path) -> tuple[list[dict[str, Any]], Any, Any]:
-    """Return the rows of a cohort that were drawn, their images and maps [N, X, Y, Z]."""
-    done = [row for row in read_manifest(cohort).to_dict("records") if row["status"] == "done"]
-    images = [read_image(cohort / row["image"], case_id=row["case_id"]).array for row in done]
-    maps = [read_label_map(cohort / row["label"], case_id=row["case_id"]).array for row in done]
-    return done, np.stack(images), np.stack(maps)
-
-
 def readings(
     work: Work, cohort: Path, shown: Sequence[str], evaluator: Evaluator
 ) -> dict[str, Any]:
@@ -43,12 +33,12 @@ def readings(
     A volume error is the mean of |read - asked| / asked over the cohort, per structure. Several
     conditions come from one map, so the interval is over subjects.
     """
-    scheme, (done, images, maps) = Cases.open(work.cases).scheme, volumes_of(cohort)
-    spacing_mm = work.recipe.data.grid.spacing_mm
-    found = evaluator(images)
+    drawn = Cohort.open(cohort)
+    volumes, scheme, spacing_mm = drawn.read(), drawn.scheme, drawn.grid.spacing_mm
+    maps, found = volumes.labels, evaluator(volumes.images)
     dice: dict[str, list[float]] = {}
-    for row, seen, one in zip(done, found, maps, strict=True):
-        subject = json.loads(row["source_subject_ids"])[0]
+    for case, seen, one in zip(drawn, found, maps, strict=True):
+        subject = drawn.row_of(case).source_subject_ids[0]
         for name, value in evaluator.task.adherence(seen, one, evaluator.ground).items():
             if name in shown:
                 dice.setdefault(subject, []).append(value)
@@ -68,7 +58,7 @@ def readings(
         "adherence": estimate.mean,
         "adherence_interval": [estimate.low, estimate.high],
         "adherence_of_subjects": {name: round(dice, 5) for name, dice in of_subjects.items()},
-        "num_cases": len(done),
+        "num_cases": len(drawn),
         "volume_error": {name: statistics.mean(v) for name, v in errors.items() if v},
     }
 

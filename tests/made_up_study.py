@@ -1,18 +1,26 @@
 """A made-up study for tests: prepared cases of boxes, splits, and cohorts that no model drew."""
 
-import json
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
+from tiny import manifest_row
 
+from vcmaug.cohort.card import CohortCard, SeenByCohort, write_cohort_card
+from vcmaug.cohort.layout import CohortLayout
+from vcmaug.cohort.manifest import read_rows
+from vcmaug.cohort.row import ManifestRow
+from vcmaug.cohort.table import TableWriter, type_of_parameters
 from vcmaug.data.cases import Case
+from vcmaug.data.geometry import Grid
 from vcmaug.data.labels import LabelScheme
 from vcmaug.data.nifti import write_image, write_label_map
+from vcmaug.data.seen import Seen
 from vcmaug.data.splits import Splits
 from vcmaug.data.volume import Volume
-from vcmaug.files import sha256_of_file, write_bytes, write_json
+from vcmaug.files import sha256_of_file
 
 BOX = LabelScheme.from_mapping({"box": 3})
 SPLITS = Splits(train=("s0", "s1", "s2", "s3"), validation=("s4",), test=("s5", "s6"), seed=0)
@@ -40,38 +48,79 @@ def write_box_cases(folder: Path, *, num: int = 7) -> tuple[Case, ...]:
 
 
 def write_box_cohort(
-    folder: Path, labelled: tuple[str, ...], *, num: int = 3, side: int = 12, **card: Any
+    folder: Path,
+    labelled: tuple[str, ...],
+    *,
+    num: int = 3,
+    side: int = 12,
+    subjects: Mapping[str, Sequence[str]] | None = None,
+    labelled_subjects: Sequence[str] | None = None,
+    pseudo_labelled_subjects: Sequence[str] = (),
+    teacher_subjects: Sequence[str] = (),
+    scheme: LabelScheme = BOX,
+    **card: Any,
 ) -> Path:
     """Write a cohort whose sources and control are the labelled subjects; return its folder."""
     rows = []
     for index in range(num):
-        files = write_box(folder, f"r{index}", seed=100 + index, side=side)
+        image, label = write_box(folder, f"r{index}", seed=100 + index, side=side)
         subject = labelled[index % len(labelled)]
-        rows.append(
-            {
-                "index": index,
-                "status": "done",
-                "case_id": f"synthetic-{index}",
-                "image": f"images/r{index}.nii.gz",
-                "label": f"labels/r{index}.nii.gz",
-                "image_sha256": sha256_of_file(files[0]),
-                "label_sha256": sha256_of_file(files[1]),
-                "source_subject_ids": json.dumps([subject]),
-                "source_case_ids": json.dumps([subject.replace("s", "k")]),
-            }
+        label_sha256 = sha256_of_file(label)
+        row = manifest_row(
+            request_id=f"r{index}",
+            index=index,
+            case_id=f"synthetic-{index}",
+            subject_id=f"synthetic-{index}",
+            image=f"images/r{index}.nii.gz",
+            label=f"labels/r{index}.nii.gz",
+            image_sha256=sha256_of_file(image),
+            label_sha256=label_sha256,
+            condition_sha256=label_sha256,
+            source_subject_ids=(subject,),
+            source_case_ids=(subject.replace("s", "k"),),
+            control_sha256="",
         )
-    write_bytes(folder / "manifest.parquet", pd.DataFrame(rows).to_parquet(index=False))
-    subjects = {
-        "prior": list(SPLITS.train), "control": list(labelled), "conditions": list(labelled)
-    }  # fmt: skip
-    about = {"scheme": BOX.to_json(), "subjects": subjects, "labelled_subjects": list(labelled)}
-    write_json(folder / "cohort.json", about | card)
+        rows.append(row)
+    rewrite_manifest(folder, rows)
+    everybody = {"prior": SPLITS.train, "control": labelled, "conditions": labelled}
+    subjects = everybody if subjects is None else subjects
+    seen = {role: Seen(images=tuple(names)) for role, names in subjects.items()}
+    if "control" in seen:
+        taught = labelled if labelled_subjects is None else labelled_subjects
+        seen["control"] = Seen(
+            images=tuple(subjects["control"]),
+            labels=tuple(taught),
+            pseudo_labels=tuple(pseudo_labelled_subjects),
+            teachers=tuple(teacher_subjects),
+        )
+    about = CohortCard(
+        n=num,
+        counts={"done": num},
+        scheme=scheme,
+        grid=Grid(shape=(side, side, side)),
+        seen=SeenByCohort(**seen),
+        **card,
+    )
+    write_cohort_card(folder, about)
     return folder
 
 
-def edit_rows(cohort: Path, **values: str) -> None:
+def rewrite_manifest(cohort: Path, rows: Sequence[ManifestRow]) -> None:
+    """Write a manifest of these rows."""
+    layout = CohortLayout(cohort)
+    with ExitStack() as stack:
+        table = TableWriter(
+            stack,
+            parquet=layout.manifest,
+            csv=layout.manifest_csv,
+            parameters=type_of_parameters([rows]),
+        )
+        for row in rows:
+            table.add(row)
+        table.close()
+
+
+def edit_rows(cohort: Path, **values: Any) -> None:
     """Set columns of the last row of a cohort's manifest."""
-    table = pd.read_parquet(cohort / "manifest.parquet")
-    for column, value in values.items():
-        table.loc[len(table) - 1, column] = value
-    write_bytes(cohort / "manifest.parquet", table.to_parquet(index=False))
+    *rows, last = read_rows(cohort)
+    rewrite_manifest(cohort, [*rows, last.changed(**values)])

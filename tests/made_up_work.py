@@ -1,13 +1,12 @@
 """A made-up work folder for the report's tests: real files in the layout that a run leaves."""
 
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from vcmaug.cohort.manifest import ManifestRow
+from vcmaug.cohort.manifest import COLUMNS
 from vcmaug.data.labels import LabelScheme
 from vcmaug.data.nifti import write_image, write_label_map
 from vcmaug.data.volume import Volume
@@ -83,8 +82,7 @@ def write_replicate(folder: Path, num_labelled: int, *, side: int, n: int = 4) -
         request = f"r{index:06d}"
         paths = write_pair(folder / "cohort", request, side=side, seed=100 + index)
         rows.append(manifest_row(request, index, failed=index == n - 1) | paths)
-    columns = [field.name for field in fields(ManifestRow)]
-    manifest = pd.DataFrame(rows, columns=columns)
+    manifest = pd.DataFrame(rows, columns=list(COLUMNS))
     write_bytes(folder / "cohort" / "manifest.parquet", manifest.to_parquet(index=False))
     write_json(folder / "cohort" / "cohort.json", cohort_card(n))
     write_quality(folder / "quality", [str(row["case_id"]) for row in rows[:-1]])
@@ -94,7 +92,7 @@ def manifest_row(request: str, index: int, *, failed: bool) -> dict[str, Any]:
     """Return a row of a manifest, without its paths."""
     row: dict[str, Any] = {"request_id": request, "index": index, "case_id": f"synthetic-{request}"}
     row |= {"status": "failed" if failed else "done", "reason": "NaN" if failed else ""}
-    row |= {"condition_id": f"c{index:06d}", "source_case_ids": '["k0"]', "builder": "perturb"}
+    row |= {"condition_id": f"c{index:06d}", "source_case_ids": ["k0"], "builder": "perturb"}
     row |= {"sampler": "ddim", "strength": 1.0, "seconds": 1.5, "device": "cpu"}
     return row | {"image_sha256": "" if failed else "ef" * 32}
 

@@ -1,13 +1,12 @@
 """Tiny real things for tests: a prior of random weights, a control, conditions, a cohort."""
 
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from vcmaug.cohort.manifest import ManifestRow
+from vcmaug.cohort.row import Drawn, ManifestRow, Run
 from vcmaug.compute import Compute, resolve_compute
 from vcmaug.conditions.build import build_conditions
 from vcmaug.conditions.builders.perturb import Perturb
@@ -184,9 +183,18 @@ def tiny_plan(
     )
 
 
-def manifest_row(**values: Any) -> dict[str, Any]:
-    """Return a row of a manifest as it stands in a part; columns not named are empty."""
-    return {one.name: one.type() for one in fields(ManifestRow)} | values
+def manifest_row(**values: Any) -> ManifestRow:
+    """Return a drawn row of a manifest; columns not named are empty."""
+    own = {
+        "request_id": "r0", "index": 0, "status": "done", "reason": "", "case_id": "k", "image": "",
+        "subject_id": "k", "label": "", "image_sha256": "", "label_sha256": "", "condition_id": "c",
+        "condition_sha256": "", "source_case_ids": ("k0",), "source_subject_ids": ("s0",),
+        "builder": "perturb",
+    }  # fmt: skip
+    drawn = Drawn("a", "b", "ddim", (9, 5), strength=1.0, interval=(0.0, 1.0), micro_batch=0)
+    own |= {"drawn": drawn, "run": values.pop("run", Run())}
+    named = {name: values.pop(name) for name in list(values) if name in ManifestRow.__annotations__}
+    return ManifestRow(**own | named).changed(**values)
 
 
 def bytes_of(cohort: Path) -> dict[str, bytes]:

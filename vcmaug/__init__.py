@@ -14,9 +14,10 @@ The floors; imports go down only:
     arms                     mixes of training data, and how each is made
     generate                 plan, shards, workers
     quality | downstream     does the image fit its label; does the cohort help
-    training | cohort | released  loops and losses; layout and manifest; weights of others
+    training | released      loops and losses; weights of others
     control                  VCM: a denoiser that holds a denoiser
     ldm | conditions         the frozen prior; what to ask it for
+    cohort                   made cases with manifest and card; exporters
     data                     volumes, labels, cases, splits
     parts                    families of what a recipe names
     config | provenance | shapes | seeding | compute | progress | affine
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from vcmaug.arms.label_to_image import LabelToImage
     from vcmaug.arms.real import Real
     from vcmaug.arms.synthetic import Synthetic
+    from vcmaug.cohort.cohort import Cohort
+    from vcmaug.cohort.exporters.monai_datalist import MonaiDatalist
     from vcmaug.conditions.builders.lesions import Lesions
     from vcmaug.conditions.builders.lowres import LowRes
     from vcmaug.conditions.builders.modalities import Modalities
@@ -95,6 +98,9 @@ __all__ = [
     "Heun",
     "Noise",
     "Target",
+    # cohorts
+    "Cohort",
+    "MonaiDatalist",
     # studies
     "CopyPaste",
     "Deformed",
@@ -106,6 +112,7 @@ __all__ = [
 _PLACES = {
     "Case": "vcmaug.data.case",
     "Cases": "vcmaug.data.cases",
+    "Cohort": "vcmaug.cohort.cohort",
     "Control": "vcmaug.control.base",
     "ControlNet": "vcmaug.control.methods.controlnet",
     "ControlNetLite": "vcmaug.control.methods.controlnet_lite",
@@ -124,6 +131,7 @@ _PLACES = {
     "LowRes": "vcmaug.conditions.builders.lowres",
     "MCM": "vcmaug.control.methods.mcm",
     "Modalities": "vcmaug.conditions.builders.modalities",
+    "MonaiDatalist": "vcmaug.cohort.exporters.monai_datalist",
     "Noise": "vcmaug.generate.noise",
     "Perturb": "vcmaug.conditions.builders.perturb",
     "Prior": "vcmaug.ldm.prior",

@@ -1,6 +1,5 @@
 """Pasted cases: what is pasted, where the seam lies, and who may be a donor."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -86,7 +85,7 @@ def test_a_cohort_names_host_and_donor_and_is_the_same_again(tmp_path: Path) -> 
     assert list(made[0]["image_sha256"]) == list(made[1]["image_sha256"])
     assert made[0]["image_sha256"].is_unique
     for row in made[0].to_dict("records"):
-        host, donor = json.loads(row["source_subject_ids"])
+        host, donor = row["source_subject_ids"]
         assert host != donor
         label = read_label_map(tmp_path / "a" / row["label"], case_id="x")
         image = read_image(tmp_path / "a" / row["image"], case_id="x")

@@ -1,6 +1,5 @@
 """The pool with guessed labels, as a cohort."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +8,12 @@ from numpy.typing import NDArray
 from tiny import SCHEME, make_tiny_cases
 
 from vcmaug.arms.self_training import pseudo_cases, pseudo_label
+from vcmaug.cohort.card import read_cohort_card
 from vcmaug.cohort.check import check_cohort
-from vcmaug.cohort.manifest import read_cohort_card, read_manifest
+from vcmaug.cohort.manifest import read_manifest
 from vcmaug.data.cases import Case, Measured
 from vcmaug.data.nifti import read_image, read_label_map, write_image
+from vcmaug.data.seen import Seen
 from vcmaug.data.volume import Volume
 from vcmaug.errors import DataError
 from vcmaug.files import sha256_of_file
@@ -53,8 +54,9 @@ def test_the_cohort_holds_the_pool_s_images_with_the_teacher_s_labels(pool, tmp_
     label(pool, tmp_path / "out")
     assert check_cohort(tmp_path / "out") == []
     card = read_cohort_card(tmp_path / "out")
-    assert card["pseudo_labelled_subjects"] == sorted(case.subject_id for case in pool)
-    assert card["teacher_subjects"] == ["t0", "t1"]
+    assert card.seen.control == Seen(
+        pseudo_labels=tuple(sorted(case.subject_id for case in pool)), teachers=("t0", "t1")
+    )
     made = pseudo_cases(tmp_path / "out", pool)
     assert [case.subject_id for case in made] == [case.subject_id for case in pool]
     for case, original in zip(made, pool, strict=True):
@@ -81,7 +83,7 @@ def test_a_case_without_a_structure_is_a_failed_row_with_its_reason(pool, tmp_pa
     rows = read_manifest(tmp_path / "out")
     assert list(rows["status"]) == ["failed", "done"]
     assert rows["reason"][0] == "the teacher finds no core"
-    assert json.loads(rows["source_subject_ids"][0]) == [pool[0].subject_id]
+    assert list(rows["source_subject_ids"][0]) == [pool[0].subject_id]
     assert len(pseudo_cases(tmp_path / "out", (pool[0], dim))) == 1
 
 

@@ -7,14 +7,15 @@ import numpy as np
 import pytest
 import tiny
 
+from vcmaug.cohort.card import CohortCard, SeenByCohort, write_cohort_card
 from vcmaug.cohort.check import check_cohort
 from vcmaug.cohort.layout import CohortLayout
-from vcmaug.cohort.manifest import read_manifest
+from vcmaug.cohort.manifest import read_rows
 from vcmaug.cohort.merge import merge_parts
 from vcmaug.data.nifti import write_image, write_label_map
 from vcmaug.data.volume import Volume
 from vcmaug.errors import CohortError
-from vcmaug.files import append_lines, write_json
+from vcmaug.files import append_lines
 
 
 @pytest.fixture(scope="module")
@@ -39,10 +40,16 @@ def sound(tmp_path_factory) -> Path:
                 condition_sha256=label_sha256,
             )
         )
-    append_lines(layout.part(0), rows)
-    merge_parts(layout, [[row["request_id"] for row in rows]])
-    write_json(layout.card, {"counts": {"done": 4}})
+    append_lines(layout.part(0), [row.cells() for row in rows])
+    merge_parts(layout, [[row.request_id for row in rows]])
+    write_card(layout, done=4)
     return layout.folder
+
+
+def write_card(layout: CohortLayout, *, done: int) -> None:
+    """Write a card that counts so many cases."""
+    about = {"n": done, "counts": {"done": done}, "scheme": tiny.SCHEME, "grid": tiny.GRID}
+    write_cohort_card(layout.folder, CohortCard(**about, seen=SeenByCohort()))
 
 
 @pytest.fixture
@@ -69,15 +76,9 @@ def test_a_damaged_manifest_is_named(copy):
 
 def rewrite(layout: CohortLayout, request_id: str, **values: str) -> None:
     """Append a row that differs, and merge again."""
-    rows = {row["request_id"]: row for row in _rows(layout)}
-    append_lines(layout.part(0), [rows[request_id] | values])
+    rows = {row.request_id: row for row in read_rows(layout.folder)}
+    append_lines(layout.part(0), [rows[request_id].changed(**values).cells()])
     merge_parts(layout, [list(rows)])
-
-
-def _rows(layout: CohortLayout):
-    """Return the manifest's rows."""
-    merge_parts(layout, [[f"r{k}" for k in range(4)]])
-    return read_manifest(layout.folder).to_dict("records")
 
 
 def test_a_sound_cohort_has_no_fault(sound):
@@ -116,5 +117,5 @@ def test_a_failed_request_needs_no_files(copy):
 
 
 def test_a_card_of_another_manifest_is_found(copy):
-    write_json(copy.card, {"counts": {"done": 9}})
+    write_card(copy, done=9)
     assert check_cohort(copy.folder) == ["cohort.json counts 9 requests, the manifest has 4"]

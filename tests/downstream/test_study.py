@@ -126,7 +126,7 @@ def test_a_killed_study_keeps_whole_runs_only_and_ends_the_same(tmp_path: Path) 
 def test_a_leak_stops_the_study_before_any_training(tmp_path: Path) -> None:
     settings = SETTINGS.model_copy(update={"num_labelled": (2, 3)})
     inputs, updates = _inputs(tmp_path), Updates()
-    edit_rows(tmp_path / "n3-s0", source_subject_ids='["s5"]')
+    edit_rows(tmp_path / "n3-s0", source_subject_ids=("s5",))
     with pytest.raises(LeakError, match="s5"):
         run_study(settings, inputs, out=tmp_path / "study", report=updates)
     assert not updates.counts

@@ -1,6 +1,5 @@
 """The drawer: a pure function of objects, with the bytes that the worker writes."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -43,7 +42,7 @@ def targets_of(cohort: Path, world: Path) -> list[Target]:
     for row in read_manifest(cohort).to_dict("records"):
         path = world / "conditions" / "maps" / f"{row['condition_id']}.nii.gz"
         label_map = read_label_map(path, case_id=row["condition_id"])
-        found.append(Target(label_map, json.loads(row["scalars"])))
+        found.append(Target(label_map, row["scalars"]))
     return found
 
 

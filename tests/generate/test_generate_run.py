@@ -1,6 +1,5 @@
 """A run in process: what it leaves, what it repeats, what it refuses, what it survives."""
 
-import json
 import shutil
 
 import numpy as np
@@ -8,12 +7,14 @@ import pandas as pd
 import pytest
 import tiny
 
+from vcmaug.cohort.card import read_cohort_card
 from vcmaug.cohort.check import check_cohort
 from vcmaug.cohort.layout import CohortLayout
-from vcmaug.cohort.manifest import RUN_COLUMNS, read_cohort_card, read_manifest
+from vcmaug.cohort.manifest import RUN_COLUMNS, read_manifest
 from vcmaug.control.build import load_control, write_control
 from vcmaug.control.methods.vcm import VCM
 from vcmaug.data.nifti import read_image, read_label_map
+from vcmaug.data.seen import Seen
 from vcmaug.data.volume import same_grid
 from vcmaug.errors import CohortError, ComputeError, ModelError, WorkFolderError
 from vcmaug.files import locked
@@ -52,20 +53,18 @@ def test_a_cohort_is_whole_and_honest(world, reference):
         assert same_grid(image, label)
         assert 0 <= image.array.min() < image.array.max() <= 1
     assert list(manifest["condition_id"]) == [f"c{k % 3:06d}" for k in range(7)]
-    assert list(manifest["fold"]) == ["train"] * 7
-    assert json.loads(manifest["timesteps"][0]) == [999, 666, 332]
-    assert json.loads(manifest["scalars"][0])["age"] == 30.0
+    assert list(manifest["role"]) == ["train"] * 7
+    assert list(manifest["timesteps"][0]) == [999, 666, 332]
+    assert manifest["scalars"][0]["age"] == 30.0
     assert pd.read_csv(reference / "manifest.csv").shape == manifest.shape
 
 
 def test_the_card_names_all_subjects(reference):
     card = read_cohort_card(reference)
-    assert card["subjects"] == {
-        "prior": ["p1", "p2"],
-        "control": ["s0", "s1"],
-        "conditions": ["s0", "s1"],
-    }
-    assert card["counts"] == {"done": 7}
+    assert card.seen.prior == Seen(images=("p1", "p2"))
+    assert card.seen.control == Seen(images=("s0", "s1"), labels=("s0", "s1"))
+    assert card.seen.conditions == Seen(labels=("s0", "s1"))
+    assert (card.counts, card.grid, card.scheme) == ({"done": 7}, tiny.GRID, tiny.SCHEME)
 
 
 def test_draws_differ_by_noise_and_by_condition(reference):

@@ -8,8 +8,10 @@ import pytest
 import yaml
 from tiny import make_tiny_control, make_tiny_prior
 
+from vcmaug.cohort.card import read_cohort_card
 from vcmaug.compute import Compute
 from vcmaug.config import merged
+from vcmaug.data.seen import Seen
 from vcmaug.errors import LeakError, ModelError, RecipeError
 from vcmaug.files import read_json, sha256_of_file, write_json
 from vcmaug.generate.samplers import DDIM
@@ -60,9 +62,9 @@ def finished(write: Write, tmp_path_factory: pytest.TempPathFactory) -> Work:
 def test_a_prior_from_a_folder_goes_the_whole_way(finished: Work, models: Path) -> None:
     assert (finished.folder / "report.html").exists()
     assert f"prior from {models / 'prior'}" in stages_of(finished)
-    card = read_json(finished.replicates[0].cohort / "cohort.json")
-    assert card["prior"] == "tiny"
-    assert card["subjects"]["prior"] == ["p1", "p2"]
+    card = read_cohort_card(finished.replicates[0].cohort)
+    assert card.prior_name == "tiny"
+    assert card.seen.prior == Seen(images=("p1", "p2"))
     assert not prior_stage(finished)
     result = run_gates(finished, compute=HERE, say=lambda name, ran: None)
     assert [gate["gate"] for gate in result["gates"]][:3] == [

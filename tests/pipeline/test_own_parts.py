@@ -11,12 +11,13 @@ import yaml
 from torch import nn
 
 from vcmaug.arms.base import Arm, Need, Sources
-from vcmaug.arms.rows import about_cohort, write_row
+from vcmaug.arms.rows import seen_by_labels, write_row
 from vcmaug.cohort.layout import CohortLayout
-from vcmaug.cohort.manifest import write_plain_cohort
+from vcmaug.cohort.plain import write_plain_cohort
 from vcmaug.compute import Compute
 from vcmaug.config import merged
 from vcmaug.data.nifti import read_image
+from vcmaug.data.steps import Step
 from vcmaug.data.volume import Volume
 from vcmaug.downstream.segmenters.base import Segmenter
 from vcmaug.errors import RecipeError
@@ -52,13 +53,13 @@ class Darker(Arm):
                 label_file=case.label.read_bytes(),
                 condition_id=case.case_id,
                 parents=(case,),
-                parameters={"factor": self.factor},
+                parameters=(Step("darker", {"factor": self.factor}),),
                 seed=0,
                 seconds=0.0,
             )
             rows.append(row)
-        about = about_cohort(sources.cases)
-        write_plain_cohort(CohortLayout(out), rows, scheme=sources.scheme, about=about)
+        seen = seen_by_labels(sources.cases)
+        write_plain_cohort(CohortLayout(out), rows, scheme=sources.scheme, seen=seen)
 
 
 class Brightness(Metric):

@@ -1,4 +1,3 @@
-import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -8,11 +7,13 @@ import pandas as pd
 import pytest
 import tiny
 import yaml
+from made_up_study import rewrite_manifest
 from typer.testing import CliRunner
 
 from vcmaug.cli.main import app
 from vcmaug.cohort.check import check_cohort
-from vcmaug.cohort.manifest import read_manifest
+from vcmaug.cohort.cohort import Cohort
+from vcmaug.cohort.manifest import read_manifest, read_rows
 from vcmaug.compute import Compute
 from vcmaug.data.case_table import write_table_of_cases
 from vcmaug.data.cases import Cases
@@ -79,8 +80,7 @@ def test_no_leak_test_subjects_reach_nothing(finished: Work) -> None:
     held_out = set(splits["test"]) | set(splits["validation"])
     assert not held_out & set(read_json(finished.prior / "card.json")["subjects"])
     for replicate in finished.replicates:
-        card = read_json(replicate.cohort / "cohort.json")
-        assert not held_out & {s for seen in card["subjects"].values() for s in seen}
+        assert not held_out & Cohort.open(replicate.cohort).card.seen.subjects
         control = read_json(replicate.control / "card.json")
         assert len(control["labelled_subjects"]) == replicate.num_labelled
     evaluator = read_json(finished.evaluator / "card.json")
@@ -295,7 +295,7 @@ def test_a_cohort_that_has_seen_a_test_subject_is_refused(
     subject = read_json(work.splits)["test"][0]
     path = work.replicates[0].cohort / "cohort.json"
     card = read_json(path)
-    card["subjects"][role].append(subject)
+    card["seen"][role]["images"].append(subject)
     write_json(path, card)
     with pytest.raises(LeakError, match=f"subject {subject} of test or validation .* {role}"):
         study_stage(work)
@@ -307,10 +307,10 @@ def test_a_manifest_row_made_from_a_test_subject_is_refused(finished: Work, tmp_
     shutil.copytree(finished.folder, folder)
     work = Work(folder, finished.recipe)
     shutil.rmtree(work.study)
-    path = work.replicates[0].cohort / "manifest.parquet"
-    manifest = pd.read_parquet(path)
-    manifest.loc[0, "source_subject_ids"] = json.dumps([read_json(work.splits)["test"][0]])
-    manifest.to_parquet(path)
+    cohort = work.replicates[0].cohort
+    first, *others = read_rows(cohort)
+    leaked = replace(first, source_subject_ids=(read_json(work.splits)["test"][0],))
+    rewrite_manifest(cohort, [leaked, *others])
     with pytest.raises(LeakError, match="was seen by the conditions"):
         study_stage(work)
 

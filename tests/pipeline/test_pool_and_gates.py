@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from vcmaug.cohort.card import read_cohort_card
 from vcmaug.cohort.check import check_cohort
 from vcmaug.compute import Compute
 from vcmaug.data.nifti import read_label_map
@@ -43,11 +44,11 @@ def test_every_arm_is_trained_on_what_its_name_says(finished: Work) -> None:
 def test_the_pool_is_labelled_by_the_study_s_own_arm_real(finished: Work) -> None:
     """The pseudo-labels are the n-case segmenter's, and not one is the true label map."""
     replicate = finished.replicates[0]
-    card = read_json(replicate.pseudo / "cohort.json")
+    seen = read_cohort_card(replicate.pseudo).seen.control
     splits = read_json(finished.splits)
-    labelled = set(card["teacher_subjects"])
+    labelled = set(seen.teachers)
     assert labelled == set(read_json(replicate.control / "card.json")["labelled_subjects"])
-    assert set(card["pseudo_labelled_subjects"]) == set(splits["train"]) - labelled
+    assert set(seen.pseudo_labels) == set(splits["train"]) - labelled
     manifest = pd.read_parquet(replicate.pseudo / "manifest.parquet")
     for row in manifest.to_dict("records"):
         guessed = read_label_map(replicate.pseudo / row["label"], case_id="x").array

@@ -20,13 +20,15 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from vcmaug.arms.base import Arm, Need, Sources
-from vcmaug.arms.rows import about_cohort, write_row
+from vcmaug.arms.rows import seen_by_labels, write_row
 from vcmaug.cohort.layout import CohortLayout
-from vcmaug.cohort.manifest import ManifestRow, write_plain_cohort
+from vcmaug.cohort.plain import write_plain_cohort
+from vcmaug.cohort.row import ManifestRow
 from vcmaug.data.cases import Case
 from vcmaug.data.distance import signed_distance_mm
 from vcmaug.data.labels import LabelScheme
 from vcmaug.data.nifti import label_map_bytes, read_image, read_label_map
+from vcmaug.data.steps import Step
 from vcmaug.data.volume import Volume
 from vcmaug.errors import DataError
 from vcmaug.files import locked
@@ -97,7 +99,7 @@ def copy_paste_cohort(
         for index in range(n):
             rows.append(_pasted(index, cases, settings, scheme, layout=layout, seed=seed))
             report(Progress("pasting", index + 1, n))
-        return write_plain_cohort(layout, rows, scheme=scheme, about=about_cohort(cases))
+        return write_plain_cohort(layout, rows, scheme=scheme, seen=seen_by_labels(cases))
 
 
 def _pasted(
@@ -128,7 +130,7 @@ def _pasted(
         label_file=label_map_bytes(labels),
         condition_id=f"{host.case_id}-{donor.case_id}-{index}",
         parents=(host, donor),
-        parameters={"margin_mm": margin_mm, "donor": donor.case_id},
+        parameters=(Step("copy_paste", {"margin_mm": margin_mm, "donor": donor.case_id}),),
         seed=own_seed,
         seconds=time.perf_counter() - began,
     )

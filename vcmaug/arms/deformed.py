@@ -9,16 +9,16 @@ References:
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import ClassVar, Literal
 
 import pandas as pd
 
 from vcmaug.arms.base import Arm, Need, Sources
-from vcmaug.arms.rows import about_cohort, write_row
+from vcmaug.arms.rows import seen_by_labels, write_row
 from vcmaug.cohort.layout import CohortLayout
-from vcmaug.cohort.manifest import ManifestRow, write_plain_cohort
+from vcmaug.cohort.plain import write_plain_cohort
+from vcmaug.cohort.row import ManifestRow
 from vcmaug.conditions.builder import images_fit
 from vcmaug.conditions.images import followed, moves_of
 from vcmaug.conditions.table import ConditionRow, read_conditions
@@ -92,8 +92,13 @@ def deformed_cohort(
             source = by_id[asked.source_case_ids[0]]
             rows.append(_deformed(index, asked, source, conditions, layout=layout))
             report(Progress("deforming", index + 1, n))
-        about = about_cohort(cases, conditions_folder=str(conditions.resolve()))
-        return write_plain_cohort(layout, rows, scheme=scheme, about=about)
+        return write_plain_cohort(
+            layout,
+            rows,
+            scheme=scheme,
+            seen=seen_by_labels(cases),
+            conditions_folder=conditions,
+        )
 
 
 def _followable(conditions: Path) -> list[ConditionRow]:
@@ -124,7 +129,8 @@ def _deformed(
         label_file=label_file,
         condition_id=asked.condition_id,
         parents=(source,),
-        parameters=[asdict(step) for step in asked.steps],
+        parameters=asked.steps,
+        role=asked.role,
         seed=asked.seed,
         seconds=time.perf_counter() - began,
     )

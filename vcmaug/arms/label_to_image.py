@@ -9,7 +9,6 @@ References:
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -19,9 +18,10 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from vcmaug.arms.base import Arm, Need, Sources
-from vcmaug.arms.rows import about_cohort, write_row
+from vcmaug.arms.rows import seen_by_labels, write_row
 from vcmaug.cohort.layout import CohortLayout
-from vcmaug.cohort.manifest import ManifestRow, write_plain_cohort
+from vcmaug.cohort.plain import write_plain_cohort
+from vcmaug.cohort.row import ManifestRow
 from vcmaug.conditions.builder import images_fit
 from vcmaug.conditions.images import followed, moves_of
 from vcmaug.conditions.slices import slice_weights
@@ -112,8 +112,13 @@ def label_to_image_cohort(
                 _painted(index, asked, known, conditions, settings, scheme, layout, seed=seed)
             )
             report(Progress("painting", index + 1, n))
-        about = about_cohort(cases, conditions_folder=str(conditions.resolve()))
-        return write_plain_cohort(layout, rows, scheme=scheme, about=about)
+        return write_plain_cohort(
+            layout,
+            rows,
+            scheme=scheme,
+            seen=seen_by_labels(cases),
+            conditions_folder=conditions,
+        )
 
 
 def _painted(
@@ -148,7 +153,8 @@ def _painted(
         label_file=label_file,
         condition_id=asked.condition_id,
         parents=parents,
-        parameters=[asdict(step) for step in asked.steps],
+        parameters=asked.steps,
+        role=asked.role,
         seed=own_seed,
         seconds=time.perf_counter() - began,
     )

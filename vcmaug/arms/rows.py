@@ -1,18 +1,19 @@
 """Cases that no sampler drew: image and label map into a cohort, and what its card says."""
 
-import json
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
+from vcmaug.cohort.card import SeenByCohort, seen_maps
 from vcmaug.cohort.layout import CohortLayout
-from vcmaug.cohort.manifest import ManifestRow
+from vcmaug.cohort.row import DONE, ManifestRow, Run
 from vcmaug.data.cases import Case
 from vcmaug.data.nifti import write_image
+from vcmaug.data.seen import Seen
+from vcmaug.data.steps import Step
 from vcmaug.data.volume import Volume
 from vcmaug.files import sha256_of_bytes, write_bytes
 from vcmaug.provenance import versions
 
-__all__ = ["about_cohort", "write_row"]
+__all__ = ["seen_by_labels", "write_row"]
 
 
 def write_row(
@@ -24,9 +25,10 @@ def write_row(
     label_file: bytes,
     condition_id: str,
     parents: Sequence[Case],
-    parameters: Any,
+    parameters: Sequence[Step],
     seed: int,
     seconds: float,
+    role: str = "",
 ) -> ManifestRow:
     """Write image and label map of one case and return its row.
 
@@ -38,9 +40,10 @@ def write_row(
         label_file: The label map's file, byte by byte.
         condition_id: What was asked for.
         parents: The cases that went into it.
-        parameters: What was drawn, JSON-like.
+        parameters: What was done.
         seed: From which it was drawn.
         seconds: That it took.
+        role: Of all its parents, if it is known.
     """
     request_id = f"{method[0]}{index:06d}"
     paths = layout.image(request_id), layout.label(request_id)
@@ -49,7 +52,7 @@ def write_row(
     return ManifestRow(
         request_id=request_id,
         index=index,
-        status="done",
+        status=DONE,
         reason="",
         case_id=f"synthetic-{request_id}",
         subject_id=f"synthetic-{condition_id}",
@@ -59,24 +62,17 @@ def write_row(
         image_sha256=write_image(paths[0], image),
         condition_id=condition_id,
         condition_sha256=label_sha256,
-        source_case_ids=json.dumps([case.case_id for case in parents]),
-        source_subject_ids=json.dumps(list(dict.fromkeys(case.subject_id for case in parents))),
+        source_case_ids=tuple(case.case_id for case in parents),
+        source_subject_ids=tuple(dict.fromkeys(case.subject_id for case in parents)),
         builder=method,
-        parameters=json.dumps(parameters),
+        role=role,
+        parameters=tuple(parameters),
         seed=str(seed),
-        sampler=method,
-        micro_batch=index,
-        seconds=round(seconds, 3),
-        versions=json.dumps(versions()),
+        run=Run(seconds=round(seconds, 3), versions=versions()),
     )
 
 
-def about_cohort(cases: Sequence[Case], **more: Any) -> Mapping[str, Any]:
-    """Return what the card of such a cohort says of who was seen: no prior, no control."""
-    subjects = sorted({case.subject_id for case in cases})
-    return {
-        "subjects": {"prior": [], "control": [], "conditions": subjects},
-        "labelled_subjects": subjects,
-        "control_pretrained_on": None,
-        **more,
-    }
+def seen_by_labels(cases: Sequence[Case]) -> SeenByCohort:
+    """Return who was seen by a cohort made of labelled cases: no prior, no control."""
+    labels = seen_maps(case.subject_id for case in cases)
+    return SeenByCohort(prior=Seen(), control=labels, conditions=labels)

@@ -6,22 +6,25 @@ References:
     Lee, "Pseudo-label", 2013, ICML workshop.
 """
 
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from vcmaug.arms.base import Arm, Need
+from vcmaug.cohort.card import SeenByCohort, seen_maps
+from vcmaug.cohort.cohort import Cohort
 from vcmaug.cohort.layout import CohortLayout
-from vcmaug.cohort.manifest import ManifestRow, read_manifest, write_plain_cohort
-from vcmaug.data.case import IMAGE, LABEL, Case
+from vcmaug.cohort.plain import write_plain_cohort
+from vcmaug.cohort.row import DONE, ManifestRow
+from vcmaug.data.case import Case
 from vcmaug.data.labels import LabelScheme, volumes_mm3
 from vcmaug.data.nifti import read_image, write_image, write_label_map
+from vcmaug.data.seen import Seen
 from vcmaug.data.volume import Volume
 from vcmaug.errors import DataError
 from vcmaug.files import locked
@@ -78,19 +81,15 @@ def pseudo_label(
         for index, case in enumerate(pool):
             rows.append(_row(index, case, teacher, scheme=scheme, layout=layout))
             report(Progress("pseudo-labelling", index + 1, len(pool)))
-        if not any(row.status == "done" for row in rows):
+        if not any(row.is_done for row in rows):
             raise DataError(
                 f"pseudo-labelling {len(pool)} cases: the teacher misses a structure in every one. "
                 "Train it longer or on more labelled cases."
             )
-        subjects = sorted({case.subject_id for case in pool})
-        about = {
-            "subjects": {"prior": [], "control": [], "conditions": []},
-            "labelled_subjects": [],
-            "pseudo_labelled_subjects": subjects,
-            "teacher_subjects": sorted(teacher_subjects),
-        }
-        return write_plain_cohort(layout, rows, scheme=scheme, about=about)
+        subjects = {case.subject_id for case in pool}
+        taught = seen_maps(subjects, pseudo=subjects, teachers=teacher_subjects)
+        seen = SeenByCohort(prior=Seen(), control=taught, conditions=Seen())
+        return write_plain_cohort(layout, rows, scheme=scheme, seen=seen)
 
 
 def _row(
@@ -107,7 +106,7 @@ def _row(
     return ManifestRow(
         request_id=request_id,
         index=index,
-        status="failed" if absent else "done",
+        status="failed" if absent else DONE,
         reason=f"the teacher finds no {', '.join(absent)}" if absent else "",
         case_id=f"pseudo-{case.case_id}",
         subject_id=case.subject_id,
@@ -117,8 +116,8 @@ def _row(
         label_sha256=label_sha256,
         condition_id=f"pseudo-{case.case_id}",
         condition_sha256=label_sha256,
-        source_case_ids=json.dumps([case.case_id]),
-        source_subject_ids=json.dumps([case.subject_id]),
+        source_case_ids=(case.case_id,),
+        source_subject_ids=(case.subject_id,),
         builder="pseudo-label",
     )
 
@@ -132,21 +131,15 @@ def pseudo_cases(folder: Path, pool: Sequence[Case]) -> tuple[Case, ...]:
         folder: What `pseudo_label` wrote.
         pool: The cases that it was given.
     """
-    manifest = read_manifest(folder)
-    case_of = {case.case_id: case for case in pool}
+    cohort = Cohort.open(folder)
+    parents = {case.case_id: case for case in pool}
     return tuple(
-        _pseudo_case(case_of[json.loads(row["source_case_ids"])[0]], row, folder)
-        for row in manifest[manifest["status"] == "done"].to_dict("records")
+        _pseudo_case(parents[cohort.row_of(made).source_case_ids[0]], made) for made in cohort
     )
 
 
-def _pseudo_case(case: Case, row: Mapping[Any, Any], folder: Path) -> Case:
+def _pseudo_case(parent: Case, made: Case) -> Case:
     """Return one case of the pool with its pseudo-label and its copy of the image."""
-    label_sha256, image_sha256 = str(row["label_sha256"]), str(row["image_sha256"])
-    labelled = case.with_pseudo_label(folder / str(row["label"]), sha256=label_sha256)
     return replace(
-        labelled,
-        case_id=str(row["case_id"]),
-        images={IMAGE: folder / str(row["image"])},
-        sha256={IMAGE: image_sha256, LABEL: label_sha256},
+        made, source=parent.source, subject_id=parent.subject_id, way_back=parent.way_back
     )

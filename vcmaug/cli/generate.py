@@ -115,15 +115,14 @@ def _asked_before(cohort: Path) -> "tuple[int, Acceptance] | None":
 
 def _words_of(cohort: Path) -> str:
     """Return how many requests ended how, and where the time went."""
-    from vcmaug.cohort.manifest import read_cohort_card
+    from vcmaug.cohort.card import read_cohort_card
 
     card = read_cohort_card(cohort)
-    counts = [f"{number} {status}" for status, number in card["counts"].items()]
-    counts += [f"{card['num_redrawn']} redrawn"] if card["num_redrawn"] else []
-    restarts = card.get("num_restarts")  # older cards do not say
-    counts += [f"{restarts} shards begun again"] if restarts else []
-    spent = sum(card["seconds"].values())
-    shares = [f"{name} {part / spent:.0%}" for name, part in card["seconds"].items() if spent]
+    counts = [f"{number} {status}" for status, number in card.counts.items()]
+    counts += [f"{card.num_redrawn} redrawn"] if card.num_redrawn else []
+    counts += [f"{card.num_restarts} shards begun again"] if card.num_restarts else []
+    spent = sum(card.seconds.values())
+    shares = [f"{name} {part / spent:.0%}" for name, part in card.seconds.items() if spent]
     return f"{', '.join(counts)}; time spent: {', '.join(shares)}."
 
 

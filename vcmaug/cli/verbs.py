@@ -68,6 +68,11 @@ VERBS = (
         "List every fault of a finished cohort: lost, damaged or foreign files, rows, counts.",
     ),
     Verb(
+        "export",
+        "export:export_command",
+        "Write a finished cohort in the layout of another tool.",
+    ),
+    Verb(
         "evaluate",
         "evaluate:evaluate_command",
         "Check every file of a cohort, then measure adherence and distance from real images.",

@@ -8,6 +8,7 @@ from typing import Any
 from vcmaug.data.case import Case
 from vcmaug.data.labels import LabelScheme, volumes_mm3
 from vcmaug.data.nifti import read_label_map
+from vcmaug.data.steps import Step
 from vcmaug.data.volume import Volume
 from vcmaug.errors import DataError
 
@@ -35,22 +36,6 @@ class SourceMap:
     label_map: Volume
     row: Mapping[str, Any]
     images: Mapping[str, Path | Volume] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Step:
-    """What one builder did.
-
-    Attributes:
-        builder: Its name.
-        parameters: What it drew or was told, by the names of its settings where they have one;
-            numbers, words, lists and mappings of these.
-        checks: What was measured of the result.
-    """
-
-    builder: str
-    parameters: Mapping[str, Any]
-    checks: Mapping[str, float]
 
 
 @dataclass(frozen=True)

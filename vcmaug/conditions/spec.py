@@ -92,7 +92,8 @@ def write_spec(folder: Path, spec: ConditionSpec) -> None:
         }
         for case in spec.sources
     ]
-    write_json(path, {"identity": identity, "sources": sources, "roles": dict(spec.roles)})
+    about = {"roles": dict(spec.roles), "source_values": list(spec.scheme.source_values)}
+    write_json(path, {"identity": identity, "sources": sources, **about})
 
 
 def _plain(value: Any) -> Any:
@@ -119,7 +120,9 @@ def read_spec(folder: Path) -> ConditionSpec:
     return ConditionSpec(
         settings=ConditionSettings.model_validate(identity["settings"]),
         sources=tuple(_case(one) for one in content["sources"]),
-        scheme=LabelScheme.from_json(identity["scheme"]),
+        scheme=LabelScheme.from_json(
+            identity["scheme"], source_values=content.get("source_values", ())
+        ),
         scalars=tuple(ScalarSpec.model_validate(one) for one in identity["scalars"]),
         roles=content["roles"],
         seed=identity["seed"],

@@ -5,7 +5,6 @@ conditions.csv, where nested values are JSON for the eye.
 """
 
 import csv
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from vcmaug.conditions.base import Step
+from vcmaug.data.steps import Step, steps_of, stored_steps, type_of_steps
 from vcmaug.errors import DataError, WorkFolderError
 from vcmaug.files import atomic_path, stable_json, write_bytes
 
@@ -71,11 +70,6 @@ class ConditionRow:
     scalars_clipped: Mapping[str, float] = field(default_factory=dict)
     columns: Mapping[str, Any] = field(default_factory=dict)
 
-    @property
-    def steps_json(self) -> str:
-        """The steps as JSON, for manifests."""
-        return json.dumps([asdict(step) for step in self.steps])
-
     def cells(self) -> dict[str, Any]:
         """Return the row by column; nested values stay nested."""
         own = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "columns"}
@@ -114,46 +108,20 @@ def write_part(path: Path, rows: Sequence[ConditionRow]) -> None:
 def _stored(row: ConditionRow) -> dict[str, Any]:
     """Return a row as Parquet holds it: the parameters of a step under the name of its builder."""
     cells = row.cells()
-    cells["steps"] = [
-        {
-            "builder": step.builder,
-            "parameters": {step.builder: _without_empty(step.parameters)},
-            "checks": list(step.checks.items()),
-        }
-        for step in row.steps
-    ]
+    cells["steps"] = stored_steps(row.steps)
     for name in ("channels", "presence", "scalars_clipped"):
         cells[name] = list(cells[name].items())
     return cells
 
 
-def _without_empty(value: Any) -> Any:
-    """Return a value with tuples as lists, and without what Parquet cannot tell from nothing."""
-    if isinstance(value, Mapping):
-        kept = {name: _without_empty(one) for name, one in value.items()}
-        return {name: one for name, one in kept.items() if one is not None and one != {}}
-    if isinstance(value, list | tuple):
-        return [_without_empty(one) for one in value]
-    return value
-
-
 def _table_of(cells: Sequence[Mapping[str, Any]]) -> pa.Table:
     """Return rows as a table: known columns with their types, the others with their own."""
     names = list(dict.fromkeys(name for row in cells for name in row))
-    types = {**_TYPES, "steps": pa.list_(_type_of_steps(cells))}
+    types = {**_TYPES, "steps": type_of_steps(row["steps"] for row in cells)}
     columns = {
         name: pa.array([row.get(name) for row in cells], type=types.get(name)) for name in names
     }
     return pa.table(columns)
-
-
-def _type_of_steps(cells: Sequence[Mapping[str, Any]]) -> pa.DataType:
-    """Return the type of one step; parameters are left out where no builder has any."""
-    recorded = [_without_empty(step["parameters"]) for row in cells for step in row["steps"]]
-    members = [("builder", pa.string()), ("checks", _NUMBERS)]
-    if any(recorded):
-        members.append(("parameters", pa.infer_type(recorded)))
-    return pa.struct(members)
 
 
 def merge_parts(folder: Path, parts: Sequence[Path]) -> None:
@@ -209,22 +177,9 @@ def _row_of(cells: Mapping[str, Any]) -> ConditionRow:
     own["source_case_ids"] = tuple(own["source_case_ids"])
     own["source_subject_ids"] = tuple(own["source_subject_ids"])
     own["seed"] = int(own["seed"])
-    own["steps"] = tuple(map(_step_of, own["steps"]))
+    own["steps"] = steps_of(own["steps"])
     columns = {name: value for name, value in cells.items() if name not in _OWN}
     return ConditionRow(**own, columns=columns)
-
-
-def _step_of(stored: Mapping[str, Any]) -> Step:
-    """Return a step that was read from Parquet."""
-    parameters = (stored.get("parameters") or {}).get(stored["builder"]) or {}
-    return Step(stored["builder"], _without_nulls(parameters), stored["checks"])
-
-
-def _without_nulls(value: Any) -> Any:
-    """Return a value without the members of structs that other rows have."""
-    if isinstance(value, dict):
-        return {name: _without_nulls(one) for name, one in value.items() if one is not None}
-    return [_without_nulls(one) for one in value] if isinstance(value, list) else value
 
 
 def read_conditions(folder: Path) -> tuple[ConditionRow, ...]:

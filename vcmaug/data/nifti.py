@@ -24,6 +24,7 @@ __all__ = [
     "label_map_in",
     "read_image",
     "read_label_map",
+    "write_grey_values",
     "write_image",
     "write_label_map",
 ]
@@ -116,6 +117,12 @@ def write_image(path: Path, volume: Volume) -> str:
     if np.isnan(volume.array).any():
         raise DataError(f"writing {path}: the image holds NaN; nothing was written.")
     return _write(path, image_bytes(volume))
+
+
+def write_grey_values(path: Path, volume: Volume) -> str:
+    """Write an image in any grey values atomically as float32; return the SHA-256 of the file."""
+    stored = volume.array.astype(np.float32)
+    return _write(path, _encoded(stored, affine=volume.affine, slope=1.0))
 
 
 def write_label_map(path: Path, volume: Volume) -> str:

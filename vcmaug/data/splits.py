@@ -123,14 +123,15 @@ def write_splits(path: Path, splits: Splits) -> None:
     write_json(path, {name: value for name, value in content.items() if name not in empty})
 
 
-def read_splits(path: Path, subjects: Iterable[str]) -> Splits:
+def read_splits(path: Path, subjects: Iterable[str] | None = None) -> Splits:
     """Return the splits of a file, cut to the subjects that are there.
 
     Args:
         path: JSON with train, validation, test and seed, as `write_splits` leaves it; it may also
             list subjects as `left_out`, which are given no role, and training subjects as
             `evaluator`.
-        subjects: Of the case table. Each must be named; the file may name more.
+        subjects: Of the case table. Each must be named; the file may name more. None: all that the
+            file names.
 
     Raises:
         FaultyDataSet: A subject has two roles or none, a role is empty, or the evaluator's
@@ -144,11 +145,12 @@ def read_splits(path: Path, subjects: Iterable[str]) -> Splits:
     if faults:
         raise FaultyDataSet(f"reading splits {path}", faults)
     named = {role: {str(subject) for subject in content[role]} for role in lists}
-    known = set(subjects)
+    everybody = set().union(*named.values())
+    known = everybody if subjects is None else set(subjects)
     for first, second in combinations(roles, 2):
         both = sorted(named[first] & named[second])
         faults += [f"subject {subject}: in {first} and in {second}" for subject in both]
-    without = sorted(known - set().union(*named.values()))
+    without = sorted(known - everybody)
     faults += [f"subject {subject}: in no split" for subject in without]
     elsewhere = sorted(named["evaluator"] - named["train"])
     faults += [f"subject {subject}: in evaluator and not in train" for subject in elsewhere]

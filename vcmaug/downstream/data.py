@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor
 
 from vcmaug.affine import spacing_of
-from vcmaug.cohort.manifest import read_manifest
+from vcmaug.cohort.cohort import Cohort
 from vcmaug.data.cases import Case
 from vcmaug.data.labels import LabelScheme, index_map
 from vcmaug.data.mirror import mirror_of
@@ -28,7 +27,6 @@ from vcmaug.seeding import torch_generator
 __all__ = [
     "Bank",
     "LabelledVolumes",
-    "cohort_hashes",
     "read_case_volumes",
     "read_cohort_volumes",
 ]
@@ -68,54 +66,30 @@ def read_case_volumes(cases: Sequence[Case], scheme: LabelScheme) -> LabelledVol
     return _read(files, scheme)
 
 
-def cohort_hashes(folder: Path) -> list[tuple[str, str, str]]:
-    """Return (case id, sha256 of image and of label map) of finished cases, as the manifest says.
-
-    The files themselves are compared with it by `vcmaug check`.
-    """
-    done = _finished(folder)
-    columns = (done[name].astype(str) for name in ("case_id", "image_sha256", "label_sha256"))
-    return list(zip(*columns, strict=True))
-
-
-def _cohort_files(folder: Path) -> list[tuple[str, Path, Path]]:
-    """Return (case id, image, label map) of the finished cases of a cohort, in their order."""
-    done = _finished(folder)
-    return [
-        (str(name), folder / str(image), folder / str(label))
-        for name, image, label in zip(done["case_id"], done["image"], done["label"], strict=True)
-    ]
-
-
-def _finished(folder: Path) -> pd.DataFrame:
-    """Return the rows of the finished cases of a cohort, in order of their index."""
-    manifest = read_manifest(folder)
-    done = manifest[manifest["status"] == "done"]
-    return done.sort_values("index" if "index" in done else "case_id")
-
-
 def read_cohort_volumes(
-    folder: Path, scheme: LabelScheme, *, like: LabelledVolumes
+    cohort: Cohort, scheme: LabelScheme, *, like: LabelledVolumes
 ) -> LabelledVolumes:
-    """Return the finished cases of a cohort in memory, in order of their index.
+    """Return the finished cases of a cohort in memory.
 
     Args:
-        folder: A finished cohort.
+        cohort: A finished one.
         scheme: Must be the cohort's.
         like: Real cases that it is to be mixed with.
 
     Raises:
         CohortError: No case is finished, or the grid is another than the real cases'.
     """
-    files = _cohort_files(folder)
-    if not files:
-        raise CohortError(f"reading cohort {folder}: no case is finished. Generate it again.")
-    volumes = _read(files, scheme)
+    if not cohort.cases:
+        raise CohortError(
+            f"reading cohort {cohort.folder}: no case is finished. Generate it again."
+        )
+    volumes = read_case_volumes(cohort.cases, scheme)
     found, expected = volumes.images.shape[1:], like.images.shape[1:]
     if found != expected or not np.allclose(volumes.spacing_mm, like.spacing_mm, rtol=1e-3):
         raise CohortError(
-            f"reading cohort {folder}: it has shape {tuple(found)} at {volumes.spacing_mm} mm, the "
-            f"real cases {tuple(expected)} at {like.spacing_mm} mm. Use a prior of their grid."
+            f"reading cohort {cohort.folder}: it has shape {tuple(found)} at {volumes.spacing_mm} "
+            f"mm, the real cases {tuple(expected)} at {like.spacing_mm} mm. Use a prior of their "
+            "grid."
         )
     return volumes
 

@@ -3,23 +3,20 @@
 It is asked before any training of the study, and refuses; it never warns.
 """
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
-import pandas as pd
-
+from vcmaug.cohort.card import CohortCard, SeenByCohort, images_of
+from vcmaug.cohort.cohort import Cohort
 from vcmaug.cohort.layout import CohortLayout
-from vcmaug.cohort.manifest import read_cohort_card, read_manifest
+from vcmaug.cohort.row import ManifestRow
 from vcmaug.data.cases import Case, cases_of
 from vcmaug.data.labels import LabelScheme
+from vcmaug.data.seen import Seen
 from vcmaug.data.splits import Splits
 from vcmaug.errors import DataError, LeakError, list_faults
 
 __all__ = ["labelled_cases", "refuse_leaks", "refuse_real_leaks"]
-
-_ROLES = ("prior", "control", "conditions")
 
 
 def refuse_real_leaks(labelled_subjects: Iterable[str], splits: Splits) -> None:
@@ -40,7 +37,7 @@ def refuse_real_leaks(labelled_subjects: Iterable[str], splits: Splits) -> None:
 
 
 def refuse_leaks(
-    cohort: Path,
+    cohort: Cohort,
     *,
     labelled_subjects: Sequence[str],
     splits: Splits,
@@ -51,7 +48,7 @@ def refuse_leaks(
     """Refuse a cohort that a replicate of the study cannot use.
 
     Args:
-        cohort: A finished cohort.
+        cohort: A finished one.
         labelled_subjects: The n subjects of the replicate. Control and conditions may have seen the
             labels of these alone, of a pretraining that the cohort names and that shares no
             subject with the study, and lesions of donors outside the study.
@@ -66,24 +63,22 @@ def refuse_leaks(
             the replicate's own; every such subject is named, with the file that says so.
         DataError: The cohort speaks another scheme.
     """
-    layout = CohortLayout(cohort)
-    card, manifest = read_cohort_card(cohort), read_manifest(cohort)
-    _refuse_scheme(card, scheme, layout.card)
-    subjects = _seen(card, layout.card)
+    layout, rows = CohortLayout(cohort.folder), cohort.rows
+    _refuse_scheme(cohort.scheme, scheme, layout.card)
+    seen = _said(cohort.card.seen, layout.card)
+    control, conditions = seen["control"], seen["conditions"]
     labelled = set(labelled_subjects)
     held_out = {*splits.test, *splits.validation}
-    pseudo, faults_of_pseudo = _pseudo_labelled(
-        card, labelled=labelled, splits=splits, allowed=unlabelled
-    )
-    faults = faults_of_pseudo + [
+    pseudo, faults = _pseudo_labelled(control, labelled=labelled, splits=splits, allowed=unlabelled)
+    faults += [
         f"subject {subject} of test or validation was seen by the {role} ({layout.card.name})"
-        for role in sorted(subjects)
-        for subject in sorted(set(subjects[role]) & held_out)
+        for role in sorted(seen)
+        for subject in sorted(held_out.intersection(seen[role].subjects))
     ]
-    sources, faults_of_rows = _sources(manifest, cases)
+    sources, faults_of_rows = _sources(rows, cases)
     faults += faults_of_rows
     study = {*splits.train, *held_out}
-    outside = _donors(manifest) - study - {case.subject_id for case in cases}
+    outside = _donors(rows) - study - {case.subject_id for case in cases}
     faults += [
         f"subject {subject} of test or validation was seen by the conditions: it is a source of a "
         f"synthetic case ({layout.manifest.name})"
@@ -92,41 +87,41 @@ def refuse_leaks(
     faults += [
         f"subject {subject} is a source of conditions and not one of the {len(labelled)} labelled"
         for subject in sorted(
-            (sources | set(subjects["conditions"])) - labelled - held_out - pseudo - outside
+            (sources | set(conditions.subjects)) - labelled - held_out - pseudo - outside
         )
     ]
     faults += _control_faults(
-        card, labelled=labelled, held_out=held_out | pseudo, study=study - pseudo
+        cohort.card, control, labelled=labelled, held_out=held_out | pseudo, study=study - pseudo
     )
-    if not subjects["control"] and _drawn_with_control(manifest):
+    if not control.images and any(row.drawn and row.drawn.control_sha256 for row in rows):
         faults.append(f"{layout.manifest.name} names a control, {layout.card.name} nobody it saw")
     if faults:
         raise LeakError(
             list_faults(
-                f"using cohort {cohort} in a study",
+                f"using cohort {cohort.folder} in a study",
                 faults,
                 advice="Train the control and build the conditions on the replicate's own cases.",
             )
         )
 
 
-def _seen(card: Mapping[str, Any], path: Path) -> dict[str, list[str]]:
-    """Return the subjects seen, by role; refuse a card that does not say."""
-    subjects = card.get("subjects")
-    if not isinstance(subjects, dict) or not all(role in subjects for role in _ROLES):
+def _said(seen: SeenByCohort, path: Path) -> dict[str, Seen]:
+    """Return who was seen, by what has seen them; refuse a card that does not say."""
+    said = {role: one for role, one in seen.roles.items() if one is not None}
+    if len(said) < len(seen.roles):
         raise LeakError(
             f"using a cohort in a study: {path} does not list the subjects seen by "
-            f"{', '.join(_ROLES)} (under `subjects`; an empty list where there is none), so a leak "
+            f"{', '.join(seen.roles)} (under `seen`; an empty list where there is none), so a leak "
             "cannot be ruled out."
         )
-    return subjects
+    return said
 
 
 def _pseudo_labelled(
-    card: Mapping[str, Any], *, labelled: set[str], splits: Splits, allowed: bool
+    control: Seen, *, labelled: set[str], splits: Splits, allowed: bool
 ) -> tuple[set[str], list[str]]:
     """Return the pseudo-labelled subjects that a cohort may use, and what is wrong with others."""
-    named = set(card.get("pseudo_labelled_subjects") or ())
+    named = set(control.pseudo_labels)
     if not named:
         return set(), []
     if not allowed:
@@ -138,72 +133,52 @@ def _pseudo_labelled(
         f"pseudo-labelled subject {subject} is no unlabelled training subject of this replicate"
         for subject in sorted(named - pool)
     ]
-    if set(card.get("teacher_subjects") or ()) != labelled:
+    if set(control.teachers) != labelled:
         faults.append("its pseudo-labels are not those of a segmenter of the labelled subjects")
     return named & pool, faults
 
 
-def _refuse_scheme(card: Mapping[str, Any], scheme: LabelScheme, path: Path) -> None:
+def _refuse_scheme(found: LabelScheme, expected: LabelScheme, path: Path) -> None:
     """Refuse a cohort whose structures have other names or values."""
-    structures = card.get("scheme", ())
-    found = {str(structure["name"]): int(structure["value"]) for structure in structures}
-    expected = dict(zip(scheme.names, scheme.values, strict=True))
-    if found != expected:
+    ours, theirs = (dict(zip(s.names, s.values, strict=True)) for s in (expected, found))
+    if theirs != ours:
         raise DataError(
-            f"using a cohort in a study: {path} has structures {found}, the study has {expected}. "
+            f"using a cohort in a study: {path} has structures {theirs}, the study has {ours}. "
             "Draw the cohort with a control of the study's scheme."
         )
 
 
-def _sources(manifest: pd.DataFrame, cases: Sequence[Case]) -> tuple[set[str], list[str]]:
+def _sources(rows: Sequence[ManifestRow], cases: Sequence[Case]) -> tuple[set[str], list[str]]:
     """Return the subjects that rows come from, by subject or case, and a fault per row of none."""
     subject_of = {case.case_id: case.subject_id for case in cases}
     listed: set[str] = set()
     faults = []
-    for number, row in enumerate(manifest.to_dict("records")):
-        named = {*_ids(row.get("source_subject_ids"))} | {
-            subject_of[case_id]
-            for case_id in _ids(row.get("source_case_ids"))
-            if case_id in subject_of
-        }
+    for number, row in enumerate(rows):
+        by_case = {subject_of[name] for name in row.source_case_ids if name in subject_of}
+        named = {*row.source_subject_ids} | by_case
         listed |= named
         if not named:
-            name = f"row {number} ({row.get('case_id')}) of the manifest"
+            name = f"row {number} ({row.case_id}) of the manifest"
             faults.append(f"{name} names no source subject, so a leak cannot be ruled out")
     return listed, faults
 
 
-def _donors(manifest: pd.DataFrame) -> set[str]:
+def _donors(rows: Sequence[ManifestRow]) -> set[str]:
     """Return the subjects that gave to the condition of another, and are host of none.
 
     The first source of a row is its host. Donors of a lesion atlas are mostly people outside the
     study, of whom nothing but the outline of a lesion came in.
     """
-    rows = [_ids(text) for text in manifest.get("source_subject_ids", ())]
-    hosts = {row[0] for row in rows if row}
-    return {name for row in rows for name in row[1:]} - hosts
-
-
-def _ids(text: Any) -> list[str]:
-    """Return the ids in a JSON list; none where the text is no such list."""
-    try:
-        found = json.loads(text)
-    except (TypeError, ValueError):
-        return []
-    return [str(name) for name in found] if isinstance(found, list) else []
-
-
-def _drawn_with_control(manifest: pd.DataFrame) -> bool:
-    """Return whether a row says that a control drew it."""
-    return "control_sha256" in manifest and bool(manifest["control_sha256"].fillna("").any())
+    listed = [row.source_subject_ids for row in rows]
+    hosts = {names[0] for names in listed if names}
+    return {name for names in listed for name in names[1:]} - hosts
 
 
 def _control_faults(
-    card: Mapping[str, Any], *, labelled: set[str], held_out: set[str], study: set[str]
+    card: CohortCard, control: Seen, *, labelled: set[str], held_out: set[str], study: set[str]
 ) -> list[str]:
     """Return what is wrong with the subjects whose labels a cohort's control has seen."""
-    seen = set(card["subjects"]["control"])
-    trained = set(card.get("labelled_subjects", seen))
+    seen, trained = set(images_of(control)), set(control.labels)
     if not seen and not trained:
         return []  # no control: a cohort made without one
     faults = []
@@ -222,7 +197,7 @@ def _control_faults(
         f"subject {subject} of this study, not labelled in this replicate, was seen by the control"
         for subject in sorted(beyond & study)
     ]
-    if beyond - study and not card.get("control_pretrained_on"):
+    if beyond - study and not card.control_pretrained_on:
         faults.append(
             f"its control has seen {len(beyond - study)} further subjects and names no source "
             "(control_pretrained_on)"

@@ -13,13 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
+from vcmaug.cohort.cohort import Cohort
 from vcmaug.data.case import IMAGE, LABEL
 from vcmaug.data.cases import Case, cases_of
 from vcmaug.data.labels import LabelScheme
 from vcmaug.data.splits import Splits, labelled_subset
 from vcmaug.downstream.data import (
     LabelledVolumes,
-    cohort_hashes,
     read_case_volumes,
     read_cohort_volumes,
 )
@@ -69,9 +69,10 @@ class Run:
         """Name of its file."""
         return f"{self.arm.replace('+', '-')}-n{self.num_labelled}-s{self.seed}"
 
-    def cohort(self, inputs: StudyInputs) -> Path | None:
-        """Return the folder of the cohort that it trains on; None: it has real cases alone."""
-        return inputs.arms[self.arm].cohort_of(self.num_labelled, self.seed)
+    def cohort(self, inputs: StudyInputs) -> Cohort | None:
+        """Return the cohort that it trains on; None: it has real cases alone."""
+        folder = inputs.arms[self.arm].cohort_of(self.num_labelled, self.seed)
+        return None if folder is None else Cohort.open(folder)
 
 
 def labelled_of_run(run: Run, inputs: StudyInputs) -> tuple[str, ...]:
@@ -114,9 +115,9 @@ def _identity(run: Run, settings: StudySettings, inputs: StudyInputs) -> str:
         for case in cases_of(inputs.cases, subjects)
         if case.label is not None
     ]
-    folder = run.cohort(inputs)
-    cohort = [] if folder is None else cohort_hashes(folder)
-    return fingerprint([asdict(run), shared, cases, inputs.scheme.to_json(), cohort])
+    cohort = run.cohort(inputs)
+    made = [[case.case_id, case.hash_of(IMAGE), case.hash_of(LABEL)] for case in cohort or ()]
+    return fingerprint([asdict(run), shared, cases, inputs.scheme.to_json(), made])
 
 
 def _train_and_score(
@@ -124,10 +125,10 @@ def _train_and_score(
 ) -> tuple[dict[str, Any], nn.Module]:
     """Return scores and cost of one training, and the network."""
     real = read_case_volumes(cases_of(inputs.cases, labelled_of_run(run, inputs)), inputs.scheme)
-    folder = run.cohort(inputs)
+    cohort = run.cohort(inputs)
     synthetic = None
-    if folder is not None:
-        synthetic = read_cohort_volumes(folder, inputs.scheme, like=real)
+    if cohort is not None:
+        synthetic = read_cohort_volumes(cohort, inputs.scheme, like=real)
     network, record = fit(
         real,
         synthetic,

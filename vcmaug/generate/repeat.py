@@ -5,11 +5,11 @@ It proves on any machine that a manifest's row says how its image was made; noth
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from vcmaug.cohort.manifest import read_manifest
+from vcmaug.cohort.manifest import read_rows
+from vcmaug.cohort.row import Drawn, ManifestRow
 from vcmaug.compute.clock import Clock
 from vcmaug.compute.devices import threads_of, torch_device
 from vcmaug.data.nifti import image_bytes, image_in, read_image
@@ -53,22 +53,12 @@ def repeat(folder: Path, request_id: str, *, device: str = "cpu") -> Repeated:
     """
     device = torch_device(device)
     wanted = request_id.removeprefix("synthetic-")
-    rows = read_manifest(folder).set_index("request_id")
-    if wanted not in rows.index:
-        raise CohortError(
-            f"drawing {request_id} of {folder} again: there is no such request; they go from "
-            f"{rows.index[0]} to {rows.index[-1]}."
-        )
-    row: dict[Any, Any] = rows.loc[wanted].to_dict()
-    if row["status"] != "done":
-        raise CohortError(
-            f"drawing {request_id} of {folder} again: it has no image ({row['reason']})."
-        )
-    before = _file_of(folder / row["image"], request_id)
+    row, drawn = _drawn_row(folder, wanted)
+    before = _file_of(folder / row.image, request_id)
     plan = read_plan(folder)
     with threads_of(plan.settings.threads_per_worker):
         loaded = load_plan(plan, device=device)
-        requests = requests_of_micro_batch(plan, int(row["micro_batch"]))
+        requests = requests_of_micro_batch(plan, drawn.micro_batch)
         readable = [load_request(request, loaded) for request in requests]
         draws = draw_requests(readable, loaded, clock=Clock(device))
     last = {draw.request_id: draw for draw in draws}[wanted]
@@ -76,12 +66,27 @@ def repeat(folder: Path, request_id: str, *, device: str = "cpu") -> Repeated:
     difference = float(np.abs(image_in(content) - image_in(before)).max())
     same = content == before
     how = "the same bytes" if same else f"other bytes, at most {difference:.3g} apart"
-    words = f"{wanted}, drawn again on {device}: {how} (first drawn on {row['device']})."
-    if sha256_of_bytes(before) != row["image_sha256"]:
+    words = f"{wanted}, drawn again on {device}: {how} (first drawn on {row.run.device})."
+    if sha256_of_bytes(before) != row.image_sha256:
         same, words = False, f"{words} The file is not the one of the manifest."
-    if last.together != row["drawn_together"]:
-        words += f" {row['drawn_together']} were drawn together then, {last.together} now."
+    if last.together != drawn.drawn_together:
+        words += f" {drawn.drawn_together} were drawn together then, {last.together} now."
     return Repeated(same, difference, words)
+
+
+def _drawn_row(folder: Path, request_id: str) -> tuple[ManifestRow, Drawn]:
+    """Return the row of a request, and how its image was drawn."""
+    rows = read_rows(folder)
+    row = next((row for row in rows if row.request_id == request_id), None)
+    doing = f"drawing {request_id} of {folder} again"
+    if row is None:
+        raise CohortError(
+            f"{doing}: there is no such request; they go from {rows[0].request_id} to "
+            f"{rows[-1].request_id}."
+        )
+    if not row.is_done or row.drawn is None:
+        raise CohortError(f"{doing}: it has no image ({row.reason or 'no sampler drew it'}).")
+    return row, row.drawn
 
 
 def _file_of(path: Path, request_id: str) -> bytes:

@@ -9,11 +9,16 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from vcmaug.cohort.card import CohortCard, SeenByCohort, seen_maps, write_cohort_card
 from vcmaug.cohort.layout import CohortLayout
 from vcmaug.cohort.merge import Merged, merge_parts
 from vcmaug.compute import Compute, run_all
+from vcmaug.conditions.spec import read_spec
+from vcmaug.data.geometry import Grid
+from vcmaug.data.labels import LabelScheme
+from vcmaug.data.seen import Seen
 from vcmaug.errors import CohortError
-from vcmaug.files import locked, write_json
+from vcmaug.files import locked
 from vcmaug.generate.plan import Plan, claim_plan, num_shards, requests_of_shard
 from vcmaug.generate.worker import ShardDone, ShardTask, draw_shard
 from vcmaug.ldm.weights import read_card
@@ -61,11 +66,11 @@ def generate(
             tell=lambda text: report(Progress("generating", 0, plan.n, text)),
         )
         layout.remove_leftovers()
-        shards = (
+        shards = [
             [r.request_id for r in requests_of_shard(plan, k)] for k in range(num_shards(plan))
-        )
+        ]
         merged = merge_parts(layout, shards)
-        write_json(layout.card, _card(plan, merged))
+        write_cohort_card(out, _card(plan, merged))
     if not merged.counts["done"]:
         raise CohortError(
             f"generating in {out}: every request failed, e.g. {merged.reason!r}. The reasons "
@@ -124,31 +129,42 @@ def tasks_of(plan: Plan, *, out: Path, device: str) -> list[ShardTask]:
     return tasks
 
 
-def _card(plan: Plan, merged: Merged) -> Mapping[str, Any]:
+def _card(plan: Plan, merged: Merged) -> CohortCard:
     """Return what a cohort came from."""
     prior = read_card(Path(plan.prior_folder), kind="prior")
     control = read_card(Path(plan.control_folder), kind="control")
-    return {
-        "kind": "cohort",
-        "n": plan.n,
-        "counts": dict(merged.counts),
-        "num_redrawn": merged.redrawn,
-        "num_restarts": merged.restarts,
-        "seconds": {phase: round(spent, 3) for phase, spent in merged.seconds.items()},
-        "scheme": control["scheme"],
-        "grid": prior["spec"]["grid"],
-        "subjects": {
-            "prior": prior["subjects"],
-            "control": control["subjects"],
-            "conditions": sorted(merged.subjects),
-        },
-        "labelled_subjects": control.get("labelled_subjects", control["subjects"]),
-        "pseudo_labelled_subjects": control.get("pseudo_labelled_subjects", []),
-        "teacher_subjects": control.get("teacher_subjects", []),
-        "control_pretrained_on": control.get("started_from"),
-        "conditions_folder": plan.conditions_folder,
-        "prior": prior["name"],
-        "licences": {"prior": prior.get("licence"), "control": control.get("licence")},
-        "versions": versions(),
-        "machine": machine(),
-    }
+    own_values = read_spec(Path(plan.conditions_folder)).scheme.source_values
+    return CohortCard(
+        n=plan.n,
+        counts=dict(merged.counts),
+        scheme=LabelScheme.from_json(control["scheme"], source_values=own_values),
+        grid=Grid.model_validate(prior["spec"]["grid"]),
+        seen=_seen(prior, control, merged),
+        control_pretrained_on=control.get("started_from"),
+        num_redrawn=merged.redrawn,
+        num_restarts=merged.restarts,
+        seconds={phase: round(spent, 3) for phase, spent in merged.seconds.items()},
+        conditions_folder=plan.conditions_folder,
+        prior_name=prior["name"],
+        licences={"prior": prior.get("licence"), "control": control.get("licence")},
+        versions=versions(),
+        machine=machine(),
+    )
+
+
+def _seen(prior: Mapping[str, Any], control: Mapping[str, Any], merged: Merged) -> SeenByCohort:
+    """Return who was seen by prior, control and conditions."""
+    pseudo, teachers = (
+        control.get("pseudo_labelled_subjects", ()),
+        control.get("teacher_subjects", ()),
+    )
+    return SeenByCohort(
+        prior=Seen(images=tuple(prior["subjects"])),
+        control=Seen(
+            images=tuple(control["subjects"]),
+            labels=tuple(control.get("labelled_subjects", control["subjects"])),
+            pseudo_labels=tuple(pseudo),
+            teachers=tuple(teachers),
+        ),
+        conditions=seen_maps(merged.subjects, pseudo=pseudo, teachers=teachers),
+    )

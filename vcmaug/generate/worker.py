@@ -17,15 +17,15 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 from vcmaug.cohort.layout import CohortLayout
-from vcmaug.cohort.merge import BEGUN, REDRAWN
+from vcmaug.cohort.merge import BEGUN, rows_of_part
+from vcmaug.cohort.row import ManifestRow
 from vcmaug.compute import peak_memory
 from vcmaug.compute.clock import Clock
 from vcmaug.compute.devices import threads_of, torch_device
 from vcmaug.errors import VcmaugError
-from vcmaug.files import append_lines, read_json_lines, sha256_of_file
+from vcmaug.files import append_lines, sha256_of_file
 from vcmaug.generate.loading import (
     LoadedPlan,
     LoadedRequest,
@@ -125,7 +125,7 @@ def draw_shard(task: ShardTask) -> ShardDone:
     folder = Path(task.folder)
     plan = read_plan(folder)
     shard = Shard(plan, CohortLayout(folder), task.shard, torch_device(task.device))
-    rows = _settled_rows(shard)
+    rows = rows_of_part(shard.layout.part(shard.number)).rows
     num_requests = num_drawn = num_redrawn = 0
     with (
         threads_of(plan.settings.threads_per_worker),
@@ -170,13 +170,7 @@ def _name_of_process() -> str:
     return f"{socket.gethostname()}:{os.getpid()}"
 
 
-def _settled_rows(shard: Shard) -> dict[str, dict[str, Any]]:
-    """Return the rows that a shard's part holds, by request; those that are settled or failed."""
-    rows = read_json_lines(shard.layout.part(shard.number))
-    return {row["request_id"]: row for row in rows if row["status"] not in (BEGUN, REDRAWN)}
-
-
-def _open(shard: Shard, number: int, rows: dict[str, dict[str, Any]]) -> _OpenBatch:
+def _open(shard: Shard, number: int, rows: Mapping[str, ManifestRow]) -> _OpenBatch:
     """Return a micro-batch with its conditions, or without attempts where all of it is there.
 
     Args:
@@ -186,7 +180,7 @@ def _open(shard: Shard, number: int, rows: dict[str, dict[str, Any]]) -> _OpenBa
     """
     requests = requests_of_micro_batch(shard.plan, number)
     attempts = {
-        request.request_id: int(rows.get(request.request_id, {"attempt": 0})["attempt"]) + 1
+        request.request_id: _attempts_of(rows.get(request.request_id)) + 1
         for request in requests
         if not _is_settled(rows.get(request.request_id), shard.layout.folder)
     }
@@ -224,12 +218,17 @@ def _drawn(shard: Shard, batch: _OpenBatch) -> DrawnBatch:
     )
 
 
-def _is_settled(row: dict[str, Any] | None, folder: Path) -> bool:
+def _attempts_of(row: ManifestRow | None) -> int:
+    """Return how often a request was drawn so far."""
+    return 0 if row is None else row.run.attempt
+
+
+def _is_settled(row: ManifestRow | None, folder: Path) -> bool:
     """Return whether nothing is left to do: rejected for good, or files with the row's hashes."""
-    if row is None or row["status"] == "failed":
+    if row is None or row.status == "failed":
         return False
-    for kind in ("image", "label") if row["status"] == "done" else ():
-        path = folder / row[kind]
-        if not path.exists() or sha256_of_file(path) != row[f"{kind}_sha256"]:
-            return False
-    return True
+    files = row.case(folder).files if row.is_done else {}
+    return all(
+        path.exists() and sha256_of_file(path) == row.case(folder).sha256[name]
+        for name, path in files.items()
+    )

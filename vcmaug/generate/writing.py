@@ -3,20 +3,19 @@
 Label maps and images come first, then a row per draw; each is whole or not there.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass
 
 from vcmaug.cohort.layout import CohortLayout
-from vcmaug.cohort.manifest import ManifestRow
 from vcmaug.cohort.merge import REDRAWN
+from vcmaug.cohort.row import DONE, Drawn, ManifestRow, Run
 from vcmaug.compute.clock import Clock
 from vcmaug.compute.devices import device_name
 from vcmaug.conditions.table import ConditionRow
 from vcmaug.data.nifti import write_image
 from vcmaug.data.volume import Volume
-from vcmaug.files import append_lines, stable_json, write_bytes
+from vcmaug.files import append_lines, write_bytes
 from vcmaug.generate.loading import UnreadableRequest
 from vcmaug.generate.micro_batch import Draw
 from vcmaug.generate.plan import Plan, Request
@@ -76,12 +75,12 @@ def write_batch(batch: DrawnBatch, shard: Shard) -> None:
     with batch.clock.phase("write", beside=True), ThreadPoolExecutor(_AT_ONCE) as pool:
         files = list(pool.map(written, draws))
     rows = [
-        replace(_failed(one.request, one.condition, batch, shard), reason=one.reason)
+        _failed(one.request, one.condition, batch, shard).changed(reason=one.reason)
         for one in batch.unreadable
         if one.request.request_id in batch.attempts
     ]
     rows += [_row(draw, its, batch, shard) for draw, its in zip(draws, files, strict=True)]
-    append_lines(shard.layout.part(shard.number), [row.to_json() for row in rows])
+    append_lines(shard.layout.part(shard.number), [row.cells() for row in rows])
 
 
 @dataclass(frozen=True)
@@ -129,7 +128,7 @@ def _image_of(draw: Draw) -> Volume:
 def _status(draw: Draw, *, last: bool) -> str:
     """Return the status of a draw: failed if nobody can use the image, or why it does not count."""
     if not draw.reason:
-        return "done"
+        return DONE
     if not last:
         return REDRAWN
     return "rejected" if draw.figures else "failed"
@@ -137,17 +136,12 @@ def _status(draw: Draw, *, last: bool) -> str:
 
 def _row(draw: Draw, files: _Files, batch: DrawnBatch, shard: Shard) -> ManifestRow:
     """Return the row of a draw."""
-    return replace(
-        _failed(draw.loaded.request, draw.loaded.condition, batch, shard),
-        status=files.status,
+    return _failed(draw.loaded.request, draw.loaded.condition, batch, shard).changed(
+        **asdict(files),
         reason=draw.reason,
-        image=files.image,
-        label=files.label,
-        image_sha256=files.image_sha256,
-        label_sha256=files.label_sha256,
-        scalars=stable_json(draw.loaded.scalars),
+        scalars=draw.loaded.scalars,
         tries=draw.attempt + 1,
-        checks=stable_json(draw.figures),
+        checks=draw.figures,
         drawn_together=draw.together,
     )
 
@@ -156,8 +150,6 @@ def _failed(
     request: Request, condition: ConditionRow, batch: DrawnBatch, shard: Shard
 ) -> ManifestRow:
     """Return the row of a request of which nothing was drawn."""
-    plan = shard.plan
-    share = {name: round(s / batch.num_requests, 4) for name, s in batch.clock.seconds.items()}
     return ManifestRow(
         request_id=request.request_id,
         index=request.index,
@@ -171,27 +163,38 @@ def _failed(
         label_sha256="",
         condition_id=condition.condition_id,
         condition_sha256=condition.sha256,
-        source_case_ids=json.dumps(condition.source_case_ids),
-        source_subject_ids=json.dumps(condition.source_subject_ids),
+        source_case_ids=condition.source_case_ids,
+        source_subject_ids=condition.source_subject_ids,
         builder=condition.builder,
-        fold=condition.role,
-        parameters=condition.steps_json,
-        seed=str(plan.seed),
-        scalars=stable_json({}),
-        sampler=plan.settings.sampler.name,
-        timesteps=stable_json(plan.timesteps),
-        strength=plan.settings.strength,
-        interval=stable_json(plan.settings.interval),
+        role=condition.role,
+        parameters=condition.steps,
+        seed=str(shard.plan.seed),
+        drawn=_drawn(shard.plan, batch),
+        run=_run(batch, shard, attempt=batch.attempts[request.request_id]),
+    )
+
+
+def _drawn(plan: Plan, batch: DrawnBatch) -> Drawn:
+    """Return how the cases of a micro-batch are drawn."""
+    return Drawn(
         prior_sha256=plan.prior_sha256,
         control_sha256=plan.control_sha256,
-        tries=1,
-        checks=stable_json({}),
+        sampler=plan.settings.sampler.name,
+        timesteps=plan.timesteps,
+        strength=plan.settings.strength,
+        interval=plan.settings.interval,
         micro_batch=batch.number,
+    )
+
+
+def _run(batch: DrawnBatch, shard: Shard, *, attempt: int) -> Run:
+    """Return by what run a case of a micro-batch was drawn; seconds are divided evenly."""
+    seconds = batch.clock.seconds.items()
+    return Run(
         shard=shard.number,
         device=device_name(shard.device),
         seconds=round(batch.seconds / batch.num_requests, 3),
-        phases=stable_json(share),
-        drawn_together=0,
-        attempt=batch.attempts[request.request_id],
-        versions=stable_json(versions()),
+        phases={name: round(spent / batch.num_requests, 4) for name, spent in seconds},
+        attempt=attempt,
+        versions=versions(),
     )

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from vcmaug.arms.base import Need
+from vcmaug.cohort.card import read_cohort_card
 from vcmaug.cohort.layout import CohortLayout
-from vcmaug.cohort.manifest import read_cohort_card
 from vcmaug.compute import Compute
 from vcmaug.conditions.build import build_conditions
 from vcmaug.conditions.chain import files_of_steps
@@ -313,14 +313,14 @@ def evaluate_stage(work: Work, replicate: Replicate, *, report: Report = silent)
 
     def action() -> None:
         evaluator, about = independent_evaluator(work, prepared, splits, report=report)
-        subjects = read_cohort_card(replicate.cohort)["subjects"]
+        seen = read_cohort_card(replicate.cohort).seen
         evaluate_cohort(
             replicate.cohort,
             real=cases_of(prepared.cases, splits.validation),
             evaluator=evaluator,
             about_evaluator=about,
             out=replicate.quality,
-            trained_on=cases_of(prepared.cases, {*subjects["prior"], *subjects["control"]}),
+            trained_on=cases_of(prepared.cases, seen.of_models),
             metrics=work.recipe.metrics,
             report=report,
         )

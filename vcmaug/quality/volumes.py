@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from vcmaug.cohort.manifest import read_manifest
+from vcmaug.cohort.cohort import Cohort
 from vcmaug.data.cases import Case
 from vcmaug.data.nifti import read_image, read_label_map
 from vcmaug.errors import CohortError
@@ -46,12 +46,12 @@ def volumes_of_cohort(cohort: Path, *, report: Report) -> Volumes:
     Raises:
         CohortError: They are fewer than two.
     """
-    manifest = read_manifest(cohort)
-    done = manifest[manifest["status"] == "done"]
-    if len(done) < 2:
-        raise CohortError(f"evaluating {cohort}: {len(done)} finished cases, expected two or more.")
-    rows = zip(done["case_id"], done["image"], done["label"], strict=True)
-    return _read([(str(n), cohort / str(i), cohort / str(label)) for n, i, label in rows], report)
+    cases = Cohort.open(cohort).cases
+    if len(cases) < 2:
+        raise CohortError(
+            f"evaluating {cohort}: {len(cases)} finished cases, expected two or more."
+        )
+    return volumes_of_cases(cases, report=report)
 
 
 def volumes_of_cases(cases: Sequence[Case], *, report: Report) -> Volumes:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from vcmaug.cohort.manifest import finished
 from vcmaug.data.labels import LabelScheme
 from vcmaug.files import write_text
 from vcmaug.report.figures import difference_plot, mean_plot, montage
@@ -115,7 +116,7 @@ def _synthetic(
 ) -> list[tuple[str, list[tuple[str, Path, Path]]]]:
     """Return random, best and worst synthetic cases with their captions."""
     assert replicate.manifest is not None  # asked before
-    done = replicate.manifest[replicate.manifest["status"] == "done"].set_index("case_id")
+    done = finished(replicate.manifest).set_index("case_id")
     by_hash = sorted(done.index, key=lambda name: stable_seed(seed, str(name)))
     shown = [(f"Synthetic cases ({replicate.name}), chosen at random", by_hash[:_SHOWN])]
     dice = pd.Series(dtype=float)
@@ -161,7 +162,8 @@ def _manifest(replicate: ReplicateFound) -> Table:
     counts = ", ".join(f"{n} {status}" for status, n in manifest["status"].value_counts().items())
     rows = [{str(k): v for k, v in row.items()} for row in manifest.head(20).to_dict("records")]
     for row in rows:
-        row["source_case_ids"] = ", ".join(json.loads(row["source_case_ids"]))
+        ids = row["source_case_ids"]  # JSON in older manifests
+        row["source_case_ids"] = ", ".join(json.loads(ids) if isinstance(ids, str) else ids)
         row["image_sha256"] = row["image_sha256"][:12]
     caption = f"{replicate.name}: {counts}; the first {len(rows)} rows of manifest.parquet"
     return table_of(caption, rows, _MANIFEST_COLUMNS)

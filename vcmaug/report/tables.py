@@ -13,6 +13,7 @@ from typing import Any
 
 import pandas as pd
 
+from vcmaug.cohort.manifest import finished
 from vcmaug.downstream.tasks.base import Score
 from vcmaug.errors import WorkFolderError
 from vcmaug.files import read_json
@@ -174,9 +175,9 @@ def _cohort_step(found: Found) -> tuple[str, str, str]:
     manifests = [r.manifest for r in found.replicates if r.manifest is not None]
     if not manifests:
         return "cohort", "missing", "synthetic cases"
-    status = pd.concat([manifest["status"] for manifest in manifests])
-    failed = int((status != "done").sum())
-    return "cohort", str(len(status) - failed), f"synthetic cases; {failed or 'none'} failed"
+    number = sum(map(len, manifests))
+    failed = sum(len(manifest) - len(finished(manifest)) for manifest in manifests)
+    return "cohort", str(number - failed), f"synthetic cases; {failed or 'none'} failed"
 
 
 def _count(number: int | None) -> str:

@@ -1,0 +1,13 @@
+from vcmaug.data.seen import Seen
+
+
+def test_everybody_is_counted_once_and_those_seen_before_too() -> None:
+    before = Seen(images=("d",), labels=("d",), before=Seen(pseudo_labels=("e",)))
+    seen = Seen(images=("b", "a"), labels=("a",), label_scalars=("c",), before=before)
+    assert seen.subjects == ("a", "b", "c", "d", "e")
+    assert Seen(note="not listed").subjects == ()
+
+
+def test_it_comes_back_from_json() -> None:
+    seen = Seen(images=("a", "b"), labels=("a",), teachers=("a",), before=Seen(images=("c",)))
+    assert Seen.model_validate_json(seen.model_dump_json()) == seen

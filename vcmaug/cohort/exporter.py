@@ -1,0 +1,118 @@
+"""Exporters: a finished cohort in the layout that another tool reads; a part for each layout.
+
+Every exporter passes the same door: a cohort that has to do with held-out subjects is refused, and
+nothing is written into the folders that the volumes come from.
+"""
+
+from collections.abc import Collection, Iterable
+from pathlib import Path
+from typing import ClassVar, final
+
+from vcmaug.cohort.cohort import Cohort
+from vcmaug.data.splits import Splits, read_splits
+from vcmaug.errors import CohortError, LeakError, list_faults
+from vcmaug.parts import Part
+from vcmaug.progress import Report, silent
+
+__all__ = ["Exporter", "work_folder_of"]
+
+_OF_WORK_FOLDER = ("recipe.json", "splits.json")
+_HELD_OUT = ("validation", "test")
+
+
+class Exporter(Part):
+    """The family of exporters; a new layout is one file with one part."""
+
+    family: ClassVar[str] = "exporter"
+    home: ClassVar[str] = "vcmaug.cohort.exporters"
+
+    @final
+    def export(
+        self, cohort: Cohort, out: Path, *, splits: Splits | None = None, report: Report = silent
+    ) -> Path:
+        """Write a cohort in this layout and return the file or folder to read.
+
+        Args:
+            cohort: A finished one.
+            out: The file or folder.
+            splits: Of the study that its parents belong to; None: those of the work folder in which
+                it lies. Without either the roles in the manifest alone are asked.
+            report: Told after every case that is written.
+
+        Raises:
+            LeakError: A held-out subject is a parent of a case, or was seen by prior, control or
+                conditions; all are named.
+            CohortError: No case is finished, or it would be written into a folder that it reads.
+        """
+        if not cohort.cases:
+            raise CohortError(f"exporting {cohort.folder}: no case is finished.")
+        work = work_folder_of(cohort)
+        if splits is None and work is not None:
+            splits = read_splits(work / "splits.json")
+        _refuse_leaks(cohort, splits)
+        _refuse_sources(self.written(out), [cohort.folder, *self.sources(cohort)])
+        return self.write(cohort, out, report=report)
+
+    def written(self, out: Path) -> list[Path]:
+        """Return the files and folders that it writes."""
+        return [out]
+
+    def sources(self, cohort: Cohort) -> list[Path]:
+        """Return the folders that it reads besides the cohort's own."""
+        return []
+
+    def write(self, cohort: Cohort, out: Path, *, report: Report) -> Path:
+        """Write the cohort and return the file or folder to read; refusals are behind it."""
+        raise NotImplementedError
+
+
+def work_folder_of(cohort: Cohort) -> Path | None:
+    """Return the work folder in which a cohort lies, if it lies in one."""
+    above = cohort.folder.resolve().parents
+    return next(
+        (one for one in above if all((one / name).exists() for name in _OF_WORK_FOLDER)), None
+    )
+
+
+def _refuse_leaks(cohort: Cohort, splits: Splits | None) -> None:
+    """Refuse a cohort that held-out subjects have had a part in."""
+    roles = {} if splits is None else splits.roles
+    held_out = {subject for subject, role in roles.items() if role in _HELD_OUT}
+    faults = [
+        f"case {row.case_id}: its parents are of {row.role}"
+        for row in cohort.rows
+        if row.role in _HELD_OUT
+    ]
+    faults += [
+        f"case {row.case_id}: its parent {subject} is of {roles[subject]}"
+        for row in cohort.rows
+        for subject in sorted(held_out.intersection(row.source_subject_ids))
+    ]
+    faults += [
+        f"subject {subject} of {roles[subject]} was seen by the {what}"
+        for what, seen in cohort.card.seen.roles.items()
+        for subject in sorted(_among(held_out, seen.subjects if seen else ()))
+    ]
+    if faults:
+        raise LeakError(
+            list_faults(
+                f"exporting {cohort.folder}",
+                faults,
+                advice="Make a cohort of training subjects; who trains on this one has seen them.",
+            )
+        )
+
+
+def _among(held_out: Collection[str], subjects: Iterable[str]) -> set[str]:
+    """Return the held-out ones of some subjects."""
+    return set(held_out).intersection(subjects)
+
+
+def _refuse_sources(written: Iterable[Path], sources: Iterable[Path]) -> None:
+    """Refuse to write into a folder that is read."""
+    for folder in {path.resolve() for path in sources}:
+        for path in written:
+            if path.resolve().is_relative_to(folder):
+                raise CohortError(
+                    f"exporting to {path}: {folder} holds what is exported. Write elsewhere."
+                )

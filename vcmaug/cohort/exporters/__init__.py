@@ -1,0 +1,1 @@
+"""Layouts in which a cohort can be written for other tools, one file each."""

@@ -1,0 +1,42 @@
+"""What a trained model has seen: whose images, labels and pseudo-labels, and who taught it.
+
+Priors, controls and cohorts carry one; the refusal of leaks asks it.
+"""
+
+from vcmaug.config import Settings
+
+__all__ = ["Seen"]
+
+
+class Seen(Settings):
+    """Subjects by what was seen of them, each in sorted order.
+
+    Attributes:
+        images: Whose images.
+        labels: Whose label maps, true ones.
+        pseudo_labels: Whose label maps, made by a segmenter.
+        teachers: Whose label maps that segmenter had seen.
+        label_scalars: Whose scalars were measured on label maps, for a prior that reads such
+            scalars.
+        before: What a model had seen from which this one started.
+        note: Who it was, where subjects are not known by name.
+    """
+
+    images: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+    pseudo_labels: tuple[str, ...] = ()
+    teachers: tuple[str, ...] = ()
+    label_scalars: tuple[str, ...] = ()
+    before: "Seen | None" = None
+    note: str = ""
+
+    @property
+    def subjects(self) -> tuple[str, ...]:
+        """Everybody of whom anything was seen, here or before.
+
+        Examples:
+            >>> Seen(images=("a",), before=Seen(images=("b",), labels=("c",))).subjects
+            ('a', 'b', 'c')
+        """
+        own = {*self.images, *self.labels, *self.pseudo_labels, *self.label_scalars}
+        return tuple(sorted({*own, *(self.before.subjects if self.before else ())}))
