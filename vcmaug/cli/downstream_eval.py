@@ -1,5 +1,7 @@
 """`vcmaug downstream-eval`: real-only against real + synthetic."""
 
+from typing import TYPE_CHECKING
+
 from vcmaug.cli.console import progress, say
 from vcmaug.cli.options import (
     DryRun,
@@ -14,6 +16,9 @@ from vcmaug.cli.options import (
     open_work,
     show_plan,
 )
+
+if TYPE_CHECKING:
+    from vcmaug.downstream.statistics import Estimate
 
 __all__ = ["downstream_eval_command"]
 
@@ -48,17 +53,17 @@ def downstream_eval_command(
         return
     with progress() as report:
         summary = study_stage(work, compute=compute, report=report)
-    headline = work.recipe.study.task.scores[0]
-    for row in summary["means"]:
-        if row["metric"] == headline.name:
-            say(_line(f"{row['arm']}, n = {row['num_labelled']}: {headline.title}", row))
-    for row in summary["differences"]:
-        if row["metric"] == headline.name:
-            say(_line(f"{row['arm']} - {row['against']}, n = {row['num_labelled']}:", row, "+"))
+    headline = summary.headline
+    for mean in summary.means:
+        if mean.metric == headline.name:
+            say(_line(f"{mean.arm}, n = {mean.num_labelled}: {headline.title}", mean))
+    for row in summary.differences:
+        if row.metric == headline.name:
+            say(_line(f"{row.arm} - {row.against}, n = {row.num_labelled}:", row, "+"))
     say(f"The study is in {work.study}.")
 
 
-def _line(name: str, row: dict[str, float], sign: str = "") -> str:
+def _line(name: str, row: "Estimate", sign: str = "") -> str:
     """Return a mean with its interval as a line."""
-    values = [format(row[key], f"{sign}.4f") for key in ("mean", "low", "high")]
+    values = [format(value, f"{sign}.4f") for value in (row.mean, row.low, row.high)]
     return f"{name} {values[0]} [{values[1]}, {values[2]}]"

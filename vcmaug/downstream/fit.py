@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from vcmaug.downstream.data import Bank, LabelledVolumes
+from vcmaug.downstream.results import FitRecord
 from vcmaug.downstream.settings import AugmentSettings, FitSettings
 from vcmaug.downstream.tasks.base import Ground, Task
 from vcmaug.errors import ModelError
@@ -17,16 +18,6 @@ from vcmaug.progress import Progress, Report, silent
 from vcmaug.seeding import stable_seed
 
 __all__ = ["FitRecord", "fit"]
-
-
-@dataclass(frozen=True)
-class FitRecord:
-    """What a training cost: updates, seconds in all, seconds of augmentation, last loss."""
-
-    updates: int
-    seconds: float
-    augmentation_seconds: float
-    loss: float
 
 
 def fit(

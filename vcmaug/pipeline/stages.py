@@ -19,6 +19,7 @@ from vcmaug.data.cases import Cases, cases_of, hashes_of_files
 from vcmaug.data.prepare import DataSettings, prepare
 from vcmaug.data.scalars import ScalarSpec
 from vcmaug.data.template import make_population
+from vcmaug.downstream.results import Summary
 from vcmaug.downstream.study import run_study
 from vcmaug.errors import WorkFolderError
 from vcmaug.files import sha256_of_file
@@ -343,7 +344,7 @@ def evaluate_stage(work: Work, replicate: Replicate, *, report: Report = silent)
 
 def study_stage(
     work: Work, *, compute: Compute | None = None, report: Report = silent
-) -> dict[str, Any]:
+) -> Summary:
     """Run what is missing of the study and return its summary; finished runs are kept."""
     study = work.recipe.study
     if any(Need.TEACHER in arm.needs for arm in study.arms):
