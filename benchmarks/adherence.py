@@ -17,8 +17,7 @@ from vcmaug.downstream.statistics import bootstrap_mean
 from vcmaug.generate.plan import GenerateSettings
 from vcmaug.generate.planning import make_plan
 from vcmaug.generate.run import generate
-from vcmaug.ldm.prior import spec_on
-from vcmaug.ldm.weights import read_card
+from vcmaug.ldm.card import PriorCard, read_card
 from vcmaug.pipeline.pool import splits_of
 from vcmaug.pipeline.work import Replicate, Work
 
@@ -79,7 +78,7 @@ def of_new_maps(work: Work, replicate: Replicate, folder: Path) -> Path:
         n=PER_NEW_MAP * len(held_out),
         seed=replicate.seed,
         roles={},
-        scalars=spec_on(read_card(work.prior, kind="prior"), work.prior).scalars,
+        scalars=read_card(work.prior, PriorCard).spec.scalars,
         compute=here,
     )
     plan = make_plan(

@@ -26,9 +26,12 @@ from turns import overhead_of
 
 from vcmaug.compute import keep_freed_memory, peak_memory
 from vcmaug.control.base import Control
+from vcmaug.control.card import ControlCard
 from vcmaug.control.method import ControlMethod, control_method
 from vcmaug.control.network import ControlNetwork
 from vcmaug.data.geometry import Grid
+from vcmaug.data.labels import LabelScheme
+from vcmaug.data.seen import Seen
 from vcmaug.ldm.denoiser import Context, Encoded, FrozenDenoiser
 from vcmaug.ldm.spec import PriorSpec
 from vcmaug.provenance import machine, versions
@@ -54,6 +57,21 @@ def peak_gib(device: str) -> float:
     if device == "cuda":
         return torch.cuda.max_memory_allocated() / GIB
     return peak_memory() / GIB
+
+
+def card_for(method: ControlMethod, spec: PriorSpec) -> ControlCard:
+    """Return the card of a control that is timed and never kept."""
+    return ControlCard(
+        name=method.name,
+        settings=method,
+        scheme=LabelScheme.from_mapping({f"structure{k}": k for k in range(1, STRUCTURES + 1)}),
+        num_timesteps=spec.schedule.num_timesteps,
+        prior=spec.name,
+        prior_sha256="",
+        weights_sha256="",
+        seen=Seen(),
+        expects_latents=method.expects_latents,
+    )
 
 
 def repeated(encoded: Encoded, count: int) -> Encoded:
@@ -112,7 +130,7 @@ def measured(
     training = seconds_of(train_step, rounds=rounds)
     peak = peak_gib(device)
     optimiser.zero_grad()
-    control = Control(network, {"num_timesteps": 1000})
+    control = Control(network, card_for(control_method(method), spec))
     encode = seconds_of(lambda: control.encode(maps), rounds=rounds)
     encoded = repeated(control.encode(maps[:1]), sampling_batch)
     z_t, t, scalars = asked_of(spec, sampling_batch, device)

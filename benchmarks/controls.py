@@ -44,7 +44,6 @@ from vcmaug.control.build import load_control
 from vcmaug.control.method import ControlMethod
 from vcmaug.control.shown import parts_of
 from vcmaug.data.cases import Cases
-from vcmaug.data.labels import LabelScheme
 from vcmaug.files import read_json
 from vcmaug.ldm.denoiser import Context
 from vcmaug.ldm.prior import load_prior
@@ -139,7 +138,7 @@ def overhead(work: Work, replicate: Replicate) -> float:
     z_t = torch.randn(BATCH, *prior.spec.latent_shape)
     t, count = torch.full((BATCH,), 500), len(prior.spec.scalars)
     scalars = torch.rand(BATCH, count) if count else None
-    scheme = control.shows.part_of(LabelScheme.from_json(control.card["scheme"]))
+    scheme = control.shows.part_of(control.card.scheme)
     parts = parts_of(control.shows.names, scheme.num_structures)
     maps = torch.zeros(BATCH, max(p.stop for p in parts.values()), *prior.spec.grid.shape)
     asked = z_t, t, Context(scalars, control.encode(maps))

@@ -14,14 +14,14 @@ import numpy as np
 from vcmaug.cohort.manifest import read_manifest
 from vcmaug.compute import Compute
 from vcmaug.conditions.build import ConditionSettings, build_conditions
+from vcmaug.control.card import ControlCard
 from vcmaug.data.cases import Case
-from vcmaug.data.labels import LabelScheme
 from vcmaug.data.nifti import write_label_map
 from vcmaug.data.volume import Volume
 from vcmaug.generate.plan import GenerateSettings
 from vcmaug.generate.planning import make_plan
 from vcmaug.generate.run import generate
-from vcmaug.ldm.weights import read_card
+from vcmaug.ldm.card import PriorCard, read_card
 from vcmaug.provenance import machine, versions
 from vcmaug.zoo import zoo_folder
 
@@ -31,7 +31,7 @@ PRIOR, CONTROL = "brain-mini-4mm", "brain-mini-4mm/tissue4"
 
 def ball(folder: Path) -> Case:
     """Return a case whose label map is a ball in a ball, on the prior's grid."""
-    shape = read_card(zoo_folder(PRIOR), kind="prior")["spec"]["grid"]["shape"]
+    shape = read_card(zoo_folder(PRIOR), PriorCard).spec.grid.shape
     places = np.indices(shape) - (np.array(shape).reshape(3, 1, 1, 1) - 1) / 2
     distance = np.sqrt((places**2).sum(axis=0))
     array = np.select([distance < 3, distance < 10, distance < 14, distance < 15], [4, 3, 2, 1])
@@ -42,7 +42,7 @@ def ball(folder: Path) -> Case:
 
 def conditions_in(folder: Path) -> Path:
     """Build four conditions; return their folder."""
-    scheme = LabelScheme.from_json(read_card(zoo_folder(CONTROL), kind="control")["scheme"])
+    scheme = read_card(zoo_folder(CONTROL), ControlCard).scheme
     build_conditions(
         ConditionSettings(),
         [ball(folder)],

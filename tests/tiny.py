@@ -11,19 +11,24 @@ from vcmaug.compute import Compute, resolve_compute
 from vcmaug.conditions.build import build_conditions
 from vcmaug.conditions.builders.perturb import Perturb
 from vcmaug.conditions.chain import Chain, ConditionSettings
+from vcmaug.control.base import Control
 from vcmaug.control.build import write_control
+from vcmaug.control.card import card_of
+from vcmaug.control.method import ControlMethod
 from vcmaug.control.methods import vcm
+from vcmaug.control.network import ControlNetwork
 from vcmaug.data.cases import Case
 from vcmaug.data.geometry import Grid
 from vcmaug.data.labels import LabelScheme
 from vcmaug.data.nifti import read_image, write_label_map
 from vcmaug.data.scalars import ScalarSpec
+from vcmaug.data.seen import Seen
 from vcmaug.data.volume import Volume
 from vcmaug.generate.plan import GenerateSettings, Plan
 from vcmaug.generate.planning import make_plan
 from vcmaug.generate.run import generate
 from vcmaug.generate.samplers import DDIM
-from vcmaug.ldm.prior import load_prior, write_prior
+from vcmaug.ldm.prior import Prior, load_prior, new_prior, write_prior
 from vcmaug.ldm.spec import AutoencoderSettings, DiffusionSettings, PriorSpec
 
 GRID = Grid(shape=(16, 16, 16), spacing_mm=(2.0, 2.0, 2.0))
@@ -85,8 +90,15 @@ def make_tiny_prior(folder: Path, *, seed: int = 0, grid: Grid = GRID) -> Path:
         for part in (autoencoder, unet):  # MONAI starts some layers at zero
             _randomise(part)
     torch.nn.init.constant_(autoencoder.kl.decoder.blocks[-1].conv.bias, 0.5)  # inside [0, 1]
-    card = {"subjects": ["p1", "p2"], "scalar_fill": {"age": 50.0, "core_volume": 2000.0}}
-    write_prior(folder, spec=spec, autoencoder=autoencoder, unet=unet, latent_scale=1.0, card=card)
+    prior = new_prior(
+        spec=spec,
+        autoencoder=autoencoder,
+        unet=unet,
+        latent_scale=1.0,
+        seen=Seen(images=("p1", "p2")),
+        scalar_fill={"age": 50.0, "core_volume": 2000.0},
+    )
+    write_prior(folder, prior)
     return folder
 
 
@@ -98,9 +110,23 @@ def make_tiny_control(folder: Path, prior_folder: Path, *, seed: int = 1) -> Pat
         torch.manual_seed(seed)
         network = settings.network(prior.spec, num_structures=SCHEME.num_structures)
         _randomise(network)
-    card = {"subjects": ["s0", "s1"]}
-    write_control(folder, network=network, settings=settings, prior=prior, scheme=SCHEME, card=card)
+    seen = Seen(images=("s0", "s1"), labels=("s0", "s1"))
+    write_control(folder, control_of(network, prior, method=settings, seen=seen))
     return folder
+
+
+def control_of(
+    network: ControlNetwork,
+    prior: Prior,
+    *,
+    method: ControlMethod | None = None,
+    seen: Seen | None = None,
+    **about: Any,
+) -> Control:
+    """Return a network as a control in use, with its true card."""
+    method, seen = method or vcm.VCM(**VCM), seen or Seen()
+    card = card_of(network, method=method, prior=prior, scheme=SCHEME, seen=seen, **about)
+    return Control(network, card)
 
 
 def _randomise(module: torch.nn.Module) -> None:

@@ -135,7 +135,10 @@ class Part(Settings):
         return {
             "anyOf": [
                 {"enum": list(parts)},
-                *(handler(part.__pydantic_core_schema__) for part in parts.values()),
+                *(
+                    _with_name(handler(part.__pydantic_core_schema__), needed=name != cls.unnamed)
+                    for name, part in parts.items()
+                ),
             ]
         }
 
@@ -159,6 +162,12 @@ class Part(Settings):
             )
         except ValidationError as fault:
             raise _with_suggestions(fault, part) from None
+
+
+def _with_name(schema: dict[str, Any], *, needed: bool) -> dict[str, Any]:
+    """Return the JSON Schema of a part whose settings need its name, or do without."""
+    required = ["name", *schema.get("required", [])] if needed else schema.get("required", [])
+    return {**schema, "required": required}
 
 
 def _place_of(cls: type[Part]) -> str:

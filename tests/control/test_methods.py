@@ -8,7 +8,6 @@ import torch
 from monai.networks.nets import DiffusionModelUNet
 from tiny import make_tiny_prior
 
-from vcmaug.control.base import Control
 from vcmaug.control.method import control_method
 from vcmaug.control.network import ControlNetwork
 from vcmaug.control.networks.unet import AnyGridUNet
@@ -58,7 +57,7 @@ def ask(
 
 @pytest.mark.parametrize("method", [name for name in tiny.SMALL if name != "vcm_released"])
 def test_a_new_control_is_the_identity(prior: Prior, method: str) -> None:
-    control = Control(new(method, prior), {"num_timesteps": 1000})
+    control = tiny.control_of(new(method, prior), prior)
     z_t, t, scalars, maps = ask(prior)
     context = Context(scalars, control.encode(maps))
     steered = control.steer(prior.denoiser)(z_t, t, context)
@@ -105,7 +104,7 @@ def test_strength_zero_is_the_frozen_prediction(prior: Prior, method: str) -> No
     with torch.no_grad():
         for parameter in network.parameters():
             parameter += 0.05 * torch.randn(parameter.shape)
-    control = Control(network, {"num_timesteps": 1000})
+    control = tiny.control_of(network, prior)
     z_t, t, scalars, maps = ask(prior)
     context = Context(scalars, control.encode(maps))
     frozen = prior.denoiser(z_t, t, Context(scalars))
@@ -182,7 +181,7 @@ def test_the_released_vcm_has_as_many_tensors_as_its_checkpoint_uses() -> None:
 
 
 def test_features_cannot_be_added_inside_a_steered_denoiser(prior: Prior) -> None:
-    control = Control(new("controlnet", prior), {"num_timesteps": 1000})
+    control = tiny.control_of(new("controlnet", prior), prior)
     z_t, t, scalars, maps = ask(prior)
     context = Context(scalars, control.encode(maps))
     twice = control.steer(control.steer(prior.denoiser))

@@ -1,6 +1,6 @@
 """A control method defined here alone: from a recipe's name to a drawn volume."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -11,9 +11,10 @@ import tiny
 import torch
 from torch import Tensor, nn
 
+from vcmaug import parts
 from vcmaug.conditions.target import Target
 from vcmaug.config import Settings, parse_settings
-from vcmaug.control.build import load_control
+from vcmaug.control.build import load_control, write_control
 from vcmaug.control.method import ControlMethod, control_method
 from vcmaug.control.network import ControlNetwork, Steered
 from vcmaug.control.shown import ALONE
@@ -26,8 +27,8 @@ from vcmaug.generate.samplers import DDIM
 from vcmaug.ldm.denoiser import Context, Denoiser, Encoded
 from vcmaug.ldm.prior import load_prior
 from vcmaug.ldm.spec import PriorSpec
-from vcmaug.training.control import train_control
-from vcmaug.training.control_settings import ControlTraining
+from vcmaug.training.control import ControlJob, train_control
+from vcmaug.training.settings import ControlTraining
 
 
 class _GainNetwork(ControlNetwork):
@@ -58,28 +59,35 @@ class _GainNetwork(ControlNetwork):
         return Steered(frozen + strength * self.mix(*encoded.features), frozen)
 
 
-class Gain(ControlMethod):
-    """A gain."""
+@pytest.fixture(scope="module")
+def gain() -> Iterator[type[ControlMethod]]:
+    """The method; no other test knows it."""
 
-    name: Literal["gain"] = "gain"
+    class Gain(ControlMethod):
+        """A gain."""
 
-    def network(
-        self, spec: PriorSpec, *, num_structures: int, names: Sequence[str] = ALONE
-    ) -> ControlNetwork:
-        return _GainNetwork(num_structures, spec)
+        name: Literal["gain"] = "gain"
+
+        def network(
+            self, spec: PriorSpec, *, num_structures: int, names: Sequence[str] = ALONE
+        ) -> ControlNetwork:
+            return _GainNetwork(num_structures, spec)
+
+    yield Gain
+    del parts._KNOWN["control"]["gain"]
 
 
 class _Recipe(Settings):
     network: ControlMethod
 
 
-def test_it_is_found_by_its_name() -> None:
-    assert control_method("gain") == Gain()
+def test_it_is_found_by_its_name(gain: type[ControlMethod]) -> None:
+    assert control_method("gain") == gain(name="gain")
     assert "gain" in ControlMethod.parts()
-    assert not Gain().expects_latents
+    assert not control_method("gain").expects_latents
 
 
-def test_it_is_trained_written_loaded_and_draws(tmp_path: Path) -> None:
+def test_it_is_trained_written_loaded_and_draws(tmp_path: Path, gain: type[ControlMethod]) -> None:
     prior = load_prior(tiny.make_tiny_prior(tmp_path / "prior"))
     cases = []
     for case in tiny.make_tiny_cases(tmp_path / "cases"):
@@ -87,17 +95,10 @@ def test_it_is_trained_written_loaded_and_draws(tmp_path: Path) -> None:
         image = np.random.default_rng(0).random(tiny.GRID.shape, dtype=np.float32)
         write_image(path, Volume(image, tiny.AFFINE))
         cases.append(replace(case, images={"image": path}))
-    train_control(
-        cases,
-        prior=prior,
-        scheme=tiny.SCHEME,
-        network=Gain(),
-        settings=ControlTraining(updates=3, batch_size=2, deformed_copies=0),
-        seed=0,
-        folder=tmp_path / "control",
-        forbidden=(),
-        about={},
-    )
+    settings = ControlTraining(updates=3, batch_size=2, deformed_copies=0)
+    job = ControlJob(method=gain(name="gain"), scheme=tiny.SCHEME, settings=settings)
+    trained = train_control(cases, prior=prior, job=job, folder=tmp_path / "work")
+    write_control(tmp_path / "control", trained)
     control = load_control(tmp_path / "control", prior=prior)
     assert any(bool(weight.any()) for weight in control.network.parameters())
     target = Target(label_map=tiny.label_map_of(radius=5.0), scalars={"age": 40.0})
@@ -131,5 +132,9 @@ def test_all_channels_are_one_image_to_all_but_the_vcm(tmp_path: Path) -> None:
 
 
 def test_the_small_networks_of_the_tests_are_of_every_method_of_the_toolkit() -> None:
-    own = {name for name, part in ControlMethod.parts().items() if "vcmaug" in part.__module__}
+    own = {
+        name
+        for name, part in ControlMethod.parts().items()
+        if part.__module__.startswith("vcmaug.")
+    }
     assert own == set(tiny.SMALL)

@@ -21,8 +21,8 @@ from vcmaug.errors import ModelError
 from vcmaug.ldm.denoiser import Context
 from vcmaug.ldm.prior import Prior, load_prior
 from vcmaug.training.batches import shown_batch
-from vcmaug.training.control_settings import ControlTraining
 from vcmaug.training.pairs import labelled_pairs
+from vcmaug.training.settings import ControlTraining
 
 NAMES = ("label_map", "image", "lesion")
 PARTIAL = {
@@ -45,7 +45,7 @@ def stirred(prior: Prior, *, layout: bool) -> Control:
     with torch.no_grad():
         for parameter in network.parameters():
             parameter += 0.1 * torch.randn(parameter.shape)
-    return Control(network, {"num_timesteps": 1000})
+    return tiny.control_of(network, prior)
 
 
 def volumes(seed: int = 0) -> tuple[np.ndarray, dict[str, np.ndarray]]:
@@ -109,7 +109,7 @@ def test_any_subset_steers_and_an_absent_channel_does_not(prior: Prior, layout: 
 
 def test_nothing_shown_is_expected_to_be_the_mean(prior: Prior) -> None:
     control = stirred(prior, layout=True)
-    nothing = control.expected(control.encode(shown(dict.fromkeys(NAMES, False))))
+    nothing = control.encode(shown(dict.fromkeys(NAMES, False))).expected
     assert nothing is not None
     assert torch.equal(nothing, control.network.get_submodule("layout").get_buffer("mean"))
 

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+import tiny
 import torch
 from pydantic import ValidationError
 from tiny import SCHEME, make_tiny_control, make_tiny_prior
@@ -45,7 +46,7 @@ def test_a_new_control_returns_the_frozen_prediction_exactly(
 ) -> None:
     settings = SETTINGS.model_copy(update=switch)
     network = settings.network(prior.spec, num_structures=2)
-    control = Control(network, {"num_timesteps": 1000})
+    control = tiny.control_of(network, prior)
     z_t, t, context = _ask(prior, control)
     steered = control.steer(prior.denoiser)
     assert torch.equal(steered(z_t, t, context), prior.denoiser(z_t, t, context))

@@ -102,8 +102,7 @@ def test_settings_of_parts_load_no_network() -> None:
     probe = (
         "import sys; import vcmaug.downstream.settings, vcmaug.quality.settings\n"
         "from vcmaug.downstream.tasks.base import Task; from vcmaug.arms.base import Arm\n"
-        "from vcmaug.downstream.results import Summary
-from vcmaug.downstream.segmenters.base import Segmenter\n"
+        "from vcmaug.downstream.segmenters.base import Segmenter\n"
         "from vcmaug.quality.metrics.base import Metric\n"
         "[family.parts() for family in (Task, Arm, Segmenter, Metric)]\n"
         "print({'torch', 'monai', 'torchio', 'matplotlib'} & {*sys.modules})"

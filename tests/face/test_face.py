@@ -60,7 +60,7 @@ def test_held_out_subjects_are_refused(split, prior: va.Prior) -> None:
 def test_a_prior_of_the_zoo_is_loaded_by_its_name() -> None:
     prior = va.Prior.load("zoo:hippocampus-1mm")
     assert prior.folder is not None
-    assert prior.spec.name in prior.card["name"]
+    assert prior.spec.name in prior.card.name
     with pytest.raises(ModelError, match="no such entry"):
         va.Prior.load("zoo:hippocampus")
 
@@ -74,7 +74,7 @@ def test_a_training_in_a_folder_is_found_there_again(
     again = va.train(NETWORK, few, prior=prior, folder=tmp_path, **settings)
     loaded = va.load_control(tmp_path, prior=prior)
     hashes = {hash_of_weights(one.network.state_dict()) for one in (control, again, loaded)}
-    assert hashes == {control.card["weights_sha256"]}
+    assert hashes == {control.card.weights_sha256}
     with pytest.raises(RecipeError, match="did you mean 'updates'"):
         va.train(NETWORK, few, prior=prior, update=2)
 
@@ -84,13 +84,13 @@ def test_a_control_can_start_from_another(split, prior: va.Prior, tmp_path: Path
     settings = {"batch_size": 2, "deformed_copies": 0}
     va.train(NETWORK, few, prior=prior, folder=tmp_path, updates=1, **settings)
     second = va.train(NETWORK, few, prior=prior, start_from=tmp_path, updates=1, **settings)
-    assert second.card["started_from"]
+    assert second.card.started_from
 
 
 def test_a_prior_is_trained_without_labels(split, prior: va.Prior) -> None:
     updates = {"updates": 1, "batch_size": 2}
     trained = va.train_prior(split.train, prior.spec, autoencoder=updates, diffusion=updates)
-    assert trained.card["subjects"] == sorted(split.train.subjects)
+    assert trained.card.seen.images == tuple(sorted(split.train.subjects))
     assert trained.folder is not None
 
 

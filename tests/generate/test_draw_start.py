@@ -10,7 +10,6 @@ import torch
 from numpy.typing import NDArray
 
 from vcmaug.control.base import Control
-from vcmaug.control.methods.vcm import VCM
 from vcmaug.errors import CohortError
 from vcmaug.generate.drawer import Drawer
 from vcmaug.generate.loading import LoadedRequest, load_plan, load_request
@@ -29,7 +28,7 @@ def plain(world: Path) -> Drawer:
 @pytest.fixture
 def laid_out(plain: Drawer) -> Drawer:
     """Return the same with a new control that has a layout."""
-    settings = VCM.model_validate({**plain.control.card["settings"], "layout": True})
+    settings = plain.control.card.settings.model_copy(update={"layout": True})
     with torch.random.fork_rng():
         torch.manual_seed(3)
         network = settings.network(plain.prior.spec, num_structures=2)
@@ -86,8 +85,8 @@ def test_a_start_below_the_top_wants_a_mean_or_a_layout(world: Path) -> None:
 
 def test_without_a_layout_nothing_is_expected(plain: Drawer, laid_out: Drawer) -> None:
     maps = torch.ones(1, 2, *plain.prior.spec.grid.shape)
-    assert plain.control.expected(plain.control.encode(maps)) is None
-    expected = laid_out.control.expected(laid_out.control.encode(maps))
+    assert plain.control.encode(maps).expected is None
+    expected = laid_out.control.encode(maps).expected
     assert expected is not None
     assert expected.shape == (1, *plain.prior.spec.latent_shape)
 

@@ -12,7 +12,6 @@ from vcmaug.cohort.check import check_cohort
 from vcmaug.cohort.layout import CohortLayout
 from vcmaug.cohort.manifest import RUN_COLUMNS, read_manifest
 from vcmaug.control.build import load_control, write_control
-from vcmaug.control.methods.vcm import VCM
 from vcmaug.data.nifti import read_image, read_label_map
 from vcmaug.data.seen import Seen
 from vcmaug.data.volume import same_grid
@@ -150,15 +149,8 @@ def test_nan_makes_a_failed_row_and_the_rest_goes_on(world, tmp_path):
     prior = load_prior(root / "prior")
     control = load_control(root / "control", prior=prior)
     control.network.encoder.layers[0].weight[:, 8:] = 3e38  # channels of the second structure
-    settings = VCM.model_validate(control.card["settings"])
-    write_control(
-        root / "control",
-        network=control.network,
-        settings=settings,
-        prior=prior,
-        scheme=tiny.SCHEME,
-        card={"subjects": []},
-    )
+    overflowing = tiny.control_of(control.network, prior, method=control.card.settings)
+    write_control(root / "control", overflowing)
     manifest = draw(tiny.tiny_plan(root, n=4), tmp_path / "cohort")
     assert list(manifest["status"]) == ["failed", "done", "failed", "done"]
     assert manifest["reason"][0] == "the image holds NaN or infinity"

@@ -13,7 +13,9 @@ from vcmaug.conditions.build import build_conditions
 from vcmaug.conditions.chain import ConditionSettings
 from vcmaug.control.build import write_control
 from vcmaug.control.method import control_method
+from vcmaug.control.shown import ShownSettings
 from vcmaug.data.nifti import write_image
+from vcmaug.data.seen import Seen
 from vcmaug.data.volume import Volume
 from vcmaug.generate.run import generate
 from vcmaug.ldm.prior import load_prior
@@ -58,14 +60,11 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with torch.no_grad():
         for parameter in network.parameters():
             parameter += 0.1 * torch.randn(parameter.shape)
-    write_control(
-        root / "control",
-        network=network,
-        settings=settings,
-        prior=prior,
-        scheme=tiny.SCHEME,
-        card={"subjects": ["s0"], "shown": {"steps": [STEPS[1]]}},
+    shown = ShownSettings(steps=(STEPS[1],))
+    control = tiny.control_of(
+        network, prior, method=settings, seen=Seen(labels=("s0",)), shown=shown
     )
+    write_control(root / "control", control)
     conditions(root, root / "conditions", lazy=False)
     return root
 

@@ -56,7 +56,7 @@ def test_acceptance_reads_with_the_arms_own_segmenter(work: Work, generate) -> N
     assert result.exit_code == 0
     replicate = work.replicates[0]
     card = read_json(replicate.folder / "acceptance" / "card.json")
-    assert card["subjects"] == read_json(replicate.control / "card.json")["labelled_subjects"]
+    assert card["subjects"] == read_json(replicate.control / "card.json")["seen"]["labels"]
     for checks in read_manifest(replicate.cohort)["checks"]:
         each = [checks[f"adherence.dice.{name}"] for name in ("shell", "core")]
         assert checks["adherence.dice"] == pytest.approx(sum(each) / 2, abs=1e-4)

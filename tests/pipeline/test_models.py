@@ -118,7 +118,7 @@ def test_a_prior_of_a_folder_that_saw_a_test_subject_is_refused(
     make_tiny_prior(models / "leaky")
     card = read_json(models / "leaky" / "card.json")
     subject = read_json(finished.splits)["test"][0]
-    write_json(models / "leaky" / "card.json", card | {"subjects": [subject]})
+    write_json(models / "leaky" / "card.json", card | {"seen": {"images": [subject]}})
     recipe = read_recipe(write({"prior": {"folder": "leaky"}}))
     with pytest.raises(LeakError, match=f"subject {subject} of test or validation .* prior"):
         run_recipe(claim_work(tmp_path / "w", recipe, profile=None), compute=HERE, say=_quiet)
@@ -137,7 +137,7 @@ def test_a_control_starts_from_a_folder_and_keeps_its_latent_scale(
     start = models / "first"
     start.mkdir()
     (start / "control.safetensors").write_bytes((first / "control.safetensors").read_bytes())
-    seen = {"subjects": ["elsewhere"], "latent_scale": 0.5}
+    seen = {"seen": {"images": ["elsewhere"], "labels": ["elsewhere"]}, "latent_scale": 0.5}
     write_json(start / "card.json", card | seen)
     recipe = read_recipe(write({"control": {"start_from": "first"}}))
     work = Work(finished.folder, recipe)
@@ -145,7 +145,8 @@ def test_a_control_starts_from_a_folder_and_keeps_its_latent_scale(
     second = read_json(first / "card.json")
     assert second["started_from"] == f"{models.name}/first"
     assert second["latent_scale"] == prior_under(start, work.prior).latent_scale == 0.5
-    assert set(second["subjects"]) == {"elsewhere", *second["labelled_subjects"]}
+    assert second["seen"]["before"]["labels"] == ["elsewhere"]
+    assert "elsewhere" not in second["seen"]["labels"]
 
 
 def test_what_is_not_there_is_said_before_anything_is_done(

@@ -15,6 +15,7 @@ from vcmaug.cohort.check import check_cohort
 from vcmaug.cohort.cohort import Cohort
 from vcmaug.cohort.manifest import read_manifest, read_rows
 from vcmaug.compute import Compute
+from vcmaug.control.card import ControlCard
 from vcmaug.data.case_table import write_table_of_cases
 from vcmaug.data.cases import Cases
 from vcmaug.data.nifti import read_image, read_label_map, write_image
@@ -22,6 +23,7 @@ from vcmaug.data.splits import labelled_subset
 from vcmaug.data.volume import Volume, same_grid
 from vcmaug.errors import LeakError, RecipeError, WorkFolderError
 from vcmaug.files import read_json, sha256_of_file, write_json
+from vcmaug.ldm.card import PriorCard, read_card
 from vcmaug.pipeline.evaluator import evaluator_subjects
 from vcmaug.pipeline.pool import splits_of
 from vcmaug.pipeline.recipe import ControlRecipe, read_recipe
@@ -78,11 +80,11 @@ def test_label_honesty_every_label_is_the_map_that_was_asked_for(finished: Work)
 def test_no_leak_test_subjects_reach_nothing(finished: Work) -> None:
     splits = read_json(finished.splits)
     held_out = set(splits["test"]) | set(splits["validation"])
-    assert not held_out & set(read_json(finished.prior / "card.json")["subjects"])
+    assert not held_out & set(read_card(finished.prior, PriorCard).seen.subjects)
     for replicate in finished.replicates:
         assert not held_out & Cohort.open(replicate.cohort).card.seen.subjects
-        control = read_json(replicate.control / "card.json")
-        assert len(control["labelled_subjects"]) == replicate.num_labelled
+        control = read_card(replicate.control, ControlCard)
+        assert len(control.seen.labels) == replicate.num_labelled
     evaluator = read_json(finished.evaluator / "card.json")
     used = {s for r in finished.replicates for s in _labelled(r.control)}
     assert not (held_out | used) & {case.split("_")[0] for case in evaluator["cases"]}
@@ -162,7 +164,7 @@ def test_a_named_evaluator_sees_its_own_subjects_alone(finished: Work) -> None:
 
 
 def _labelled(control: Path) -> list[str]:
-    return list(read_json(control / "card.json")["labelled_subjects"])
+    return list(read_card(control, ControlCard).seen.labels)
 
 
 def test_a_second_run_keeps_every_stage(finished: Work) -> None:

@@ -9,8 +9,10 @@ import pytest
 from vcmaug.cohort.card import read_cohort_card
 from vcmaug.cohort.check import check_cohort
 from vcmaug.compute import Compute
+from vcmaug.control.card import ControlCard
 from vcmaug.data.nifti import read_label_map
 from vcmaug.files import read_json, sha256_of_file
+from vcmaug.ldm.card import read_card
 from vcmaug.pipeline.gates import run_gates
 from vcmaug.pipeline.recipe import read_recipe
 from vcmaug.pipeline.run import run_recipe
@@ -47,7 +49,7 @@ def test_the_pool_is_labelled_by_the_study_s_own_arm_real(finished: Work) -> Non
     seen = read_cohort_card(replicate.pseudo).seen.control
     splits = read_json(finished.splits)
     labelled = set(seen.teachers)
-    assert labelled == set(read_json(replicate.control / "card.json")["labelled_subjects"])
+    assert labelled == set(read_card(replicate.control, ControlCard).seen.labels)
     assert set(seen.pseudo_labels) == set(splits["train"]) - labelled
     manifest = pd.read_parquet(replicate.pseudo / "manifest.parquet")
     for row in manifest.to_dict("records"):
@@ -59,11 +61,12 @@ def test_the_pool_is_labelled_by_the_study_s_own_arm_real(finished: Work) -> Non
 
 def test_control_and_conditions_of_the_pool_say_whom_they_saw(finished: Work) -> None:
     replicate = finished.replicates[0].with_pool
-    card = read_json(replicate.control / "card.json")
+    seen = read_card(replicate.control, ControlCard).seen
     splits = read_json(finished.splits)
-    assert len(card["labelled_subjects"]) == 3
-    assert set(card["subjects"]) == {*card["labelled_subjects"], *card["pseudo_labelled_subjects"]}
-    assert not set(card["subjects"]) & {*splits["test"], *splits["validation"]}
+    assert len(seen.labels) == 3
+    assert seen.teachers == seen.labels
+    assert set(seen.subjects) == {*seen.labels, *seen.pseudo_labels}
+    assert not set(seen.subjects) & {*splits["test"], *splits["validation"]}
     assert check_cohort(replicate.cohort) == []
     assert check_cohort(replicate.pseudo) == []
 

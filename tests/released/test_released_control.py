@@ -12,12 +12,13 @@ from typer.testing import CliRunner
 
 from vcmaug.cli.main import app
 from vcmaug.control.build import load_control
+from vcmaug.control.card import ControlCard
 from vcmaug.control.methods.vcm_released import VCMReleased
 from vcmaug.control.networks.vcm_released import RELEASED_SCALE
 from vcmaug.data.labels import LabelScheme
 from vcmaug.errors import ModelError
+from vcmaug.ldm.card import read_card
 from vcmaug.ldm.prior import Prior, load_prior
-from vcmaug.ldm.weights import read_card
 from vcmaug.released.brainldm import BRAINLDM
 from vcmaug.released.control import import_vcm
 from vcmaug.released.files import read_released
@@ -163,11 +164,11 @@ def test_every_tensor_of_encoder_and_heads_arrives(
     ours = [t for name, t in weights.items() if name.startswith("encoder.")]
     assert all(torch.equal(a, b) for a, b in zip(theirs, ours, strict=True))
     assert torch.equal(weights["gamma_head.weight"], tensors["mlp_gamma.conv.weight"])
-    found = card["imported_from"]
+    found = card.imported_from
     used = sum(t.numel() for t in weights.values())
     assert found["num_stored_parameters"] - found["num_unused_parameters"] == used
     assert found["num_unused_parameters"] == 6 * (96 * 96 + 96)
-    assert card["latent_scale"] == RELEASED_SCALE
+    assert card.latent_scale == RELEASED_SCALE
 
 
 def test_a_file_of_another_model_is_refused(prior: Prior, checkpoint: Path, tmp_path: Path) -> None:
@@ -222,15 +223,15 @@ def test_at_full_size_it_has_the_keys_and_parameters_of_the_release(
     said = " ".join(done.output.split())
     assert "386 keys, 45,220,134 parameters; 394,752 are never used and were dropped" in said
     assert "instance normalisation of gamma and beta is on" in said
-    card = read_card(tmp_path, kind="control")
-    assert card["latent_scale"] == RELEASED_SCALE
-    assert card["imported_from"]["num_keys"] == 386
+    card = read_card(tmp_path, ControlCard)
+    assert card.latent_scale == RELEASED_SCALE
+    assert card.imported_from["num_keys"] == 386
 
 
 def test_a_control_of_another_prior_is_refused(
     prior: Prior, checkpoint: Path, tmp_path: Path
 ) -> None:
     import_vcm(checkpoint, prior=prior, folder=tmp_path, settings=SETTINGS, scheme=SCHEME)
-    other = replace(prior, card={**prior.card, "weights_sha256": "0" * 64})
+    other = replace(prior, card=prior.card.model_copy(update={"weights_sha256": "0" * 64}))
     with pytest.raises(ModelError, match="it was trained on prior"):
         load_control(tmp_path, prior=other)

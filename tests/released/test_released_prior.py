@@ -179,9 +179,9 @@ def _released_noise(unet: torch.nn.Module, z: Tensor, t: Tensor, scalars: Tensor
 
 def test_the_card_says_where_the_weights_come_from(files: dict[str, Path], tmp_path: Path) -> None:
     card = import_brainldm(files["autoencoder"], files["diffusion"], folder=tmp_path, spec=small())
-    assert not card["imported_from"]["unet"]["is_the_release"]
-    assert card["imported_from"]["unet"]["num_keys"] == 528
-    assert card["imported_from"]["autoencoder"]["num_keys"] == 162
+    assert not card.imported_from["unet"]["is_the_release"]
+    assert card.imported_from["unet"]["num_keys"] == 528
+    assert card.imported_from["autoencoder"]["num_keys"] == 162
 
 
 def test_the_command_says_whether_the_files_are_those_of_the_release(

@@ -12,23 +12,28 @@ from accelerate.state import AcceleratorState, PartialState
 from away import AWAY, AwayDevice
 from torch import nn
 
+from vcmaug.control.build import write_control
 from vcmaug.control.method import control_method
 from vcmaug.control.shown import ShownSettings
 from vcmaug.data.cases import Case
 from vcmaug.data.nifti import write_image, write_label_map
 from vcmaug.data.scalars import ScalarSpec
 from vcmaug.data.volume import Volume
+from vcmaug.files import read_json
 from vcmaug.generate.plan import GenerateSettings
 from vcmaug.generate.samplers import DDIM
-from vcmaug.ldm.prior import load_prior
+from vcmaug.ldm.prior import load_prior, write_prior
 from vcmaug.ldm.spec import AutoencoderSettings, DiffusionSettings, PriorSpec
-from vcmaug.ldm.weights import read_card
 from vcmaug.pipeline.looking import pictures
-from vcmaug.training.autoencoder import AutoencoderTraining
-from vcmaug.training.control import train_control
-from vcmaug.training.control_settings import ControlTraining
+from vcmaug.training.control import ControlJob, train_control
 from vcmaug.training.loop import Watch, training_device
-from vcmaug.training.prior import DiffusionTraining, PriorTraining, train_prior
+from vcmaug.training.prior import train_prior
+from vcmaug.training.settings import (
+    AutoencoderTraining,
+    ControlTraining,
+    DiffusionTraining,
+    PriorTraining,
+)
 
 Away = Callable[[], AbstractContextManager[None]]
 SPEC = PriorSpec(
@@ -89,7 +94,7 @@ def prior_folder(cases: tuple[Case, ...], tmp_path_factory: pytest.TempPathFacto
 
 def _train_prior(cases: tuple[Case, ...], folder: Path) -> None:
     """Train a prior with texture, one case held out."""
-    train_prior(
+    prior = train_prior(
         cases[:2],
         held_out=cases[2:],
         spec=SPEC,
@@ -100,8 +105,8 @@ def _train_prior(cases: tuple[Case, ...], folder: Path) -> None:
         ),
         seed=0,
         folder=folder,
-        about={},
     )
+    write_prior(folder, prior)
 
 
 def _train_control(
@@ -109,7 +114,7 @@ def _train_control(
     prior_folder: Path,
     folder: Path,
     *,
-    method: str = "vcm",
+    name: str = "vcm",
     stop_at: int | None = None,
 ) -> None:
     """Train a control with a case held out and a picture on the way; stop it where asked."""
@@ -120,21 +125,21 @@ def _train_control(
         return {}
 
     prior, shows = load_prior(prior_folder), ShownSettings()
+    method = control_method(SMALL[name])
     look = pictures(
         cases[:1],
         every=3,
         prior=prior,
         scheme=tiny.SCHEME,
+        method=method,
         shows=shows,
         settings=GenerateSettings(sampler=DDIM(steps=2, start=0.5)),
         seed=0,
         folder=folder,
     )
-    train_control(
-        cases,
-        prior=prior,
+    job = ControlJob(
+        method=method,
         scheme=tiny.SCHEME,
-        network=control_method(SMALL[method]),
         settings=ControlTraining(
             updates=3,
             batch_size=2,
@@ -144,18 +149,16 @@ def _train_control(
             checkpoint_every=1,
             keep="best",
         ),
-        seed=0,
-        folder=folder,
-        forbidden=(),
-        about={},
         shows=shows,
-        watches=[Watch(2, stop), look],
     )
+    watches = [Watch(2, stop), look]
+    control = train_control(cases, prior=prior, job=job, folder=folder, watches=watches)
+    write_control(folder, control)
 
 
 def _losses(folder: Path, *, kind: str) -> list[float]:
     """Return the losses that a card has logged."""
-    log = read_card(folder, kind=kind)["log"]
+    log = read_json(folder / "card.json")["log"]
     rows = log if kind == "control" else [*log["autoencoder"], *log["diffusion"]]
     return [row["loss"] for row in rows if "loss" in row]
 
@@ -166,11 +169,11 @@ def test_a_control_is_trained_and_resumed_on_another_device(
 ) -> None:
     """Nothing is mixed, and the losses are those of the CPU."""
     here, there = tmp_path / "here", tmp_path / "there"
-    _train_control(cases, prior_folder, here, method=method)
+    _train_control(cases, prior_folder, here, name=method)
     with away():
         with pytest.raises(KeyboardInterrupt):
-            _train_control(cases, prior_folder, there, method=method, stop_at=2)
-        _train_control(cases, prior_folder, there, method=method)
+            _train_control(cases, prior_folder, there, name=method, stop_at=2)
+        _train_control(cases, prior_folder, there, name=method)
     assert (there / "update-000003.png").exists()
     assert _losses(there, kind="control") == pytest.approx(_losses(here, kind="control"), rel=0.02)
 

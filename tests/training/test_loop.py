@@ -16,16 +16,9 @@ from vcmaug.errors import ModelError
 from vcmaug.seeding import torch_generator
 from vcmaug.training.batches import draw_batch
 from vcmaug.training.ema import MovingAverage
-from vcmaug.training.loop import (
-    Objective,
-    Share,
-    Trained,
-    TrainingSettings,
-    Watch,
-    learning_rate_at,
-    train,
-)
+from vcmaug.training.loop import Objective, Share, Trained, Watch, learning_rate_at, train
 from vcmaug.training.losses import control_loss, gradient_loss, kl_loss
+from vcmaug.training.settings import TrainingSettings
 
 SETTINGS = TrainingSettings(
     updates=12, batch_size=4, learning_rate=0.05, warmup_updates=2, checkpoint_every=5

@@ -13,15 +13,14 @@ from vcmaug.data.geometry import Grid, reorient
 from vcmaug.data.labels import LabelScheme
 from vcmaug.data.nifti import write_image, write_label_map
 from vcmaug.data.scalars import ScalarSpec
+from vcmaug.data.seen import Seen
 from vcmaug.data.volume import Volume
 from vcmaug.errors import DataError
-from vcmaug.ldm.denoiser import FrozenDenoiser
-from vcmaug.ldm.prior import Prior
-from vcmaug.ldm.schedule import Schedule
+from vcmaug.ldm.prior import Prior, new_prior
 from vcmaug.ldm.spec import AutoencoderSettings, DiffusionSettings, PriorSpec
-from vcmaug.training.control_settings import ControlTraining
 from vcmaug.training.pairs import Pairs, labelled_pairs
-from vcmaug.training.prior import DiffusionTraining, _cached_latents
+from vcmaug.training.prior import _cached_latents
+from vcmaug.training.settings import ControlTraining, DiffusionTraining
 
 SIDES = LabelScheme.from_mapping({"left_a": 1, "middle": 2, "right_a": 3})
 PLAIN = ControlTraining(deformed_copies=0, flip=True)
@@ -64,13 +63,13 @@ def _prior(orientation: str) -> Prior:
         scalars=(ScalarSpec(name="left", low=0, high=320, structures=("left_a",)),),
     )
     torch.manual_seed(0)
-    return Prior(
+    return new_prior(
         spec=spec,
-        autoencoder=spec.build_autoencoder().eval().requires_grad_(False),
-        denoiser=FrozenDenoiser(spec.build_unet()),
-        schedule=Schedule(spec.schedule),
+        autoencoder=spec.build_autoencoder(),
+        unet=spec.build_unet(),
         latent_scale=1.0,
-        card={"scalar_fill": {"left": 100.0}},
+        seen=Seen(),
+        scalar_fill={"left": 100.0},
     )
 
 

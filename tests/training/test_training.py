@@ -10,7 +10,8 @@ from tiny import AFFINE, GRID, SCHEME, SMALL, label_map_of
 from torch import nn
 
 from vcmaug.conditions.builders.lowres import LowRes
-from vcmaug.control.build import load_control
+from vcmaug.control.build import load_control, write_control
+from vcmaug.control.card import ControlCard
 from vcmaug.control.method import control_method
 from vcmaug.control.methods.vcm import VCM
 from vcmaug.control.shown import ShownSettings
@@ -18,20 +19,26 @@ from vcmaug.data.cases import Case
 from vcmaug.data.labels import LabelScheme
 from vcmaug.data.nifti import write_image, write_label_map
 from vcmaug.data.scalars import ScalarSpec
+from vcmaug.data.seen import Seen
 from vcmaug.data.volume import Volume
 from vcmaug.errors import LeakError, ModelError
-from vcmaug.files import write_json
+from vcmaug.files import read_json, write_json
+from vcmaug.ldm.card import read_card
 from vcmaug.ldm.denoiser import Context
-from vcmaug.ldm.prior import Prior, load_prior, weights_of
+from vcmaug.ldm.prior import Prior, load_prior, weights_of, write_prior
 from vcmaug.ldm.spec import AutoencoderSettings, DiffusionSettings, PriorSpec
-from vcmaug.ldm.weights import hash_of_weights, read_card
+from vcmaug.ldm.weights import hash_of_weights
 from vcmaug.training import control
-from vcmaug.training.autoencoder import AutoencoderTraining
-from vcmaug.training.control import train_control
-from vcmaug.training.control_settings import ControlTraining
+from vcmaug.training.control import ControlJob, train_control
 from vcmaug.training.loop import Watch
 from vcmaug.training.pairs import Pairs, labelled_pairs
-from vcmaug.training.prior import DiffusionTraining, PriorTraining, train_prior
+from vcmaug.training.prior import train_prior
+from vcmaug.training.settings import (
+    AutoencoderTraining,
+    ControlTraining,
+    DiffusionTraining,
+    PriorTraining,
+)
 
 SPEC = PriorSpec(
     name="tiny",
@@ -78,25 +85,27 @@ def cases(tmp_path_factory: pytest.TempPathFactory) -> tuple[Case, ...]:
 @pytest.fixture(scope="module")
 def prior_folder(cases: tuple[Case, ...], tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("prior")
-    train_prior(
-        cases, held_out=(), spec=SPEC, settings=PRIOR, seed=0, folder=folder, about={"data": "x"}
+    prior = train_prior(
+        cases, spec=SPEC, settings=PRIOR, seed=0, folder=folder, about={"data": "x"}
     )
+    write_prior(folder, prior, half=PRIOR.half)
     return folder
 
 
 def test_a_prior_is_trained_and_says_what_it_saw(prior_folder: Path) -> None:
     prior = load_prior(prior_folder)
-    assert prior.card["subjects"] == ["s0", "s1", "s2", "s3"]
-    assert prior.card["scalar_fill"] == {"age": 50.0}  # the median of 30, 50 and 70
-    log = prior.card["log"]["autoencoder"]
+    assert prior.card.seen == Seen(images=("s0", "s1", "s2", "s3"))
+    assert prior.card.scalar_fill == {"age": 50.0}  # the median of 30, 50 and 70
+    log = prior.card.log["autoencoder"]
     assert log[-1]["l1"] < log[0]["l1"]
-    assert prior.card["figures"]["psnr_db"] > 5
+    assert prior.card.figures["psnr_db"] > 5
 
 
 def test_latents_have_unit_deviation_after_their_measured_scale(
     prior_folder: Path, cases: tuple[Case, ...]
 ) -> None:
-    from vcmaug.training.batches import flipped, read_images
+    from vcmaug.training.batches import flipped
+    from vcmaug.training.cases import read_images
 
     images = read_images(cases)
     prior = load_prior(prior_folder)
@@ -118,20 +127,17 @@ def _train(
     network: VCM = NETWORK,
     watches: Sequence[Watch] = (),
 ) -> None:
-    train_control(
-        cases,
-        prior=prior or load_prior(prior_folder),
+    job = ControlJob(
+        method=network,
         scheme=scheme,
-        network=network,
-        watches=watches,
+        shows=shows or ShownSettings(),
         settings=ControlTraining(updates=updates, batch_size=4, deformed_copies=1),
-        seed=0,
-        folder=folder,
         forbidden=forbidden,
-        about={},
         start_from=start_from,
-        shows=shows,
     )
+    prior = prior or load_prior(prior_folder)
+    control = train_control(cases, prior=prior, job=job, folder=folder, watches=watches)
+    write_control(folder, control)
 
 
 def test_training_a_control_leaves_the_prior_as_it_was(
@@ -142,7 +148,7 @@ def test_training_a_control_leaves_the_prior_as_it_was(
     _train(cases[:2], prior_folder, tmp_path, prior=after)  # this one, not a copy
     assert hash_of_weights(weights_of(after.autoencoder, after.denoiser.unet)) == hashed
     control = load_control(tmp_path, prior=after)
-    assert control.card["labelled_subjects"] == ["s0", "s1"]
+    assert control.card.seen == Seen(images=("s0", "s1"), labels=("s0", "s1"))
     z, t = torch.randn(1, *SPEC.latent_shape), torch.tensor([500])
     context = Context(torch.tensor([[0.5]]), control.encode(torch.ones(1, 2, 16, 16, 16)))
     assert not torch.equal(
@@ -153,20 +159,17 @@ def test_training_a_control_leaves_the_prior_as_it_was(
 def test_a_layout_is_learnt_beside_the_control(
     cases: tuple[Case, ...], prior_folder: Path, tmp_path: Path
 ) -> None:
-    train_control(
-        cases,
-        prior=load_prior(prior_folder),
+    job = ControlJob(
+        method=NETWORK.model_copy(update={"layout": True}),
         scheme=SCHEME,
-        network=NETWORK.model_copy(update={"layout": True}),
         settings=ControlTraining(
             updates=60, batch_size=4, deformed_copies=1, weighting="image", near_weight=5
         ),
-        seed=0,
-        folder=tmp_path,
-        forbidden=(),
-        about={},
     )
-    log = load_control(tmp_path, prior=load_prior(prior_folder)).card["log"]
+    folder = tmp_path
+    control = train_control(cases, prior=load_prior(prior_folder), job=job, folder=folder)
+    write_control(folder, control)
+    log = load_control(tmp_path, prior=load_prior(prior_folder)).card.log
     assert log[-1]["layout"] < 0.9 * log[0]["layout"]
 
 
@@ -184,28 +187,25 @@ def test_a_control_with_a_case_held_out_says_which_update_it_is_of(
     cases: tuple[Case, ...], prior_folder: Path, tmp_path: Path, keep: str
 ) -> None:
     def run(held_out: int) -> None:
-        train_control(
-            cases,
-            prior=load_prior(prior_folder),
+        job = ControlJob(
+            method=NETWORK,
             scheme=SCHEME,
-            network=NETWORK,
             settings=ControlTraining(
                 updates=6, batch_size=2, held_out=held_out, validate_every=2, keep=keep
             ),
-            seed=0,
-            folder=tmp_path / str(held_out),
-            forbidden=(),
-            about={},
         )
+        folder = tmp_path / str(held_out)
+        control = train_control(cases, prior=load_prior(prior_folder), job=job, folder=folder)
+        write_control(folder, control)
 
     run(1)
-    card = read_card(tmp_path / "1", kind="control")
-    measured = {row["step"]: row["validation"] for row in card["log"] if "validation" in row}
+    card = read_card(tmp_path / "1", ControlCard)
+    measured = {row["step"]: row["validation"] for row in card.log if "validation" in row}
     assert sorted(measured) == [2, 4, 6]
     best = min(measured, key=lambda step: measured[step])
-    assert card["figures"]["best_update"] == best
-    assert card["figures"]["kept_update"] == (best if keep == "best" else 6)
-    assert card["labelled_subjects"] == ["s0", "s1", "s2", "s3"]
+    assert card.figures["best_update"] == best
+    assert card.figures["kept_update"] == (best if keep == "best" else 6)
+    assert card.seen.labels == ("s0", "s1", "s2", "s3")
     with pytest.raises(ModelError, match="held_out is 4, expected 1 to 3"):
         run(4)
 
@@ -225,17 +225,14 @@ def test_all_cases_of_a_subject_are_on_one_side(
     shared = [replace(case, subject_id=owner) for case, owner in zip(cases, owners, strict=True)]
 
     def run(held_out: int) -> None:
-        train_control(
-            shared,
-            prior=load_prior(prior_folder),
+        job = ControlJob(
+            method=NETWORK,
             scheme=SCHEME,
-            network=NETWORK,
             settings=ControlTraining(updates=1, batch_size=2, held_out=held_out),
-            seed=0,
-            folder=tmp_path,
-            forbidden=(),
-            about={},
         )
+        folder = tmp_path
+        control = train_control(shared, prior=load_prior(prior_folder), job=job, folder=folder)
+        write_control(folder, control)
 
     run(1)
     assert taken == [["k1", "k2"], ["k0", "k3"]]  # held out, then trained on
@@ -248,19 +245,16 @@ def test_every_method_is_trained_by_the_same_function(
     cases: tuple[Case, ...], prior_folder: Path, tmp_path: Path, method: str
 ) -> None:
     prior = load_prior(prior_folder)
-    train_control(
-        cases,
-        prior=prior,
+    job = ControlJob(
+        method=control_method({"name": method, **SMALL[method]}),
         scheme=SCHEME,
-        network=control_method({"name": method, **SMALL[method]}),
         settings=ControlTraining(updates=3, batch_size=2, deformed_copies=0),
-        seed=0,
-        folder=tmp_path,
-        forbidden=(),
-        about={},
     )
+    folder = tmp_path
+    control = train_control(cases, prior=prior, job=job, folder=folder)
+    write_control(folder, control)
     control = load_control(tmp_path, prior=prior)
-    assert control.card["name"] == method
+    assert control.card.name == method
     z_t = torch.randn(1, *prior.spec.latent_shape)
     t, maps = torch.tensor([500]), torch.ones(1, 2, 16, 16, 16)
     context = Context(torch.zeros(1, 1), control.encode(maps))
@@ -295,9 +289,11 @@ def test_a_control_started_from_another_has_seen_its_subjects_too(
     _train(cases[2:], prior_folder, tmp_path / "first", updates=2)
     _train(cases[:1], prior_folder, tmp_path / "second", updates=2, start_from=tmp_path / "first")
     card = load_control(tmp_path / "second", prior=load_prior(prior_folder)).card
-    assert card["subjects"] == ["s0", "s2", "s3"]
-    assert card["labelled_subjects"] == ["s0"]
-    assert card["started_from"] == f"{tmp_path.name}/first"
+    assert card.seen.subjects == ("s0", "s2", "s3")
+    assert card.seen.labels == ("s0",)
+    assert card.seen.before is not None
+    assert card.seen.before.labels == ("s2", "s3")
+    assert card.started_from == f"{tmp_path.name}/first"
 
 
 @pytest.mark.parametrize(
@@ -373,13 +369,18 @@ def test_a_damaged_control_is_no_start(
         ({"shown": {"depth": 3}}, "cannot read the settings on its card"),
         ({"scheme": [{"called": "a"}]}, "cannot read the settings on its card"),
         ({"num_timesteps": None}, "lacks num_timesteps"),
+        ({"seen": None}, "lacks seen"),
+        (
+            {"seen": None, "subjects": []},
+            "older version of vcmaug made it.*train-control` again",
+        ),
     ],
 )
 def test_a_card_that_cannot_be_used_is_one_clear_error(
     cases: tuple[Case, ...], prior_folder: Path, tmp_path: Path, changes: dict[str, Any], named: str
 ) -> None:
     _train(cases[:1], prior_folder, tmp_path, updates=1)
-    card = {**read_card(tmp_path, kind="control"), **changes}
+    card = {**read_json(tmp_path / "card.json"), **changes}
     write_json(tmp_path / "card.json", {k: v for k, v in card.items() if v is not None})
     with pytest.raises(ModelError, match=named):
         load_control(tmp_path, prior=load_prior(prior_folder))
@@ -391,6 +392,4 @@ def test_a_card_that_cannot_be_used_is_one_clear_error(
 def test_images_off_the_grid_are_refused(cases: tuple[Case, ...], tmp_path: Path) -> None:
     other = SPEC.model_copy(update={"grid": GRID.model_copy(update={"shape": (24, 16, 16)})})
     with pytest.raises(ModelError, match="the prior's grid is"):
-        train_prior(
-            cases, held_out=(), spec=other, settings=PRIOR, seed=0, folder=tmp_path, about={}
-        )
+        train_prior(cases, spec=other, settings=PRIOR, seed=0, folder=tmp_path)

@@ -54,7 +54,7 @@ def brainldm_command(
     card = import_brainldm(
         autoencoder, diffusion, folder=out, spec=brainldm("male0" if sex == "male0" else "female0")
     )
-    for name, one in card["imported_from"].items():
+    for name, one in card.imported_from.items():
         known = "the released file" if one["is_the_release"] else "NOT the md5 of the release"
         say(f"{name}: {one['file']}, {one['num_keys']} keys, all used; md5 {one['md5']}, {known}.")
     say(f"Sex is coded {sex}. The prior is in {out}.")
@@ -76,9 +76,9 @@ def vcm_command(
     from vcmaug.released.control import import_vcm
 
     card = import_vcm(path, prior=load_prior(prior), folder=out)
-    found = card["imported_from"]
+    found = card.imported_from
     say(
         f"{found['file']}: {found['num_keys']} keys, {found['num_stored_parameters']:,} "
         f"parameters; {found['num_unused_parameters']:,} are never used and were dropped."
     )
-    say(f"Switches that come with it: {card['note']}. The control is in {out}.")
+    say(f"Switches that come with it: {card.note}. The control is in {out}.")

@@ -2,12 +2,16 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from vcmaug.cli.console import say
 from vcmaug.errors import ModelError
+
+if TYPE_CHECKING:
+    from vcmaug.ldm.card import ModelCard
+    from vcmaug.ldm.spec import PriorSpec
 
 __all__ = ["info_command"]
 
@@ -51,11 +55,11 @@ def info_command(
 def _prior(name: str) -> dict[str, Any]:
     """Return the card of a prior, or the counts of BrainLDM's networks without their weights."""
     from vcmaug.control.counts import num_parameters
-    from vcmaug.ldm.weights import read_card
+    from vcmaug.ldm.card import PriorCard, read_card
     from vcmaug.released.brainldm import AFFINE, BRAINLDM
 
     if name != BRAINLDM.name:
-        return _short(read_card(_folder(name), kind="prior"))
+        return _short(read_card(_folder(name), PriorCard))
     return {
         "name": name,
         "spec": BRAINLDM.model_dump(mode="json"),
@@ -75,18 +79,26 @@ def _control(name: str, *, prior: str | None, channels: int) -> dict[str, Any]:
     Raises:
         ModelError: A method is named without a prior.
     """
+    from vcmaug.control.card import ControlCard
     from vcmaug.control.counts import control_counts
     from vcmaug.control.method import ControlMethod, control_method
-    from vcmaug.ldm.prior import spec_on
-    from vcmaug.ldm.weights import read_card
+    from vcmaug.ldm.card import read_card
 
     known = {method.replace("_", "-") for method in ControlMethod.parts()}
     if name.replace("_", "-") not in known or _is_model(name):
-        return _short(read_card(_folder(name), kind="control"))
+        return _short(read_card(_folder(name), ControlCard))
     if prior is None:
         raise ModelError(f"counting control {name!r}: name the prior as well, --prior NAME.")
-    spec = spec_on(_prior(prior), Path(prior))
+    spec = _spec(prior)
     return control_counts(control_method(name), spec=spec, channels=channels)
+
+
+def _spec(name: str) -> "PriorSpec":
+    """Return the spec of a prior, of BrainLDM without its weights."""
+    from vcmaug.ldm.card import PriorCard, read_card
+    from vcmaug.released.brainldm import BRAINLDM
+
+    return BRAINLDM if name == BRAINLDM.name else read_card(_folder(name), PriorCard).spec
 
 
 def _folder(name: str) -> Path:
@@ -101,7 +113,8 @@ def _is_model(name: str) -> bool:
     return (Path(name) / "card.json").exists()
 
 
-def _short(card: dict[str, Any]) -> dict[str, Any]:
+def _short(card: "ModelCard") -> dict[str, Any]:
     """Return a card without its log, its subjects counted."""
-    kept = {key: value for key, value in card.items() if key != "log"}
-    return kept | {"subjects": len(card["subjects"])}
+    kept = card.model_dump(mode="json", exclude={"log", "seen"})
+    counts = {name: len(ids) for name, ids in card.seen if isinstance(ids, tuple)}
+    return kept | {"subjects": len(card.seen.subjects), "seen": counts}

@@ -108,6 +108,11 @@ VERBS = (
         "info:info_command",
         "Print what is there: versions, machine, GPUs, the zoo, and the cards of models.",
     ),
+    Verb(
+        "schema",
+        "schema:schema_command",
+        "Print the JSON Schema of recipes, by which editors complete and check them.",
+    ),
 )
 """All verbs, in the order of the flow."""
 

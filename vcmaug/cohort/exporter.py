@@ -4,6 +4,7 @@ Every exporter passes the same door: a cohort that has to do with held-out subje
 nothing is written into the folders that the volumes come from.
 """
 
+from abc import abstractmethod
 from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import ClassVar, final
@@ -61,9 +62,9 @@ class Exporter(Part):
         """Return the folders that it reads besides the cohort's own."""
         return []
 
+    @abstractmethod
     def write(self, cohort: Cohort, out: Path, *, report: Report) -> Path:
         """Write the cohort and return the file or folder to read; refusals are behind it."""
-        raise NotImplementedError
 
 
 def work_folder_of(cohort: Cohort) -> Path | None:

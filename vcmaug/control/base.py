@@ -3,15 +3,13 @@
 Generation's workers load one, training leaves one.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from vcmaug.control.card import ControlCard
 from vcmaug.control.network import ControlNetwork
-from vcmaug.control.shown import ShownSettings
 from vcmaug.ldm.denoiser import Context, Denoiser, Encoded
 
 __all__ = ["Control", "SteeredDenoiser"]
@@ -22,13 +20,13 @@ class Control:
 
     Args:
         network: Put in evaluation mode, its gradients switched off.
-        card: What is known of it: `subjects`, `scheme`, `prior_sha256`, `weights_sha256`.
+        card: What is known of it.
     """
 
-    def __init__(self, network: ControlNetwork, card: Mapping[str, Any]) -> None:
+    def __init__(self, network: ControlNetwork, card: ControlCard) -> None:
         self.network = network.eval().requires_grad_(False)
         self.card = card
-        self.shows = ShownSettings(**card.get("shown", {}))
+        self.shows = card.shown
 
     @torch.no_grad()
     def encode(self, shown: Tensor) -> Encoded:
@@ -37,13 +35,6 @@ class Control:
         C is the number of structures, or what `control.shown` makes of several channels.
         """
         return self.network.encode(shown)
-
-    def expected(self, encoded: Encoded) -> Tensor | None:
-        """Return the latents [B, L, x, y, z] that a condition alone lets one expect.
-
-        A draw that starts below the top of the schedule starts there; None: at the prior's mean.
-        """
-        return encoded.expected
 
     def steer(
         self,
@@ -60,7 +51,7 @@ class Control:
             interval: Share of the schedule, from 0 (no noise) to 1 (all noise), in which the
                 control acts; outside it the frozen prediction is returned.
         """
-        num_timesteps = self.card["num_timesteps"]
+        num_timesteps = self.card.num_timesteps
         return SteeredDenoiser(
             denoiser=denoiser,
             network=self.network,

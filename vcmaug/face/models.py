@@ -9,17 +9,19 @@ import torch
 from vcmaug.config import parse_settings
 from vcmaug.control.base import Control
 from vcmaug.control.build import load_control as load
+from vcmaug.control.build import write_control
+from vcmaug.control.card import ControlCard
 from vcmaug.control.method import ControlMethod, control_method
 from vcmaug.control.shown import ShownSettings
 from vcmaug.data.cases import Cases
 from vcmaug.face.folders import folder_for
-from vcmaug.ldm.prior import Prior, load_prior
+from vcmaug.ldm.card import read_card
+from vcmaug.ldm.prior import Prior, load_prior, write_prior
 from vcmaug.ldm.spec import PriorSpec
 from vcmaug.progress import Report, silent
-from vcmaug.training.control import train_control
-from vcmaug.training.control_settings import ControlTraining
-from vcmaug.training.prior import PriorTraining
+from vcmaug.training.control import ControlJob, train_control
 from vcmaug.training.prior import train_prior as train_frozen
+from vcmaug.training.settings import ControlTraining, PriorTraining
 from vcmaug.zoo import model_folder
 
 __all__ = ["load_control", "train", "train_prior"]
@@ -53,16 +55,18 @@ def train_prior(
         ModelError: The images do not lie on the spec's grid.
     """
     place = folder_for(folder, name="prior")
-    train_frozen(
+    chosen = parse_settings(PriorTraining, settings, source="the arguments of train_prior")
+    prior = train_frozen(
         cases.cases,
         held_out=() if held_out is None else held_out.cases,
         spec=spec,
-        settings=parse_settings(PriorTraining, settings, source="the arguments of train_prior"),
+        settings=chosen,
         seed=seed,
         folder=place,
         about={"licence": licence},
         report=report,
     )
+    write_prior(place, prior, half=chosen.half)
     return load_prior(place)
 
 
@@ -102,20 +106,20 @@ def train(
     place, start = folder_for(folder, name="control"), _folder_of(start_from)
     chosen = parse_settings(ControlTraining, settings, source="the arguments of train")
     device = _device_of(prior)
-    train_control(
-        cases.cases,
-        prior=_scaled(prior, start),
+    job = ControlJob(
+        method=control_method(method),
         scheme=cases.scheme,
-        network=control_method(method),
+        shows=shows or ShownSettings(),
         settings=chosen,
         seed=seed,
-        folder=place,
         forbidden=[subject for subject, role in cases.roles.items() if role != "train"],
-        about={"licence": licence},
         start_from=start,
-        shows=shows,
-        report=report,
+        about={"licence": licence},
     )
+    control = train_control(
+        cases.cases, prior=_scaled(prior, start), job=job, folder=place, report=report
+    )
+    write_control(place, control, half=chosen.half)
     return load(place, prior=prior.to(device), device=device)  # training may have moved the prior
 
 
@@ -147,5 +151,5 @@ def _scaled(prior: Prior, start: Path | None) -> Prior:
     """Return a prior with the latent scale of the control that another starts from."""
     if start is None:
         return prior
-    card = load(start, prior=prior).card
-    return replace(prior, latent_scale=float(card.get("latent_scale", prior.latent_scale)))
+    scale = read_card(start, ControlCard).latent_scale
+    return prior if scale is None else replace(prior, latent_scale=scale)

@@ -115,7 +115,7 @@ class Drawer:
     @cached_property
     def scheme(self) -> LabelScheme | None:
         """Of the label maps that can be drawn for; None without a control."""
-        return None if self.control is None else LabelScheme.from_json(self.control.card["scheme"])
+        return None if self.control is None else self.control.card.scheme
 
     def _context(self, targets: Sequence[Drawable]) -> Context:
         """Return scalars and encoded conditions, on the device."""
@@ -171,7 +171,7 @@ class Drawer:
         mean = self.prior.mean
         if self.control is None or context.encoded is None:
             return mean
-        expected = self.control.expected(context.encoded)
+        expected = context.encoded.expected
         if expected is None or (mean is None and self.sampler.start == 1.0):
             return mean
         middle = torch.zeros_like(expected) if mean is None else mean
@@ -192,8 +192,8 @@ class Drawer:
         """The prior with the scale of latents that the control was trained with."""
         if self.control is None:
             return self.prior
-        scale = float(self.control.card.get("latent_scale", self.prior.latent_scale))
-        return replace(self.prior, latent_scale=scale)
+        scale = self.control.card.latent_scale
+        return self.prior if scale is None else replace(self.prior, latent_scale=scale)
 
 
 def _decoded(prior: Prior, z_0: Tensor, texture: Tensor | None) -> NDArray[np.float32]:

@@ -122,7 +122,7 @@ def load_plan(plan: Plan, *, device: str) -> LoadedPlan:
     return LoadedPlan(
         plan,
         drawer_of(plan.settings, prior=prior, control=control),
-        LabelScheme.from_json(control.card["scheme"]),
+        control.card.scheme,
         read_conditions(Path(plan.conditions_folder)),
         load_measure(plan.measure) if plan.measure is not None else None,
     )
@@ -144,8 +144,8 @@ def _changed(plan: Plan, prior: Prior, control: Control) -> list[str]:
     """Return what is not as it was when the plan was made."""
     table = Path(plan.conditions_folder) / "conditions.parquet"
     found = {
-        plan.prior_folder: (prior.card["weights_sha256"], plan.prior_sha256),
-        plan.control_folder: (control.card["weights_sha256"], plan.control_sha256),
+        plan.prior_folder: (prior.card.weights_sha256, plan.prior_sha256),
+        plan.control_folder: (control.card.weights_sha256, plan.control_sha256),
         str(table): (
             sha256_of_file(table) if table.exists() else "no file",
             plan.conditions_sha256,

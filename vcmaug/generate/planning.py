@@ -4,21 +4,22 @@ Cards and tables are read and no weights are loaded, so that a fault shows withi
 """
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 from vcmaug.conditions.replay import map_bytes
 from vcmaug.conditions.spec import read_spec
 from vcmaug.conditions.table import ConditionRow, read_conditions
+from vcmaug.control.card import ControlCard
+from vcmaug.data.labels import LabelScheme
 from vcmaug.data.nifti import label_map_in
 from vcmaug.errors import CohortError, ModelError, list_faults
 from vcmaug.files import read_json, sha256_of_file
 from vcmaug.generate.acceptance import IMAGE_FIGURES, MeasureSource, unknown_figures
 from vcmaug.generate.plan import GenerateSettings, Plan
-from vcmaug.ldm.prior import has_mean, spec_on
+from vcmaug.ldm.card import PriorCard, read_card
+from vcmaug.ldm.prior import has_mean
 from vcmaug.ldm.spec import PriorSpec
-from vcmaug.ldm.weights import read_card
 
 __all__ = ["make_plan"]
 
@@ -49,18 +50,18 @@ def make_plan(
         CohortError: Nothing is asked for, or prior, control and conditions do not fit together; all
             that is wrong is listed.
     """
-    prior = read_card(prior_folder, kind="prior")
-    control = read_card(control_folder, kind="control")
-    if control["prior_sha256"] != prior["weights_sha256"]:
+    prior = read_card(prior_folder, PriorCard)
+    control = read_card(control_folder, ControlCard)
+    if control.prior_sha256 != prior.weights_sha256:
         raise ModelError(
             f"planning a cohort: control {control_folder} was trained on another prior than "
             f"{prior_folder}. Train a control on this prior."
         )
     conditions = read_conditions(conditions_folder)
-    spec = spec_on(prior, prior_folder)
+    spec = prior.spec
     faults = _misfits(spec, control, conditions=conditions, folder=conditions_folder, n=n)
     faults += _unfit_measure(settings, measure, control)
-    expects = control["expects_latents"] or has_mean(prior_folder)
+    expects = control.expects_latents or has_mean(prior_folder)
     if settings.sampler.start < 1.0 and not expects:
         faults.append(
             f"draws start at {settings.sampler.start} of the schedule (sampler.start), and neither "
@@ -74,8 +75,8 @@ def make_plan(
         num_conditions=len(conditions),
         settings=settings,
         timesteps=settings.sampler.timesteps(spec.schedule.num_timesteps),
-        prior_sha256=prior["weights_sha256"],
-        control_sha256=control["weights_sha256"],
+        prior_sha256=prior.weights_sha256,
+        control_sha256=control.weights_sha256,
         conditions_sha256=sha256_of_file(conditions_folder / "conditions.parquet"),
         prior_folder=str(prior_folder.resolve()),
         control_folder=str(control_folder.resolve()),
@@ -86,7 +87,7 @@ def make_plan(
 
 def _misfits(
     spec: PriorSpec,
-    control: Mapping[str, Any],
+    control: ControlCard,
     *,
     conditions: Sequence[ConditionRow],
     folder: Path,
@@ -101,7 +102,7 @@ def _misfits(
     if spec.image_channels != 1:
         faults.append(f"the prior draws {spec.image_channels} image channels; a cohort holds one")
     conditions_spec = read_spec(folder)
-    asked, known = _values(conditions_spec.scheme.to_json()), _values(control["scheme"])
+    asked, known = _values(conditions_spec.scheme), _values(control.scheme)
     if asked != known:
         faults.append(f"the conditions' scheme is {asked}, the control's {known}")
     lazy = conditions_spec.lazy
@@ -128,7 +129,7 @@ def _absent(folder: Path, names: Iterable[str]) -> list[str]:
 
 
 def _unfit_measure(
-    settings: GenerateSettings, measure: MeasureSource | None, control: Mapping[str, Any]
+    settings: GenerateSettings, measure: MeasureSource | None, control: ControlCard
 ) -> list[str]:
     """Return what is wrong with the measure; it must have seen no other labels than the control."""
     accept = settings.acceptance.accept
@@ -141,7 +142,7 @@ def _unfit_measure(
     if measure is None:
         return []
     seen = set(read_json(Path(measure.folder) / "card.json")["subjects"])
-    others = sorted(seen - set(control.get("labelled_subjects", control["subjects"])))
+    others = sorted(seen - set(control.seen.labels))
     if not others:
         return []
     return [
@@ -150,6 +151,6 @@ def _unfit_measure(
     ]
 
 
-def _values(scheme: Sequence[Mapping[str, Any]]) -> dict[str, int]:
-    """Return name -> value of a scheme as JSON."""
-    return {str(structure["name"]): int(structure["value"]) for structure in scheme}
+def _values(scheme: LabelScheme) -> dict[str, int]:
+    """Return name -> value of a scheme."""
+    return dict(zip(scheme.names, scheme.values, strict=True))

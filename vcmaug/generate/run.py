@@ -5,7 +5,8 @@ The run can be killed and repeated at any point.
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,12 @@ from vcmaug.cohort.layout import CohortLayout
 from vcmaug.cohort.merge import Merged, merge_parts
 from vcmaug.compute import Compute, run_all
 from vcmaug.conditions.spec import read_spec
-from vcmaug.data.geometry import Grid
-from vcmaug.data.labels import LabelScheme
-from vcmaug.data.seen import Seen
+from vcmaug.control.card import ControlCard
 from vcmaug.errors import CohortError
 from vcmaug.files import locked
 from vcmaug.generate.plan import Plan, claim_plan, num_shards, requests_of_shard
 from vcmaug.generate.worker import ShardDone, ShardTask, draw_shard
-from vcmaug.ldm.weights import read_card
+from vcmaug.ldm.card import PriorCard, read_card
 from vcmaug.progress import Progress, Report, silent
 from vcmaug.provenance import machine, versions
 
@@ -131,40 +130,27 @@ def tasks_of(plan: Plan, *, out: Path, device: str) -> list[ShardTask]:
 
 def _card(plan: Plan, merged: Merged) -> CohortCard:
     """Return what a cohort came from."""
-    prior = read_card(Path(plan.prior_folder), kind="prior")
-    control = read_card(Path(plan.control_folder), kind="control")
+    prior = read_card(Path(plan.prior_folder), PriorCard)
+    control = read_card(Path(plan.control_folder), ControlCard)
     own_values = read_spec(Path(plan.conditions_folder)).scheme.source_values
+    pseudo, teachers = control.seen.pseudo_labels, control.seen.teachers
     return CohortCard(
         n=plan.n,
         counts=dict(merged.counts),
-        scheme=LabelScheme.from_json(control["scheme"], source_values=own_values),
-        grid=Grid.model_validate(prior["spec"]["grid"]),
-        seen=_seen(prior, control, merged),
-        control_pretrained_on=control.get("started_from"),
+        scheme=replace(control.scheme, source_values=own_values),
+        grid=prior.spec.grid,
+        seen=SeenByCohort(
+            prior=prior.seen,
+            control=control.seen,
+            conditions=seen_maps(merged.subjects, pseudo=pseudo, teachers=teachers),
+        ),
+        control_pretrained_on=control.started_from,
         num_redrawn=merged.redrawn,
         num_restarts=merged.restarts,
         seconds={phase: round(spent, 3) for phase, spent in merged.seconds.items()},
         conditions_folder=plan.conditions_folder,
-        prior_name=prior["name"],
-        licences={"prior": prior.get("licence"), "control": control.get("licence")},
+        prior_name=prior.name,
+        licences={"prior": prior.licence, "control": control.licence},
         versions=versions(),
         machine=machine(),
-    )
-
-
-def _seen(prior: Mapping[str, Any], control: Mapping[str, Any], merged: Merged) -> SeenByCohort:
-    """Return who was seen by prior, control and conditions."""
-    pseudo, teachers = (
-        control.get("pseudo_labelled_subjects", ()),
-        control.get("teacher_subjects", ()),
-    )
-    return SeenByCohort(
-        prior=Seen(images=tuple(prior["subjects"])),
-        control=Seen(
-            images=tuple(control["subjects"]),
-            labels=tuple(control.get("labelled_subjects", control["subjects"])),
-            pseudo_labels=tuple(pseudo),
-            teachers=tuple(teachers),
-        ),
-        conditions=seen_maps(merged.subjects, pseudo=pseudo, teachers=teachers),
     )

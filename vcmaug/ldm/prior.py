@@ -1,8 +1,7 @@
 """A prior: autoencoder, frozen denoiser and card, loaded from or written to one folder.
 
-What it is: all that the upper floors need of a latent diffusion model.
-In the flow: written by `training`, held by controls, read by generation's workers.
-Sources: Rombach et al. 2022, arXiv 2112.10752.
+References:
+    Rombach et al. 2022, arXiv 2112.10752.
 """
 
 from collections.abc import Mapping
@@ -14,25 +13,26 @@ import torch
 from torch import Tensor
 
 from vcmaug.data.scalars import scalar_vector
+from vcmaug.data.seen import Seen
 from vcmaug.errors import ModelError
 from vcmaug.files import write_json
 from vcmaug.ldm.autoencoder import StemmedAutoencoder
+from vcmaug.ldm.card import PriorCard, read_card
 from vcmaug.ldm.denoiser import FrozenDenoiser, ScalarUNet
 from vcmaug.ldm.schedule import Schedule
 from vcmaug.ldm.spec import PriorSpec
 from vcmaug.ldm.texture import Texture
 from vcmaug.ldm.weights import (
-    card_being_read,
     fill_module,
     hash_of_weights,
+    in_half_precision,
     names_of_weights,
-    read_card,
     read_weights,
     write_weights,
 )
 from vcmaug.zoo import model_folder
 
-__all__ = ["Prior", "has_mean", "load_prior", "spec_on", "weights_of", "write_prior"]
+__all__ = ["Prior", "has_mean", "load_prior", "new_prior", "weights_of", "write_prior"]
 
 _MEAN = "start.mean"
 
@@ -49,7 +49,7 @@ class Prior:
         latent_scale: z = posterior mean * latent_scale.
         texture: What the decoder leaves out, or None.
         mean: Mean latent of the training cases [L, x, y, z], where draws start; None: at noise.
-        card: What is known of it: subjects, licence, figures, `weights_sha256`, `scalar_fill`.
+        card: What is known of it.
         folder: From which it was loaded; workers load it there too.
     """
 
@@ -58,7 +58,7 @@ class Prior:
     denoiser: FrozenDenoiser
     schedule: Schedule
     latent_scale: float
-    card: Mapping[str, Any]
+    card: PriorCard
     texture: Texture | None = None
     mean: Tensor | None = None
     folder: Path | None = None
@@ -113,7 +113,7 @@ class Prior:
         """
         if not self.spec.scalars:
             return None
-        fill = self.card["scalar_fill"]
+        fill = self.card.scalar_fill
         return torch.from_numpy(scalar_vector(self.spec.scalars, values, fill=fill))
 
 
@@ -123,54 +123,93 @@ def weights_of(autoencoder: StemmedAutoencoder, unet: ScalarUNet) -> dict[str, T
     return weights | {f"unet.{name}": tensor for name, tensor in unet.state_dict().items()}
 
 
-def write_prior(
-    folder: Path,
+def new_prior(
     *,
     spec: PriorSpec,
     autoencoder: StemmedAutoencoder,
     unet: ScalarUNet,
     latent_scale: float,
-    card: Mapping[str, Any],
+    seen: Seen,
     texture: Texture | None = None,
     mean: Tensor | None = None,
     half: bool = False,
-) -> None:
-    """Write `prior.safetensors`, then `card.json`.
+    **about: Any,
+) -> Prior:
+    """Return a prior of trained networks, frozen, with its card.
 
     Args:
-        folder: Where.
         spec: Repeated in the card.
         autoencoder: With its weights.
         unet: With its weights (of the moving average).
         latent_scale: See `Prior`.
-        card: Must hold `subjects` and `scalar_fill`; the rest is for readers.
+        seen: Of whom what was seen.
         texture: What the decoder leaves out, or None.
         mean: Mean latent of the training cases, or None.
-        half: Store in half precision; the hash is that of the rounded weights.
+        half: Round all weights to half precision, in which they are to be stored.
+        **about: Further facts of the card; see `PriorCard`.
     """
-    weights = weights_of(autoencoder, unet)
-    if texture is not None:
-        weights |= {f"texture.{name}": part for name, part in texture.to_tensors().items()}
-    if mean is not None:
-        weights |= {_MEAN: mean}
+    weights = _all_weights(autoencoder, unet, texture, mean)
     if half:
-        weights = {
-            name: tensor.half().float() if tensor.is_floating_point() else tensor
-            for name, tensor in weights.items()
-        }
-    write_weights(folder / "prior.safetensors", weights, half=half)
-    facts = {
-        "kind": "prior",
-        "name": spec.name,
-        "spec": spec.model_dump(mode="json"),
-        "latent_scale": latent_scale,
-        "weights_sha256": hash_of_weights(weights),
-        "num_parameters": {
+        weights = in_half_precision(weights)
+        autoencoder.load_state_dict(_part(weights, "autoencoder."))
+        unet.load_state_dict(_part(weights, "unet."))
+    card = PriorCard(
+        name=spec.name,
+        spec=spec,
+        latent_scale=latent_scale,
+        weights_sha256=hash_of_weights(weights),
+        num_parameters={
             "autoencoder": sum(p.numel() for p in autoencoder.parameters()),
             "unet": sum(p.numel() for p in unet.parameters()),
         },
-    }
-    write_json(folder / "card.json", facts | dict(card))
+        seen=seen,
+        **about,
+    )
+    return _assembled(card, autoencoder, unet, weights)
+
+
+def _all_weights(
+    autoencoder: StemmedAutoencoder, unet: ScalarUNet, texture: Texture | None, mean: Tensor | None
+) -> dict[str, Tensor]:
+    """Return every tensor of a prior's file by its name there."""
+    weights = weights_of(autoencoder, unet)
+    if texture is not None:
+        weights |= {f"texture.{name}": part for name, part in texture.to_tensors().items()}
+    return weights if mean is None else weights | {_MEAN: mean}
+
+
+def _assembled(
+    card: PriorCard,
+    autoencoder: StemmedAutoencoder,
+    unet: ScalarUNet,
+    weights: Mapping[str, Tensor],
+) -> Prior:
+    """Return a frozen prior of filled networks and, from all weights, its texture and mean."""
+    texture = _part(weights, "texture.")
+    return Prior(
+        spec=card.spec,
+        autoencoder=autoencoder.eval().requires_grad_(False),
+        denoiser=FrozenDenoiser(unet),
+        schedule=Schedule(card.spec.schedule),
+        latent_scale=card.latent_scale,
+        card=card,
+        texture=Texture(**texture) if texture else None,
+        mean=weights.get(_MEAN),
+    )
+
+
+def write_prior(folder: Path, prior: Prior, *, half: bool = False) -> None:
+    """Write `prior.safetensors`, then `card.json`.
+
+    Args:
+        folder: Where.
+        prior: With its card.
+        half: Store in half precision; the prior must have been rounded to it, see `new_prior`.
+    """
+    unet = prior.denoiser.unet
+    weights = _all_weights(prior.autoencoder, unet, prior.texture, prior.mean)
+    write_weights(folder / "prior.safetensors", weights, half=half)
+    write_json(folder / "card.json", prior.card.model_dump(mode="json"))
 
 
 def load_prior(folder: Path, *, device: str = "cpu") -> Prior:
@@ -179,28 +218,15 @@ def load_prior(folder: Path, *, device: str = "cpu") -> Prior:
     Raises:
         ModelError: Something is missing, damaged, or not what the card says.
     """
-    card = read_card(folder, kind="prior")
-    spec = spec_on(card, folder)
+    card = read_card(folder, PriorCard)
     path = folder / "prior.safetensors"
     weights = read_weights(path)
-    if hash_of_weights(weights) != card["weights_sha256"]:
+    if hash_of_weights(weights) != card.weights_sha256:
         raise ModelError(f"loading prior {folder}: the weights' hash is not the one on the card.")
-    autoencoder, unet = spec.build_autoencoder(), spec.build_unet()
+    autoencoder, unet = card.spec.build_autoencoder(), card.spec.build_unet()
     fill_module(autoencoder, _part(weights, "autoencoder."), source=path)
     fill_module(unet, _part(weights, "unet."), source=path)
-    texture = _part(weights, "texture.")
-    prior = Prior(
-        spec=spec,
-        autoencoder=autoencoder.eval().requires_grad_(False),
-        denoiser=FrozenDenoiser(unet),
-        schedule=Schedule(spec.schedule),
-        latent_scale=float(card["latent_scale"]),
-        card=card,
-        texture=Texture(**texture) if texture else None,
-        mean=weights.get(_MEAN),
-        folder=folder,
-    )
-    return prior.to(device)
+    return replace(_assembled(card, autoencoder, unet, weights).to(device), folder=folder)
 
 
 def has_mean(folder: Path) -> bool:
@@ -210,16 +236,6 @@ def has_mean(folder: Path) -> bool:
         ModelError: The file of its weights is missing or damaged.
     """
     return _MEAN in names_of_weights(folder / "prior.safetensors")
-
-
-def spec_on(card: Mapping[str, Any], folder: Path) -> PriorSpec:
-    """Return the spec on the card of a prior in a folder.
-
-    Raises:
-        ModelError: This version knows no such prior.
-    """
-    with card_being_read(folder, kind="prior"):
-        return PriorSpec.model_validate(card["spec"])
 
 
 def _part(weights: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -1,15 +1,12 @@
-"""Weights on disk: safetensors with a card beside them, every key checked.
+"""Weights on disk: safetensors, every key checked, and the hash by which a network is known.
 
-What it is: writing and reading state dicts, and the hash by which a network is known.
-In the flow: priors and controls are saved and loaded through here, nothing is unpickled.
-Sources: the safetensors format.
+Priors and controls are saved and loaded through here, and nothing is unpickled.
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -17,27 +14,16 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from vcmaug.errors import ModelError, list_faults
-from vcmaug.files import read_json, write_bytes
+from vcmaug.files import write_bytes
 
 __all__ = [
-    "card_being_read",
     "fill_module",
     "hash_of_weights",
+    "in_half_precision",
     "names_of_weights",
-    "read_card",
     "read_weights",
     "write_weights",
 ]
-
-
-_FACTS: Mapping[str, Sequence[str]] = {  # without these a card is of no use
-    "prior": ("spec", "latent_scale", "weights_sha256", "subjects"),
-    "control": (
-        *("settings", "scheme", "prior", "prior_sha256", "weights_sha256", "subjects"),
-        "num_timesteps",
-        "expects_latents",
-    ),
-}
 
 
 def hash_of_weights(weights: Mapping[str, Tensor]) -> str:
@@ -108,6 +94,14 @@ def _weights_being_read(path: Path) -> Iterator[None]:
         ) from None
 
 
+def in_half_precision(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return tensors as they come back from half precision; those of whole numbers as they are."""
+    return {
+        name: tensor.half().float() if tensor.is_floating_point() else tensor
+        for name, tensor in weights.items()
+    }
+
+
 def fill_module(module: nn.Module, weights: Mapping[str, Tensor], *, source: Path) -> None:
     """Load weights into a module; every key must be used and none may be missing.
 
@@ -132,48 +126,3 @@ def fill_module(module: nn.Module, weights: Mapping[str, Tensor], *, source: Pat
             )
         )
     module.load_state_dict(dict(weights))
-
-
-def read_card(folder: Path, *, kind: str) -> dict[str, Any]:
-    """Return the card of a prior or a control.
-
-    Args:
-        folder: Holds `card.json`, which is written last.
-        kind: "prior" or "control"; the card must be of that kind.
-
-    Raises:
-        ModelError: There is no card, it is of another kind, or it lacks what is needed.
-    """
-    path = folder / "card.json"
-    if not path.exists():
-        raise ModelError(
-            f"loading {kind} {folder}: no card.json there. A {kind} is complete once its card is "
-            f"written; run `vcmaug train-{kind}` first."
-        )
-    card: dict[str, Any] = read_json(path)
-    found = card.get("kind") if isinstance(card, dict) else type(card).__name__
-    if found != kind:
-        raise ModelError(f"loading {kind} {folder}: the card says {found!r}, expected {kind!r}.")
-    missing = [name for name in _FACTS[kind] if name not in card]
-    if missing:
-        raise ModelError(
-            f"loading {kind} {folder}: card.json lacks {', '.join(missing)}. Copy the folder "
-            "whole, or train it again."
-        )
-    return card
-
-
-@contextmanager
-def card_being_read(folder: Path, *, kind: str) -> Iterator[None]:
-    """Say of settings on a card that do not fit what is wrong and what to do.
-
-    Raises:
-        ModelError: This version does not know what the card says.
-    """
-    try:
-        yield
-    except (KeyError, TypeError, ValueError) as fault:
-        raise ModelError(
-            f"loading {kind} {folder}: this version cannot read the settings on its card. Use the "
-            f"version that trained it, or train it again. {fault}"
-        ) from None

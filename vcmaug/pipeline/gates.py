@@ -188,7 +188,7 @@ def _autoencoder(ground: _Ground, folder: Path) -> tuple[dict[str, Any], bool]:
     figures = {
         "dice_lost": loss,
         "gradient_energy_ratio": ratio,
-        "psnr_db": prior.card.get("figures", {}).get("psnr_db"),
+        "psnr_db": prior.card.figures.get("psnr_db"),
         "limit": "Dice lost at most 0.01, gradient energy within 10 % of real",
     }
     return figures, loss <= 0.01 and abs(ratio - 1.0) <= 0.1
@@ -223,7 +223,7 @@ def _prior(ground: _Ground, folder: Path) -> tuple[dict[str, Any], bool]:
         "reconstructions": told_by(images[order[:half]], again[order[half:]]),
         "other real images": told_by(images[order[:half]], images[order[half:]]),
     }
-    losses = prior.card.get("figures", {})  # an imported prior has none
+    losses = prior.card.figures  # an imported prior has none
     figures = {
         "told_from_real": {name: asdict(one) for name, one in told.items()},
         "steps": gates.sampler.steps,

@@ -13,12 +13,15 @@ from torch import nn
 from vcmaug.conditions.base import SourceMap, as_it_is
 from vcmaug.conditions.target import Target
 from vcmaug.control.base import Control
+from vcmaug.control.card import card_of
+from vcmaug.control.method import ControlMethod
 from vcmaug.control.network import ControlNetwork
 from vcmaug.control.shown import ShownSettings, with_channels
 from vcmaug.data.cases import Case
 from vcmaug.data.labels import LabelScheme
 from vcmaug.data.nifti import read_image, read_label_map
 from vcmaug.data.scalars import raw_value
+from vcmaug.data.seen import Seen
 from vcmaug.data.volume import Volume
 from vcmaug.files import write_bytes
 from vcmaug.generate.loading import drawer_of
@@ -39,6 +42,7 @@ def pictures(
     every: int,
     prior: Prior,
     scheme: LabelScheme,
+    method: ControlMethod,
     shows: ShownSettings,
     settings: GenerateSettings,
     seed: int,
@@ -51,6 +55,7 @@ def pictures(
         every: Updates from one picture to the next.
         prior: That the control steers.
         scheme: Of the label maps.
+        method: Of the control.
         shows: Channels that the control sees.
         settings: How cohorts are drawn, and so these.
         seed: Of the noise, the same in every picture.
@@ -66,11 +71,8 @@ def pictures(
 
     def look(module: nn.Module, update: int) -> dict[str, float]:
         assert isinstance(module, ControlNetwork)
-        card = {
-            "num_timesteps": prior.schedule.num_timesteps,
-            "scheme": scheme.to_json(),
-            "shown": shows.model_dump(mode="json"),
-        }
+        seen = Seen(note="still in training")
+        card = card_of(module, method=method, prior=prior, scheme=scheme, seen=seen, shown=shows)
         control = Control(copy.deepcopy(module), card)  # frozen, while the module goes on learning
         device = str(next(module.parameters()).device)
         images = drawer_of(settings, prior=prior.to(device), control=control)(targets, noise)

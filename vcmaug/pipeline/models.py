@@ -10,11 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from vcmaug.conditions.chain import missing_files
-from vcmaug.data.geometry import Grid
+from vcmaug.control.card import ControlCard
 from vcmaug.errors import RecipeError, list_faults
 from vcmaug.files import atomic_path
+from vcmaug.ldm.card import PriorCard, read_card
 from vcmaug.ldm.prior import Prior, load_prior
-from vcmaug.ldm.weights import read_card
 from vcmaug.pipeline.recipe import PriorRecipe, Recipe
 from vcmaug.pipeline.work import Work
 from vcmaug.zoo import zoo_entries
@@ -54,8 +54,7 @@ def _other_grid(recipe: Recipe) -> list[str]:
     """
     source, spec = recipe.prior.source, recipe.prior.spec
     if source is not None:
-        card = read_card(source, kind="prior")
-        theirs, named = Grid.model_validate(card["spec"]["grid"]), f"of the prior in {source}"
+        theirs, named = read_card(source, PriorCard).spec.grid, f"of the prior in {source}"
     else:
         assert spec is not None  # the recipe has a prior that is there, or a spec
         theirs, named = spec.grid, "of prior.spec"
@@ -111,5 +110,5 @@ def prior_under(control: Path | None, folder: Path) -> Prior:
         folder: Of the prior.
     """
     prior = load_prior(folder)
-    card = {} if control is None else read_card(control, kind="control")
-    return replace(prior, latent_scale=float(card.get("latent_scale", prior.latent_scale)))
+    scale = None if control is None else read_card(control, ControlCard).latent_scale
+    return prior if scale is None else replace(prior, latent_scale=scale)

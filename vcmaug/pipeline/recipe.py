@@ -33,13 +33,12 @@ from vcmaug.downstream.settings import FitSettings, StudySettings
 from vcmaug.errors import RecipeError
 from vcmaug.generate.plan import GenerateSettings
 from vcmaug.generate.samplers import DDIM, Sampler
+from vcmaug.ldm.card import PriorCard, read_card
 from vcmaug.ldm.spec import PriorSpec
-from vcmaug.ldm.weights import read_card
 from vcmaug.quality.metrics.base import Metric
 from vcmaug.quality.run import METRICS
 from vcmaug.quality.settings import RealismSettings
-from vcmaug.training.control_settings import ControlTraining
-from vcmaug.training.prior import PriorTraining
+from vcmaug.training.settings import ControlTraining, PriorTraining
 from vcmaug.zoo import zoo_entries, zoo_folder
 
 __all__ = ["Recipe", "read_recipe"]
@@ -275,6 +274,6 @@ def _take_sampler_of_prior(content: dict[str, Any], recipes: Path) -> None:
     zoo, folder = prior.get("zoo"), prior.get("folder")
     source = zoo_folder(zoo) if zoo in zoo_entries() else recipes / str(folder) if folder else None
     if source is not None and (source / "card.json").exists():
-        chosen = read_card(source, kind="prior").get("sampler")
+        chosen = read_card(source, PriorCard).sampler
         if chosen is not None:
-            generate.setdefault("sampler", chosen)
+            generate.setdefault("sampler", dict(chosen))

@@ -15,6 +15,8 @@ from vcmaug.cohort.layout import CohortLayout
 from vcmaug.compute import Compute
 from vcmaug.conditions.build import build_conditions
 from vcmaug.conditions.chain import files_of_steps
+from vcmaug.control.build import write_control
+from vcmaug.control.card import ControlCard
 from vcmaug.data.cases import Cases, cases_of, hashes_of_files
 from vcmaug.data.prepare import DataSettings, prepare
 from vcmaug.data.scalars import ScalarSpec
@@ -27,8 +29,8 @@ from vcmaug.generate.acceptance import Acceptance
 from vcmaug.generate.plan import GenerateSettings
 from vcmaug.generate.planning import make_plan
 from vcmaug.generate.run import generate
-from vcmaug.ldm.prior import spec_on
-from vcmaug.ldm.weights import read_card
+from vcmaug.ldm.card import PriorCard, read_card
+from vcmaug.ldm.prior import write_prior
 from vcmaug.pipeline.acceptance import measure_of
 from vcmaug.pipeline.arms import training_data_of
 from vcmaug.pipeline.evaluator import evaluator_subjects, independent_evaluator
@@ -47,7 +49,7 @@ from vcmaug.pipeline.recipe import POPULATION
 from vcmaug.pipeline.work import Replicate, Work, stage
 from vcmaug.progress import Report, silent
 from vcmaug.quality.run import evaluate_cohort
-from vcmaug.training.control import train_control
+from vcmaug.training.control import ControlJob, train_control
 from vcmaug.training.prior import train_prior
 
 __all__ = [
@@ -118,7 +120,7 @@ def prior_stage(
     assert spec is not None  # the recipe has a prior that is there, or a spec
 
     def action() -> None:
-        train_prior(
+        prior = train_prior(
             cases_of(prepared.cases, splits.train),
             held_out=cases_of(prepared.cases, splits.validation),
             spec=spec,
@@ -128,6 +130,7 @@ def prior_stage(
             about=_about(work, recipe.licence),
             report=report,
         )
+        write_prior(work.prior, prior, half=recipe.training.half)
 
     inputs = [
         recipe.model_dump(mode="json", exclude={"folder"}),  # None here, and new to older folders
@@ -161,34 +164,33 @@ def control_stage(
                 every=recipe.look_every,
                 prior=prior,
                 scheme=prepared.scheme,
+                method=recipe.network,
                 shows=recipe.shows,
                 settings=work.recipe.generate,
                 seed=replicate.seed,
                 folder=replicate.control / "training",
             )
             watches.append(look)
-        train_control(
-            cases,
-            prior=prior,
-            watches=watches,
+        job = ControlJob(
+            method=recipe.network,
             scheme=prepared.scheme,
-            network=recipe.network,
+            shows=recipe.shows,
             settings=recipe.training,
             seed=replicate.seed,
-            folder=replicate.control,
             forbidden=splits.test + splits.validation,
-            about=_about(work, recipe.licence)
-            | {"teacher_subjects": sorted(case.subject_id for case in cases) if pseudo else []},
             pseudo_labelled=pseudo,
             start_from=start_from,
-            shows=recipe.shows,
-            report=report,
+            about=_about(work, recipe.licence),
         )
+        control = train_control(
+            cases, prior=prior, job=job, folder=replicate.control, watches=watches, report=report
+        )
+        write_control(replicate.control, control, half=recipe.training.half)
 
     inputs = [
         recipe.model_dump(mode="json", exclude={"look_every"}),
-        read_card(start_from, kind="control")["weights_sha256"] if start_from else None,
-        read_card(work.prior, kind="prior")["weights_sha256"],
+        read_card(start_from, ControlCard).weights_sha256 if start_from else None,
+        read_card(work.prior, PriorCard).weights_sha256,
         hashes_of_files((*cases, *pseudo)),
         prepared.scheme.to_json(),
         replicate.seed,
@@ -247,7 +249,7 @@ def _scalars(work: Work) -> tuple[ScalarSpec, ...]:
     if recipe.spec is not None:
         return recipe.spec.scalars
     assert recipe.source is not None  # the recipe has a prior that is there, or a spec
-    return spec_on(read_card(recipe.source, kind="prior"), recipe.source).scalars
+    return read_card(recipe.source, PriorCard).spec.scalars
 
 
 def generate_stage(
@@ -342,9 +344,7 @@ def evaluate_stage(work: Work, replicate: Replicate, *, report: Report = silent)
     return stage(work, name, inputs=inputs, outputs=replicate.quality, action=action)
 
 
-def study_stage(
-    work: Work, *, compute: Compute | None = None, report: Report = silent
-) -> Summary:
+def study_stage(work: Work, *, compute: Compute | None = None, report: Report = silent) -> Summary:
     """Run what is missing of the study and return its summary; finished runs are kept."""
     study = work.recipe.study
     if any(Need.TEACHER in arm.needs for arm in study.arms):

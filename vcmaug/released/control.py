@@ -11,14 +11,16 @@ Notes:
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
+from vcmaug.control.base import Control
 from vcmaug.control.build import write_control
+from vcmaug.control.card import ControlCard, card_of
 from vcmaug.control.methods.vcm_released import VCMReleased
 from vcmaug.control.networks.vcm_released import RELEASED_SCALE
 from vcmaug.data.labels import LabelScheme
+from vcmaug.data.seen import Seen
 from vcmaug.errors import ModelError
 from vcmaug.ldm.prior import Prior
 from vcmaug.ldm.weights import fill_module
@@ -57,7 +59,7 @@ def import_vcm(
     folder: Path,
     settings: VCMReleased | None = None,
     scheme: LabelScheme = RELEASED_SCHEME,
-) -> dict[str, Any]:
+) -> ControlCard:
     """Write a control's folder from the released checkpoint and return its card.
 
     Args:
@@ -79,23 +81,24 @@ def import_vcm(
     refuse_other_model(released, expected, name="the released VCM", path=path)
     weights = {ours: released[theirs] for theirs, ours in stored.items()}
     fill_module(network, weights, source=path)
-    card = {
-        "subjects": [],
-        "labelled_subjects": [],
-        "pseudo_labelled_subjects": [],
-        "subjects_note": "500 training scans, not listed with the release",
-        "latent_scale": RELEASED_SCALE,
-        "imported_from": {
+    card = card_of(
+        network,
+        method=settings,
+        prior=prior,
+        scheme=scheme,
+        seen=Seen(note="500 training scans, not listed with the release"),
+        latent_scale=RELEASED_SCALE,
+        imported_from={
             "file": path.name,
             "num_keys": len(released),
             "num_stored_parameters": sum(tensor.numel() for tensor in released.values()),
             "num_unused_parameters": sum(tensor.numel() for tensor in unused.values()),
         },
-        "note": "instance normalisation of gamma and beta is on and latents are multiplied by "
+        note="instance normalisation of gamma and beta is on and latents are multiplied by "
         f"{RELEASED_SCALE:.7f}: the checkpoint was trained so and needs both",
-        "licence": "none was given with the release",
-    }
-    write_control(folder, network=network, settings=settings, prior=prior, scheme=scheme, card=card)
+        licence="none was given with the release",
+    )
+    write_control(folder, Control(network, card))
     return card
 
 

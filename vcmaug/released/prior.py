@@ -7,12 +7,13 @@ References:
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor, nn
 
+from vcmaug.data.seen import Seen
 from vcmaug.errors import ModelError, list_faults
-from vcmaug.ldm.prior import write_prior
+from vcmaug.ldm.card import PriorCard
+from vcmaug.ldm.prior import new_prior, write_prior
 from vcmaug.ldm.spec import PriorSpec
 from vcmaug.ldm.weights import fill_module
 from vcmaug.released.brainldm import BRAINLDM, NUM_PARAMETERS, POPULATION_MEANS, RELEASED_MD5
@@ -43,7 +44,7 @@ def import_brainldm(
     *,
     folder: Path,
     spec: PriorSpec = BRAINLDM,
-) -> dict[str, Any]:
+) -> PriorCard:
     """Write a prior's folder from the two released files and return its card.
 
     Args:
@@ -74,22 +75,18 @@ def import_brainldm(
             "num_keys": len(released),
         }
     _refuse_other_counts(networks, spec)
-    card = {
-        "subjects": [],
-        "subjects_note": "31,740 participants of UK Biobank, not listed with the release",
-        "scalar_fill": {one.name: POPULATION_MEANS[one.name] for one in spec.scalars},
-        "licence": "of the released files; see their own terms",
-        "imported_from": files,
-    }
-    write_prior(
-        folder,
+    prior = new_prior(
         spec=spec,
         autoencoder=own_autoencoder,
         unet=own_unet,
         latent_scale=float(spec.latent_scale or 1.0),
-        card=card,
+        seen=Seen(note="31,740 participants of UK Biobank, not listed with the release"),
+        scalar_fill={one.name: POPULATION_MEANS[one.name] for one in spec.scalars},
+        licence="of the released files; see their own terms",
+        imported_from=files,
     )
-    return card
+    write_prior(folder, prior)
+    return prior.card
 
 
 def refuse_other_model(

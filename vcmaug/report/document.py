@@ -14,7 +14,16 @@ from vcmaug.data.labels import LabelScheme
 from vcmaug.files import write_text
 from vcmaug.report.figures import difference_plot, mean_plot, montage
 from vcmaug.report.sections import drawing_tables, quality_tables, study_tables
-from vcmaug.report.tables import Found, ReplicateFound, Table, find, flow_of, headline_of, table_of
+from vcmaug.report.tables import (
+    Found,
+    ReplicateFound,
+    Table,
+    find,
+    flow_of,
+    headline_of,
+    num_labelled,
+    table_of,
+)
 from vcmaug.seeding import stable_seed
 
 __all__ = ["write_report"]
@@ -79,7 +88,9 @@ def _montages(found: Found, *, seed: int) -> list[tuple[str, str | None]]:
     if found.prepare is None or cases is None:
         return [("Real and synthetic volumes: missing, since no case is prepared.", None)]
     scheme = LabelScheme.from_json(found.prepare["scheme"])
-    shown = [("Real cases, chosen at random, with their label maps", _real(found, cases, seed=seed))]
+    shown = [
+        ("Real cases, chosen at random, with their label maps", _real(found, cases, seed=seed))
+    ]
     drawn = [(r, r.manifest) for r in found.replicates if r.manifest is not None]
     if not drawn:
         return [(shown[0][0], montage(shown[0][1], scheme)), ("Synthetic cases: missing.", None)]
@@ -194,7 +205,7 @@ def _facts_of(replicate: ReplicateFound) -> dict[str, str]:
     if replicate.control is not None:
         control = replicate.control
         text = f"{control['num_parameters']:,} parameters"
-        text += f", {len(control['labelled_subjects'])} labelled subjects"
+        text += f", {num_labelled(control)} labelled subjects"
         start = control.get("started_from")
         text += f", started from {start}" if start else ""
         facts[f"{replicate.name}, control"] = text
@@ -215,8 +226,8 @@ def _limits(found: Found) -> list[str]:
     if summary is None:
         limits.append("The study is missing.")
     else:
-        limits.append(f"The test has {summary['num_test_subjects']} subjects of one data set.")
-        if len(summary["seeds"]) == 1:
+        limits.append(f"The test has {summary.num_test_subjects} subjects of one data set.")
+        if len(summary.seeds) == 1:
             limits.append("One seed: the interval says nothing of other subsets or trainings.")
         limits.append(
             "Both arms had the same updates, network and augmentation; other choices of these may "

@@ -187,9 +187,7 @@ def difference_plot(summary: Summary) -> str:
     return _svg(_draw_differences, summary, name="differences")
 
 
-def _svg(
-    draw: Callable[[Axes, Summary], None], summary: Summary, *, name: str
-) -> str:
+def _svg(draw: Callable[[Axes, Summary], None], summary: Summary, *, name: str) -> str:
     """Return a plot as SVG in the page's own text colour, its ids made unique by its name."""
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": name, "font.size": 10}):
         figure = Figure(figsize=(4.6, 3.7))
@@ -229,9 +227,7 @@ def _draw_differences(axes: Axes, summary: Summary) -> None:
     """Draw paired differences from real only over n."""
     headline = summary.headline
     rows = [
-        row
-        for row in summary.differences
-        if row.metric == headline.name and is_floor(row.against)
+        row for row in summary.differences if row.metric == headline.name and is_floor(row.against)
     ]
     axes.axhline(0.0, color=_INK, linewidth=0.8, linestyle=(0, (4, 3)))
     for arm, shift, chosen in _arms(rows):

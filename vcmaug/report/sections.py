@@ -1,6 +1,6 @@
 """The tables of quality and study, one function per section of the page."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd

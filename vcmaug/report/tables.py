@@ -26,6 +26,7 @@ __all__ = [
     "find",
     "flow_of",
     "headline_of",
+    "num_labelled",
     "table_of",
 ]
 
@@ -136,12 +137,23 @@ def _parquet(path: Path) -> pd.DataFrame | None:
     return pd.read_parquet(path) if path.exists() else None
 
 
+def num_labelled(control: Mapping[str, Any]) -> int:
+    """Return how many labelled subjects a control has seen, of its card in any version's form."""
+    seen = control.get("seen", {})
+    return len(seen.get("labels", control.get("labelled_subjects", ())))
+
+
+def _num_images(prior: Mapping[str, Any]) -> int:
+    """Return how many subjects' images a prior has seen, of its card in any version's form."""
+    return len(prior.get("seen", {}).get("images", prior.get("subjects", ())))
+
+
 def flow_of(found: Found) -> list[tuple[str, str, str]]:
     """Return the flow as (step, count, detail), in order; a missing step says so."""
     replicates = found.replicates
     conditions = [r.conditions for r in replicates if r.conditions is not None]
     controls = [r.control for r in replicates if r.control is not None]
-    seen = {len(control["labelled_subjects"]) for control in controls}
+    seen = {num_labelled(control) for control in controls}
     runs = found.summary.runs if found.summary else ()
     subjects = "" if found.cases is None else f"of {found.cases['subject_id'].nunique()} subjects"
     return [
@@ -171,7 +183,7 @@ def _prior_step(found: Found) -> tuple[str, str, str]:
     """Return whether there is a prior, and how many subjects it has seen."""
     if found.prior is None:
         return "prior", "missing", "frozen diffusion model"
-    return "prior", "1", f"frozen; saw images of {len(found.prior['subjects'])} subjects"
+    return "prior", "1", f"frozen; saw images of {_num_images(found.prior)} subjects"
 
 
 def _cohort_step(found: Found) -> tuple[str, str, str]:

@@ -1,14 +1,14 @@
 """Training of the autoencoder on images alone.
 
-What it is: one objective, and what is measured of the result.
-In the flow: the first half of `train-prior`; labels are not needed.
-Sources: Rombach et al. 2022, arXiv 2112.10752, without its adversarial and perceptual terms.
+The first half of `train-prior`; labels are not needed.
+
+References:
+    Rombach et al. 2022, arXiv 2112.10752, without its adversarial and perceptual terms.
 """
 
 from pathlib import Path
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
 from vcmaug.affine import side_axis
@@ -18,11 +18,11 @@ from vcmaug.ldm.texture import Texture
 from vcmaug.progress import Report, silent
 from vcmaug.seeding import torch_generator
 from vcmaug.training.batches import draw_batch, flipped
-from vcmaug.training.loop import Share, Trained, TrainingSettings, train
+from vcmaug.training.loop import Share, Trained, train
 from vcmaug.training.losses import autoencoder_loss
+from vcmaug.training.settings import AutoencoderTraining
 
 __all__ = [
-    "AutoencoderTraining",
     "encode_all",
     "gradient_energy",
     "reconstructed",
@@ -31,22 +31,13 @@ __all__ = [
 ]
 
 
-class AutoencoderTraining(TrainingSettings):
-    """How to train the autoencoder."""
-
-    learning_rate: float = Field(1e-3, gt=0)
-    kl_weight: float = Field(1e-4, ge=0)
-    gradient_weight: float = Field(0.5, ge=0)
-    flip: bool = Field(True, description="mirror half of the images left to right")
-
-
 def train_autoencoder(
     images: Tensor,
     *,
     spec: PriorSpec,
     settings: AutoencoderTraining,
     seed: int,
-    checkpoint: Path,
+    folder: Path,
     identity: object,
     report: Report = silent,
 ) -> tuple[StemmedAutoencoder, Trained]:
@@ -57,7 +48,7 @@ def train_autoencoder(
         spec: Shapes of the networks.
         settings: Length, speed, weights of the losses.
         seed: Of initial weights, batches and posterior noise.
-        checkpoint: See `loop.train`.
+        folder: Of the prior; gets a checkpoint and a log.
         identity: See `loop.train`.
         report: Told after every step.
     """
@@ -89,10 +80,10 @@ def train_autoencoder(
         autoencoder,
         objective,
         settings=settings,
-        checkpoint=checkpoint,
+        checkpoint=folder / ".checkpoints" / "autoencoder.pt",
         identity=identity,
         what="autoencoder",
-        events=checkpoint.parent.parent / "training" / "autoencoder",
+        events=folder / "training" / "autoencoder",
         report=report,
     )
     autoencoder.load_state_dict(trained.weights)

@@ -1,8 +1,9 @@
 """Bent copies of training volumes: more shapes than there are cases.
 
-What it is: settings, one smooth random displacement, and an image under it.
-In the flow: the prior bends images, the control bends images and label maps together.
-Sources: Arsigny et al. 2006, MICCAI, through `data.deformation`.
+The prior bends images alone, the control images and label maps together.
+
+References:
+    Arsigny et al. 2006, MICCAI, through `data.deformation`.
 """
 
 from collections.abc import Sequence
@@ -10,23 +11,14 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field
 from torch import Tensor
 
-from vcmaug.config import Settings
 from vcmaug.data.deformation import draw_velocity, integrate, upsampled, warp_image
 from vcmaug.seeding import numpy_generator
 from vcmaug.shapes import as_shape3
+from vcmaug.training.settings import BendSettings
 
-__all__ = ["BendSettings", "bent_image", "bent_images", "displacement_for"]
-
-
-class BendSettings(Settings):
-    """How many copies, and how far they are bent."""
-
-    deformed_copies: int = Field(0, ge=0, description="bent copies of each case")
-    max_displacement_mm: float = Field(6.0, ge=0)
-    smoothness_mm: float = Field(16.0, gt=0)
+__all__ = ["bent_image", "bent_images", "displacement_for"]
 
 
 def displacement_for(

@@ -1,8 +1,9 @@
 """Training of a control on a frozen prior, from a few labelled cases.
 
-What it is: `train_control`, which leaves a folder that `control.build.load_control` reads.
-In the flow: the only training that sees label maps; the caller names the cases, never a test one.
-Sources: Ahn et al. 2025, WACV, arXiv 2410.21826.
+The only training that sees label maps; the caller names the cases, never a test one.
+
+References:
+    Ahn et al. 2025, WACV, arXiv 2410.21826.
 
 Notes:
     The prior runs without gradient; its prediction is an input of the control. The deformed copies
@@ -11,147 +12,203 @@ Notes:
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from vcmaug.control.build import load_control, write_control
-from vcmaug.control.method import ControlMethod, control_method
+from vcmaug.control.base import Control
+from vcmaug.control.build import load_control
+from vcmaug.control.card import ControlCard, card_of
+from vcmaug.control.method import ControlMethod
 from vcmaug.control.network import ControlNetwork
 from vcmaug.control.shown import ShownSettings
 from vcmaug.data.cases import Case
 from vcmaug.data.labels import LabelScheme
+from vcmaug.data.seen import Seen
 from vcmaug.errors import LeakError, ModelError, list_faults
 from vcmaug.ldm.prior import Prior, weights_of
-from vcmaug.ldm.weights import hash_of_weights
+from vcmaug.ldm.weights import hash_of_weights, in_half_precision
 from vcmaug.progress import Report, silent
 from vcmaug.provenance import machine, versions
 from vcmaug.seeding import torch_generator
 from vcmaug.training.control_objective import control_objective, validation_loss
-from vcmaug.training.control_settings import ControlTraining
-from vcmaug.training.loop import Watch, train, training_device
+from vcmaug.training.loop import Trained, Watch, train, training_device
 from vcmaug.training.pairs import labelled_pairs
+from vcmaug.training.settings import ControlTraining
 
-__all__ = ["train_control"]
+__all__ = ["ControlJob", "train_control"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ControlJob:
+    """What control is trained, and how.
+
+    Attributes:
+        method: As it is set.
+        scheme: Of the label maps.
+        shows: Channels that it is shown.
+        settings: How to train.
+        seed: Of everything random.
+        forbidden: Subjects of test and validation.
+        pseudo_labelled: Further training cases, their label maps made by a segmenter that learnt
+            from the labelled ones.
+        start_from: Folder of a control on the same prior to start from, or None.
+        about: Written into the card: data, licence, command.
+    """
+
+    method: ControlMethod
+    scheme: LabelScheme
+    shows: ShownSettings = field(default_factory=ShownSettings)
+    settings: ControlTraining = field(default_factory=ControlTraining)
+    seed: int = 0
+    forbidden: Sequence[str] = ()
+    pseudo_labelled: Sequence[Case] = ()
+    start_from: Path | None = None
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def shown(self) -> LabelScheme:
+        """The structures that the control is shown."""
+        return self.shows.part_of(self.scheme)
+
+    def identity(self, cases: Sequence[Case], prior_sha256: str) -> dict[str, Any]:
+        """Return what must be the same for a training to be resumed."""
+        return {
+            "prior": prior_sha256,
+            "cases": [case.case_id for case in (*cases, *self.pseudo_labelled)],
+            "network": self.method.model_dump(mode="json"),
+            "settings": self.settings.model_dump(mode="json"),
+            "scheme": self.scheme.to_json(),
+            "start_from": str(self.start_from),
+            "shows": self.shows.model_dump(mode="json"),
+            "seed": self.seed,
+        }
 
 
 def train_control(
     cases: Sequence[Case],
     *,
     prior: Prior,
-    scheme: LabelScheme,
-    network: ControlMethod,
-    settings: ControlTraining,
-    seed: int,
+    job: ControlJob,
     folder: Path,
-    forbidden: Sequence[str],
-    about: Mapping[str, Any],
-    pseudo_labelled: Sequence[Case] = (),
-    start_from: Path | None = None,
-    shows: ShownSettings | None = None,
     watches: Sequence[Watch] = (),
     report: Report = silent,
-) -> None:
-    """Train a control and leave it in a folder.
+) -> Control:
+    """Return a trained control; `control.build.write_control` writes it.
 
     Args:
         cases: The labelled cases; the labels of exactly these are seen.
         prior: Frozen; its weights' hash is taken before and after. Its networks are moved to where
             the control is trained.
-        scheme: Of the label maps.
-        network: The method, as it is set.
-        settings: How to train.
-        seed: Of everything random.
-        folder: Gets `control.safetensors`, `card.json`, and `.checkpoints/`.
-        forbidden: Subjects of test and validation.
-        about: Written into the card: data, licence, command.
-        pseudo_labelled: Further training cases, their label maps guessed by a segmenter of `cases`.
-        start_from: Folder of a control on the same prior to start from, or None.
-        shows: Channels that it is shown; None: the label map alone.
+        job: What to train, and how.
+        folder: Gets a checkpoint and a log, and resumes from them.
         watches: What else is looked at on the way.
         report: Told after every update.
 
     Raises:
         LeakError: A forbidden subject is among the cases.
-        ModelError: The prior's weights changed, or `start_from` does not fit.
+        ModelError: The prior's weights changed, or `job.start_from` does not fit.
     """
-    everybody = [*cases, *pseudo_labelled]
-    _refuse(everybody, forbidden)
-    seen = {case.subject_id for case in everybody}
+    _refuse([*cases, *job.pseudo_labelled], job.forbidden)
     prior = prior.to(training_device())
     before = hash_of_weights(weights_of(prior.autoencoder, prior.denoiser.unet))
-    shows = shows or ShownSettings()
-    shown = shows.part_of(scheme)
-    kept, watch = _held_out(cases, settings, prior=prior, scheme=scheme, seed=seed, shows=shows)
+    kept, watch = _held_out(cases, job, prior=prior)
     pairs = labelled_pairs(
-        [*kept, *pseudo_labelled],
+        [*kept, *job.pseudo_labelled],
         prior=prior,
-        scheme=scheme,
-        settings=settings,
-        seed=seed,
-        shows=shows,
+        scheme=job.scheme,
+        settings=job.settings,
+        seed=job.seed,
+        shows=job.shows,
     )
-    torch.manual_seed(torch_generator(seed, "control").initial_seed())
-    module = network.network(prior.spec, num_structures=shown.num_structures, names=shows.names)
-    module.start_from_prior(prior)
-    if start_from is not None:
-        seen |= _start(module, start_from, prior=prior, network=network, scheme=scheme, shows=shows)
+    module, started = _new_network(job, prior)
     trained = train(
         module,
         control_objective(
-            pairs, prior=prior, scheme=shown, settings=settings, seed=seed, drop=shows.drop
+            pairs,
+            prior=prior,
+            scheme=job.shown,
+            settings=job.settings,
+            seed=job.seed,
+            drop=job.shows.drop,
         ),
-        settings=settings,
+        settings=job.settings,
         checkpoint=folder / ".checkpoints" / "control.pt",
-        identity={
-            "prior": before,
-            "cases": [case.case_id for case in everybody],
-            "network": network.model_dump(mode="json"),
-            "settings": settings.model_dump(mode="json"),
-            "scheme": scheme.to_json(),
-            "start_from": str(start_from),
-            "shows": shows.model_dump(mode="json"),
-            "seed": seed,
-        },
+        identity=job.identity(cases, before),
         what="control",
         watches=[*([watch] if watch else []), *watches],
         events=folder / "training",
         report=report,
     )
-    module.load_state_dict(trained.best if settings.keep == "best" else trained.weights)
+    weights = trained.best if job.settings.keep == "best" else trained.weights
+    module.load_state_dict(in_half_precision(weights) if job.settings.half else weights)
     if hash_of_weights(weights_of(prior.autoencoder, prior.denoiser.unet)) != before:
         raise ModelError("training a control: the frozen prior's weights changed. This is a bug.")
-    last = trained.log[-1] if trained.log else {}
-    write_control(
-        folder,
-        network=module,
-        settings=network,
+    return Control(module, _card(module, cases, job, prior=prior, trained=trained, started=started))
+
+
+def _card(
+    module: ControlNetwork,
+    cases: Sequence[Case],
+    job: ControlJob,
+    *,
+    prior: Prior,
+    trained: Trained,
+    started: ControlCard | None,
+) -> ControlCard:
+    """Return the card of a trained control."""
+    settings = job.settings
+    return card_of(
+        module,
+        method=job.method,
         prior=prior,
-        scheme=scheme,
-        half=settings.half,
-        card={
-            "subjects": sorted(seen),
-            "labelled_subjects": sorted({case.subject_id for case in cases}),
-            "pseudo_labelled_subjects": sorted({case.subject_id for case in pseudo_labelled}),
-            "started_from": None if start_from is None else "/".join(start_from.parts[-2:]),
-            "latent_scale": prior.latent_scale,
-            "training": settings.model_dump(mode="json"),
-            "shown": shows.model_dump(mode="json"),
-            "seed": seed,
-            "figures": {
-                "last": last,
-                "seconds": trained.seconds,
-                "kept_update": trained.best_update if settings.keep == "best" else settings.updates,
-                "best_update": trained.best_update,
-            },
-            "log": trained.log,
-            "versions": versions(),
-            "machine": machine(),
-            **about,
+        scheme=job.scheme,
+        seen=_seen(cases, job.pseudo_labelled, before=started.seen if started else None),
+        started_from=None if job.start_from is None else "/".join(job.start_from.parts[-2:]),
+        latent_scale=prior.latent_scale,
+        training=settings.model_dump(mode="json"),
+        shown=job.shows,
+        seed=job.seed,
+        figures={
+            "last": trained.log[-1] if trained.log else {},
+            "seconds": trained.seconds,
+            "kept_update": trained.best_update if settings.keep == "best" else settings.updates,
+            "best_update": trained.best_update,
         },
+        log=trained.log,
+        versions=versions(),
+        machine=machine(),
+        **job.about,
     )
+
+
+def _seen(cases: Sequence[Case], pseudo_labelled: Sequence[Case], *, before: Seen | None) -> Seen:
+    """Return whose images and labels a control sees, and who taught what labelled the rest."""
+    labels, pseudo = (
+        tuple(sorted({case.subject_id for case in some})) for some in (cases, pseudo_labelled)
+    )
+    return Seen(
+        images=tuple(sorted({*labels, *pseudo})),
+        labels=labels,
+        pseudo_labels=pseudo,
+        teachers=labels if pseudo else (),
+        before=before,
+    )
+
+
+def _new_network(job: ControlJob, prior: Prior) -> tuple[ControlNetwork, ControlCard | None]:
+    """Return the network to train, and the card of the control that it starts from."""
+    torch.manual_seed(torch_generator(job.seed, "control").initial_seed())
+    module = job.method.network(
+        prior.spec, num_structures=job.shown.num_structures, names=job.shows.names
+    )
+    module.start_from_prior(prior)
+    if job.start_from is None:
+        return module, None
+    return module, _start(module, job.start_from, job, prior=prior)
 
 
 def _refuse(cases: Sequence[Case], forbidden: Sequence[str]) -> None:
@@ -165,13 +222,7 @@ def _refuse(cases: Sequence[Case], forbidden: Sequence[str]) -> None:
 
 
 def _held_out(
-    cases: Sequence[Case],
-    settings: ControlTraining,
-    *,
-    prior: Prior,
-    scheme: LabelScheme,
-    seed: int,
-    shows: ShownSettings,
+    cases: Sequence[Case], job: ControlJob, *, prior: Prior
 ) -> tuple[Sequence[Case], Watch | None]:
     """Return the cases to train on, and the measurement on those held out, if there are any.
 
@@ -180,6 +231,7 @@ def _held_out(
     Raises:
         ModelError: No subject would be left, or the best is to be kept and none is held out.
     """
+    settings, shows = job.settings, job.shows
     count, subjects = settings.held_out, list(dict.fromkeys(case.subject_id for case in cases))
     if count == 0 and settings.keep == "last":
         return cases, None
@@ -194,7 +246,7 @@ def _held_out(
     )
     plain = settings.model_copy(update={"deformed_copies": 0, "flip": False})
     pairs = labelled_pairs(
-        held_out, prior=prior, scheme=scheme, settings=plain, seed=seed, shows=shows
+        held_out, prior=prior, scheme=job.scheme, settings=plain, seed=job.seed, shows=shows
     )
 
     def measure(module: nn.Module, update: int) -> dict[str, float]:
@@ -202,7 +254,7 @@ def _held_out(
             module,
             pairs,
             prior=prior,
-            scheme=shows.part_of(scheme),
+            scheme=job.shown,
             timesteps=settings.timesteps,
         )
         return {"validation": loss}
@@ -210,32 +262,25 @@ def _held_out(
     return kept, Watch(settings.validate_every, measure)
 
 
-def _start(
-    module: ControlNetwork,
-    folder: Path,
-    *,
-    prior: Prior,
-    network: ControlMethod,
-    scheme: LabelScheme,
-    shows: ShownSettings,
-) -> set[str]:
-    """Fill a network from a trained control; return the subjects that one has seen.
+def _start(module: ControlNetwork, folder: Path, job: ControlJob, *, prior: Prior) -> ControlCard:
+    """Fill a network from a trained control; return that one's card.
 
     Raises:
         ModelError: It steers another prior, is damaged, speaks another scheme, is shown something
             else or is another network.
     """
     control = load_control(folder, prior=prior)
-    theirs = LabelScheme.from_json(control.card["scheme"])
-    then, now = (dict(zip(one.names, one.values, strict=True)) for one in (theirs, scheme))
+    then, now = (
+        dict(zip(one.names, one.values, strict=True)) for one in (control.card.scheme, job.scheme)
+    )
     faults = [] if then == now else [f"its structures are {then}, this recipe's {now}"]
     if not faults:
         was, is_now = (
-            f"{', '.join(one.names)} of {', '.join(one.part_of(scheme).names)}"
-            for one in (control.shows, shows)
+            f"{', '.join(one.names)} of {', '.join(one.part_of(job.scheme).names)}"
+            for one in (control.shows, job.shows)
         )
         faults += [] if was == is_now else [f"it was shown {was}; this recipe shows {is_now}"]
-    settings, mine = control_method(control.card["settings"]).model_dump(), network.model_dump()
+    settings, mine = control.card.settings.model_dump(), job.method.model_dump()
     faults += [
         f"control.network.{name} is {settings.get(name)!r} there and {mine.get(name)!r} here"
         for name in sorted({*settings, *mine})
@@ -245,4 +290,4 @@ def _start(
         advice = "Make them the same, or train without start_from."
         raise ModelError(list_faults(f"starting from control {folder}", faults, advice=advice))
     module.load_state_dict(control.network.state_dict())
-    return set(control.card["subjects"])
+    return control.card

@@ -18,15 +18,15 @@ from vcmaug.ldm.autoencoder import volumes_at_once
 from vcmaug.ldm.prior import Prior
 from vcmaug.seeding import torch_generator
 from vcmaug.training.batches import draw_batch, shown_batch
-from vcmaug.training.control_settings import ControlTraining
+from vcmaug.training.ladder import RUNGS, rungs
 from vcmaug.training.loop import Objective, Share
 from vcmaug.training.losses import control_loss
 from vcmaug.training.pairs import Pairs
+from vcmaug.training.settings import ControlTraining
 
 __all__ = ["control_objective", "near_weights", "timestep_weights", "validation_loss"]
 
 _LEAST_WEIGHT, _MOST_WEIGHT = 0.1, 5.0
-_RUNGS = 10
 
 
 def timestep_weights(alphas_cumprod: Tensor, weighting: str) -> Tensor:
@@ -124,10 +124,9 @@ def validation_loss(
             one_hot, further, names=pairs.names, drop=0.0, generator=torch_generator("ladder")
         )
         scalars = None if pairs.scalars is None else pairs.scalars[few].to(device)
-        for rung in range(_RUNGS):
-            t = torch.full((len(few),), int((rung + 0.5) * last / _RUNGS))
-            epsilon = torch.randn(pairs.z.shape, generator=torch_generator("ladder", rung))[few]
+        for rung in rungs(pairs.z, last=last):
+            t, epsilon = torch.full((len(few),), rung.t), rung.epsilon[few]
             z_t = prior.schedule.add_noise(pairs.z[few], epsilon, t).to(device)
             steered, _ = module(prior.denoiser, z_t, t.to(device), scalars, shown.to(device))
             error += len(few) * functional.mse_loss(steered.epsilon.cpu(), epsilon).item()
-    return error / (len(pairs.z) * _RUNGS)
+    return error / (len(pairs.z) * RUNGS)

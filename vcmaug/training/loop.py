@@ -16,23 +16,22 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import torch
 from accelerate import Accelerator, PartialState
 from accelerate.state import AcceleratorState
 from accelerate.utils import is_bf16_available
-from pydantic import Field
 from torch import Tensor, nn
 
 from vcmaug.compute import keep_freed_memory
-from vcmaug.config import Settings
 from vcmaug.errors import ModelError
 from vcmaug.progress import Progress, Report, silent
 from vcmaug.provenance import fingerprint
 from vcmaug.training.checkpoint import read_checkpoint, write_checkpoint
 from vcmaug.training.ema import MovingAverage
 from vcmaug.training.precision import guard_small_convolutions
+from vcmaug.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -41,7 +40,6 @@ __all__ = [
     "Objective",
     "Share",
     "Trained",
-    "TrainingSettings",
     "Watch",
     "train",
     "training_device",
@@ -79,24 +77,6 @@ class Watch:
 
     every: int
     measure: Callable[[nn.Module, int], dict[str, float]]
-
-
-class TrainingSettings(Settings):
-    """How long and how fast to learn."""
-
-    updates: int = Field(1000, ge=1)
-    batch_size: int = Field(4, ge=1, description="of an update, over all processes")
-    accumulate: int = Field(1, ge=1, description="calls that share the batch of one process")
-    learning_rate: float = Field(1e-4, gt=0)
-    warmup_updates: int = Field(50, ge=0)
-    final_share: float = Field(0.05, ge=0, le=1, description="last learning rate over the highest")
-    weight_decay: float = Field(0.01, ge=0)
-    clip_norm: float = Field(1.0, gt=0)
-    ema_decay: float = Field(0.999, ge=0, lt=1)
-    checkpoint_every: int = Field(200, ge=1)
-    precision: Literal["float32", "bfloat16"] = Field(
-        "float32", description="bfloat16 halves the time; where there is none, float32 is used"
-    )
 
 
 @dataclass(frozen=True)

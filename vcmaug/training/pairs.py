@@ -28,9 +28,10 @@ from vcmaug.ldm.autoencoder import volumes_at_once
 from vcmaug.ldm.prior import Prior
 from vcmaug.seeding import stable_seed
 from vcmaug.training.autoencoder import encode_all
-from vcmaug.training.batches import flipped, read_index_maps, scalars_of
+from vcmaug.training.batches import flipped
 from vcmaug.training.bent import bent_image, displacement_for
-from vcmaug.training.control_settings import ControlTraining
+from vcmaug.training.cases import read_index_maps, scalars_of
+from vcmaug.training.settings import ControlTraining
 
 __all__ = ["Pairs", "labelled_pairs"]
 
@@ -99,7 +100,7 @@ def labelled_pairs(
         scalars=scalars_of(
             rows,
             prior.spec,
-            fill=prior.card["scalar_fill"],
+            fill=prior.card.scalar_fill,
             and_mirrored=settings.flip,
             clip_volumes=True,
         ),

@@ -1,8 +1,9 @@
 """Training of a prior: the autoencoder, its latents, then the diffusion U-Net on them.
 
-What it is: `train_prior`, which leaves a folder that `ldm.prior.load_prior` reads.
-In the flow: reads prepared cases (labels not needed), never one of a test subject.
-Sources: Rombach et al. 2022, arXiv 2112.10752; Ho et al. 2020, arXiv 2006.11239.
+Prepared cases are read, labels not needed, never one of a test subject.
+
+References:
+    Rombach et al. 2022, arXiv 2112.10752; Ho et al. 2020, arXiv 2006.11239.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,58 +12,38 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
 from vcmaug.affine import side_axis
-from vcmaug.config import Settings
 from vcmaug.data.cases import Case
-from vcmaug.data.scalars import median_fill
+from vcmaug.data.scalars import median_fill, raw_value
+from vcmaug.data.seen import Seen
 from vcmaug.errors import ModelError
 from vcmaug.ldm.autoencoder import StemmedAutoencoder
 from vcmaug.ldm.denoiser import ScalarUNet
-from vcmaug.ldm.prior import write_prior
+from vcmaug.ldm.prior import Prior, new_prior
 from vcmaug.ldm.schedule import Schedule
 from vcmaug.ldm.spec import PriorSpec
-from vcmaug.ldm.texture import measure_texture
+from vcmaug.ldm.texture import Texture, measure_texture
 from vcmaug.ldm.weights import hash_of_weights, read_weights, write_weights
 from vcmaug.progress import Report, silent
 from vcmaug.provenance import fingerprint, machine, versions
 from vcmaug.seeding import torch_generator
 from vcmaug.training.autoencoder import (
-    AutoencoderTraining,
     encode_all,
     reconstructed,
     reconstruction_figures,
     train_autoencoder,
 )
-from vcmaug.training.batches import draw_batch, flipped, read_images, scalars_of
-from vcmaug.training.bent import BendSettings, bent_images
-from vcmaug.training.loop import Share, Trained, TrainingSettings, train
+from vcmaug.training.batches import draw_batch, flipped
+from vcmaug.training.bent import bent_images
+from vcmaug.training.cases import read_images, scalars_of
+from vcmaug.training.ladder import rungs
+from vcmaug.training.loop import Share, Trained, train, training_device
+from vcmaug.training.settings import BendSettings, DiffusionTraining, PriorTraining
 
-__all__ = ["DiffusionTraining", "PriorTraining", "train_prior"]
-
-_RUNGS = 10  # timesteps at which the losses of the card are measured
-
-
-class DiffusionTraining(TrainingSettings, BendSettings):
-    """How to train the diffusion U-Net; bent copies of the images are encoded too."""
-
-    batch_size: int = Field(8, ge=1)
-    learning_rate: float = Field(3e-4, gt=0)
-    flip: bool = Field(True, description="mirrored images are encoded too")
-
-
-class PriorTraining(Settings):
-    """How to train a prior."""
-
-    autoencoder: AutoencoderTraining = AutoencoderTraining()
-    diffusion: DiffusionTraining = DiffusionTraining()
-    texture: bool = Field(
-        False, description="measure what the decoder leaves out, and add such texture to every draw"
-    )
-    half: bool = Field(False, description="store the weights in half precision")
+__all__ = ["train_prior"]
 
 
 @dataclass(frozen=True)
@@ -73,57 +54,60 @@ class _Latents:
     scalars: Tensor | None
 
 
+@dataclass(frozen=True)
+class _Networks:
+    """What training leaves of a prior, with the records of both trainings."""
+
+    autoencoder: StemmedAutoencoder
+    unet: ScalarUNet
+    latent_scale: float
+    fill: Mapping[str, float]
+    first: Trained
+    second: Trained
+
+
 def train_prior(
     cases: Sequence[Case],
     *,
-    held_out: Sequence[Case],
     spec: PriorSpec,
     settings: PriorTraining,
     seed: int,
     folder: Path,
-    about: Mapping[str, Any],
+    held_out: Sequence[Case] = (),
+    about: Mapping[str, Any] | None = None,
     report: Report = silent,
-) -> None:
-    """Train a prior and leave it in a folder.
+) -> Prior:
+    """Return a trained prior; `ldm.prior.write_prior` writes it.
 
     Args:
         cases: Training cases; the caller has kept test subjects out.
-        held_out: Validation cases, on which figures are measured; may be empty.
         spec: What to build.
         settings: How to train it.
         seed: Of everything random.
-        folder: Gets `prior.safetensors`, `card.json`, and `.checkpoints/`.
+        folder: Gets checkpoints, latents and a log, and resumes from them.
+        held_out: Validation cases, on which figures are measured; may be empty.
         about: Written into the card: data, licence, command.
         report: Told after every update.
 
     Raises:
         ModelError: There is no case, or the images do not lie on the spec's grid.
     """
-    if not cases:
-        raise ModelError("training a prior: no training case. Look at the split file.")
-    images = read_images(cases)
-    if tuple(images.shape[2:]) != tuple(spec.grid.shape):
-        raise ModelError(
-            f"training prior {spec.name!r}: the prepared images have shape "
-            f"{tuple(images.shape[2:])}, the prior's grid is {tuple(spec.grid.shape)}. Run "
-            "`vcmaug prepare` with the recipe's grid."
-        )
-    seen = {"cases": [case.case_id for case in cases], "seed": seed}
-    first_identity = seen | {
+    images = _images_of(cases, spec)
+    identity = {
+        "cases": [case.case_id for case in cases],
+        "seed": seed,
         "spec": spec.model_dump(mode="json", include={"grid", "image_channels", "autoencoder"}),
         "settings": settings.autoencoder.model_dump(mode="json"),
     }
-    checkpoints = folder / ".checkpoints"
     autoencoder, first = train_autoencoder(
         images,
         spec=spec,
         settings=settings.autoencoder,
         seed=seed,
-        checkpoint=checkpoints / "autoencoder.pt",
-        identity=first_identity,
+        folder=folder,
+        identity=identity,
         report=report,
     )
-    fill = median_fill(spec.scalars, [case.row for case in cases])
     means = _cached_latents(
         autoencoder,
         images,
@@ -134,58 +118,113 @@ def train_prior(
         folder=folder,
     )
     latent_scale = spec.latent_scale or float(1.0 / means.std())
-    scalars = scalars_of(
-        [case.row for case in cases] * (1 + settings.diffusion.deformed_copies),
-        spec,
-        fill=fill,
-        and_mirrored=settings.diffusion.flip,
+    fill = median_fill(spec.scalars, [case.row for case in cases])
+    latents = _Latents(
+        means * latent_scale, _every_scalar(cases, spec, settings.diffusion, fill=fill)
     )
-    latents = _Latents(means * latent_scale, scalars)
     unet, second = _train_unet(
         latents,
         spec=spec,
         settings=settings.diffusion,
         seed=seed,
-        checkpoint=checkpoints / "diffusion.pt",
-        identity=[first_identity, spec.model_dump(mode="json"), settings.model_dump(mode="json")],
+        folder=folder,
+        identity=[identity, spec.model_dump(mode="json"), settings.model_dump(mode="json")],
         report=report,
     )
     texture = None
     if settings.texture:
         texture = measure_texture(images, reconstructed(autoencoder, images))
-    shown = held_out or cases
-    figures = reconstruction_figures(autoencoder, read_images(shown), texture=texture)
+    made = _Networks(autoencoder, unet, latent_scale, fill, first, second)
+    figures = _figures(made, cases, held_out, spec=spec, texture=texture)
+    prior = new_prior(
+        spec=spec,
+        autoencoder=autoencoder,
+        unet=unet,
+        latent_scale=latent_scale,
+        texture=texture,
+        mean=latents.z[: len(cases)].mean(dim=0),
+        half=settings.half,
+        seen=_seen(cases, spec),
+        scalar_fill=fill,
+        training=settings.model_dump(mode="json"),
+        seed=seed,
+        figures=figures,
+        log={"autoencoder": first.log, "diffusion": second.log},
+        versions=versions(),
+        machine=machine(),
+        **(about or {}),
+    )
+    return prior.to(training_device())
+
+
+def _images_of(cases: Sequence[Case], spec: PriorSpec) -> Tensor:
+    """Return the images of cases, which must lie on the spec's grid."""
+    if not cases:
+        raise ModelError("training a prior: no training case. Look at the split file.")
+    images = read_images(cases)
+    if tuple(images.shape[2:]) != tuple(spec.grid.shape):
+        raise ModelError(
+            f"training prior {spec.name!r}: the prepared images have shape "
+            f"{tuple(images.shape[2:])}, the prior's grid is {tuple(spec.grid.shape)}. Run "
+            "`vcmaug prepare` with the recipe's grid."
+        )
+    return images
+
+
+def _every_scalar(
+    cases: Sequence[Case],
+    spec: PriorSpec,
+    settings: DiffusionTraining,
+    *,
+    fill: Mapping[str, float],
+) -> Tensor | None:
+    """Return the scalars of cases, of their bent copies and of all of them mirrored."""
+    return scalars_of(
+        [case.row for case in cases] * (1 + settings.deformed_copies),
+        spec,
+        fill=fill,
+        and_mirrored=settings.flip,
+    )
+
+
+def _seen(cases: Sequence[Case], spec: PriorSpec) -> Seen:
+    """Return whose images a prior sees, and whose label maps through scalars measured on them."""
+    measured = [scalar for scalar in spec.scalars if scalar.structures]
+    through_labels = {
+        case.subject_id
+        for case in cases
+        if any(raw_value(scalar, case.row) is not None for scalar in measured)
+    }
+    return Seen(
+        images=tuple(sorted({case.subject_id for case in cases})),
+        label_scalars=tuple(sorted(through_labels)),
+    )
+
+
+def _figures(
+    made: _Networks,
+    cases: Sequence[Case],
+    held_out: Sequence[Case],
+    *,
+    spec: PriorSpec,
+    texture: Texture | None,
+) -> dict[str, float]:
+    """Return what is measured of a trained prior, on held-out cases where there are any."""
+    figures = reconstruction_figures(
+        made.autoencoder, read_images(held_out or cases), texture=texture
+    )
     figures |= {
-        "diffusion_loss": second.log[-1]["loss"] if second.log else float("nan"),
-        "autoencoder_seconds": first.seconds,
-        "diffusion_seconds": second.seconds,
+        "diffusion_loss": made.second.log[-1]["loss"] if made.second.log else float("nan"),
+        "autoencoder_seconds": made.first.seconds,
+        "diffusion_seconds": made.second.seconds,
     }
     for name, some in (("training", cases), ("held_out", held_out)):
         if some:  # under the same draws of noise and time, so that the two can be compared
-            z = encode_all(autoencoder, read_images(some)) * latent_scale
-            few = _Latents(z, scalars_of([case.row for case in some], spec, fill=fill))
-            figures[f"diffusion_loss_{name}"] = denoising_loss(unet, few, spec=spec)
-    write_prior(
-        folder,
-        spec=spec,
-        autoencoder=autoencoder,
-        texture=texture,
-        mean=latents.z[: len(cases)].mean(dim=0),
-        unet=unet,
-        latent_scale=latent_scale,
-        half=settings.half,
-        card={
-            "subjects": sorted({case.subject_id for case in cases}),
-            "scalar_fill": fill,
-            "training": settings.model_dump(mode="json"),
-            "seed": seed,
-            "figures": figures | {"figures_on_held_out_cases": bool(held_out)},
-            "log": {"autoencoder": first.log, "diffusion": second.log},
-            "versions": versions(),
-            "machine": machine(),
-            **about,
-        },
-    )
+            z = encode_all(made.autoencoder, read_images(some)) * made.latent_scale
+            scalars = scalars_of([case.row for case in some], spec, fill=made.fill)
+            loss = _denoising_loss(made.unet, _Latents(z, scalars), spec=spec)
+            figures[f"diffusion_loss_{name}"] = loss
+    return figures | {"figures_on_held_out_cases": bool(held_out)}
 
 
 def _cached_latents(
@@ -227,7 +266,7 @@ def _train_unet(
     spec: PriorSpec,
     settings: DiffusionTraining,
     seed: int,
-    checkpoint: Path,
+    folder: Path,
     identity: object,
     report: Report,
 ) -> tuple[ScalarUNet, Trained]:
@@ -255,10 +294,10 @@ def _train_unet(
         unet,
         objective,
         settings=settings,
-        checkpoint=checkpoint,
+        checkpoint=folder / ".checkpoints" / "diffusion.pt",
         identity=identity,
         what="diffusion U-Net",
-        events=checkpoint.parent.parent / "training" / "diffusion",
+        events=folder / "training" / "diffusion",
         report=report,
     )
     unet.load_state_dict(trained.weights)
@@ -266,17 +305,16 @@ def _train_unet(
 
 
 @torch.no_grad()
-def denoising_loss(unet: ScalarUNet, latents: _Latents, *, spec: PriorSpec) -> float:
+def _denoising_loss(unet: ScalarUNet, latents: _Latents, *, spec: PriorSpec) -> float:
     """Return the mean squared error of epsilon over latents and a fixed ladder of timesteps."""
     schedule = Schedule(spec.schedule)
     device = next(unet.parameters()).device
     unet.eval()
     losses = []
-    for rung in range(_RUNGS):
-        t = torch.full((len(latents.z),), (2 * rung + 1) * schedule.num_timesteps // (2 * _RUNGS))
-        epsilon = torch.randn(latents.z.shape, generator=torch_generator("ladder", rung))
-        z_t = schedule.add_noise(latents.z, epsilon, t).to(device)
+    for rung in rungs(latents.z, last=schedule.num_timesteps):
+        t = torch.full((len(latents.z),), rung.t)
+        z_t = schedule.add_noise(latents.z, rung.epsilon, t).to(device)
         scalars = None if latents.scalars is None else latents.scalars.to(device)
         prediction = unet(z_t, t.to(device), scalars).cpu()
-        losses.append(float(functional.mse_loss(prediction, epsilon)))
+        losses.append(float(functional.mse_loss(prediction, rung.epsilon)))
     return sum(losses) / len(losses)

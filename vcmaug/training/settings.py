@@ -1,0 +1,101 @@
+"""How priors and controls are trained: settings alone, which load no torch."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from vcmaug.config import Settings
+
+__all__ = [
+    "AutoencoderTraining",
+    "BendSettings",
+    "ControlTraining",
+    "DiffusionTraining",
+    "PriorTraining",
+    "TrainingSettings",
+]
+
+
+class TrainingSettings(Settings):
+    """How long and how fast to learn."""
+
+    updates: int = Field(1000, ge=1)
+    batch_size: int = Field(4, ge=1, description="of an update, over all processes")
+    accumulate: int = Field(1, ge=1, description="calls that share the batch of one process")
+    learning_rate: float = Field(1e-4, gt=0)
+    warmup_updates: int = Field(50, ge=0)
+    final_share: float = Field(0.05, ge=0, le=1, description="last learning rate over the highest")
+    weight_decay: float = Field(0.01, ge=0)
+    clip_norm: float = Field(1.0, gt=0)
+    ema_decay: float = Field(0.999, ge=0, lt=1)
+    checkpoint_every: int = Field(200, ge=1)
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32", description="bfloat16 halves the time; where there is none, float32 is used"
+    )
+
+
+class BendSettings(Settings):
+    """How many copies, and how far they are bent."""
+
+    deformed_copies: int = Field(0, ge=0, description="bent copies of each case")
+    max_displacement_mm: float = Field(6.0, ge=0)
+    smoothness_mm: float = Field(16.0, gt=0)
+
+
+class AutoencoderTraining(TrainingSettings):
+    """How to train the autoencoder."""
+
+    learning_rate: float = Field(1e-3, gt=0)
+    kl_weight: float = Field(1e-4, ge=0)
+    gradient_weight: float = Field(0.5, ge=0)
+    flip: bool = Field(True, description="mirror half of the images left to right")
+
+
+class DiffusionTraining(TrainingSettings, BendSettings):
+    """How to train the diffusion U-Net; bent copies of the images are encoded too."""
+
+    batch_size: int = Field(8, ge=1)
+    learning_rate: float = Field(3e-4, gt=0)
+    flip: bool = Field(True, description="mirrored images are encoded too")
+
+
+class PriorTraining(Settings):
+    """How to train a prior."""
+
+    autoencoder: AutoencoderTraining = AutoencoderTraining()
+    diffusion: DiffusionTraining = DiffusionTraining()
+    texture: bool = Field(
+        False, description="measure what the decoder leaves out, and add such texture to every draw"
+    )
+    half: bool = Field(False, description="store the weights in half precision")
+
+
+class ControlTraining(TrainingSettings, BendSettings):
+    """How to train a control."""
+
+    learning_rate: float = Field(1e-3, gt=0)
+    ema_decay: float = Field(0.99, ge=0, lt=1)
+    l1_weight: float = Field(1e-3, ge=0, description="lambda of the penalty on gamma and beta")
+    flip: bool = Field(True, description="mirrored pairs too; pairs of structures change places")
+    deformed_copies: int = Field(4, ge=0, description="bent copies of each pair")
+    timesteps: float = Field(
+        1.0, gt=0, le=1, description="share of the schedule that is trained: sampler.start"
+    )
+    weighting: Literal["epsilon", "image"] = Field(
+        "epsilon",
+        description="of timesteps: alike, or by the error of the image that they stand for, which "
+        "weighs those in which its layout is decided",
+    )
+    near_weight: float = Field(
+        0.0,
+        ge=0,
+        description="added to the weight 1 of latent cells with a structure in or next to",
+    )
+    held_out: int = Field(
+        0, ge=0, description="labelled subjects kept from training, to measure the loss on"
+    )
+    validate_every: int = Field(100, ge=1, description="updates, where subjects are held out")
+    keep: Literal["last", "best"] = Field(
+        "last", description="best: the average with the least loss on the subjects held out"
+    )
+    half: bool = Field(False, description="store the weights in half precision")
