@@ -13,6 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from vcmaug.downstream.statistics import Estimate, Share
 from vcmaug.downstream.tasks.base import Score
 from vcmaug.downstream.tasks.segmentation import Segmentation
+from vcmaug.errors import WorkFolderError
 from vcmaug.files import read_json, write_json
 
 __all__ = [
@@ -192,6 +193,12 @@ def read_summary(path: Path) -> Summary:
     """Return the summary in a file, also of an older version.
 
     Raises:
-        WorkFolderError: There is no such file.
+        WorkFolderError: There is no such file, or it holds no summary.
     """
-    return _SUMMARY.validate_python(read_json(path))
+    try:
+        return _SUMMARY.validate_python(read_json(path))
+    except ValidationError as fault:
+        missing = ", ".join(".".join(map(str, error["loc"])) for error in fault.errors()[:3])
+        raise WorkFolderError(
+            f"reading {path}: it is no summary of a study ({missing}). Run the study again."
+        ) from None
