@@ -14,11 +14,10 @@ from vcmaug.data.cases import Cases, cases_of
 from vcmaug.data.labels import volumes_mm3
 from vcmaug.downstream.evaluator import Evaluator
 from vcmaug.downstream.statistics import bootstrap_mean
-from vcmaug.generate.plan import GenerateSettings
 from vcmaug.generate.planning import make_plan
 from vcmaug.generate.run import generate
-from vcmaug.ldm.card import PriorCard, read_card
-from vcmaug.pipeline.pool import splits_of
+from vcmaug.pipeline.graph import Graph
+from vcmaug.pipeline.models import scalars_of_prior
 from vcmaug.pipeline.work import Replicate, Work
 
 DRAWS, PER_NEW_MAP = 2000, 2
@@ -68,7 +67,7 @@ def of_new_maps(work: Work, replicate: Replicate, folder: Path) -> Path:
     Nothing learns from it, so its conditions are built as if these subjects had no role.
     """
     prepared = Cases.open(work.cases)
-    held_out = cases_of(prepared.cases, splits_of(work, prepared).validation)
+    held_out = cases_of(prepared.cases, Graph(work).splits.load().validation)
     recipe, here = work.recipe, Compute("in-process")
     build_conditions(
         recipe.conditions.of_builders,
@@ -78,11 +77,11 @@ def of_new_maps(work: Work, replicate: Replicate, folder: Path) -> Path:
         n=PER_NEW_MAP * len(held_out),
         seed=replicate.seed,
         roles={},
-        scalars=read_card(work.prior, PriorCard).spec.scalars,
+        scalars=scalars_of_prior(work),
         compute=here,
     )
     plan = make_plan(
-        GenerateSettings(**recipe.generate.model_dump(exclude={"n"})),
+        recipe.generate.of_plan,
         prior_folder=work.prior,
         control_folder=replicate.control,
         conditions_folder=folder / "conditions",

@@ -47,11 +47,11 @@ from vcmaug.data.cases import Cases
 from vcmaug.files import read_json
 from vcmaug.ldm.denoiser import Context
 from vcmaug.ldm.prior import load_prior
-from vcmaug.pipeline.evaluator import evaluator_subjects, independent_evaluator
-from vcmaug.pipeline.pool import splits_of
+from vcmaug.pipeline.artefact import Run, make_all
+from vcmaug.pipeline.artefacts.evaluation import evaluator_subjects
+from vcmaug.pipeline.graph import Graph
 from vcmaug.pipeline.recipe import PriorRecipe, Recipe, read_recipe
 from vcmaug.pipeline.run import draw_cohort
-from vcmaug.pipeline.stages import control_stage, prepare_stage, prior_stage
 from vcmaug.pipeline.work import Replicate, Work, claim_work
 from vcmaug.provenance import fingerprint, machine, versions
 
@@ -110,25 +110,26 @@ def recipe_of(asked: argparse.Namespace, method: str) -> Recipe:
 
 def prepared_once(asked: argparse.Namespace) -> None:
     """Prepare cases, prior and evaluator once for all methods."""
-    work = claim_work(asked.out / "common", base_of(asked), profile=asked.profile)
-    prepare_stage(work)
-    prior_stage(work)
+    work = claim_work(asked.out / "common", recipe_of(asked, OWN), profile=asked.profile)
+    make_all([Graph(work).prior, Graph(work).evaluator], Run())
 
 
 def work_of(out: Path, recipe: Recipe, profile: str | None, method: str, task: str) -> Work:
     """Return the work folder of a method, which shares cases and prior with the others."""
     work = claim_work(out / task / method, recipe, profile=profile)
-    (out / "common" / "evaluator").mkdir(exist_ok=True)
     link_common(work, out / "common")
     return work
 
 
 def link_common(work: Work, common: Path) -> None:
     """Let a work folder have the cases, prior and evaluator that all methods share."""
-    for name in ("cases", "prior", "splits.json", "evaluator"):
-        link = work.folder / name
-        if not link.exists():
-            link.symlink_to((common / name).resolve())
+    graph = Graph(Work(common, work.recipe))
+    for one in (graph.cases, graph.splits, graph.prior, graph.evaluator):
+        for path in (one.folder, one.marker):
+            link = work.folder / path.relative_to(common)
+            link.parent.mkdir(parents=True, exist_ok=True)
+            if not link.exists():
+                link.symlink_to(path.resolve())
 
 
 def overhead(work: Work, replicate: Replicate) -> float:
@@ -162,9 +163,9 @@ def one(asked: argparse.Namespace) -> dict[str, Any]:
         if row["source"] == "real" and row["structure"] in shown
     ]
     frechet = {row["row"]: row["frechet_distance"] for row in quality["distances"]}
-    prepared = Cases.open(work.cases)
-    read, _ = independent_evaluator(work, prepared, splits_of(work, prepared))
-    assert read is not None  # the recipes here have one
+    read = Graph(work).evaluator.load()
+    if read is None:
+        raise SystemExit("too few subjects are left for an evaluator")
     with tempfile.TemporaryDirectory() as name:
         new = readings(work, of_new_maps(work, replicate, Path(name)), shown, read)
     return {
@@ -189,7 +190,8 @@ def cost(asked: argparse.Namespace) -> dict[str, Any]:
         work = claim_work(Path(name), recipe, profile=asked.profile)
         link_common(work, asked.out / "common")
         replicate = work.replicate(n, seed)
-        control_stage(work, replicate, report=lambda progress: ends.append(time.perf_counter()))
+        run = Run(report=lambda progress: ends.append(time.perf_counter()))
+        Graph(work).control(replicate).make(run)
         peak = peak_memory()
         return {
             "seconds_per_update": float(np.median(np.diff(ends)[-COST_UPDATES + 2 :])),
@@ -202,7 +204,7 @@ def settings_of(asked: argparse.Namespace) -> str:
     """Return a fingerprint of what rows have in common: recipe, task, prior and evaluator."""
     work = Work(asked.out / "common", recipe_of(asked, OWN))
     prior = read_json(work.prior / "card.json")["weights_sha256"]
-    evaluators = evaluator_subjects(work, splits_of(work, Cases.open(work.cases)))
+    evaluators = evaluator_subjects(work, Graph(work).splits.load())
     apart = {"study": {"num_labelled", "seeds"}, "data": {"source"}}
     content = base_of(asked).model_dump(mode="json", exclude=apart)
     return fingerprint([content, asked.task, prior, evaluators, PER_NEW_MAP])

@@ -11,15 +11,14 @@ from numpy.typing import NDArray
 
 from vcmaug.cohort.manifest import read_manifest
 from vcmaug.compute import Compute
-from vcmaug.data.cases import Cases, cases_of
+from vcmaug.data.cases import cases_of
 from vcmaug.data.nifti import read_image
 from vcmaug.downstream.evaluator import Evaluator
 from vcmaug.files import read_json, write_json
 from vcmaug.generate.plan import GenerateSettings
 from vcmaug.generate.planning import make_plan
 from vcmaug.generate.run import generate
-from vcmaug.pipeline.evaluator import independent_evaluator
-from vcmaug.pipeline.pool import splits_of
+from vcmaug.pipeline.graph import Graph
 from vcmaug.pipeline.work import Replicate, Work, find_work
 from vcmaug.provenance import fingerprint
 from vcmaug.quality.adherence import adherence_rows
@@ -42,21 +41,18 @@ class Ground:
     @property
     def settings(self) -> GenerateSettings:
         """The recipe's way of drawing."""
-        recipe = self.work.recipe.generate
-        return GenerateSettings(**recipe.model_dump(exclude={"n"}))
+        return self.work.recipe.generate.of_plan
 
 
 def ground_of(folder: Path, replicate: str) -> Ground:
     """Return a replicate, such as n10-s0, of a work folder in which its cohort was evaluated."""
     work = find_work(folder)
-    prepared = Cases.open(work.cases)
-    splits = splits_of(work, prepared)
-    evaluator, _ = independent_evaluator(work, prepared, splits)
-    assert evaluator is not None  # a finished run has one
-    cases = cases_of(prepared.cases, (*splits.train, *splits.validation))
+    graph, chosen = Graph(work), work.replicate_named(replicate)
+    evaluator, splits = graph.evaluator.load(), graph.splits.load()
+    if evaluator is None or chosen is None:
+        raise SystemExit(f"{folder}: there is no {replicate}, or too few subjects to evaluate it.")
+    cases = cases_of(graph.cases.load(), (*splits.train, *splits.validation))
     images = [read_image(case.image, case_id=case.case_id).array for case in cases]
-    num_labelled, seed = (int(part[1:]) for part in replicate.split("-"))
-    chosen = work.replicate(num_labelled, seed)
     return Ground(work, chosen, evaluator, describe(np.stack(images)))
 
 

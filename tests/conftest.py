@@ -13,6 +13,12 @@ settings.register_profile("vcmaug", deadline=None, max_examples=50)
 settings.load_profile("vcmaug")
 
 
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is measured here is not the user's."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
 def _real(name: str) -> Path:
     """Return a folder of real volumes, or skip and say so."""
     root = os.environ.get("VCMAUG_DATA")

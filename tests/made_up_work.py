@@ -37,7 +37,13 @@ def make_work(folder: Path, *, side: int = 12, num_labelled: tuple[int, ...] = (
 def write_recipe(folder: Path, *, caveat: str = "A made-up <run>.") -> None:
     """Write recipe.json."""
     recipe = {"caveat": caveat, "data_note": "made up by a test", "simulated": "all"}
-    about = {"name": "tiny", "title": "A tiny study", "profile": "smoke", "recipe": recipe}
+    about = {
+        "format": 2,
+        "name": "tiny",
+        "title": "A tiny study",
+        "profile": "smoke",
+        "recipe": recipe,
+    }
     write_json(folder / "recipe.json", about)
 
 

@@ -9,9 +9,9 @@ measures whether training on that cohort helps a segmentation network.
 The floors; imports go down only:
 
     cli | face               the verbs, in the order of the flow; what a notebook imports
-    pipeline                 stages of a recipe; the study's controls and cohorts per (n, seed)
+    pipeline                 recipe, artefacts, and the graph of what each is made from
     report                   one HTML file
-    arms                     mixes of training data, and how each is made
+    gates | arms             measured before a study; mixes of training data, and their makers
     generate                 plan, shards, workers
     quality | downstream     does the image fit its label; does the cohort help
     training | released      loops and losses; weights of others

@@ -7,7 +7,7 @@ import pytest
 
 from vcmaug.arms.base import Arm, Need
 from vcmaug.config import Settings, parse_settings
-from vcmaug.downstream.replicate import Replicate
+from vcmaug.data.work_layout import Replicate
 from vcmaug.errors import RecipeError
 
 REPLICATE = Replicate(Path("n5-s1"), 5, 1)

@@ -78,11 +78,15 @@ def test_a_missing_recipe_is_one_line_and_exit_code_2() -> None:
 
 def test_a_dry_run_prints_the_options_and_writes_nothing(tmp_path: Path) -> None:
     recipe = Path(__file__).parents[2] / "recipes" / "demo" / "recipe.yaml"
-    result = vcmaug("run", str(recipe), "--out", str(tmp_path / "w"), "--dry-run")
+    words = ("run", str(recipe), "--out", str(tmp_path / "w"), "--dry-run")
+    result = vcmaug(*words)
     assert result.returncode == 0, result.stderr
-    options = json.loads(result.stdout[result.stdout.index("\n{") :])
-    assert options["name"] == "demo"
-    assert "would go through cases; prior from the zoo" in result.stdout
+    lines = [line.split() for line in result.stdout.splitlines()]
+    assert [line[0] for line in lines[1:4]] == ["cases", "splits", "prior"]
+    assert "not measured yet on this machine" in result.stdout
+    told = json.loads(vcmaug(*words, "--json").stdout)
+    assert told["options"]["name"] == "demo"
+    assert told["artefacts"][-1]["name"] == "report"
     assert not (tmp_path / "w").exists()
 
 
@@ -164,7 +168,7 @@ def test_info_counts_a_method_whose_name_has_a_hyphen() -> None:
     assert list(ours["control"]["num_parameters"]) == ["used"]  # nobody released this one
 
 
-def test_each_stage_names_the_one_before_it(tmp_path: Path) -> None:
+def test_what_keeps_a_verb_from_its_work_is_said_first(tmp_path: Path) -> None:
     recipe = tmp_path / "recipe.yaml"
     grid = {"shape": [16, 16, 16]}
     content = {
@@ -176,4 +180,5 @@ def test_each_stage_names_the_one_before_it(tmp_path: Path) -> None:
     recipe.write_text(yaml.safe_dump(content))
     result = vcmaug("train-prior", str(recipe), "--out", str(tmp_path / "w"))
     assert result.returncode == 2
-    assert "vcmaug prepare" in result.stderr
+    assert f"data.source: no case in {tmp_path}" in result.stderr
+    assert not (tmp_path / "w" / "cases").exists()

@@ -26,12 +26,6 @@ except SystemExit as ending:
 print("LOADED", code, *sys.modules, file=sys.stderr)
 """
 
-reads_parts = pytest.mark.xfail(
-    strict=False,
-    reason="reading a recipe imports modules of settings that still import torch at their top: "
-    "ldm/spec.py, control, generate, training",
-)
-
 
 def started(*words: str, cwd: Path = ROOT) -> tuple[int, str, set[str]]:
     """Run a command in a fresh Python; return its exit code, its output and what it imported."""
@@ -63,7 +57,6 @@ def test_help_imports_no_verb_and_nothing_that_computes() -> None:
     assert not modules & (HEAVY | {"numpy", "pandas", "pydantic", "rich.progress"})
 
 
-@reads_parts
 def test_a_dry_run_of_a_recipe_imports_nothing_that_computes(tmp_path: Path) -> None:
     recipe, out = str(ROOT / "recipes" / "demo" / "recipe.yaml"), str(tmp_path / "work")
     code, text, modules = started("run", recipe, "--dry-run", "--out", out)
@@ -71,7 +64,6 @@ def test_a_dry_run_of_a_recipe_imports_nothing_that_computes(tmp_path: Path) -> 
     assert not modules & HEAVY
 
 
-@reads_parts
 def test_a_misspelt_key_of_a_recipe_is_answered_without_what_computes(tmp_path: Path) -> None:
     text = (ROOT / "recipes" / "demo" / "recipe.yaml").read_text()
     recipe = tmp_path / "recipe.yaml"

@@ -9,6 +9,7 @@ from torch import nn
 
 from vcmaug.compute import Compute
 from vcmaug.data.splits import Splits, labelled_subset
+from vcmaug.data.work_layout import run_file
 from vcmaug.downstream.results import read_summary
 from vcmaug.downstream.settings import StudySettings
 from vcmaug.downstream.study import StudyInputs, run_arm, run_study
@@ -203,8 +204,9 @@ def test_the_network_of_real_is_kept_and_made_again_if_it_is_lost(tmp_path: Path
         path.write_bytes(b"weights")
 
     inputs, out = replace(_inputs(tmp_path), keep=keep), tmp_path / "study"
-    settings, known = SETTINGS, {"num_labelled": 2, "seed": 0, "out": out}
-    file = run_arm("real", settings=settings, inputs=inputs, **known)
+    settings, file = SETTINGS, run_file(out, "real", num_labelled=2, seed=0)
+    run_arm("real", [(2, 0)], settings=settings, inputs=inputs, out=out)
+    assert file.exists()
     assert kept == [file.with_suffix(".safetensors")]
     run_study(settings, inputs, out=out)
     assert len(kept) == 1  # kept, and only the arm `real`

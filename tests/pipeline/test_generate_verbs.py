@@ -16,7 +16,6 @@ from vcmaug.errors import CohortError, WorkFolderError
 from vcmaug.files import locked, read_json
 from vcmaug.pipeline.recipe import read_recipe
 from vcmaug.pipeline.run import draw_cohort
-from vcmaug.pipeline.stages import prepare_stage, prior_stage
 from vcmaug.pipeline.work import Work, claim_work
 
 HERE = Compute("in-process")
@@ -28,8 +27,6 @@ def drawn(recipe_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Work:
     work = claim_work(
         tmp_path_factory.mktemp("work") / "tiny", read_recipe(recipe_path), profile=""
     )
-    prepare_stage(work)
-    prior_stage(work)
     draw_cohort(work, work.replicates[0], compute=HERE, say=lambda name, ran: None)
     return work
 

@@ -8,36 +8,25 @@ import pytest
 import tiny
 import yaml
 from made_up_study import rewrite_manifest
+from making import HERE, make, prepare
 from typer.testing import CliRunner
 
 from vcmaug.cli.main import app
 from vcmaug.cohort.check import check_cohort
 from vcmaug.cohort.cohort import Cohort
 from vcmaug.cohort.manifest import read_manifest, read_rows
-from vcmaug.compute import Compute
 from vcmaug.control.card import ControlCard
-from vcmaug.data.case_table import write_table_of_cases
-from vcmaug.data.cases import Cases
 from vcmaug.data.nifti import read_image, read_label_map, write_image
 from vcmaug.data.splits import labelled_subset
 from vcmaug.data.volume import Volume, same_grid
 from vcmaug.errors import LeakError, RecipeError, WorkFolderError
 from vcmaug.files import read_json, sha256_of_file, write_json
 from vcmaug.ldm.card import PriorCard, read_card
-from vcmaug.pipeline.evaluator import evaluator_subjects
-from vcmaug.pipeline.pool import splits_of
+from vcmaug.pipeline.artefacts.evaluation import evaluator_subjects
+from vcmaug.pipeline.graph import Graph
 from vcmaug.pipeline.recipe import ControlRecipe, read_recipe
 from vcmaug.pipeline.run import draw_cohort, run_recipe
-from vcmaug.pipeline.stages import (
-    conditions_stage,
-    generate_stage,
-    prepare_stage,
-    prior_stage,
-    study_stage,
-)
 from vcmaug.pipeline.work import Work, claim_work
-
-HERE = Compute("in-process")
 
 
 @pytest.fixture(scope="module")
@@ -102,38 +91,40 @@ def test_no_stage_hashes_a_prepared_file_again(
         assert path.name not in prepared, path
         return read(path)
 
-    for room in ("data.case", "pipeline.stages", "pipeline.pool", "conditions.spec"):
+    for room in ("data.case", "pipeline.artefacts.cases", "conditions.spec"):
         monkeypatch.setattr(f"vcmaug.{room}.sha256_of_file", refusing)
     work = Work(folder, finished.recipe)
     conditions = finished.recipe.conditions.model_copy(update={"n": 3})
     other = Work(folder, finished.recipe.model_copy(update={"conditions": conditions}))
-    assert not prior_stage(work)
-    assert conditions_stage(other, other.replicates[0], compute=HERE)
-    study_stage(work)
+    assert not make(Graph(work).prior)
+    assert make(Graph(other).conditions(other.replicates[0]))
+    work.summary.unlink()
+    assert make(Graph(work).study)
 
 
 def test_splits_are_written_once_and_must_fit_the_recipe(
     finished: Work, recipe_path: Path, tmp_path: Path
 ) -> None:
     work = _work(recipe_path, tmp_path / "w")
-    with pytest.raises(WorkFolderError, match=r"splits\.json: there is no such file"):
-        splits_of(work, Cases.open(finished.cases))
+    assert Graph(work).splits.state().what == "missing"
     source = finished.recipe.data.source
     words = ["prepare", source, "--out", str(work.cases), "--structures", "shell=1,core=2"]
     words += ["--grid", "16x16x16", "--spacing", "2x2x2", "--num-test", "3"]
     assert CliRunner().invoke(app, words).exit_code == 0
     with pytest.raises(WorkFolderError, match=r"num_validation is 2 in the recipe and 0 in the"):
-        prepare_stage(work)
+        prepare(work)
     assert CliRunner().invoke(app, [*words, "--num-validation", "2"]).exit_code == 0
     before = work.splits.read_bytes()
     assert before == finished.splits.read_bytes()
-    prepare_stage(work)
-    assert splits_of(work, Cases.open(work.cases)).seed == 0
+    prepare(work)
+    assert Graph(work).splits.load().seed == 0
     assert work.splits.read_bytes() == before
     splits = read_json(work.splits)
     write_json(work.splits, splits | {"train": splits["train"][1:]})
-    with pytest.raises(WorkFolderError, match=r"(?s)in no split.*written for other cases: move"):
-        prepare_stage(work)
+    assert not prepare(work)  # it was looked at when it was new
+    (work.stages / "splits.json").unlink()
+    with pytest.raises(RecipeError, match=r"(?s)in no split.*written for other cases: move"):
+        prepare(work)
 
 
 def test_cases_are_prepared_again_where_a_file_that_is_read_changed(
@@ -144,16 +135,16 @@ def test_cases_are_prepared_again_where_a_file_that_is_read_changed(
     recipe = read_recipe(recipe_path)
     data = recipe.data.model_copy(update={"source": str(source)})
     work = claim_work(tmp_path / "w", recipe.model_copy(update={"data": data}), profile=None)
-    assert prepare_stage(work)
+    assert prepare(work)
     (source / "notes.txt").write_text("nobody reads this")
-    assert not prepare_stage(work)
+    assert not prepare(work)
     (source / "labels" / "b00.nii.gz").touch()
-    assert prepare_stage(work)
+    assert prepare(work)
 
 
 def test_a_named_evaluator_sees_its_own_subjects_alone(finished: Work) -> None:
     """The splits may name them; who is labelled all the same is taken from them."""
-    splits = splits_of(finished, Cases.open(finished.cases))
+    splits = Graph(finished).splits.load()
     free = evaluator_subjects(finished, splits)
     used = sorted(set(splits.train) - set(free))
     assert evaluator_subjects(finished, replace(splits, evaluator=free[:2])) == free[:2]
@@ -171,7 +162,7 @@ def test_a_second_run_keeps_every_stage(finished: Work) -> None:
     said: dict[str, bool] = {}
     before = {p: p.stat().st_mtime_ns for p in finished.folder.glob("replicates/*/cohort/*/*")}
     run_recipe(finished, compute=HERE, say=said.__setitem__)
-    assert [name for name, ran in said.items() if ran] == ["study", "report"]
+    assert [name for name, ran in said.items() if ran] == []
     assert before == {p: p.stat().st_mtime_ns for p in before}
 
 
@@ -202,13 +193,13 @@ def test_a_changed_setting_redoes_what_depends_on_it_and_loses_nothing(
     said: dict[str, bool] = {}
     run_recipe(work, compute=HERE, say=said.__setitem__)
     redone = {name for name, ran in said.items() if ran}
-    assert redone == {"n2-s0 cohort", "n2-s0 evaluation", "study", "report"}
+    assert redone == {"cohort-n2-s0", "evaluator", "quality-n2-s0", "study", "report"}
     assert len(pd.read_parquet(work.replicates[0].cohort / "manifest.parquet")) == 4
     aside = list((folder / ".stale").glob("cohort-n2-s0-*/manifest.parquet"))
     assert [len(pd.read_parquet(path)) for path in aside] == [5]
     before = {path.name: path.stat().st_mtime_ns for path in aside[0].parent.glob("images/*")}
     work = Work(folder, recipe)
-    generate_stage(work, work.replicates[0], compute=HERE)
+    make(Graph(work).cohort(work.replicates[0]))
     found = work.replicates[0].cohort.glob("images/*")  # what was set aside comes back
     assert {path.name: path.stat().st_mtime_ns for path in found} == before
 
@@ -226,13 +217,14 @@ def test_another_control_by_its_name_runs_through_generate_and_evaluate(
     for look_every in (3, 0):
         asked = control.model_copy(update={"training": training, "look_every": look_every})
         work = Work(folder, finished.recipe.model_copy(update={"control": asked}))
-        draw_cohort(work, replicate, compute=HERE, say=lambda name, ran: None)
+        assert make(Graph(work).control(replicate))
         weights.add((replicate.control / "control.safetensors").read_bytes())
         pictures = sorted(path.name for path in (replicate.control / "training").glob("*.png"))
         assert pictures == ["update-000003.png", "update-000006.png"]
         (folder / "stages" / f"control-{replicate.name}.json").unlink()
         shutil.rmtree(replicate.control / ".checkpoints")
     assert len(weights) == 1
+    draw_cohort(work, replicate, compute=HERE, say=lambda name, ran: None)
     assert read_json(replicate.control / "card.json")["name"] == "t2i_adapter"
     rows = read_json(replicate.quality / "quality.json")["adherence"]
     assert {row["source"] for row in rows} >= {"synthetic", "real"}
@@ -240,27 +232,22 @@ def test_another_control_by_its_name_runs_through_generate_and_evaluate(
 
 
 def test_conditions_are_built_again_where_an_image_or_a_scalar_changed(
-    finished: Work, tmp_path: Path
+    finished: Work, recipe_path: Path, tmp_path: Path
 ) -> None:
-    folder = tmp_path / "copy"
+    folder, source = tmp_path / "copy", tmp_path / "source"
     shutil.copytree(finished.folder, folder)
-    work = Work(folder, finished.recipe)
+    shutil.copytree(recipe_path.parent / "source", source)
+    work = Work(folder, finished.recipe).changed(data={"source": str(source)})
     replicate = work.replicates[0]
-    assert not conditions_stage(work, replicate, compute=HERE)
-    for path in (work.cases / "images").iterdir():
+    assert not make(Graph(work).conditions(replicate))  # the same names, sizes and times
+    for path in (source / "images").iterdir():
         image = read_image(path, case_id=path.name)
         write_image(path, Volume(0.5 * image.array, image.affine))
-    cases = [replace(case, sha256={}) for case in Cases.open(work.cases)]
-    write_table_of_cases(work.cases, cases)  # as `prepare` does: it knows the new hashes
-    assert conditions_stage(work, replicate, compute=HERE)
-    assert not conditions_stage(work, replicate, compute=HERE)
-    spec = finished.recipe.prior.spec
-    assert spec is not None
-    prior = finished.recipe.prior.model_copy(
-        update={"spec": spec.model_copy(update={"scalars": ()})}
-    )
-    other = Work(folder, finished.recipe.model_copy(update={"prior": prior}))
-    assert conditions_stage(other, replicate, compute=HERE)
+    assert make(Graph(work).conditions(replicate))
+    assert not make(Graph(work).conditions(replicate))
+    spec = finished.recipe.prior.spec_to_train
+    other = work.changed(prior={"spec": spec.model_copy(update={"scalars": ()})})
+    assert make(Graph(other).conditions(replicate))
 
 
 @pytest.mark.parametrize(
@@ -300,7 +287,7 @@ def test_a_cohort_that_has_seen_a_test_subject_is_refused(
     card["seen"][role]["images"].append(subject)
     write_json(path, card)
     with pytest.raises(LeakError, match=f"subject {subject} of test or validation .* {role}"):
-        study_stage(work)
+        make(Graph(work).study)
     assert not work.study.exists()
 
 
@@ -314,7 +301,7 @@ def test_a_manifest_row_made_from_a_test_subject_is_refused(finished: Work, tmp_
     leaked = replace(first, source_subject_ids=(read_json(work.splits)["test"][0],))
     rewrite_manifest(cohort, [leaked, *others])
     with pytest.raises(LeakError, match="was seen by the conditions"):
-        study_stage(work)
+        make(Graph(work).study)
 
 
 def test_a_folder_of_another_recipe_or_profile_is_refused(

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from vcmaug.data.cases import Case
 from vcmaug.data.labels import LabelScheme
-from vcmaug.downstream.replicate import Replicate
+from vcmaug.data.work_layout import Replicate
 from vcmaug.downstream.training_data import TrainingData
 from vcmaug.parts import Part
 from vcmaug.progress import Report, silent

@@ -5,31 +5,24 @@ from typing import Annotated
 
 import typer
 
-from vcmaug.cli.console import progress, say
+from vcmaug.cli.console import say
 from vcmaug.cli.options import (
-    DryRun,
-    NumLabelled,
-    Out,
-    Pool,
-    Profile,
-    RecipePath,
-    Seed,
-    Workers,
-    chosen_compute,
-    open_work,
-    replicate_of,
-    show_plan,
+    ComputeOptions,
+    RecipeOptions,
+    ReplicateOptions,
+    make_or_show,
+    spread,
 )
 
 __all__ = ["build_conditions_command"]
 
 
+@spread
 def build_conditions_command(
-    recipe: RecipePath,
+    options: RecipeOptions,
+    one: ReplicateOptions,
+    where: ComputeOptions,
     n: Annotated[int | None, typer.Option("--n", min=1, help="How many conditions.")] = None,
-    num_labelled: NumLabelled = None,
-    pool: Pool = False,
-    workers: Workers = None,
     lazy: Annotated[
         bool, typer.Option("--lazy", help="Write the tables only; maps are made when needed.")
     ] = False,
@@ -39,35 +32,30 @@ def build_conditions_command(
     replay: Annotated[
         str | None, typer.Option("--replay", metavar="ID", help="Make one again and compare.")
     ] = None,
-    profile: Profile = None,
-    out: Out = None,
-    seed: Seed = None,
-    dry_run: DryRun = False,
 ) -> None:
     """Build n conditions from the labelled cases of one (n-labelled, seed).
 
     Example: vcmaug build-conditions recipes/hippocampus/recipe.yaml --n 1000
     """
-    from vcmaug.pipeline.stages import conditions_stage
+    from vcmaug.pipeline.graph import Graph
 
-    compute = chosen_compute(gpus=None, workers=workers, scheduler=None)
-    work = open_work(recipe, profile=profile, out=out, dry_run=dry_run)
-    replicate = replicate_of(work, num_labelled=num_labelled, seed=seed, pool=pool)
-    count = n or work.recipe.conditions.n
-    if dry_run:
-        options = work.recipe.conditions.model_dump(mode="json")
-        show_plan(f"build {count} conditions in {replicate.conditions} {compute}", **options)
+    compute = where.resolved()
+    work = options.open_work().changed(conditions={"n": n, "lazy": lazy or None})
+    conditions = Graph(work).conditions(one.chosen(work, options.seed))
+    if replay is not None and not options.dry_run:
+        _replay(conditions.folder, replay)
         return
-    if replay is not None:
-        _replay(replicate.conditions, replay)
+    made = make_or_show(
+        conditions, dry_run=options.dry_run, as_json=options.as_json, compute=compute
+    )
+    if made is None:
         return
-    with progress() as report:
-        ran = conditions_stage(work, replicate, n=n, lazy=lazy, compute=compute, report=report)
-    say(f"{count} conditions {'are' if ran else 'were already'} in {replicate.conditions}.")
+    count = work.recipe.conditions.n
+    say(f"{count} conditions {'are' if made else 'were already'} in {conditions.folder}.")
     if gallery:
         from vcmaug.report.conditions import write_gallery
 
-        say(f"The gallery is {write_gallery(replicate.conditions)}.")
+        say(f"The gallery is {write_gallery(conditions.folder)}.")
 
 
 def _replay(folder: Path, condition_id: str) -> None:

@@ -2,57 +2,38 @@
 
 from typing import TYPE_CHECKING
 
-from vcmaug.cli.console import progress, say
-from vcmaug.cli.options import (
-    DryRun,
-    Gpus,
-    Out,
-    Profile,
-    RecipePath,
-    Scheduler,
-    Seed,
-    Workers,
-    chosen_compute,
-    open_work,
-    show_plan,
-)
+from vcmaug.cli.console import say
+from vcmaug.cli.options import ComputeOptions, RecipeOptions, make_or_show, spread
 
 if TYPE_CHECKING:
+    from vcmaug.downstream.results import Summary
     from vcmaug.downstream.statistics import Estimate
 
 __all__ = ["downstream_eval_command"]
 
 
-def downstream_eval_command(
-    recipe: RecipePath,
-    gpus: Gpus = None,
-    workers: Workers = None,
-    scheduler: Scheduler = None,
-    profile: Profile = None,
-    out: Out = None,
-    seed: Seed = None,
-    dry_run: DryRun = False,
-) -> None:
+@spread
+def downstream_eval_command(options: RecipeOptions, where: ComputeOptions) -> None:
     """Train segmentation networks with and without the cohorts, and score them on test subjects.
 
-    The cohort of every (n, seed) must be there; a cohort that has seen a test subject is refused.
+    What the arms train on is made where it is missing; a cohort that has seen a test subject is
+    refused.
 
     Example: vcmaug downstream-eval recipes/hippocampus/recipe.yaml --profile smoke
     """
-    from vcmaug.pipeline.stages import study_stage
-    from vcmaug.pipeline.work import Work
+    from vcmaug.pipeline.graph import Graph
 
-    compute = chosen_compute(gpus=gpus, workers=workers, scheduler=scheduler)
-    work = open_work(recipe, profile=profile, out=out, dry_run=dry_run)
-    if seed is not None:
-        study = work.recipe.study.model_copy(update={"seeds": (seed,)})
-        work = Work(work.folder, work.recipe.model_copy(update={"study": study}))
-    if dry_run:
-        options = work.recipe.study.model_dump(mode="json")
-        show_plan(f"run the study in {work.study}, trainings {compute}", **options)
-        return
-    with progress() as report:
-        summary = study_stage(work, compute=compute, report=report)
+    compute = where.resolved()
+    seeds = None if options.seed is None else (options.seed,)
+    study = Graph(options.open_work().changed(study={"seeds": seeds})).study
+    made = make_or_show(study, dry_run=options.dry_run, as_json=options.as_json, compute=compute)
+    if made is not None:
+        _say_outcome(study.load())
+        say(f"The study is in {study.folder}.")
+
+
+def _say_outcome(summary: "Summary") -> None:
+    """Say the means and the differences of the headline."""
     headline = summary.headline
     for mean in summary.means:
         if mean.metric == headline.name:
@@ -60,7 +41,6 @@ def downstream_eval_command(
     for row in summary.differences:
         if row.metric == headline.name:
             say(_line(f"{row.arm} - {row.against}, n = {row.num_labelled}:", row, "+"))
-    say(f"The study is in {work.study}.")
 
 
 def _line(name: str, row: "Estimate", sign: str = "") -> str:

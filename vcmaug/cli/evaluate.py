@@ -1,13 +1,16 @@
 """`vcmaug evaluate`: does the image fit its label, and how far is it from real."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vcmaug.cli.console import progress, say
-from vcmaug.cli.options import DryRun, show_plan
-from vcmaug.errors import WorkFolderError
+from vcmaug.cli.console import say
+from vcmaug.cli.options import AsJson, DryRun, make_or_show
+from vcmaug.errors import FaultyDataSet, WorkFolderError
+
+if TYPE_CHECKING:
+    from vcmaug.pipeline.work import Replicate, Work
 
 __all__ = ["evaluate_command"]
 
@@ -23,52 +26,57 @@ def evaluate_command(
         int | None, typer.Option("--seed", help="Of the independent evaluator's training.")
     ] = None,
     dry_run: DryRun = False,
+    as_json: AsJson = False,
 ) -> None:
     """Check every file of a cohort, then measure adherence and distance from real images.
 
     Example: vcmaug evaluate work/hippocampus/replicates/n10-s0/cohort
     """
     from vcmaug.cohort.check import check_cohort
-    from vcmaug.errors import FaultyDataSet
-    from vcmaug.files import read_json
-    from vcmaug.pipeline.stages import evaluate_stage
-    from vcmaug.pipeline.work import Replicate, Work, find_work
+    from vcmaug.pipeline.asked import with_cohort_as_asked
+    from vcmaug.pipeline.graph import Graph
 
-    folder = cohort.resolve()
-    root = out.resolve() if out else _work_above(folder)
-    work = find_work(root)
-    if seed is not None:
-        work = Work(work.folder, work.recipe.model_copy(update={"seed": seed}))
-    pool = folder.parent.name == "pool"
-    own = folder.parent.parent if pool else folder.parent
-    number, replicate_seed = own.name.removeprefix("n").split("-s")
-    replicate = Replicate(folder.parent, int(number), int(replicate_seed), pool)
-    if dry_run:
-        show_plan(
-            f"evaluate {cohort} into {replicate.quality}", **work.recipe.evaluator.model_dump()
+    work, replicate = _place_of(cohort.resolve(), out)
+    asked = with_cohort_as_asked(work, replicate).seeded(seed)
+    evaluation = Graph(asked).evaluation(replicate)
+    state = evaluation.cohort.state()
+    if not state.is_there:
+        raise WorkFolderError(
+            f"evaluating {cohort}: the recipe's cohort is {state}. Run `vcmaug generate` first."
         )
-        return
-    faults = check_cohort(folder)
+    faults = [] if dry_run else check_cohort(cohort)
     if faults:
         raise FaultyDataSet(
             f"checking {cohort}", faults, advice="Run `vcmaug generate` with --verify to mend it."
         )
-    with progress() as report:
-        evaluate_stage(work, replicate, report=report)
-    quality = read_json(replicate.quality / "quality.json")
+    if make_or_show(evaluation, dry_run=dry_run, as_json=as_json) is not None:
+        _say_figures(evaluation.load())
+        say(f"The evaluation is in {evaluation.folder}.")
+
+
+def _place_of(cohort: Path, out: Path | None) -> "tuple[Work, Replicate]":
+    """Return the work folder and the replicate that a cohort belongs to.
+
+    Raises:
+        WorkFolderError: There is none.
+    """
+    from vcmaug.data.work_layout import WorkLayout
+    from vcmaug.pipeline.work import find_work
+
+    roots = [out.resolve()] if out else list(cohort.parents)
+    root = next((one for one in roots if WorkLayout(one).recipe_file.exists()), None)
+    replicate = None if root is None else WorkLayout(root).replicate_at(cohort)
+    if root is None or replicate is None or replicate.cohort != cohort:
+        raise WorkFolderError(
+            f"evaluating {cohort}: no work folder above it (one that holds recipe.json), or it is "
+            "no cohort of one of its replicates. Name the work folder with --out."
+        )
+    return find_work(root), replicate
+
+
+def _say_figures(quality: dict[str, Any]) -> None:
+    """Say what was measured."""
     for row in quality["adherence"]:
         say(f"adherence, {row['source']}, {row['structure']}: Dice {row['dice']:.3f}")
     for row in quality["distances"]:
         say(f"{row['row']}: Frechet distance {row['frechet_distance']:.2f}")
-    say(f"The evaluation is in {replicate.quality}.")
-
-
-def _work_above(cohort: Path) -> Path:
-    """Return the work folder above a cohort."""
-    for folder in cohort.parents:
-        if (folder / "recipe.json").exists():
-            return folder
-    raise WorkFolderError(
-        f"evaluating {cohort}: no work folder above it (one that holds recipe.json). Name it with "
-        "--out."
-    )

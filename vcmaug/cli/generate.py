@@ -5,24 +5,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vcmaug.cli.console import progress, say
+from vcmaug.cli.console import say
 from vcmaug.cli.options import (
-    DryRun,
-    Gpus,
-    JsonLines,
-    NumLabelled,
-    Out,
-    Pool,
-    Profile,
-    Quiet,
-    RecipePath,
-    Scheduler,
-    Seed,
-    Workers,
-    chosen_compute,
-    open_work,
-    replicate_of,
-    show_plan,
+    ComputeOptions,
+    RecipeOptions,
+    ReplicateOptions,
+    make_or_show,
+    spread,
 )
 
 if TYPE_CHECKING:
@@ -31,11 +20,12 @@ if TYPE_CHECKING:
 __all__ = ["generate_command"]
 
 
+@spread
 def generate_command(
-    recipe: RecipePath,
+    options: RecipeOptions,
+    one: ReplicateOptions,
+    where: ComputeOptions,
     n: Annotated[int | None, typer.Option("--n", min=1, help="How many cases.")] = None,
-    num_labelled: NumLabelled = None,
-    pool: Pool = False,
     accept: Annotated[
         str | None,
         typer.Option("--accept", help="Draw again unless, e.g., 'adherence.dice >= 0.8'."),
@@ -53,15 +43,12 @@ def generate_command(
     verify: Annotated[
         bool, typer.Option("--verify", help="Hash all files of a finished cohort and mend it.")
     ] = False,
-    gpus: Gpus = None,
-    workers: Workers = None,
-    scheduler: Scheduler = None,
-    profile: Profile = None,
-    out: Out = None,
-    seed: Seed = None,
-    dry_run: DryRun = False,
-    quiet: Quiet = False,
-    json_lines: JsonLines = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", help="Say nothing unless something fails.")
+    ] = False,
+    json_lines: Annotated[
+        bool, typer.Option("--json-lines", help="Print progress as lines of JSON, for machines.")
+    ] = False,
 ) -> None:
     """Draw a labelled cohort; the same command again draws only what is missing.
 
@@ -70,47 +57,30 @@ def generate_command(
 
     Example: vcmaug generate recipes/hippocampus/recipe.yaml --n 1000 --gpus 4
     """
-    from vcmaug.pipeline.stages import generate_stage
+    from vcmaug.pipeline.asked import with_cohort_as_asked, with_models_as_asked
+    from vcmaug.pipeline.graph import Graph
 
-    compute = chosen_compute(gpus=gpus, workers=workers, scheduler=scheduler)
-    work = open_work(recipe, profile=profile, out=out, dry_run=dry_run)
-    replicate = replicate_of(work, num_labelled=num_labelled, seed=seed, pool=pool)
-    asked = _asked_before(replicate.cohort) if verify else None
-    count, acceptance = asked or (work.recipe.generate.n, work.recipe.generate.acceptance)
-    count = n or count
+    compute, work = where.resolved(), options.open_work()
+    replicate = one.chosen(work, options.seed)
+    work = (with_cohort_as_asked if verify else with_models_as_asked)(work, replicate)
+    acceptance = work.recipe.generate.acceptance
     acceptance = _changed(acceptance, accept, max_tries, keep_rejects=keep_rejects)
-    if dry_run:
-        options = work.recipe.generate.model_copy(update={"acceptance": acceptance})
-        doing = f"draw {count} cases into {replicate.cohort} {compute}"
-        show_plan(doing, **options.model_dump(mode="json"))
+    cohort = Graph(work.changed(generate={"n": n, "acceptance": acceptance})).cohort(replicate)
+    if only is not None and not options.dry_run:
+        _repeat(cohort.folder, only, device=compute.device)
         return
-    if only is not None:
-        _repeat(replicate.cohort, only, device=compute.device)
-        return
-    with progress(quiet=quiet, json_lines=json_lines) as report:
-        ran = generate_stage(
-            work,
-            replicate,
-            n=count,
-            acceptance=acceptance,
-            verify=verify,
-            compute=compute,
-            report=report,
-        )
-    if not quiet and not json_lines:
-        where = f"The cohort {'is' if ran else 'was already'} in {replicate.cohort}"
-        say(f"{where}: {_words_of(replicate.cohort)}")
-
-
-def _asked_before(cohort: Path) -> "tuple[int, Acceptance] | None":
-    """Return how many cases a cohort has and what it accepts; None: it is not there."""
-    from vcmaug.cohort.layout import CohortLayout
-    from vcmaug.generate.plan import read_plan
-
-    if not CohortLayout(cohort).plan.exists():
-        return None
-    plan = read_plan(cohort)
-    return plan.n, plan.settings.acceptance
+    made = make_or_show(
+        cohort,
+        dry_run=options.dry_run,
+        as_json=options.as_json,
+        compute=compute,
+        again=verify,
+        quiet=quiet,
+        json_lines=json_lines,
+    )
+    if made is not None and not quiet and not json_lines:
+        told = f"The cohort {'is' if made else 'was already'} in {cohort.folder}"
+        say(f"{told}: {_words_of(cohort.folder)}")
 
 
 def _words_of(cohort: Path) -> str:

@@ -1,55 +1,46 @@
-"""The options that verbs share, and the way from them to a work folder.
+"""The options that verbs share, and the one way from them to artefacts: show what would be made, or
+make it.
 
-What it is: typed options with their help, and `open_work`.
-In the flow: under every verb that is given a recipe.
-Sources: none.
+A verb takes groups of options as records; `spread` turns each record into the options in it.
 """
 
-import json
+import functools
+import inspect
 import shutil
+from collections.abc import Callable
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 import typer
 
-from vcmaug.cli.console import say
+from vcmaug.cli.console import progress, say
 
 if TYPE_CHECKING:
     from vcmaug.compute import Compute
+    from vcmaug.pipeline.artefact import Artefact
     from vcmaug.pipeline.work import Replicate, Work
+    from vcmaug.progress import Report
 
 __all__ = [
+    "AsJson",
+    "ComputeOptions",
     "DryRun",
-    "Gpus",
-    "JsonLines",
     "NumLabelled",
-    "Out",
-    "Pool",
-    "Profile",
-    "Quiet",
-    "RecipePath",
+    "RecipeOptions",
+    "ReplicateOptions",
     "Resume",
-    "Scheduler",
-    "Seed",
-    "Workers",
     "begin_anew",
-    "chosen_compute",
-    "open_work",
-    "replicate_of",
-    "show_plan",
+    "make_or_show",
+    "spread",
 ]
 
-RecipePath = Annotated[Path, typer.Argument(metavar="RECIPE", help="YAML file of a recipe.")]
-Profile = Annotated[
-    str | None, typer.Option("--profile", help="One of the recipe's profiles, e.g. smoke.")
-]
-Out = Annotated[
-    Path | None,
-    typer.Option("--out", help="Work folder. Default: work/NAME, or work/NAME-PROFILE."),
-]
-Seed = Annotated[int | None, typer.Option("--seed", help="Default: the recipe's.")]
 DryRun = Annotated[
-    bool, typer.Option("--dry-run", help="Print the resolved options and what would be done.")
+    bool,
+    typer.Option("--dry-run", help="Print what is there, what would be made, and at what cost."),
+]
+AsJson = Annotated[
+    bool, typer.Option("--json", help="With --dry-run: JSON, with the resolved options.")
 ]
 Resume = Annotated[
     Literal["latest", "never"],
@@ -59,57 +50,175 @@ NumLabelled = Annotated[
     int | None,
     typer.Option("--n-labelled", min=1, help="Labelled cases. Default: the study's first n."),
 ]
-Pool = Annotated[
-    bool,
-    typer.Option(
-        "--pool", help="Use the other training cases too, with labels guessed by a segmenter."
-    ),
-]
-Gpus = Annotated[int | None, typer.Option("--gpus", min=1, help="One worker process per GPU.")]
-Workers = Annotated[
-    int | None, typer.Option("--workers", min=0, help="CPU worker processes; 0: this process.")
-]
-Scheduler = Annotated[
-    str | None, typer.Option("--scheduler", help="Address of a running Dask scheduler.")
-]
-
-Quiet = Annotated[bool, typer.Option("--quiet", help="Say nothing unless something fails.")]
-JsonLines = Annotated[
-    bool, typer.Option("--json-lines", help="Print progress as lines of JSON, for machines.")
-]
 
 
-def open_work(
-    recipe_path: Path, *, profile: str | None, out: Path | None, dry_run: bool = False
-) -> "Work":
-    """Return the work folder of a recipe; a dry run marks nothing.
+@dataclass(frozen=True)
+class RecipeOptions:
+    """The options of every verb that is given a recipe."""
+
+    recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="YAML file of a recipe.")]
+    profile: Annotated[
+        str | None, typer.Option("--profile", help="One of the recipe's profiles, e.g. smoke.")
+    ] = None
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="Work folder. Default: work/NAME, or work/NAME-PROFILE."),
+    ] = None
+    seed: Annotated[int | None, typer.Option("--seed", help="Default: the recipe's.")] = None
+    dry_run: DryRun = False
+    as_json: AsJson = False
+
+    def open_work(self) -> "Work":
+        """Return the work folder of the recipe; a dry run marks nothing."""
+        from vcmaug.pipeline.recipe import read_recipe
+        from vcmaug.pipeline.work import check_work, claim_work
+
+        recipe, profile = read_recipe(self.recipe, profile=self.profile), self.profile
+        folder = self.out or Path("work") / (f"{recipe.name}-{profile}" if profile else recipe.name)
+        return (check_work if self.dry_run else claim_work)(folder, recipe, profile=profile)
+
+
+@dataclass(frozen=True)
+class ReplicateOptions:
+    """The options of a verb about one (n, seed)."""
+
+    num_labelled: NumLabelled = None
+    pool: Annotated[
+        bool,
+        typer.Option(
+            "--pool", help="Use the other training cases too, with labels guessed by a segmenter."
+        ),
+    ] = False
+
+    def chosen(self, work: "Work", seed: int | None) -> "Replicate":
+        """Return the replicate that is named; the study's first where none is."""
+        study = work.recipe.study
+        replicate = work.replicate(
+            study.num_labelled[0] if self.num_labelled is None else self.num_labelled,
+            study.seeds[0] if seed is None else seed,
+        )
+        return replicate.with_pool if self.pool else replicate
+
+
+@dataclass(frozen=True)
+class ComputeOptions:
+    """Where to run."""
+
+    gpus: Annotated[
+        int | None, typer.Option("--gpus", min=1, help="One worker process per GPU.")
+    ] = None
+    workers: Annotated[
+        int | None, typer.Option("--workers", min=0, help="CPU worker processes; 0: this process.")
+    ] = None
+    scheduler: Annotated[
+        str | None, typer.Option("--scheduler", help="Address of a running Dask scheduler.")
+    ] = None
+
+    def resolved(self) -> "Compute":
+        """Return where to run; see `vcmaug.compute.resolve_compute`."""
+        from vcmaug.compute import resolve_compute
+
+        return resolve_compute(gpus=self.gpus, workers=self.workers, scheduler=self.scheduler)
+
+
+def spread(command: Callable[..., None]) -> Callable[..., None]:
+    """Return a command whose groups of options are options of its own.
 
     Args:
-        recipe_path: The YAML file.
-        profile: One of its profiles, or None.
-        out: The folder, or None for the default.
-        dry_run: Leave the folder as it is.
+        command: Its parameters are options, or records of options.
     """
-    from vcmaug.pipeline.recipe import read_recipe
-    from vcmaug.pipeline.work import Work, claim_work
+    hints = get_type_hints(command, include_extras=True)
+    groups = {name: kind for name, kind in hints.items() if hasattr(kind, "__dataclass_fields__")}
 
-    recipe = read_recipe(recipe_path, profile=profile)
-    folder = out or Path("work") / (f"{recipe.name}-{profile}" if profile else recipe.name)
+    @functools.wraps(command)
+    def flat(**given: Any) -> None:
+        for name, kind in groups.items():
+            own = {one.name: given.pop(one.name) for one in fields(kind)}
+            given[name] = kind(**own)
+        command(**given)
+
+    found: list[inspect.Parameter] = []
+    for name, parameter in inspect.signature(command).parameters.items():
+        found += _options_of(groups[name]) if name in groups else [parameter]
+    required = [one for one in found if one.default is inspect.Parameter.empty]
+    optional = [one for one in found if one.default is not inspect.Parameter.empty]
+    keyword = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in required + optional]
+    flat.__signature__ = inspect.Signature(keyword)  # type: ignore[attr-defined]
+    flat.__annotations__ = {one.name: one.annotation for one in keyword} | {"return": None}
+    del flat.__wrapped__
+    return flat
+
+
+def _options_of(group: Any) -> list[inspect.Parameter]:
+    """Return the options in a record."""
+    hints = get_type_hints(group, include_extras=True)
+    return [
+        inspect.Parameter(
+            one.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=inspect.Parameter.empty if one.default is MISSING else one.default,
+            annotation=hints[one.name],
+        )
+        for one in fields(group)
+    ]
+
+
+def make_or_show(
+    target: "Artefact[Any]",
+    *,
+    dry_run: bool,
+    as_json: bool = False,
+    compute: "Compute | None" = None,
+    again: bool = False,
+    quiet: bool = False,
+    json_lines: bool = False,
+) -> bool | None:
+    """Make an artefact and all that it needs, or show what would be made.
+
+    Args:
+        target: What is asked for.
+        dry_run: Make nothing; print what is there, what would be made, and at what cost.
+        as_json: Print that as JSON.
+        compute: Where to run; None: in this process.
+        again: Make it although it is there.
+        quiet: Say nothing.
+        json_lines: Print progress as lines of JSON.
+
+    Returns:
+        Whether it was made; None after a dry run.
+    """
+    from vcmaug.compute import Compute
+
+    where = compute or Compute("in-process")
+    names = frozenset({target.name} if again else ())
     if dry_run:
-        return Work(folder, recipe)
-    return claim_work(folder, recipe, profile=profile)
+        from vcmaug.pipeline.dry_run import forecast
+
+        told = forecast([target], compute=where, again=names)
+        say(told.as_json() if as_json else "\n".join(told.lines()))
+        if told.faults:
+            raise typer.Exit(2)
+        return None
+    with progress(quiet=quiet, json_lines=json_lines) as report:
+        return _made(target, where, again=names, report=report, told=not (quiet or json_lines))
 
 
-def replicate_of(
-    work: "Work", *, num_labelled: int | None, seed: int | None, pool: bool = False
-) -> "Replicate":
-    """Return the replicate that options name; the study's first where they do not."""
-    study = work.recipe.study
-    first_n, first_seed = study.num_labelled[0], study.seeds[0]
-    replicate = work.replicate(
-        first_n if num_labelled is None else num_labelled, first_seed if seed is None else seed
-    )
-    return replicate.with_pool if pool else replicate
+def _made(
+    target: "Artefact[Any]",
+    compute: "Compute",
+    *,
+    again: frozenset[str],
+    report: "Report",
+    told: bool,
+) -> bool:
+    """Make an artefact, and say so of each one on the way."""
+    from vcmaug.pipeline.artefact import Run
+
+    def say_made(name: str, made: bool) -> None:
+        if told:
+            say(f"{name}: {'done' if made else 'unchanged, kept'}")
+
+    return target.make(Run(compute, say_made, report, again))
 
 
 def begin_anew(folder: Path, resume: str) -> bool:
@@ -117,16 +226,3 @@ def begin_anew(folder: Path, resume: str) -> bool:
     if resume == "never":
         shutil.rmtree(folder / ".checkpoints", ignore_errors=True)
     return resume == "never"
-
-
-def chosen_compute(*, gpus: int | None, workers: int | None, scheduler: str | None) -> "Compute":
-    """Return where to run; see `vcmaug.compute.resolve_compute`."""
-    from vcmaug.compute import resolve_compute
-
-    return resolve_compute(gpus=gpus, workers=workers, scheduler=scheduler)
-
-
-def show_plan(what: str, **options: Any) -> None:
-    """Print what a dry run would do, and the resolved options as JSON."""
-    say(f"would {what}; with these options:")
-    say(json.dumps(options, indent=2, default=str))

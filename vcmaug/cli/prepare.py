@@ -1,5 +1,6 @@
 """`vcmaug prepare`: somebody's images and label maps, onto one grid."""
 
+import json
 from pathlib import Path
 from pkgutil import iter_modules
 from typing import Annotated, Any
@@ -7,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from vcmaug.cli.console import progress, say
-from vcmaug.cli.options import DryRun, Profile, open_work, show_plan
+from vcmaug.cli.options import AsJson, DryRun, RecipeOptions, make_or_show
 from vcmaug.data import readers
 from vcmaug.errors import RecipeError
 
@@ -70,7 +71,9 @@ def prepare_command(
     unlabelled: Annotated[
         bool, typer.Option("--allow-unlabelled", help="Images without a label map are kept.")
     ] = False,
-    profile: Profile = None,
+    profile: Annotated[
+        str | None, typer.Option("--profile", help="One of the recipe's profiles, e.g. smoke.")
+    ] = None,
     num_test: Annotated[
         int, typer.Option("--num-test", help="Test subjects to set apart; 0: leave it to a recipe.")
     ] = 0,
@@ -79,6 +82,7 @@ def prepare_command(
     ] = 0,
     seed: Annotated[int, typer.Option("--seed", help="Of the split.")] = 0,
     dry_run: DryRun = False,
+    as_json: AsJson = False,
 ) -> None:
     """Read images and label maps, list every fault at once, and bring them onto one grid.
 
@@ -86,7 +90,8 @@ def prepare_command(
     --grid 32x48x32
     """
     if source.suffix in {".yaml", ".yml"}:
-        _from_recipe(source, out=out, profile=profile, dry_run=dry_run)
+        options = RecipeOptions(source, profile, out.parent, dry_run=dry_run, as_json=as_json)
+        _from_recipe(options, out)
         return
     from vcmaug.config import parse_settings
     from vcmaug.data.checking import find_cases
@@ -106,7 +111,8 @@ def prepare_command(
     )
     if dry_run:
         found = len(find_cases(settings, []))
-        show_plan(f"prepare {found} cases into {out}", **settings.model_dump(mode="json"))
+        asked = json.dumps(settings.model_dump(mode="json"), indent=2)
+        say(asked if as_json else f"would prepare {found} cases into {out}; with\n{asked}")
         return
     with progress() as report:
         cases = prepare(settings, out, report=report)
@@ -158,22 +164,23 @@ def _refuse_with_brainldm(names: list[str]) -> None:
         )
 
 
-def _from_recipe(source: Path, *, out: Path, profile: str | None, dry_run: bool) -> None:
-    """Prepare the cases of a recipe; `out` is the folder of cases inside its work folder."""
-    from vcmaug.pipeline.stages import prepare_stage
+def _from_recipe(options: RecipeOptions, out: Path) -> None:
+    """Prepare the cases of a recipe, and split their subjects.
+
+    Args:
+        options: Of the recipe; its work folder is above `out`.
+        out: Folder of the cases.
+    """
+    from vcmaug.pipeline.graph import Graph
 
     if out.name != "cases":
         raise RecipeError(
-            f"preparing recipe {source}: --out {out} must end in 'cases', e.g. work/NAME/cases: "
-            "the folder above it is the recipe's work folder."
+            f"preparing recipe {options.recipe}: --out {out} must end in 'cases', e.g. "
+            "work/NAME/cases: the folder above it is the recipe's work folder."
         )
-    work = open_work(source, profile=profile, out=out.parent, dry_run=dry_run)
-    if dry_run:
-        show_plan(f"prepare cases into {out}", **work.recipe.data.model_dump(mode="json"))
-        return
-    with progress() as report:
-        prepare_stage(work, report=report)
-    say(f"The cases are in {out}.")
+    splits = Graph(options.open_work()).splits
+    if make_or_show(splits, dry_run=options.dry_run, as_json=options.as_json) is not None:
+        say(f"The cases are in {out}.")
 
 
 def _structures(text: str) -> dict[str, int]:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from vcmaug.cli.console import say
-from vcmaug.cli.options import DryRun, show_plan
+from vcmaug.cli.options import DryRun
 
 __all__ = ["report_command"]
 
@@ -23,9 +23,13 @@ def report_command(
 
     Example: vcmaug report work/hippocampus
     """
-    target = out or work / "report.html"
+    from vcmaug.data.work_layout import WorkLayout
+
+    layout = WorkLayout(work)
+    layout.about()
+    target = out or layout.report
     if dry_run:
-        show_plan(f"write {target}", work=work, out=target, seed=seed)
+        say(f"would write {target}")
         return
     from vcmaug.report.document import write_report
 

@@ -1,55 +1,21 @@
-"""`vcmaug run`: all stages of a recipe."""
+"""`vcmaug run`: everything that a recipe's report shows."""
 
-from vcmaug.cli.console import progress, say
-from vcmaug.cli.options import (
-    DryRun,
-    Gpus,
-    Out,
-    Profile,
-    RecipePath,
-    Scheduler,
-    Seed,
-    Workers,
-    chosen_compute,
-    open_work,
-    show_plan,
-)
+from vcmaug.cli.console import say
+from vcmaug.cli.options import ComputeOptions, RecipeOptions, make_or_show, spread
 
 __all__ = ["run_command"]
 
 
-def run_command(
-    recipe: RecipePath,
-    gpus: Gpus = None,
-    workers: Workers = None,
-    scheduler: Scheduler = None,
-    profile: Profile = None,
-    out: Out = None,
-    seed: Seed = None,
-    dry_run: DryRun = False,
-) -> None:
+@spread
+def run_command(options: RecipeOptions, where: ComputeOptions) -> None:
     """Go the whole way, from cases to report; a stage whose inputs are unchanged is skipped.
 
     Example: vcmaug run recipes/hippocampus/recipe.yaml --profile smoke
     """
-    from vcmaug.pipeline.run import run_recipe, stages_of
-    from vcmaug.pipeline.work import Work
+    from vcmaug.pipeline.graph import Graph
 
-    compute = chosen_compute(gpus=gpus, workers=workers, scheduler=scheduler)
-    work = open_work(recipe, profile=profile, out=out, dry_run=dry_run)
-    if seed is not None:
-        work = Work(work.folder, work.recipe.model_copy(update={"seed": seed}))
-    if dry_run:
-        show_plan(
-            f"go through {'; '.join(stages_of(work))} in {work.folder}, cohorts {compute}",
-            **work.recipe.model_dump(mode="json"),
-        )
-        return
-    with progress() as report:
-        path = run_recipe(work, compute=compute, say=_say_stage, report=report)
-    say(f"Look at {path}")
-
-
-def _say_stage(name: str, ran: bool) -> None:
-    """Say that a stage is done."""
-    say(f"{name}: {'done' if ran else 'unchanged, kept'}")
+    compute = where.resolved()
+    page = Graph(options.open_work().seeded(options.seed)).report
+    made = make_or_show(page, dry_run=options.dry_run, as_json=options.as_json, compute=compute)
+    if made is not None:
+        say(f"Look at {page.load()}")

@@ -1,33 +1,21 @@
-"""`vcmaug train-control`: a VCM on the frozen prior, from n labelled cases."""
+"""`vcmaug train-control`: a control on the frozen prior, from n labelled cases."""
 
-from vcmaug.cli.console import progress, say
+from vcmaug.cli.console import say
 from vcmaug.cli.options import (
-    DryRun,
-    NumLabelled,
-    Out,
-    Pool,
-    Profile,
-    RecipePath,
+    RecipeOptions,
+    ReplicateOptions,
     Resume,
-    Seed,
     begin_anew,
-    open_work,
-    replicate_of,
-    show_plan,
+    make_or_show,
+    spread,
 )
 
 __all__ = ["train_control_command"]
 
 
+@spread
 def train_control_command(
-    recipe: RecipePath,
-    num_labelled: NumLabelled = None,
-    pool: Pool = False,
-    profile: Profile = None,
-    out: Out = None,
-    seed: Seed = None,
-    resume: Resume = "latest",
-    dry_run: DryRun = False,
+    options: RecipeOptions, one: ReplicateOptions, resume: Resume = "latest"
 ) -> None:
     """Train the control of one (n, seed) on exactly n labelled training cases.
 
@@ -36,15 +24,13 @@ def train_control_command(
 
     Example: vcmaug train-control recipes/hippocampus/recipe.yaml --n-labelled 10 --seed 0
     """
-    from vcmaug.pipeline.stages import control_stage
+    from vcmaug.pipeline.asked import with_models_as_asked
+    from vcmaug.pipeline.graph import Graph
 
-    work = open_work(recipe, profile=profile, out=out, dry_run=dry_run)
-    replicate = replicate_of(work, num_labelled=num_labelled, seed=seed, pool=pool)
-    if dry_run:
-        options = work.recipe.control.model_dump(mode="json")
-        show_plan(f"train a control in {replicate.control}", **options)
-        return
-    anew = begin_anew(replicate.control, resume)
-    with progress() as report:
-        ran = control_stage(work, replicate, again=anew, report=report)
-    say(f"The control {'is' if ran else 'was already'} in {replicate.control}.")
+    work = options.open_work()
+    replicate = one.chosen(work, options.seed)
+    control = Graph(with_models_as_asked(work, replicate)).control(replicate)
+    anew = resume == "never" if options.dry_run else begin_anew(control.folder, resume)
+    made = make_or_show(control, dry_run=options.dry_run, as_json=options.as_json, again=anew)
+    if made is not None:
+        say(f"The control {'is' if made else 'was already'} in {control.folder}.")

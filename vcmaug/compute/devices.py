@@ -1,9 +1,10 @@
 """The torch device and the threads that a process computes with; torch is imported when asked."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["device_name", "threads_of", "torch_device"]
+__all__ = ["device_name", "gpu_peak_memory", "threads_of", "torch_device"]
 
 
 def torch_device(wanted: str) -> str:
@@ -35,3 +36,16 @@ def threads_of(num: int) -> Iterator[None]:
     finally:
         torch.set_num_threads(threads)
         torch.backends.cudnn.deterministic = deterministic
+
+
+def gpu_peak_memory() -> int:
+    """Return the largest memory of this process on a GPU since it was last asked, in bytes.
+
+    It is 0 where torch was never imported or no GPU is used.
+    """
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_available() or not torch.cuda.is_initialized():
+        return 0
+    peak = int(torch.cuda.max_memory_allocated())
+    torch.cuda.reset_peak_memory_stats()
+    return peak

@@ -13,9 +13,10 @@ Notes:
 import ctypes
 import functools
 import resource
+from contextlib import suppress
 from pathlib import Path
 
-__all__ = ["keep_freed_memory", "peak_memory"]
+__all__ = ["forget_peak_memory", "keep_freed_memory", "peak_memory"]
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # numbers of parameters, as in malloc.h
 _BYTES, _MOST_OF_OLD = 2**30, 2**25  # an older glibc takes no larger threshold
@@ -42,3 +43,9 @@ def peak_memory() -> int:
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) * 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def forget_peak_memory() -> None:
+    """Let the peak begin anew at what this process has now; nothing where the kernel cannot."""
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")

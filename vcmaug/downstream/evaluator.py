@@ -1,6 +1,7 @@
 """A trained network as a plain function of images: what it reads, and how well that fits labels."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,13 +9,15 @@ from numpy.typing import NDArray
 from torch import nn
 
 from vcmaug.data.cases import Case
+from vcmaug.data.labels import LabelScheme
 from vcmaug.downstream.data import read_case_volumes
 from vcmaug.downstream.fit import fit
-from vcmaug.downstream.settings import AugmentSettings, FitSettings
+from vcmaug.downstream.settings import AugmentSettings, FitSettings, StudySettings
 from vcmaug.downstream.tasks.base import Ground, Task
+from vcmaug.ldm.weights import fill_module, read_weights
 from vcmaug.progress import Report, silent
 
-__all__ = ["Evaluator", "train_evaluator"]
+__all__ = ["Evaluator", "load_evaluator", "train_evaluator"]
 
 
 class Evaluator:
@@ -72,3 +75,17 @@ def train_evaluator(
         report=report,
     )
     return Evaluator(network, task=task, ground=ground)
+
+
+def load_evaluator(weights: Path, *, study: StudySettings, scheme: LabelScheme) -> Evaluator:
+    """Return a network of a study's task from its weights.
+
+    Args:
+        weights: A safetensors file.
+        study: Whose task and segmenter it is of.
+        scheme: Of the label maps.
+    """
+    ground = study.ground(scheme)
+    network = study.task.network(ground)
+    fill_module(network, read_weights(weights), source=weights)
+    return Evaluator(network.eval(), task=study.task, ground=ground)

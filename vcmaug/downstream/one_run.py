@@ -17,6 +17,7 @@ from vcmaug.data.case import IMAGE, LABEL
 from vcmaug.data.cases import Case, cases_of
 from vcmaug.data.labels import LabelScheme
 from vcmaug.data.splits import Splits, labelled_subset
+from vcmaug.data.work_layout import run_file
 from vcmaug.downstream.data import (
     LabelledVolumes,
     read_case_volumes,
@@ -65,11 +66,6 @@ class Run:
     num_labelled: int
     seed: int
 
-    @property
-    def name(self) -> str:
-        """Name of its file."""
-        return f"{self.arm.replace('+', '-')}-n{self.num_labelled}-s{self.seed}"
-
     def cohort(self, inputs: StudyInputs) -> Cohort | None:
         """Return the cohort that it trains on; None: it has real cases alone."""
         folder = inputs.arms[self.arm].cohort_of(self.num_labelled, self.seed)
@@ -101,7 +97,7 @@ def run_or_read(
 
 def file_of(run: Run, out: Path) -> Path:
     """Return the file of a run's result."""
-    return out / "runs" / f"{run.name}.json"
+    return run_file(out, run.arm, num_labelled=run.num_labelled, seed=run.seed)
 
 
 def _identity(run: Run, settings: StudySettings, inputs: StudyInputs) -> str:

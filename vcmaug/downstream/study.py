@@ -8,14 +8,14 @@ on them: choices are made with `scored_on: validation`.
 import itertools
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from vcmaug.compute import Compute, run_all
 from vcmaug.downstream.leaks import labelled_cases, refuse_leaks, refuse_real_leaks
-from vcmaug.downstream.one_run import Run, StudyInputs, file_of, labelled_of_run, run_or_read
+from vcmaug.downstream.one_run import Run, StudyInputs, labelled_of_run, run_or_read
 from vcmaug.downstream.results import RunResult, Summary, write_summary
 from vcmaug.downstream.settings import StudySettings
 from vcmaug.downstream.summary import compared
@@ -24,7 +24,7 @@ from vcmaug.files import write_bytes, write_text
 from vcmaug.progress import Progress, Report, silent
 from vcmaug.provenance import machine, versions
 
-__all__ = ["StudyInputs", "StudySettings", "run_arm", "run_arms", "run_study"]
+__all__ = ["StudyInputs", "StudySettings", "run_arm", "run_study"]
 
 
 _FEWEST_TEST_SUBJECTS = 2
@@ -108,8 +108,9 @@ def _do(task: _Training) -> None:
     run_or_read(task.run, task.settings, task.inputs, out=task.out, report=silent)
 
 
-def run_arms(
+def run_arm(
     arm: str,
+    replicates: Sequence[tuple[int, int]],
     *,
     settings: StudySettings,
     inputs: StudyInputs,
@@ -117,30 +118,13 @@ def run_arms(
     compute: Compute | None = None,
     report: Report = silent,
 ) -> None:
-    """Run what is missing of one arm at every n and seed; see `run_study`."""
-    runs = _grid(settings, replace(inputs, arms={arm: inputs.arms[arm]}))
+    """Run one arm at some (num_labelled, seed), where it is not done; see `run_study`.
+
+    Its networks lie beside the results, as `.safetensors`, where the arm keeps them.
+    """
+    runs = [Run(arm, num_labelled, seed) for num_labelled, seed in replicates]
     _check(runs, settings, inputs)
     _run_all(runs, settings, inputs, out=out, compute=compute, report=report)
-
-
-def run_arm(
-    arm: str,
-    *,
-    num_labelled: int,
-    seed: int,
-    settings: StudySettings,
-    inputs: StudyInputs,
-    out: Path,
-    report: Report = silent,
-) -> Path:
-    """Run one arm unless it is done, and return the file of its result; see `run_study`.
-
-    Its network lies beside it, as `.safetensors`, where the arm keeps it.
-    """
-    run = Run(arm, num_labelled, seed)
-    _check([run], settings, inputs)
-    run_or_read(run, settings, inputs, out=out, report=report)
-    return file_of(run, out)
 
 
 def _grid(settings: StudySettings, inputs: StudyInputs) -> list[Run]:

@@ -31,13 +31,12 @@ from vcmaug.data.prepare import DataSettings
 from vcmaug.data.splits import SplitSettings
 from vcmaug.downstream.settings import FitSettings, StudySettings
 from vcmaug.errors import RecipeError
+from vcmaug.gates.settings import GateSettings
 from vcmaug.generate.plan import GenerateSettings
-from vcmaug.generate.samplers import DDIM, Sampler
 from vcmaug.ldm.card import PriorCard, read_card
 from vcmaug.ldm.spec import PriorSpec
 from vcmaug.quality.metrics.base import Metric
 from vcmaug.quality.run import METRICS
-from vcmaug.quality.settings import RealismSettings
 from vcmaug.training.settings import ControlTraining, PriorTraining
 from vcmaug.zoo import zoo_entries, zoo_folder
 
@@ -73,6 +72,7 @@ class PriorRecipe(Settings):
     )
     spec: PriorSpec | None = None
     training: PriorTraining = PriorTraining()
+    seed: int | None = Field(None, description="of its training; None: the recipe's")
     licence: str = Field("", description="SPDX expression for weights trained on this data")
 
     @model_validator(mode="after")
@@ -91,6 +91,17 @@ class PriorRecipe(Settings):
         if self.zoo is not None:
             return zoo_folder(self.zoo)
         return self.folder
+
+    @property
+    def spec_to_train(self) -> PriorSpec:
+        """What to build and train.
+
+        Raises:
+            RecipeError: The prior is brought.
+        """
+        if self.spec is None:
+            raise RecipeError("training a prior: the recipe brings a finished one (zoo or folder).")
+        return self.spec
 
 
 class ControlRecipe(Settings):
@@ -133,6 +144,7 @@ class ConditionRecipe(ConditionSettings):
     """The conditions of each replicate."""
 
     n: int = Field(32, ge=1, description="how many")
+    lazy: bool = Field(False, description="write tables only; maps are made when they are needed")
 
     @property
     def of_builders(self) -> ConditionSettings:
@@ -144,6 +156,13 @@ class GenerateRecipe(GenerateSettings):
     """The cohort of each replicate."""
 
     n: int = Field(32, ge=1, description="how many cases")
+
+    @property
+    def of_plan(self) -> GenerateSettings:
+        """How each case is drawn."""
+        return GenerateSettings(
+            **{name: getattr(self, name) for name in GenerateSettings.model_fields}
+        )
 
 
 class StudyRecipe(StudySettings):
@@ -159,19 +178,6 @@ class StudyRecipe(StudySettings):
         if twice:
             raise ValueError(f"{', '.join(twice)} stands twice; an arm has one place in a study")
         return arms
-
-
-class GateSettings(Settings):
-    """What is measured before a study; see `vcmaug gates`."""
-
-    num_labelled: int | None = Field(
-        None, ge=1, description="of a control with very many labels; None: no such gate"
-    )
-    seed: int = 0
-    least_dice: float = Field(0.88, ge=0, le=1, description="of the segmenter with all labels")
-    num_samples: int = Field(128, ge=8, description="unconditional draws")
-    sampler: Sampler = DDIM(steps=50)
-    realism: RealismSettings = RealismSettings()
 
 
 class Recipe(Settings):

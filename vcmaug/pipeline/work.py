@@ -1,69 +1,49 @@
-"""The work folder of a recipe: who owns it, where things lie, what is done and what is stale.
+"""The work folder of a recipe: whose it is, and the recipe that its artefacts are made from."""
 
-What it is: paths, ownership, and `stage`, which runs something unless its inputs are unchanged.
-In the flow: under every verb that is given a recipe.
-Sources: none.
-"""
-
-from collections.abc import Callable
-from contextlib import nullcontext
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from vcmaug.downstream.replicate import Replicate
+from vcmaug.data.work_layout import FORMAT, Replicate, WorkLayout
 from vcmaug.errors import WorkFolderError
-from vcmaug.files import locked, read_json, write_json
+from vcmaug.files import write_json
 from vcmaug.pipeline.recipe import Recipe
-from vcmaug.provenance import fingerprint
 
-__all__ = ["Replicate", "Work", "claim_work", "find_work", "stage"]
+__all__ = ["Replicate", "Work", "check_work", "claim_work", "find_work"]
 
 
 @dataclass(frozen=True)
-class Work:
-    """A work folder."""
+class Work(WorkLayout):
+    """A work folder and its recipe."""
 
-    folder: Path
     recipe: Recipe
-
-    @property
-    def cases(self) -> Path:
-        """Prepared cases."""
-        return self.folder / "cases"
-
-    @property
-    def splits(self) -> Path:
-        """Subject-level splits."""
-        return self.folder / "splits.json"
-
-    @property
-    def prior(self) -> Path:
-        """The prior."""
-        return self.folder / "prior"
-
-    @property
-    def evaluator(self) -> Path:
-        """The independent evaluator of adherence."""
-        return self.folder / "evaluator"
-
-    @property
-    def study(self) -> Path:
-        """The study."""
-        return self.folder / "study"
-
-    def replicate(self, num_labelled: int, seed: int) -> Replicate:
-        """Return the replicate of (n, seed)."""
-        folder = self.folder / "replicates" / f"n{num_labelled}-s{seed}"
-        return Replicate(folder, num_labelled, seed)
 
     @property
     def replicates(self) -> list[Replicate]:
         """Return all replicates of the study, the smallest n first."""
         study = self.recipe.study
         return [self.replicate(n, seed) for n in study.num_labelled for seed in study.seeds]
+
+    def changed(self, **sections: Mapping[str, Any]) -> "Work":
+        """Return the same folder with other settings in some sections of the recipe.
+
+        Args:
+            **sections: Section -> what changes in it; None leaves a setting as it is.
+        """
+        updates = {}
+        for section, changes in sections.items():
+            given = {name: value for name, value in changes.items() if value is not None}
+            updates[section] = getattr(self.recipe, section).model_copy(update=given)
+        return replace(self, recipe=self.recipe.model_copy(update=updates))
+
+    def seeded(self, seed: int | None) -> "Work":
+        """Return the same folder with another seed of the recipe; None: its own."""
+        if seed is None:
+            return self
+        return replace(self, recipe=self.recipe.model_copy(update={"seed": seed}))
 
 
 def claim_work(folder: Path, recipe: Recipe, *, profile: str | None) -> Work:
@@ -72,107 +52,51 @@ def claim_work(folder: Path, recipe: Recipe, *, profile: str | None) -> Work:
     Raises:
         WorkFolderError: The folder belongs to another recipe or profile, or holds other files.
     """
-    path = folder / "recipe.json"
-    mine = {"name": recipe.name, "profile": profile or ""}
-    if path.exists():
-        theirs = read_json(path)
-        if {key: theirs.get(key) for key in mine} != mine:
+    work = check_work(folder, recipe, profile=profile)
+    mine = {"format": FORMAT, "name": recipe.name, "profile": profile or ""}
+    about = {**mine, "title": recipe.title, "recipe": recipe.model_dump(mode="json")}
+    write_json(work.recipe_file, about)
+    return work
+
+
+def check_work(folder: Path, recipe: Recipe, *, profile: str | None) -> Work:
+    """Return the work folder of a recipe; nothing is written.
+
+    Raises:
+        WorkFolderError: The folder belongs to another recipe or profile, or holds other files.
+    """
+    work = Work(folder, recipe)
+    if work.recipe_file.exists():
+        theirs = work.about()
+        if (theirs.get("name"), theirs.get("profile")) != (recipe.name, profile or ""):
             raise WorkFolderError(
                 f"using work folder {folder}: it belongs to recipe {theirs.get('name')!r}, profile "
                 f"{theirs.get('profile') or 'none'!r}; this is {recipe.name!r}, profile "
                 f"{profile or 'none'!r}. Choose another --out."
             )
-    elif folder.exists() and (foreign := _foreign(folder)):
+    elif folder.exists() and (foreign := _foreign(work)):
         raise WorkFolderError(
             f"using work folder {folder}: it holds {foreign} and no recipe.json, so it is not "
             "vcmaug's. Choose an empty or new folder with --out."
         )
-    write_json(path, {**mine, "title": recipe.title, "recipe": recipe.model_dump(mode="json")})
-    return Work(folder, recipe)
+    return work
 
 
-def _foreign(folder: Path) -> str:
+def _foreign(work: WorkLayout) -> str:
     """Return the name of something in a folder that is not prepared cases, or nothing."""
-    names = sorted(entry.name for entry in folder.iterdir())
-    return next((name for name in names if name not in {"cases", "splits.json"}), "")
+    names = sorted(entry.name for entry in work.folder.iterdir())
+    return next((name for name in names if name not in {work.cases.name, work.splits.name}), "")
 
 
 def find_work(folder: Path) -> Work:
     """Return a work folder that is there.
 
     Raises:
-        WorkFolderError: It is none.
+        WorkFolderError: It is none, or an older version made it.
     """
-    path = folder / "recipe.json"
-    if not path.exists():
-        raise WorkFolderError(
-            f"reading work folder {folder}: there is no recipe.json. Name the folder that "
-            "`vcmaug run RECIPE --out FOLDER` made."
-        )
+    layout = WorkLayout(folder)
+    content = layout.about()
     try:
-        return Work(folder, Recipe.model_validate(read_json(path)["recipe"]))
+        return Work(folder, Recipe.model_validate(content["recipe"]))
     except ValidationError:
-        raise WorkFolderError(
-            f"reading work folder {folder}: an older version made it. Run `vcmaug run RECIPE "
-            "--out FOLDER` again, in a new folder."
-        ) from None
-
-
-def stage(
-    work: Work,
-    name: str,
-    *,
-    inputs: Any,
-    outputs: Path,
-    action: Callable[[], None],
-    again: bool = False,
-) -> bool:
-    """Run a stage unless it is done and its inputs are unchanged; return whether it ran.
-
-    What an older recipe left in the stage's folder is moved to `.stale/`, not removed, and comes
-    back when the recipe does.
-
-    Args:
-        work: The work folder.
-        name: Of the stage, unique in the folder.
-        inputs: JSON-like; all that decides the outputs.
-        outputs: The stage's own folder.
-        action: What to do; it resumes by itself what it left unfinished.
-        again: Run it even if it is done.
-
-    Raises:
-        WorkFolderError: What would be moved aside is in use.
-    """
-    marker = work.folder / "stages" / f"{name}.json"
-    identity = fingerprint(inputs, length=64)
-    before = read_json(marker) if marker.exists() else {}
-    unchanged = before.get("identity") == identity
-    if unchanged and before.get("done") and outputs.exists() and not again:
-        return False
-    if before and not unchanged:
-        stale = work.folder / ".stale"
-        _set_aside(outputs, stale / f"{name}-{before['identity'][:12]}")
-        _bring_back(outputs, stale / f"{name}-{identity[:12]}")
-    write_json(marker, {"stage": name, "identity": identity, "done": False})
-    action()
-    write_json(marker, {"stage": name, "identity": identity, "done": True})
-    return True
-
-
-def _set_aside(outputs: Path, aside: Path) -> None:
-    """Move what a stage left away, unless somebody works in its folder."""
-    if not outputs.exists():
-        return
-    purpose = "setting aside what was made with other settings"
-    with locked(outputs, purpose=purpose) if outputs.is_dir() else nullcontext():
-        while aside.exists():
-            aside = aside.with_name(f"{aside.name}-older")
-        aside.parent.mkdir(parents=True, exist_ok=True)
-        outputs.replace(aside)
-
-
-def _bring_back(outputs: Path, aside: Path) -> None:
-    """Move to a stage's folder what was set aside when its settings were these."""
-    if aside.exists():
-        outputs.parent.mkdir(parents=True, exist_ok=True)
-        aside.replace(outputs)
+        raise layout.of_older_version() from None

@@ -54,7 +54,7 @@ def write_report(work: Path, out: Path | None = None, *, seed: int = 0) -> Path:
         WorkFolderError: It is no work folder.
     """
     found = find(work)
-    target = out or work / "report.html"
+    target = out or found.layout.report
     environment = Environment(
         loader=PackageLoader("vcmaug.report", "."), autoescape=True, undefined=StrictUndefined
     )
@@ -107,7 +107,7 @@ def _sides(found: Found) -> str:
 
 def _real(found: Found, cases: pd.DataFrame, *, seed: int) -> list[tuple[str, Path, Path]]:
     """Return some labelled training cases, by hash."""
-    folder = found.folder / "cases"
+    folder = found.layout.cases
     if found.splits is not None:
         cases = cases[cases["subject_id"].astype(str).isin(found.splits["train"])]
     if "label" in cases:
@@ -132,7 +132,7 @@ def _synthetic(
         dice = own.groupby("case_id")["dice"].mean().sort_values()
         shown.append(("Synthetic cases of best adherence", list(dice.index[::-1][:_SHOWN])))
         shown.append(("Synthetic cases of worst adherence", list(dice.index[:_SHOWN])))
-    folder = replicate.folder / "cohort"
+    folder = replicate.layout.cohort
     return [
         (
             caption,

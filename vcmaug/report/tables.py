@@ -11,10 +11,11 @@ from typing import Any
 
 import pandas as pd
 
+from vcmaug.cohort.layout import CohortLayout
 from vcmaug.cohort.manifest import finished
+from vcmaug.data.work_layout import Replicate, WorkLayout
 from vcmaug.downstream.results import Difference, Summary, read_summary
 from vcmaug.downstream.tasks.base import Score
-from vcmaug.errors import WorkFolderError
 from vcmaug.files import read_json
 from vcmaug.report.study import is_ceiling, is_floor
 
@@ -36,7 +37,7 @@ class ReplicateFound:
     """What there is of one (n, seed); None or an empty table where it is missing."""
 
     name: str
-    folder: Path
+    layout: Replicate
     control: dict[str, Any] | None
     conditions: pd.DataFrame | None
     manifest: pd.DataFrame | None
@@ -49,8 +50,8 @@ class ReplicateFound:
 class Found:
     """What there is in a work folder."""
 
-    folder: Path
-    recipe: dict[str, Any]
+    layout: WorkLayout
+    recipe: Mapping[str, Any]
     cases: pd.DataFrame | None
     prepare: dict[str, Any] | None
     splits: dict[str, Any] | None
@@ -81,44 +82,34 @@ def find(work: Path) -> Found:
     """Return everything a report can use of a work folder.
 
     Raises:
-        WorkFolderError: It is no work folder.
+        WorkFolderError: It is no work folder, or one of an older version.
     """
-    if not (work / "recipe.json").exists():
-        raise WorkFolderError(
-            f"reporting on {work}: there is no recipe.json, so it is no work folder. Name the "
-            "folder that `vcmaug run RECIPE --out FOLDER` made."
-        )
-    cases = work / "cases" / "cases.csv"
-    folders = sorted((work / "replicates").glob("n*-s*"), key=lambda path: _order(path.name))
+    layout = WorkLayout(work)
     return Found(
-        folder=work,
-        recipe=read_json(work / "recipe.json"),
-        cases=pd.read_csv(cases) if cases.exists() else None,
-        prepare=_json(work / "cases" / "prepare.json"),
-        splits=_json(work / "splits.json"),
-        prior=_json(work / "prior" / "card.json"),
-        replicates=tuple(_replicate(folder) for folder in folders),
-        summary=_summary(work / "study" / "summary.json"),
-        scores=_parquet(work / "study" / "scores.parquet"),
+        layout=layout,
+        recipe=layout.about(),
+        cases=pd.read_csv(layout.cases_csv) if layout.cases_csv.exists() else None,
+        prepare=_json(layout.prepared),
+        splits=_json(layout.splits),
+        prior=_json(layout.prior_card),
+        replicates=tuple(map(_replicate, layout.replicates_there)),
+        summary=_summary(layout.summary),
+        scores=_parquet(layout.scores),
     )
 
 
-def _order(name: str) -> tuple[int, ...]:
-    """Return n and seed of a name such as n10-s0."""
-    return tuple(int(part) for part in name.removeprefix("n").split("-s"))
-
-
-def _replicate(folder: Path) -> ReplicateFound:
+def _replicate(replicate: Replicate) -> ReplicateFound:
     """Return what there is of a replicate."""
+    cohort = CohortLayout(replicate.cohort)
     return ReplicateFound(
-        name=folder.name,
-        folder=folder,
-        control=_json(folder / "control" / "card.json"),
-        conditions=_parquet(folder / "conditions" / "conditions.parquet"),
-        manifest=_parquet(folder / "cohort" / "manifest.parquet"),
-        cohort=_json(folder / "cohort" / "cohort.json"),
-        quality=_json(folder / "quality" / "quality.json"),
-        adherence=_parquet(folder / "quality" / "adherence.parquet"),
+        name=replicate.name,
+        layout=replicate,
+        control=_json(replicate.control_card),
+        conditions=_parquet(replicate.conditions_table),
+        manifest=_parquet(cohort.manifest),
+        cohort=_json(cohort.card),
+        quality=_json(replicate.quality_file),
+        adherence=_parquet(replicate.adherence_file),
     )
 
 

@@ -1,0 +1,164 @@
+"""What all gates share: limits that word themselves, what a gate measured, and what it works on."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vcmaug.data.cases import Case, Cases, cases_of
+from vcmaug.data.splits import Splits
+from vcmaug.downstream.settings import FitSettings, StudySettings
+from vcmaug.gates.settings import GateSettings
+from vcmaug.progress import Report, silent
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from vcmaug.downstream.data import LabelledVolumes
+    from vcmaug.ldm.prior import Prior
+
+__all__ = ["GateGround", "GateResult", "Limit", "mean_dice", "reconstructed"]
+
+
+@dataclass(frozen=True)
+class Limit:
+    """A bound on one figure, and the sentence that says so.
+
+    Examples:
+        >>> limit = Limit("AUC of samples", 0.7, "at most", 0.8)
+        >>> str(limit), limit.is_held
+        ('AUC of samples at most 0.8', True)
+
+    Attributes:
+        figure: What is bounded, in words.
+        value: As it was measured; NaN holds no bound.
+        relation: On which side of the bound it must lie.
+        bound: The number.
+    """
+
+    figure: str
+    value: float
+    relation: Literal["at least", "at most", "below"]
+    bound: float
+
+    @property
+    def is_held(self) -> bool:
+        """Whether the figure is where it must be."""
+        if self.relation == "at least":
+            return self.value >= self.bound
+        return self.value <= self.bound if self.relation == "at most" else self.value < self.bound
+
+    def __str__(self) -> str:
+        """Return the sentence."""
+        return f"{self.figure} {self.relation} {self.bound:g}"
+
+
+@dataclass(frozen=True)
+class GateResult:
+    """What a gate measured.
+
+    Attributes:
+        figures: By name, JSON-like.
+        limits: It is passed where all of them are held.
+        limit: The limits in words, also where there is nothing to hold against them.
+        samples: Images [N, X, Y, Z] that are shown.
+    """
+
+    figures: Mapping[str, Any]
+    limits: Sequence[Limit]
+    samples: NDArray[np.float32] | None = field(default=None, repr=False)
+
+    @property
+    def passed(self) -> bool:
+        """Whether every limit is held."""
+        return all(limit.is_held for limit in self.limits)
+
+    @property
+    def words(self) -> str:
+        """The limits as one sentence."""
+        return ", ".join(dict.fromkeys(map(str, self.limits)))
+
+
+@dataclass(frozen=True)
+class GateGround:
+    """What gates work on.
+
+    Attributes:
+        cases: Prepared ones.
+        splits: Who may be seen.
+        study: Whose segmenter is trained.
+        settings: Of the gates.
+        report: Told within the long ones.
+    """
+
+    cases: Cases
+    splits: Splits
+    study: StudySettings
+    settings: GateSettings
+    report: Report = silent
+
+    @cached_property
+    def train(self) -> "LabelledVolumes":
+        """All training cases with their labels, in memory."""
+        return self.read(self.splits.train)
+
+    @cached_property
+    def validation(self) -> "LabelledVolumes":
+        """The validation cases with their labels, in memory."""
+        return self.read(self.splits.validation)
+
+    def cases_of(self, subjects: Sequence[str]) -> tuple[Case, ...]:
+        """Return the cases of some subjects."""
+        return cases_of(self.cases.cases, subjects)
+
+    def read(self, subjects: Sequence[str]) -> "LabelledVolumes":
+        """Return the labelled cases of some subjects in memory."""
+        from vcmaug.downstream.data import read_case_volumes
+
+        labelled = [case for case in self.cases_of(subjects) if case.label is not None]
+        return read_case_volumes(labelled, self.cases.scheme)
+
+
+def mean_dice(ground: GateGround, train: "LabelledVolumes", settings: FitSettings) -> float:
+    """Return the mean score on validation of a network trained on some volumes."""
+    from vcmaug.downstream.fit import fit
+
+    study = ground.study
+    told = study.ground(ground.cases.scheme)
+    network, _ = fit(
+        train,
+        None,
+        task=study.task,
+        ground=told,
+        augment=study.augment,
+        settings=settings,
+        seed=ground.settings.seed,
+        report=ground.report,
+    )
+    shown = ground.validation
+    inputs, targets = study.task.examples(shown.images, shown.labels)
+    pairs = zip(study.task.predict(network, inputs), targets.numpy(), strict=True)
+    headline = study.task.scores[0].name
+    scores = [
+        float(row[headline])
+        for found, target in pairs
+        for row in study.task.score(found, target, ground=told, spacing_mm=shown.spacing_mm)
+    ]
+    return float(np.mean(scores))
+
+
+def reconstructed(prior: "Prior", volumes: "LabelledVolumes") -> "Tensor":
+    """Return reconstructions [N, 1, X, Y, Z] with the prior's texture."""
+    import torch
+
+    from vcmaug.generate.noise import Noise
+
+    shape = tuple(volumes.images.shape[1:])
+    parts = []
+    for name, image in zip(volumes.names, volumes.images, strict=True):
+        noise = Noise(0, [name]).of(shape, "texture")
+        parts.append(prior.decode(prior.encode(image[None]), noise))
+    return torch.cat(parts)

@@ -1,0 +1,1 @@
+"""The artefacts of a recipe; `graph` puts them together."""
