@@ -1,8 +1,7 @@
 """Recipes: YAML files read into frozen settings, with all faults reported at once.
 
-What it is: the base of all settings, and the reader of recipes with their profiles.
-In the flow: each room defines the settings it needs; `pipeline` composes them into a recipe.
-Sources: pydantic's validation errors, reworded for people who write YAML.
+`Settings` is the base of every group of settings. Each room defines its own, and `pipeline.recipe`
+composes them into a recipe. Validation errors of pydantic are reworded for people who write YAML.
 """
 
 import difflib
@@ -128,10 +127,21 @@ def parse_settings(
     try:
         return model.model_validate(content, context={"folder": folder})
     except ValidationError as fault:
-        faults = [_reworded(error, model) for error in fault.errors()]
+        faults = [_reworded(error, model) for error in _causes(fault.errors())]
         raise RecipeError(
-            list_faults(f"reading {source}", faults, advice="Mend the file and run again.")
+            list_faults(f"reading {source}", faults, advice="Correct the file and run again.")
         ) from None
+
+
+def _causes(errors: Sequence[Any]) -> list[Any]:
+    """Return errors without those of lists that are too short only because an entry is refused."""
+    places = [error["loc"] for error in errors]
+    return [
+        error
+        for error in errors
+        if error["type"] != "too_short"
+        or not any(place[: len(error["loc"])] == error["loc"] != place for place in places)
+    ]
 
 
 def _reworded(error: Any, model: type[BaseModel]) -> str:
@@ -173,7 +183,7 @@ def _about_unknown(location: tuple[Any, ...], model: type[BaseModel]) -> str:
     renamed: Mapping[str, str] = getattr(model, "renamed", {})
     gone: Mapping[str, str] = getattr(model, "gone", {})
     if name in gone:
-        return f"is gone; {gone[name]}"
+        return f"was removed; {gone[name]}"
     if name in renamed:
         return f"is called {renamed[name]!r} now"
     return f"unknown name{nearest_name(name, list(model.model_fields))}"

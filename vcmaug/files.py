@@ -1,8 +1,10 @@
-"""Files that are whole or not there: atomic writes, hashes, JSON, and locks.
+"""Files that are complete or absent: atomic writes, hashes, JSON, and locks.
 
-What it is: the only way the other rooms write a file that must survive a crash.
-In the flow: below everything; it knows nothing of volumes or networks.
-Sources: POSIX rename(2) and fsync(2); flock(2) locks end with the process that holds them.
+Every file that must survive a crash is written through here. The module knows nothing of volumes or
+networks.
+
+References:
+    POSIX rename(2) and fsync(2); flock(2), whose locks end with the process that holds them.
 """
 
 import fcntl

@@ -1,7 +1,6 @@
-"""How long work says how far it is, without knowing who listens.
+"""Progress of long functions, without knowing who listens.
 
-What it is: one record and one type; the command line turns it into a bar or into plain lines.
-In the flow: every long function takes `report: Report = silent`.
+Every long function takes `report: Report = silent`; the command line makes a bar of it, or lines.
 """
 
 from collections.abc import Callable, Mapping

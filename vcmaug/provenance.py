@@ -1,7 +1,6 @@
 """What a result came from: versions, machine, fingerprints of settings.
 
-What it is: small facts that are written beside every file that a reader may doubt.
-In the flow: cards of priors and controls, cohort manifests, study results, and the report.
+These facts are written into cards, manifests, study results and the report.
 """
 
 import os

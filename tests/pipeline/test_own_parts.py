@@ -122,7 +122,7 @@ def test_own_parts_go_the_whole_way(recipe_path: Path, tmp_path: Path) -> None:
     ("changes", "said"),
     [
         ({"reader": {"updates": 3}}, "reader: is called 'evaluator' now"),
-        ({"rivals": {"copy_paste": {}}}, "rivals: is gone; settings of an arm stand with it"),
+        ({"rivals": {"copy_paste": {}}}, "rivals: was removed; settings of an arm stand with it"),
         ({"study": {"arms": ["real", "real"]}}, "real stands twice"),
         ({"study": {"segmenter": {"channels": [4]}}}, "it has no name; known are"),
         ({"study": {"arms": ["real+sinthetic"]}}, "did you mean 'real+synthetic'?"),

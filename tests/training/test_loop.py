@@ -16,7 +16,7 @@ from vcmaug.errors import ModelError
 from vcmaug.seeding import torch_generator
 from vcmaug.training.batches import draw_batch
 from vcmaug.training.ema import MovingAverage
-from vcmaug.training.loop import Objective, Share, Trained, Watch, learning_rate_at, train
+from vcmaug.training.loop import Objective, Share, Trained, Watch, rate_of, train
 from vcmaug.training.losses import control_loss, gradient_loss, kl_loss
 from vcmaug.training.settings import TrainingSettings
 
@@ -260,7 +260,7 @@ def test_a_loss_or_gradient_that_is_not_finite_stops_the_training_with_one_clear
 
 
 def test_the_learning_rate_warms_up_and_falls() -> None:
-    rates = [learning_rate_at(step, SETTINGS) for step in range(12)]
+    rates = [rate_of(SETTINGS)(step) for step in range(12)]
     assert rates[0] == pytest.approx(0.025)
     assert max(rates) == pytest.approx(0.05)
     assert all(a > b for a, b in itertools.pairwise(rates[2:]))

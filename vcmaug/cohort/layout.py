@@ -1,8 +1,7 @@
 """Where the files of a cohort lie.
 
-What it is: names, and the removal of what killed runs leave.
-In the flow: generation writes here, the study and the report read here.
-Sources: none.
+Generation writes by this layout, study and report read by it. It also removes what killed runs
+leave behind.
 """
 
 from dataclasses import dataclass

@@ -1,8 +1,10 @@
-"""Dask clients: on local worker processes that are started for it, or on a cluster that exists.
+"""Dask clients: on local worker processes started for a run, or on an existing cluster.
 
-What it is: `open_client`, and what Dask must be told so that a lost worker is no lost run.
-In the flow: under `run_all`; nothing else in the package knows Dask.
-Sources: Dask distributed (Rocklin 2015, SciPy proceedings).
+`open_client` also sets what Dask needs so that a lost worker does not lose the run. `run_all` works
+on it; nothing else in the package knows Dask.
+
+References:
+    Rocklin 2015, Dask: parallel computation with blocked algorithms and task scheduling, SciPy.
 """
 
 import logging

@@ -1,12 +1,14 @@
 """`run_all`: a function over items, wherever a `Compute` says.
 
-What it is: one loop in this process, or rounds of Dask tasks, and one error for all that failed.
-In the flow: generation, condition building and the study hand their work to it.
-Sources: Dask distributed (Rocklin 2015, SciPy proceedings).
+It is one loop in this process, or rounds of Dask tasks, and raises one error for all items that
+failed. Generation, conditions and the study run their work with it.
+
+References:
+    Rocklin 2015, Dask: parallel computation with blocked algorithms and task scheduling, SciPy.
 
 Notes:
-    Only small arguments and results travel; models are loaded by the workers from disk. Where an
-    item runs never changes what it makes.
+    Only small arguments and results travel; workers load models from disk. Where an item runs never
+    changes its result.
 """
 
 import itertools

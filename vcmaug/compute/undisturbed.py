@@ -1,12 +1,14 @@
-"""What a local worker process loads first: it leaves interrupts to its parent, and ends at once.
+"""What a local worker process loads first: it leaves Ctrl-C to its parent, and ends at once.
 
-What it is: a Dask preload. Ctrl-C reaches every process of a terminal; only the parent shall act.
-In the flow: named by `clients`, imported by the worker.
-Sources: Dask distributed, "Customize initialization".
+Ctrl-C reaches every process of a terminal; only the parent shall act on it. `clients` names this
+module as a Dask preload, and each worker imports it.
+
+References:
+    Dask distributed, "Customize initialization".
 
 Notes:
-    Taking a Python apart in which torch was loaded lasts longer than a second, and a run waits for
-    it. Handlers that were registered later run first, those of Dask and earlier ones are left out.
+    Shutting down a Python that has loaded torch takes more than a second, and a run waits for it.
+    Exit handlers registered later run first; those of Dask and earlier ones are skipped.
 """
 
 import atexit

@@ -1,8 +1,6 @@
-"""Where work shall run: in process, local worker processes, one per GPU, or a Dask cluster.
+"""Where to run: in this process, on local worker processes, one per GPU, or on a Dask cluster.
 
-What it is: one record that says where, and the reading of a user's wish.
-In the flow: made by the command line, handed down to whoever has work.
-Sources: none.
+The command line makes one `Compute` from its options and passes it down to whatever has work.
 """
 
 import os

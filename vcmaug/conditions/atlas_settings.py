@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 from vcmaug.config import RecipePath, Settings
 
@@ -40,9 +41,9 @@ class AtlasSettings(Settings):
     @model_validator(mode="before")
     @classmethod
     def _no_old_key(cls, value: Any) -> Any:
-        """Name the new key to who writes an old one."""
+        """Refuse the old name of `role`."""
         if isinstance(value, dict) and "fold" in value:
-            raise ValueError("'fold' is called 'role' now")
+            raise PydanticCustomError("unknown_name", "fold: is called 'role' now")
         return value
 
     def masks(self) -> list[Path]:

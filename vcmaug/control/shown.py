@@ -1,9 +1,8 @@
-"""What a control is shown: label map and further channels as one tensor, absent ones marked.
+"""Which channels a control is shown, how they are made of a training case, and where they lie.
 
-What it is: which channels, how they are made of a training case, and where they lie in the tensor.
-In the flow: training makes the tensor from cases, generation from the files of a condition.
-Sources: Ahn et al. 2025, WACV, arXiv 2410.21826 (one encoder per condition modality, modalities
-left out at random in training).
+References:
+    Ahn et al. 2025, WACV, arXiv 2410.21826 (one encoder per condition modality, modalities left out
+    at random in training).
 
 Notes:
     Each channel but a label map that stands alone ends in a mask of where it is known; a channel

@@ -12,9 +12,9 @@ from vcmaug.downstream.data import Bank, LabelledVolumes
 from vcmaug.downstream.results import FitRecord
 from vcmaug.downstream.settings import AugmentSettings, FitSettings
 from vcmaug.downstream.tasks.base import Ground, Task
-from vcmaug.errors import ModelError
-from vcmaug.progress import Progress, Report, silent
+from vcmaug.progress import Report, silent
 from vcmaug.seeding import stable_seed
+from vcmaug.training.learner import learn, seeded, warm_polynomial
 
 __all__ = ["FitRecord", "fit"]
 
@@ -82,39 +82,32 @@ def _fit(
 ) -> tuple[nn.Module, FitRecord]:
     """Return a network trained on banks, and what it cost; see `fit`."""
     began = time.perf_counter()
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(stable_seed(seed, "segmenter"))
-        network = task.network(ground)
+    network = seeded(lambda: task.network(ground), seed=stable_seed(seed, "segmenter"))
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network.to(device)
-    optimiser = torch.optim.AdamW(
-        network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
-    )
     loss_of = task.loss()
-    smooth = math.nan
-    network.train()
-    for step in range(settings.updates):
-        for group in optimiser.param_groups:
-            group["lr"] = settings.learning_rate * _decay(step, settings.updates)
-        images, labels = _batch(banks, settings, step=step)
-        inputs, targets = task.examples(images, labels)
-        loss = loss_of(network(inputs.to(device)), targets.to(device))
-        if not torch.isfinite(loss):
-            raise ModelError(
-                f"training {what}: loss {loss.item()} at update {step + 1}. Lower learning_rate."
-            )
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        smooth = loss.item() if math.isnan(smooth) else 0.95 * smooth + 0.05 * loss.item()
-        report(Progress(what, step + 1, settings.updates, f"loss {smooth:.3f}"))
+
+    def loss_at(step: int) -> Tensor:
+        inputs, targets = task.examples(*_batch(banks, settings, step=step))
+        loss: Tensor = loss_of(network(inputs.to(device)), targets.to(device))
+        return loss
+
+    loss = learn(
+        network,
+        loss_at,
+        updates=settings.updates,
+        rate=warm_polynomial(settings.learning_rate, updates=settings.updates),
+        weight_decay=settings.weight_decay,
+        what=what,
+        report=report,
+    )
     record = FitRecord(
         updates=settings.updates,
         seconds=time.perf_counter() - began,
         augmentation_seconds=sum(bank.seconds for bank in banks),
-        loss=smooth,
+        loss=loss,
     )
-    return network.eval(), record
+    return network, record
 
 
 def _banks(
@@ -126,11 +119,6 @@ def _banks(
         versions = max(1, round(augment.versions * len(real.names) / len(synthetic.names)))
         banks.append(Bank(synthetic, augment, versions=versions, seed=seed))
     return banks
-
-
-def _decay(step: int, updates: int) -> float:
-    """Return the share of the learning rate: a short warm-up, then nnU-Net's polynomial."""
-    return min(1.0, (step + 1) / 20) * float((1.0 - step / updates) ** 0.9)
 
 
 def _batch(banks: Sequence[Bank], settings: FitSettings, *, step: int) -> tuple[Tensor, Tensor]:

@@ -1,13 +1,15 @@
-"""Lesion-wise scores: which lesions were found, and what was taken for one.
+"""Lesion-wise scores: sensitivity, precision and F1 over connected components.
 
-What it is: sensitivity, precision and their harmonic mean over connected parts.
-In the flow: beside Dice for those structures that a study names as lesions.
-Sources: Commowick et al. 2018, Sci Rep (detection of lesions by the share of each that is covered).
+A study reports them beside Dice for the structures that it names as lesions.
+
+References:
+    Commowick et al. 2018, Objective evaluation of multiple sclerosis lesion segmentation using a
+    data management and processing infrastructure, Sci Rep 8 (detection by the covered share).
 
 Notes:
-    A lesion of the reference is found where at least a tenth of it is predicted; a predicted one is
-    true where at least a tenth of it lies in a lesion of the reference. Parts touch by corners. No
-    lesion in either: all scores 1; in one of them alone: all 0.
+    A lesion of the reference is detected if at least a tenth of it is predicted; a predicted lesion
+    is true if at least a tenth of it lies in a lesion of the reference. Components touch by corners
+    too. No lesion in either map: all scores are 1; in one of them only: all are 0.
 """
 
 from typing import Any

@@ -1,18 +1,21 @@
-"""Paired differences with intervals, over subjects and seeds.
+"""Paired differences between arms with bootstrap intervals, over subjects and seeds.
 
-What it is: a bootstrap that draws seeds, then subjects, always in pairs.
-In the flow: score rows in, intervals of the summary out.
-Sources: Efron and Tibshirani 1993, chapters 8 and 13 (paired and percentile bootstrap).
+The bootstrap resamples seeds, then subjects, always in pairs; the summary of a study reports its
+intervals.
+
+References:
+    Efron and Tibshirani 1993, An introduction to the bootstrap, chapters 8 and 13 (paired and
+    percentile bootstrap).
 
 Notes:
-    A subject is drawn with all its scores, so that both arms see the same subjects. With one seed
-    only subjects are drawn, and the interval then says nothing about other seeds.
+    A subject is resampled with all its scores, so both arms see the same subjects. With one seed
+    only subjects are resampled, and the interval says nothing about other seeds.
 
-    The level holds only as far as seeds are many, or agree. Simulated without any effect, 50
-    subjects, noise of 0.02 per score and arm: the interval left out zero in 6 % (one seed) and 1 %
+    The level holds only if seeds are many, or agree. Simulated without any effect, with 50 subjects
+    and noise of 0.02 per score and arm, the interval excluded zero in 6 % (one seed) and 1 %
     (three) where arms did not vary with the seed; in 15 % and 4 % where they varied by 0.003; in
-    66 % and 18 % (five seeds: 12 %) where they varied by 0.01. So the means of the single seeds
-    are kept beside each interval.
+    66 % and 18 % (five seeds: 12 %) where they varied by 0.01. So the means of the single seeds are
+    reported beside each interval.
 """
 
 from dataclasses import dataclass

@@ -1,9 +1,11 @@
 """The autoencoder: images to latents and back, behind a space-to-depth stem.
 
-What it is: a MONAI `AutoencoderKL` that works on blocks of voxels folded into channels.
-In the flow: trained first, then frozen; latents are encoded once with the posterior mean.
-Sources: Kingma and Welling 2014, arXiv 1312.6114; Rombach et al. 2022, arXiv 2112.10752; Shi et
-al. 2016, arXiv 1609.05158 (pixel shuffle).
+A MONAI `AutoencoderKL` that works on blocks of voxels folded into channels. It is trained first,
+then frozen; latents are its posterior means.
+
+References:
+    Kingma and Welling 2014, arXiv 1312.6114; Rombach et al. 2022, arXiv 2112.10752; Shi et al.
+    2016, arXiv 1609.05158 (pixel shuffle).
 
 Notes:
     With the stem no convolution runs at full resolution, which makes a step several times cheaper
@@ -113,8 +115,6 @@ class StemmedAutoencoder(nn.Module):
         """
         if self.into is None or self.back is None:
             return
-        assert self.into.bias is not None
-        assert self.back.bias is not None
         num_latent, edge = self.into.out_channels, self.into.kernel_size[0]
         blocks = pixelunshuffle(images, spatial_dims=3, scale_factor=edge)  # [N, C e^3, x, y, z]
         grey = images.mean(dim=(0, 2, 3, 4))  # [C]
@@ -124,9 +124,9 @@ class StemmedAutoencoder(nn.Module):
         sizes = variances[-num_latent:].clamp(min=1e-8).sqrt().reshape(-1, 1, 1, 1, 1)
         axes = axes[:, -num_latent:].T.reshape(self.into.weight.shape)  # [L, C, e, e, e]
         self.into.weight.copy_(axes / sizes)
-        self.into.bias.copy_(-(axes / sizes).sum(dim=(2, 3, 4)) @ grey)
+        self.into.get_parameter("bias").copy_(-(axes / sizes).sum(dim=(2, 3, 4)) @ grey)
         self.back.weight.copy_(axes * sizes)
-        self.back.bias.copy_(grey)
+        self.back.get_parameter("bias").copy_(grey)
         for silent in (
             self.kl.quant_conv_mu,
             self.kl.quant_conv_log_sigma,

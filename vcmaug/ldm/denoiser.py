@@ -1,9 +1,10 @@
-"""The one face that samplers see: (z_t, t, context) -> epsilon.
+"""The one function that samplers see: (z_t, t, context) -> epsilon.
 
-What it is: the protocol, the frozen U-Net behind it, and an exact denoiser for Gaussian data.
-In the flow: a control holds a denoiser and is one (`control/base.py`); a sampler never asks which.
-Sources: Pinaya et al. 2022, arXiv 2209.07162 (scalars as constant channels and by
-cross-attention); the posterior mean of a Gaussian is closed-form algebra.
+The protocol, the frozen U-Net behind it, and an exact denoiser for Gaussian data. A control holds a
+denoiser and is one (`control.base`).
+
+References:
+    Pinaya et al. 2022, arXiv 2209.07162 (scalars as constant channels and by cross-attention).
 """
 
 from collections.abc import Iterator, Sequence

@@ -1,9 +1,11 @@
 """The texture that a decoder leaves out: what is random in an image, given its latent.
 
-What it is: a spectrum, a strength per grey value, and the spread of strengths between images.
-In the flow: measured once after the autoencoder's training; added to every decoded draw.
-Sources: a decoder's likelihood p(x | z) = N(decode(z), covariance), Kingma and Welling 2014, arXiv
-1312.6114; Gaussian texture from its power spectrum, Galerne et al. 2011, IEEE TIP 20(1).
+A spectrum, a strength per grey value, and the spread of strengths between images are measured once
+after the autoencoder's training; texture is then added to every decoded draw.
+
+References:
+    A decoder's likelihood p(x | z) = N(decode(z), covariance), Kingma and Welling 2014, arXiv
+    1312.6114; Gaussian texture from its power spectrum, Galerne et al. 2011, IEEE TIP 20(1).
 
 Notes:
     Showing the decoder's mean alone, as is the custom, gives images smoother than any real one:

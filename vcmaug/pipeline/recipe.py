@@ -1,8 +1,6 @@
 """A recipe: everything a study needs, in one YAML file with profiles.
 
-What it is: the settings of all rooms composed, and the reader that finds every fault at once.
-In the flow: each verb but `evaluate`, `report` and `info` is given one.
-Sources: none.
+It composes the settings of all rooms, and its reader reports every fault of the file at once.
 """
 
 from collections.abc import Mapping

@@ -19,9 +19,10 @@ from scipy.stats import mannwhitneyu
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vcmaug.progress import Progress, Report, silent
+from vcmaug.progress import Report, silent
 from vcmaug.quality.settings import RealismSettings
 from vcmaug.seeding import numpy_generator, stable_seed, torch_generator
+from vcmaug.training.learner import constant, learn, seeded
 
 __all__ = ["RealismSettings", "Told", "tell_apart"]
 
@@ -100,31 +101,36 @@ def _train(
     report: Report,
 ) -> nn.Module:
     """Return a classifier trained on half and half of each kind per batch."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        network: nn.Module = Classifier(
+    network: nn.Module = seeded(
+        lambda: Classifier(
             in_shape=tuple(images.shape[1:]),
             classes=1,
             channels=settings.channels,
             strides=(2,) * len(settings.channels),
             num_res_units=0,
-        )
-    optimiser = torch.optim.AdamW(network.parameters(), lr=settings.learning_rate)
+        ),
+        seed=seed,
+    )
     kinds = [torch.nonzero(is_made == kind)[:, 0] for kind in (0, 1)]
-    network.train()
-    for step in range(settings.updates):
+
+    def loss_at(step: int) -> Tensor:
         generator = torch_generator(seed, "batch", step)
         places = [
             kind[torch.randint(len(kind), (settings.batch_size // 2,), generator=generator)]
             for kind in kinds
         ]
         chosen = torch.cat(places)
-        loss = functional.binary_cross_entropy_with_logits(
+        return functional.binary_cross_entropy_with_logits(
             network(images[chosen])[:, 0], is_made[chosen]
         )
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        report(Progress(what, step + 1, settings.updates, f"loss {loss.item():.3f}"))
-    network.eval()
+
+    learn(
+        network,
+        loss_at,
+        updates=settings.updates,
+        rate=constant(settings.learning_rate),
+        smoothing=1.0,
+        what=what,
+        report=report,
+    )
     return network

@@ -16,8 +16,9 @@ from vcmaug.ldm.autoencoder import StemmedAutoencoder, volumes_at_once
 from vcmaug.ldm.spec import PriorSpec
 from vcmaug.ldm.texture import Texture
 from vcmaug.progress import Report, silent
-from vcmaug.seeding import torch_generator
+from vcmaug.seeding import stable_seed, torch_generator
 from vcmaug.training.batches import draw_batch, flipped
+from vcmaug.training.learner import seeded
 from vcmaug.training.loop import Share, Trained, train
 from vcmaug.training.losses import autoencoder_loss
 from vcmaug.training.settings import AutoencoderTraining
@@ -52,8 +53,7 @@ def train_autoencoder(
         identity: See `loop.train`.
         report: Told after every step.
     """
-    torch.manual_seed(torch_generator(seed, "autoencoder").initial_seed())
-    autoencoder = spec.build_autoencoder()
+    autoencoder = seeded(spec.build_autoencoder, seed=stable_seed(seed, "autoencoder"))
     autoencoder.start_linear(images)
     latent = spec.latent_shape
 

@@ -1,9 +1,4 @@
-"""The checkpoint of an unfinished training: tensors and figures in one file, written whole.
-
-What it is: what it must hold, how it is written, and one sentence where it cannot be read.
-In the flow: between the training loop and its disk.
-Sources: none.
-"""
+"""The checkpoint of an unfinished training: tensors and figures in one file, written whole."""
 
 from io import BytesIO
 from pathlib import Path

@@ -13,10 +13,10 @@ Notes:
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from vcmaug.control.base import Control
@@ -33,8 +33,9 @@ from vcmaug.ldm.prior import Prior, weights_of
 from vcmaug.ldm.weights import hash_of_weights, in_half_precision
 from vcmaug.progress import Report, silent
 from vcmaug.provenance import machine, versions
-from vcmaug.seeding import torch_generator
+from vcmaug.seeding import stable_seed
 from vcmaug.training.control_objective import control_objective, validation_loss
+from vcmaug.training.learner import seeded
 from vcmaug.training.loop import Trained, Watch, train, training_device
 from vcmaug.training.pairs import labelled_pairs
 from vcmaug.training.settings import ControlTraining
@@ -201,10 +202,13 @@ def _seen(cases: Sequence[Case], pseudo_labelled: Sequence[Case], *, before: See
 
 def _new_network(job: ControlJob, prior: Prior) -> tuple[ControlNetwork, ControlCard | None]:
     """Return the network to train, and the card of the control that it starts from."""
-    torch.manual_seed(torch_generator(job.seed, "control").initial_seed())
-    module = job.method.network(
-        prior.spec, num_structures=job.shown.num_structures, names=job.shows.names
+    make = partial(
+        job.method.network,
+        prior.spec,
+        num_structures=job.shown.num_structures,
+        names=job.shows.names,
     )
+    module = seeded(make, seed=stable_seed(job.seed, "control"))
     module.start_from_prior(prior)
     if job.start_from is None:
         return module, None

@@ -1,9 +1,8 @@
 """The objective of a control: how far its prediction is from the noise, and where that counts.
 
-What it is: one batch of pairs, the steered prediction, and its weighted error.
-In the flow: called by the training loop at every update of a control.
-Sources: Ahn et al. 2025, WACV, arXiv 2410.21826; Hang et al. 2023, arXiv 2303.09556 (weights by the
-signal-to-noise ratio, cut at both ends).
+References:
+    Ahn et al. 2025, WACV, arXiv 2410.21826; Hang et al. 2023, arXiv 2303.09556 (weights by the
+    signal-to-noise ratio, cut at both ends).
 """
 
 from collections.abc import Sequence

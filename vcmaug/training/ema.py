@@ -1,8 +1,7 @@
-"""The exponential moving average of a network's weights.
+"""The exponential moving average of a network's weights, which is what training keeps.
 
-What it is: a second state dict that follows the first, with a warm-up.
-In the flow: what is saved as a prior or a control is the average, not the last step.
-Sources: Polyak and Juditsky 1992; the warm-up min(decay, (1 + n) / (10 + n)) is TensorFlow's.
+References:
+    Polyak and Juditsky 1992; the warm-up min(decay, (1 + n) / (10 + n)) is TensorFlow's.
 """
 
 from collections.abc import Mapping

@@ -1,8 +1,6 @@
-"""One training loop for everything: resumable, seeded by step, with a moving average.
+"""The training loop of priors and controls: resumable, seeded by step, with a moving average.
 
-What it is: optimiser, warm-up and cosine, checkpoints, log; what is learnt is the objective's.
-In the flow: called for the autoencoder, the diffusion U-Net and the control.
-Sources: Loshchilov and Hutter 2019, arXiv 1711.05101 (AdamW).
+What is learned is the objective's; optimiser, learning rate and smoothed loss are the learner's.
 
 Notes:
     Every random draw of step k comes from (seed, k) alone, so that a run that was stopped and
@@ -30,6 +28,7 @@ from vcmaug.progress import Progress, Report, silent
 from vcmaug.provenance import fingerprint
 from vcmaug.training.checkpoint import read_checkpoint, write_checkpoint
 from vcmaug.training.ema import MovingAverage
+from vcmaug.training.learner import AdamW, Rate, Smoothed, warm_cosine
 from vcmaug.training.precision import guard_small_convolutions
 from vcmaug.training.settings import TrainingSettings
 
@@ -103,14 +102,14 @@ def training_device() -> str:
     return str(PartialState(cpu=not torch.cuda.is_available()).device)
 
 
-def learning_rate_at(step: int, settings: TrainingSettings) -> float:
-    """Return the learning rate of a step: linear warm-up, then a cosine to its final share."""
-    if step < settings.warmup_updates:
-        return settings.learning_rate * (step + 1) / settings.warmup_updates
-    span = max(1, settings.updates - settings.warmup_updates)
-    cosine = 0.5 * (1.0 + math.cos(math.pi * (step - settings.warmup_updates) / span))
-    share = settings.final_share + (1.0 - settings.final_share) * cosine
-    return settings.learning_rate * share
+def rate_of(settings: TrainingSettings) -> Rate:
+    """Return the learning rate by step: a linear warm-up, then a cosine to its final share."""
+    return warm_cosine(
+        settings.learning_rate,
+        updates=settings.updates,
+        warmup=settings.warmup_updates,
+        final_share=settings.final_share,
+    )
 
 
 def train(
@@ -169,7 +168,7 @@ def train(
                 run.measure(watch)
         if (step + 1) % settings.checkpoint_every == 0:
             run.save(checkpoint)
-        report(Progress(what, step + 1, settings.updates, f"loss {run.smooth_loss:.4f}"))
+        report(Progress(what, step + 1, settings.updates, f"loss {run.smooth_loss.value:.4f}"))
     if run.step > run.saved_step:
         run.save(checkpoint)
     run.accelerator.wait_for_everyone()
@@ -193,21 +192,21 @@ class _Run:
         low = settings.precision == "bfloat16" and is_bf16_available()
         if low:
             guard_small_convolutions(module)
-        self.optimiser = torch.optim.AdamW(
-            module.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
-        )
+        self.optimiser = AdamW(module, rate=rate_of(settings), weight_decay=settings.weight_decay)
         # one process trains several networks, each at its own precision; accelerate knows one
         AcceleratorState._reset_state()
         self.accelerator = Accelerator(
             cpu=not torch.cuda.is_available(),
             mixed_precision="bf16" if low else "no",
         )
-        self.prepared, self.prepared_optimiser = self.accelerator.prepare(module, self.optimiser)
+        self.prepared, self.prepared_optimiser = self.accelerator.prepare(
+            module, self.optimiser.torch
+        )
         self.average = MovingAverage(module, decay=settings.ema_decay)  # where the module is now
         self.step = 0
         self.saved_step = -1
         self.seconds = 0.0
-        self.smooth_loss = math.nan
+        self.smooth_loss = Smoothed(0.02)
         self.log: list[dict[str, float]] = []
         self.best: dict[str, Tensor] = {}
         self.best_update, self.best_value = 0, math.inf
@@ -253,8 +252,7 @@ class _Run:
 
     def update(self, *, step: int) -> None:
         """Take one step of the optimiser and of the average."""
-        for group in self.optimiser.param_groups:
-            group["lr"] = learning_rate_at(step, self.settings)
+        self.optimiser.prepare(step)
         self.prepared_optimiser.step()
         self.prepared_optimiser.zero_grad()
         self.average.update(self.module)
@@ -278,8 +276,7 @@ class _Run:
     def note(self, parts: dict[str, float], *, step: int, seconds: float) -> None:
         """Add one step to the log, which keeps about a hundred rows."""
         self.seconds += seconds
-        before = parts["loss"] if math.isnan(self.smooth_loss) else self.smooth_loss
-        self.smooth_loss = 0.98 * before + 0.02 * parts["loss"]
+        self.smooth_loss.add(parts["loss"])
         for name, value in parts.items():
             self._sums[name] = self._sums.get(name, 0.0) + value
         self._sums["steps"] = self._sums.get("steps", 0.0) + 1.0
@@ -298,7 +295,7 @@ class _Run:
             identity=self.identity,
             step=self.step,
             seconds=self.seconds,
-            smooth_loss=self.smooth_loss,
+            smooth_loss=self.smooth_loss.value,
             log=self.log,
             sums=self._sums,
             module=self.module.state_dict(),
@@ -306,7 +303,7 @@ class _Run:
             best=self.best,
             best_update=self.best_update,
             best_value=self.best_value,
-            optimiser=self.optimiser.state_dict(),
+            optimiser=self.optimiser.torch.state_dict(),
         )
 
     def resume(self, path: Path, *, what: str) -> None:
@@ -320,11 +317,11 @@ class _Run:
                 "train anew, or restore the settings to go on."
             )
         self.module.load_state_dict(state["module"])
-        self.optimiser.load_state_dict(state["optimiser"])
+        self.optimiser.torch.load_state_dict(state["optimiser"])
         self.average.load(state["average"], num_updates=state["step"])
         self.step = self.saved_step = int(state["step"])
         self.seconds = float(state["seconds"])
-        self.smooth_loss = float(state["smooth_loss"])
+        self.smooth_loss.value = float(state["smooth_loss"])
         self.log, self._sums = state["log"], state["sums"]
         self.best = state["best"]
         self.best_update, self.best_value = int(state["best_update"]), float(state["best_value"])

@@ -1,9 +1,8 @@
 """The losses of autoencoder, prior and control; none downloads weights.
 
-What it is: pure functions of tensors.
-In the flow: called by the objectives beside this file.
-Sources: Kingma and Welling 2014, arXiv 1312.6114, appendix B (KL); Ho et al. 2020, arXiv
-2006.11239, eq. 14; Ahn et al. 2025, arXiv 2410.21826 (penalty on the modulation).
+References:
+    Kingma and Welling 2014, arXiv 1312.6114, appendix B (KL); Ho et al. 2020, arXiv 2006.11239,
+    eq. 14; Ahn et al. 2025, arXiv 2410.21826 (penalty on the modulation).
 """
 
 import torch

@@ -1,8 +1,6 @@
 """Training pairs of a control: latents and the label maps that belong to them.
 
-What it is: images and maps, plain, bent and mirrored together, the images encoded once.
-In the flow: read before the first update of a control.
-Sources: none.
+Images and maps come plain, bent and mirrored together; images are encoded once.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,8 +1,4 @@
-"""Where low precision must not be used: one fault of convolutions on CPUs, and the way round it.
-
-What it is: three-dimensional convolutions that compute small inputs in float32.
-In the flow: under the training loop, where it trains in bfloat16.
-Sources: none; found by comparing gradients.
+"""Convolutions that compute small inputs in float32, where a training runs in bfloat16.
 
 Notes:
     PyTorch 2.13 on a CPU returns memory that was never written as the gradient of a convolution's

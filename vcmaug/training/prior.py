@@ -29,7 +29,7 @@ from vcmaug.ldm.texture import Texture, measure_texture
 from vcmaug.ldm.weights import hash_of_weights, read_weights, write_weights
 from vcmaug.progress import Report, silent
 from vcmaug.provenance import fingerprint, machine, versions
-from vcmaug.seeding import torch_generator
+from vcmaug.seeding import stable_seed, torch_generator
 from vcmaug.training.autoencoder import (
     encode_all,
     reconstructed,
@@ -40,6 +40,7 @@ from vcmaug.training.batches import draw_batch, flipped
 from vcmaug.training.bent import bent_images
 from vcmaug.training.cases import read_images, scalars_of
 from vcmaug.training.ladder import rungs
+from vcmaug.training.learner import seeded
 from vcmaug.training.loop import Share, Trained, train, training_device
 from vcmaug.training.settings import BendSettings, DiffusionTraining, PriorTraining
 
@@ -62,6 +63,7 @@ class _Networks:
     unet: ScalarUNet
     latent_scale: float
     fill: Mapping[str, float]
+    mean: Tensor
     first: Trained
     second: Trained
 
@@ -131,30 +133,42 @@ def train_prior(
         identity=[identity, spec.model_dump(mode="json"), settings.model_dump(mode="json")],
         report=report,
     )
+    mean = latents.z[: len(cases)].mean(dim=0)
+    made = _Networks(autoencoder, unet, latent_scale, fill, mean, first, second)
     texture = None
     if settings.texture:
         texture = measure_texture(images, reconstructed(autoencoder, images))
-    made = _Networks(autoencoder, unet, latent_scale, fill, first, second)
-    figures = _figures(made, cases, held_out, spec=spec, texture=texture)
-    prior = new_prior(
+    about = {"seed": seed, "training": settings.model_dump(mode="json"), **(about or {})}
+    about["figures"] = _figures(made, cases, held_out, spec=spec, texture=texture)
+    prior = _prior_of(made, cases, spec=spec, texture=texture, half=settings.half, about=about)
+    return prior.to(training_device())
+
+
+def _prior_of(
+    made: _Networks,
+    cases: Sequence[Case],
+    *,
+    spec: PriorSpec,
+    texture: Texture | None,
+    half: bool,
+    about: Mapping[str, Any],
+) -> Prior:
+    """Return trained networks as a prior with its card."""
+    return new_prior(
         spec=spec,
-        autoencoder=autoencoder,
-        unet=unet,
-        latent_scale=latent_scale,
+        autoencoder=made.autoencoder,
+        unet=made.unet,
+        latent_scale=made.latent_scale,
         texture=texture,
-        mean=latents.z[: len(cases)].mean(dim=0),
-        half=settings.half,
+        mean=made.mean,
+        half=half,
         seen=_seen(cases, spec),
-        scalar_fill=fill,
-        training=settings.model_dump(mode="json"),
-        seed=seed,
-        figures=figures,
-        log={"autoencoder": first.log, "diffusion": second.log},
+        scalar_fill=made.fill,
+        log={"autoencoder": made.first.log, "diffusion": made.second.log},
         versions=versions(),
         machine=machine(),
-        **(about or {}),
+        **about,
     )
-    return prior.to(training_device())
 
 
 def _images_of(cases: Sequence[Case], spec: PriorSpec) -> Tensor:
@@ -271,8 +285,7 @@ def _train_unet(
     report: Report,
 ) -> tuple[ScalarUNet, Trained]:
     """Return the diffusion U-Net trained to predict epsilon, and the record of it."""
-    torch.manual_seed(torch_generator(seed, "diffusion").initial_seed())
-    unet = spec.build_unet()
+    unet = seeded(spec.build_unet, seed=stable_seed(seed, "diffusion"))
     schedule = Schedule(spec.schedule)
 
     def objective(module: nn.Module, step: int, share: Share) -> tuple[Tensor, dict[str, float]]:

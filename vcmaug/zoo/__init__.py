@@ -1,8 +1,6 @@
 """The zoo: small weights made by this project, each with a model card that names its data.
 
-What it is: where the weights lie, and their names.
-In the flow: a recipe may start from a prior and a control of the zoo.
-Sources: the cards beside the weights.
+A recipe may start from a prior and a control of the zoo, by name.
 """
 
 from pathlib import Path
