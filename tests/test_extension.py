@@ -225,3 +225,11 @@ def test_a_package_that_cannot_be_imported_is_one_error(tmp_path: Path) -> None:
     assert "Traceback" not in ended.stderr
     assert "the parts of broken-parts 2.1 (entry point 'broken' in vcmaug.parts" in ended.stderr
     assert "OSError: no licence" in ended.stderr
+
+
+def test_the_schema_of_recipes_lists_the_parts_of_the_package(packages: Path) -> None:
+    ended = vcmaug("schema", packages=packages)
+    assert ended.returncode == 0, ended.stderr
+    schema = json.dumps(json.loads(ended.stdout))
+    families = {"pairs", "shift", "pooled-mix", "renoise", "real+darker", "brightness", "one-layer"}
+    assert all(f'"const": "{name}"' in schema for name in families | {"foreground"})
