@@ -25,7 +25,7 @@ from vcmaug.report.figures import Column, contoured, in_a_row
 __all__ = ["html_of"]
 
 _MOST = 6  # cases side by side
-_COLOURS = 64  # of a picture; a notebook keeps all that it shows
+_COLOURS = 128  # of a picture; a notebook keeps all that it shows
 
 
 @singledispatch
@@ -141,8 +141,9 @@ def _side_by_side(columns: Sequence[Column], scheme: LabelScheme) -> str:
 def _picture(png: bytes) -> str:
     """Return a PNG as HTML, with a palette, which makes it smaller by two thirds."""
     stream = BytesIO()
-    with Image.open(BytesIO(png)) as picture:
-        picture.convert("RGB").quantize(_COLOURS).save(stream, format="png", optimize=True)
+    with Image.open(BytesIO(png)) as picture:  # a thin contour keeps its colour
+        few = picture.convert("RGB").quantize(_COLOURS, method=Image.Quantize.MAXCOVERAGE)
+    few.save(stream, format="png", optimize=True)
     text = base64.b64encode(stream.getvalue()).decode("ascii")
     return f'<img style="max-width: 100%" src="data:image/png;base64,{text}">'
 
