@@ -54,7 +54,9 @@ def _deformed(tmp_path: Path, cases: tuple[Case, ...], n: int = 4) -> pd.DataFra
     return deformed_cohort(tmp_path / "conditions", cases, scheme=SCHEME, n=n, out=out)
 
 
-def test_the_image_is_bent_as_its_label_map_was(tmp_path: Path, cases: tuple[Case, ...]) -> None:
+def test_the_image_is_deformed_as_its_label_map_was(
+    tmp_path: Path, cases: tuple[Case, ...]
+) -> None:
     manifest = _deformed(tmp_path, cases)
     assert check_cohort(tmp_path / "out") == []
     for row in manifest.to_dict("records"):

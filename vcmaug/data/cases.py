@@ -146,7 +146,7 @@ def cases_of(cases: Iterable[Case], subjects: Iterable[str]) -> tuple[Case, ...]
 
 
 def hashes_of_files(cases: Iterable[Case]) -> list[Mapping[str, str]]:
-    """Return, of each case, its id and the SHA-256 of its image, label map and further images."""
+    """Return, of each case, its id and the SHA-256 of its image, label map and other images."""
     return [
         {
             "case_id": case.case_id,
