@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from adherence import volumes_of
 from numpy.typing import NDArray
 
 from vcmaug.cohort.manifest import read_manifest
@@ -20,11 +19,12 @@ from vcmaug.generate.planning import make_plan
 from vcmaug.generate.run import generate
 from vcmaug.pipeline.graph import Graph
 from vcmaug.pipeline.work import Replicate, Work, find_work
+from vcmaug.progress import silent
 from vcmaug.provenance import fingerprint
 from vcmaug.quality.adherence import adherence_rows
 from vcmaug.quality.distances import frechet_distance, standardised
 from vcmaug.quality.features import describe
-from vcmaug.quality.volumes import Volumes
+from vcmaug.quality.volumes import volumes_of_cohort
 
 Rows = NDArray[np.float64]
 
@@ -86,13 +86,11 @@ def cohort_of(
 
 def judged(ground: Ground, cohort: Path) -> tuple[Rows, Rows]:
     """Return the adherence [N] and the descriptors [N, D] of a cohort's images, failed ones NaN."""
-    done, images, maps = volumes_of(cohort)
-    names = [row["case_id"] for row in done]
-    read: dict[str, list[float]] = {name: [] for name in names}
-    volumes = Volumes(tuple(names), images, maps)
+    volumes = volumes_of_cohort(cohort, report=silent)
+    read: dict[str, list[float]] = {name: [] for name in volumes.names}
     for row in adherence_rows(volumes, ground.evaluator, source="synthetic"):
         read[row["case_id"]].append(row["dice"])
-    described = dict(zip(names, describe(images), strict=True))
+    described = dict(zip(volumes.names, describe(volumes.images), strict=True))
     missing = np.full(ground.real.shape[1], np.nan)
     ids = read_manifest(cohort)["case_id"].tolist()
     dice = np.array([np.mean(read[name]) if name in read else np.nan for name in ids])

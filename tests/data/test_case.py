@@ -6,7 +6,6 @@ import pytest
 
 from vcmaug.data.case import Case, Measured
 from vcmaug.data.case_table import read_table_of_cases, write_table_of_cases
-from vcmaug.data.cases import hashes_of_files
 from vcmaug.data.geometry import Grid
 from vcmaug.data.volume import Volume
 from vcmaug.data.way_back import way_back_of
@@ -37,16 +36,15 @@ def test_known_hashes_are_not_computed_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     case = _case(tmp_path)
-    by_reading = hashes_of_files([case])
-    assert by_reading[0] == {
-        "case_id": "k0",
+    by_reading = case.hashes
+    assert by_reading == {
         "image": sha256_of_file(tmp_path / "image0"),
         "label": sha256_of_file(tmp_path / "label0"),
-        "image_t2": sha256_of_file(tmp_path / "t20"),
+        "t2": sha256_of_file(tmp_path / "t20"),
     }
     known = replace(case, sha256=case.hashes)
     monkeypatch.setattr("vcmaug.data.case.sha256_of_file", lambda path: 1 / 0)
-    assert hashes_of_files([known]) == by_reading
+    assert known.hashes == by_reading
 
 
 def test_a_table_gives_back_what_was_written(tmp_path: Path) -> None:

@@ -1,16 +1,21 @@
 """`vcmaug prepare`: somebody's images and label maps, onto one grid."""
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from pkgutil import iter_modules
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from vcmaug.cli.console import progress, say
-from vcmaug.cli.options import AsJson, DryRun, RecipeOptions, make_or_show
+from vcmaug.cli.options import AsJson, DryRun, RecipeOptions, make_or_show, spread
 from vcmaug.data import readers
 from vcmaug.errors import RecipeError
+
+if TYPE_CHECKING:
+    from vcmaug.data.cases import Cases
+    from vcmaug.data.prepare import DataSettings
 
 __all__ = ["prepare_command"]
 
@@ -30,98 +35,134 @@ _EXAMPLE = (
 )
 
 
-def prepare_command(
+@dataclass(frozen=True)
+class SourceOptions:
+    """What to prepare, and how to split it."""
+
     source: Annotated[
         Path,
         typer.Argument(
             metavar="SRC",
             help="Folder, CSV/TSV, nnU-Net raw, MONAI datalist, BIDS root, or a recipe (.yaml).",
         ),
-    ],
-    out: Annotated[Path, typer.Option("--out", help="Folder of prepared cases, WORK/cases.")],
+    ]
+    out: Annotated[Path, typer.Option("--out", help="Folder of prepared cases, WORK/cases.")]
     structures: Annotated[
         str,
         typer.Option(
             "--structures",
             help="Names and values, e.g. anterior=1,posterior=2; not needed for images alone.",
         ),
-    ] = "",
+    ] = ""
     grid: Annotated[
         str, typer.Option("--grid", help="Voxels, e.g. 32x48x32; or brainldm, its whole space.")
-    ] = "",
+    ] = ""
     spacing: Annotated[
         str | None, typer.Option("--spacing", help="Voxel size in mm.", show_default="1x1x1")
-    ] = None,
-    orientation: Annotated[str | None, typer.Option("--orientation", show_default="RAS")] = None,
+    ] = None
+    orientation: Annotated[str | None, typer.Option("--orientation", show_default="RAS")] = None
     padding: Annotated[
         str | None,
         typer.Option("--padding", help="zero, edge or reflect.", show_default="zero"),
-    ] = None,
+    ] = None
     layout: Annotated[
         str, typer.Option("--format", help=f"One of {', '.join(_FORMATS)}, or a plugin's.")
-    ] = "auto",
+    ] = "auto"
     images: Annotated[
         str | None,
         typer.Option("--images", help="Pattern of a plain folder, e.g. images/{case}.nii.gz."),
-    ] = None,
+    ] = None
     labels: Annotated[
         str | None,
         typer.Option("--labels", help="Pattern of a plain folder, e.g. labels/{case}.nii.gz."),
-    ] = None,
+    ] = None
     unlabelled: Annotated[
         bool, typer.Option("--allow-unlabelled", help="Images without a label map are kept.")
-    ] = False,
+    ] = False
     profile: Annotated[
         str | None, typer.Option("--profile", help="One of the recipe's profiles, e.g. smoke.")
-    ] = None,
+    ] = None
     num_test: Annotated[
         int, typer.Option("--num-test", help="Test subjects to set apart; 0: leave it to a recipe.")
-    ] = 0,
+    ] = 0
     num_validation: Annotated[
         int, typer.Option("--num-validation", help="Validation subjects, beside --num-test.")
-    ] = 0,
-    seed: Annotated[int, typer.Option("--seed", help="Of the split.")] = 0,
-    dry_run: DryRun = False,
-    as_json: AsJson = False,
+    ] = 0
+    seed: Annotated[int, typer.Option("--seed", help="Of the split.")] = 0
+
+    @property
+    def is_recipe(self) -> bool:
+        """Whether a recipe says what to prepare."""
+        return self.source.suffix in {".yaml", ".yml"}
+
+    def settings(self) -> "DataSettings":
+        """Return what is to be prepared."""
+        from vcmaug.config import parse_settings
+        from vcmaug.data.prepare import DataSettings
+
+        grid = _grid(
+            self.grid, spacing=self.spacing, orientation=self.orientation, padding=self.padding
+        )
+        content = {
+            "source": str(self.source),
+            "format": _format(self.layout, images=self.images, labels=self.labels),
+            "scheme": _structures(self.structures),
+            "grid": grid,
+            "require_labels": not self.unlabelled,
+        }
+        return parse_settings(DataSettings, content, source="the options of prepare")
+
+
+@spread
+def prepare_command(
+    options: SourceOptions, dry_run: DryRun = False, as_json: AsJson = False
 ) -> None:
     """Read images and label maps, list every fault at once, and bring them onto one grid.
 
     Example: vcmaug prepare my_data --out work/mine/cases --structures anterior=1,posterior=2
     --grid 32x48x32
     """
-    if source.suffix in {".yaml", ".yml"}:
-        options = RecipeOptions(source, profile, out.parent, dry_run=dry_run, as_json=as_json)
-        _from_recipe(options, out)
+    out = options.out
+    if options.is_recipe:
+        of_recipe = RecipeOptions(
+            options.source, options.profile, out.parent, dry_run=dry_run, as_json=as_json
+        )
+        _from_recipe(of_recipe, out)
         return
-    from vcmaug.config import parse_settings
-    from vcmaug.data.checking import find_cases
-    from vcmaug.data.prepare import DataSettings, prepare
-    from vcmaug.data.splits import SplitSettings, make_splits, write_splits
-
-    settings = parse_settings(
-        DataSettings,
-        {
-            "source": str(source),
-            "format": _format(layout, images=images, labels=labels),
-            "scheme": _structures(structures),
-            "grid": _grid(grid, spacing=spacing, orientation=orientation, padding=padding),
-            "require_labels": not unlabelled,
-        },
-        source="the options of prepare",
-    )
+    settings = options.settings()
     if dry_run:
-        found = len(find_cases(settings, []))
-        asked = json.dumps(settings.model_dump(mode="json"), indent=2)
-        say(asked if as_json else f"would prepare {found} cases into {out}; with\n{asked}")
+        _show(settings, out, as_json=as_json)
         return
+    from vcmaug.data.prepare import prepare
+
     with progress() as report:
         cases = prepare(settings, out, report=report)
-    if num_test:
-        split_settings = SplitSettings(num_test=num_test, num_validation=num_validation, seed=seed)
-        write_splits(out.parent / "splits.json", make_splits(cases.subjects, split_settings))
+    if options.num_test:
+        _split(cases, options)
     say(f"{len(cases)} cases of {len(cases.subjects)} subjects are in {out}.")
-    if grid == _BRAINLDM:
+    if options.grid == _BRAINLDM:
         say(_ASSUMED)
+
+
+def _show(settings: "DataSettings", out: Path, *, as_json: bool) -> None:
+    """Say what would be prepared."""
+    from vcmaug.data.checking import find_cases
+
+    found = len(find_cases(settings, []))
+    asked = json.dumps(settings.model_dump(mode="json"), indent=2)
+    say(asked if as_json else f"would prepare {found} cases into {out}; with\n{asked}")
+
+
+def _split(cases: "Cases", options: SourceOptions) -> None:
+    """Write the splits of the subjects beside their cases."""
+    from vcmaug.data.splits import SplitSettings, make_splits, write_splits
+    from vcmaug.data.work_layout import WorkLayout
+
+    settings = SplitSettings(
+        num_test=options.num_test, num_validation=options.num_validation, seed=options.seed
+    )
+    layout = WorkLayout(options.out.parent)
+    write_splits(layout.splits, make_splits(cases.subjects, settings))
 
 
 def _format(layout: str, *, images: str | None, labels: str | None) -> dict[str, str]:

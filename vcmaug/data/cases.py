@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from vcmaug.data.case import IMAGE, LABEL, Case, Measured, WayBack
+from vcmaug.data.case import Case, Measured, WayBack
 from vcmaug.data.case_table import read_table_of_cases
 from vcmaug.data.geometry import Grid
 from vcmaug.data.labels import LabelScheme
@@ -26,7 +26,6 @@ __all__ = [
     "SplitCases",
     "WayBack",
     "cases_of",
-    "hashes_of_files",
 ]
 
 
@@ -143,16 +142,3 @@ def cases_of(cases: Iterable[Case], subjects: Iterable[str]) -> tuple[Case, ...]
     """Return the cases of some subjects, in the order of the cases."""
     wanted = set(subjects)
     return tuple(case for case in cases if case.subject_id in wanted)
-
-
-def hashes_of_files(cases: Iterable[Case]) -> list[Mapping[str, str]]:
-    """Return, of each case, its id and the SHA-256 of its image, label map and other images."""
-    return [
-        {
-            "case_id": case.case_id,
-            IMAGE: case.hash_of(IMAGE),
-            LABEL: case.hash_of(LABEL) if case.label else "",
-            **{f"image_{name}": case.hash_of(name) for name in case.extra_images},
-        }
-        for case in cases
-    ]

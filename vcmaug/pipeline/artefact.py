@@ -5,38 +5,39 @@ work folder that is read, and of the keys of the artefacts that are needed. What
 settings is set aside in `.stale/`, and comes back when the recipe does.
 """
 
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Literal, Self, TypeVar
 
-from pydantic import BaseModel
-
 from vcmaug.compute import Compute
-from vcmaug.compute.devices import gpu_peak_memory
-from vcmaug.compute.memory import forget_peak_memory, peak_memory
 from vcmaug.errors import RecipeError, list_faults
-from vcmaug.files import locked
-from vcmaug.pipeline.marker import Marker, differences, read_marker, write_marker
-from vcmaug.pipeline.rates import MIB, Cost, Rated, machine_label, record_rate
+from vcmaug.pipeline.marker import (
+    Marker,
+    bring_back,
+    differences,
+    plain,
+    read_marker,
+    set_aside,
+    write_marker,
+)
+from vcmaug.pipeline.meter import Meter
+from vcmaug.pipeline.rates import Amount, Rated, machine_label, record_rate
 from vcmaug.pipeline.work import Work
-from vcmaug.progress import Progress, Report, silent
+from vcmaug.progress import Report, silent
 from vcmaug.provenance import fingerprint
 
 __all__ = [
-    "Amount",
     "Artefact",
     "Run",
     "Say",
     "State",
     "Step",
     "faults_of_steps",
-    "json_like",
     "make_all",
+    "rated",
     "steps_to",
 ]
 
@@ -68,21 +69,6 @@ class State:
         return f"{self.what}: {'; '.join(self.why)}" if self.why else self.what
 
 
-@dataclass(frozen=True)
-class Amount:
-    """How much work it is to make something, for an estimate.
-
-    Attributes:
-        items: So many.
-        of: What they are, such as "updates"; what they cost depends on it.
-        shared: Whether workers share them.
-    """
-
-    items: float
-    of: str
-    shared: bool = False
-
-
 _HERE = Compute("in-process")
 
 
@@ -105,25 +91,6 @@ class Run:
     again: frozenset[str] = frozenset()
     wanted: tuple["Artefact[Any]", ...] = ()
     ended: dict[str, bool] = field(default_factory=dict)
-
-
-def json_like(settings: BaseModel, *, without: Iterable[str] = ()) -> Any:
-    """Return settings as JSON has them; a path counts by its name, its file by its content.
-
-    Args:
-        settings: Any group of them.
-        without: Fields at the top that decide nothing, or are said otherwise.
-    """
-    return _plain(settings.model_dump(mode="python", exclude=set(without)))
-
-
-def _plain(value: Any) -> Any:
-    """Return a value as it comes back from JSON."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(one) for key, one in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [_plain(one) for one in value]
-    return value.name if isinstance(value, Path) else value
 
 
 class Artefact(ABC, Generic[T]):
@@ -207,7 +174,7 @@ class Artefact(ABC, Generic[T]):
     def now(self) -> Marker:
         """What it would be made from."""
         needs = {need.name: need.key() for need in self.needs()}
-        settings, files = _plain(self.settings()), _plain(self.files())
+        settings, files = plain(self.settings()), plain(self.files())
         key = fingerprint([self.kind, settings, files, list(needs.values())], length=64)
         return Marker(self.name, key, settings, files, needs)
 
@@ -262,14 +229,19 @@ class Artefact(ABC, Generic[T]):
         """Set aside what other settings left, make it, and record from what and at what cost."""
         before, now = self.recorded(), self.now
         if before is not None and before.key != now.key and self.sets_aside:
-            _set_aside(self.folder, self._aside(before.key))
-            _bring_back(self.folder, self._aside(now.key))
+            set_aside(self.folder, self._aside(before.key))
+            bring_back(self.folder, self._aside(now.key))
         fresh = not (self.sets_aside and self.folder.exists())
         write_marker(self.marker, now)
-        meter = _Meter(self, run)
-        self._make(meter.watched)
-        cost = meter.read(fresh=fresh)
-        write_marker(self.marker, Marker(**asdict(now) | {"done": True, "cost": cost}))
+        amount = self.amount
+        workers = max(1, run.compute.num) if amount.shared else 1
+        meter = Meter(self.folder, report=run.report, workers=workers)
+        self._make(replace(run, report=meter.report))
+        cost = meter.read()
+        if fresh:
+            record_rate(rated(self), cost, items=amount.items)
+        told = cost.record() | {"items": amount.items, "of": amount.of}
+        write_marker(self.marker, Marker(**asdict(now) | {"done": True, "cost": told}))
 
 
 def _as_tuple(value: Any) -> tuple[Any, ...]:
@@ -285,52 +257,6 @@ def rated(artefact: Artefact[Any]) -> Rated:
         voxels *= length
     device = machine_label(gpu=artefact.on_gpu)
     return Rated(f"{kind}, {artefact.amount.of}", device, voxels)
-
-
-class _Meter:
-    """Measures what making an artefact costs."""
-
-    def __init__(self, artefact: Artefact[Any], run: Run) -> None:
-        self._artefact, self._run = artefact, run
-        self._amount = artefact.amount
-        self._bytes = _bytes_of(artefact.folder)
-        self._worker_mib = 0.0
-        forget_peak_memory()
-        self._began = time.perf_counter()
-
-    @property
-    def watched(self) -> Run:
-        """The run, in which peaks that workers report are seen."""
-        run = self._run
-        return Run(run.compute, run.say, self._seen, run.again, run.wanted, run.ended)
-
-    def _seen(self, progress: Progress) -> None:
-        """Pass a report on; keep the largest memory of a worker."""
-        workers = progress.figures.get("of_workers", {}).values()
-        peaks = [float(one.get("peak_mib", 0)) for one in workers]
-        self._worker_mib = max([self._worker_mib, *peaks])
-        self._run.report(progress)
-
-    def read(self, *, fresh: bool) -> dict[str, Any]:
-        """Return the cost; what was made from nothing gives a rate."""
-        seconds = time.perf_counter() - self._began
-        workers = max(1, self._run.compute.num) if self._amount.shared else 1
-        cost = Cost(
-            seconds=seconds * workers,
-            memory_mib=max(peak_memory() / MIB, self._worker_mib),
-            gpu_mib=gpu_peak_memory() / MIB,
-            disk_mib=max(0, _bytes_of(self._artefact.folder) - self._bytes) / MIB,
-        )
-        if fresh:
-            record_rate(rated(self._artefact), cost, items=self._amount.items)
-        told = {name: round(value, 3) for name, value in asdict(cost).items()}
-        return told | {"items": self._amount.items, "of": self._amount.of}
-
-
-def _bytes_of(path: Path) -> int:
-    """Return the bytes of a file, or of all files in a folder."""
-    files = path.rglob("*") if path.is_dir() else [path]
-    return sum(file.stat().st_size for file in files if file.is_file())
 
 
 @dataclass(frozen=True)
@@ -400,22 +326,3 @@ def make_all(targets: Iterable[Artefact[Any]], run: Run) -> None:
         if step.is_made or step.state.is_there:
             run.ended[step.artefact.name] = step.is_made
             run.say(step.artefact.title, step.is_made)
-
-
-def _set_aside(outputs: Path, aside: Path) -> None:
-    """Move what other settings left away, unless somebody works in its folder."""
-    if not outputs.exists():
-        return
-    purpose = "setting aside what was made with other settings"
-    with locked(outputs, purpose=purpose) if outputs.is_dir() else nullcontext():
-        while aside.exists():
-            aside = aside.with_name(f"{aside.name}-older")
-        aside.parent.mkdir(parents=True, exist_ok=True)
-        outputs.replace(aside)
-
-
-def _bring_back(outputs: Path, aside: Path) -> None:
-    """Move to its folder what was set aside when the settings were these."""
-    if aside.exists():
-        outputs.parent.mkdir(parents=True, exist_ok=True)
-        aside.replace(outputs)

@@ -1,17 +1,51 @@
-"""What is recorded of an artefact when it is made, and how that differs from what is asked now."""
+"""What is recorded of an artefact when it is made, and how that differs from what is asked now.
+
+What was made from other settings is set aside as a whole, and comes back.
+"""
 
 from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from vcmaug.errors import WorkFolderError
-from vcmaug.files import read_json, write_json
+from pydantic import BaseModel
 
-__all__ = ["Marker", "differences", "read_marker", "write_marker"]
+from vcmaug.errors import WorkFolderError
+from vcmaug.files import locked, read_json, write_json
+
+__all__ = [
+    "Marker",
+    "bring_back",
+    "differences",
+    "json_like",
+    "plain",
+    "read_marker",
+    "set_aside",
+    "write_marker",
+]
 
 _SHOWN = 3
 _ABSENT = object()
+
+
+def json_like(settings: BaseModel, *, without: Iterable[str] = ()) -> Any:
+    """Return settings as JSON has them; a path counts by its name, its file by its content.
+
+    Args:
+        settings: Any group of them.
+        without: Fields at the top that decide nothing, or are said otherwise.
+    """
+    return plain(settings.model_dump(mode="python", exclude=set(without)))
+
+
+def plain(value: Any) -> Any:
+    """Return a value as it comes back from JSON; of a path its name."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(one) for one in value]
+    return value.name if isinstance(value, Path) else value
 
 
 @dataclass(frozen=True)
@@ -107,3 +141,30 @@ def _first(found: Iterable[str]) -> list[str]:
     known = list(found)
     more = len(known) - _SHOWN
     return known[:_SHOWN] + ([f"and {more} more"] if more > 0 else [])
+
+
+def set_aside(outputs: Path, aside: Path) -> None:
+    """Move what other settings left away, unless somebody works in its folder.
+
+    Args:
+        outputs: The folder or file of an artefact.
+        aside: Where it is kept; an older one there stays.
+
+    Raises:
+        WorkFolderError: The folder is in use.
+    """
+    if not outputs.exists():
+        return
+    purpose = "setting aside what was made with other settings"
+    with locked(outputs, purpose=purpose) if outputs.is_dir() else nullcontext():
+        while aside.exists():
+            aside = aside.with_name(f"{aside.name}-older")
+        aside.parent.mkdir(parents=True, exist_ok=True)
+        outputs.replace(aside)
+
+
+def bring_back(outputs: Path, aside: Path) -> None:
+    """Move to its folder what was set aside when the settings were these."""
+    if aside.exists():
+        outputs.parent.mkdir(parents=True, exist_ok=True)
+        aside.replace(outputs)

@@ -11,12 +11,23 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from vcmaug.compute.where import visible_gpus
 from vcmaug.errors import VcmaugError
 from vcmaug.files import read_json, write_json
 
-__all__ = ["Cost", "Rate", "Rated", "machine_label", "rate_of", "rates_file", "record_rate"]
+__all__ = [
+    "MIB",
+    "Amount",
+    "Cost",
+    "Rate",
+    "Rated",
+    "machine_label",
+    "rate_of",
+    "rates_file",
+    "record_rate",
+]
 
 _FORMAT = 1
 _WEIGHT_OF_NEW = 0.5
@@ -44,6 +55,21 @@ class Rated:
 
 
 @dataclass(frozen=True)
+class Amount:
+    """How much work it is to make something, for an estimate.
+
+    Attributes:
+        items: So many.
+        of: What they are, such as "updates"; what they cost depends on it.
+        shared: Whether workers share them.
+    """
+
+    items: float
+    of: str
+    shared: bool = False
+
+
+@dataclass(frozen=True)
 class Cost:
     """What something cost, or is expected to.
 
@@ -58,6 +84,10 @@ class Cost:
     memory_mib: float = 0.0
     gpu_mib: float = 0.0
     disk_mib: float = 0.0
+
+    def record(self) -> dict[str, Any]:
+        """Return it for a file."""
+        return {name: round(value, 3) for name, value in asdict(self).items()}
 
 
 @dataclass(frozen=True)

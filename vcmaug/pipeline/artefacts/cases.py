@@ -18,8 +18,10 @@ from vcmaug.data.splits import (
 from vcmaug.data.work_layout import Replicate
 from vcmaug.errors import DataError, FaultyDataSet, VcmaugError, WorkFolderError
 from vcmaug.files import sha256_of_file
-from vcmaug.pipeline.artefact import Amount, Artefact, Run, json_like
+from vcmaug.pipeline.artefact import Artefact, Run
+from vcmaug.pipeline.marker import json_like
 from vcmaug.pipeline.models import other_grid
+from vcmaug.pipeline.rates import Amount
 from vcmaug.pipeline.work import Work
 
 __all__ = ["PreparedCases", "RecipeSplits", "labelled_of", "unlabelled_of"]

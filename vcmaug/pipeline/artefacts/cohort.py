@@ -11,11 +11,13 @@ from vcmaug.data.cases import Cases
 from vcmaug.data.splits import Splits
 from vcmaug.data.work_layout import Replicate
 from vcmaug.generate.acceptance import MeasureSource
-from vcmaug.pipeline.artefact import Amount, Artefact, Run, json_like
+from vcmaug.pipeline.artefact import Artefact, Run
 from vcmaug.pipeline.artefacts.cases import labelled_of
 from vcmaug.pipeline.artefacts.conditions import BuiltConditions
 from vcmaug.pipeline.artefacts.control import TrainedControl
 from vcmaug.pipeline.artefacts.prior import PriorArtefact
+from vcmaug.pipeline.marker import json_like
+from vcmaug.pipeline.rates import Amount
 from vcmaug.pipeline.work import Work
 
 __all__ = ["ArmCohort", "CohortArtefact", "DrawnCohort"]

@@ -9,9 +9,11 @@ from vcmaug.conditions.chain import files_of_steps, missing_files
 from vcmaug.data.cases import Case, Cases
 from vcmaug.data.splits import Splits
 from vcmaug.data.work_layout import Replicate
-from vcmaug.pipeline.artefact import Amount, Artefact, Run, json_like
+from vcmaug.pipeline.artefact import Artefact, Run
 from vcmaug.pipeline.artefacts.cases import labelled_of
+from vcmaug.pipeline.marker import json_like
 from vcmaug.pipeline.models import scalars_of_prior
+from vcmaug.pipeline.rates import Amount
 from vcmaug.pipeline.work import Work
 
 __all__ = ["BuiltConditions"]

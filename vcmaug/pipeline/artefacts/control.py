@@ -10,10 +10,12 @@ from vcmaug.data.labels import LabelScheme
 from vcmaug.data.splits import Splits
 from vcmaug.data.work_layout import Replicate
 from vcmaug.files import sha256_of_file
-from vcmaug.pipeline.artefact import Amount, Artefact, Run, json_like
+from vcmaug.pipeline.artefact import Artefact, Run
 from vcmaug.pipeline.artefacts.cases import labelled_of
 from vcmaug.pipeline.artefacts.prior import PriorArtefact, about_model
+from vcmaug.pipeline.marker import json_like
 from vcmaug.pipeline.models import missing_control
+from vcmaug.pipeline.rates import Amount
 from vcmaug.pipeline.work import Work
 
 if TYPE_CHECKING:

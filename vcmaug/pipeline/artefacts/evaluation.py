@@ -9,9 +9,11 @@ from vcmaug.cohort.card import read_cohort_card
 from vcmaug.data.cases import Cases, cases_of
 from vcmaug.data.splits import Splits, labelled_subset
 from vcmaug.files import read_json, write_json
-from vcmaug.pipeline.artefact import Amount, Artefact, Run, json_like
+from vcmaug.pipeline.artefact import Artefact, Run
 from vcmaug.pipeline.artefacts.cohort import CohortArtefact
 from vcmaug.pipeline.artefacts.teacher import keep_weights
+from vcmaug.pipeline.marker import json_like
+from vcmaug.pipeline.rates import Amount
 from vcmaug.pipeline.work import Work
 
 if TYPE_CHECKING:

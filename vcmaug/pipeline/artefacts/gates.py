@@ -10,9 +10,11 @@ from vcmaug.data.cases import Cases
 from vcmaug.data.splits import Splits
 from vcmaug.files import read_json, write_json
 from vcmaug.gates.base import GateGround, GateResult
-from vcmaug.pipeline.artefact import Amount, Artefact, Run, json_like
+from vcmaug.pipeline.artefact import Artefact, Run
 from vcmaug.pipeline.artefacts.evaluation import Evaluation, IndependentEvaluator
 from vcmaug.pipeline.artefacts.prior import PriorArtefact
+from vcmaug.pipeline.marker import json_like
+from vcmaug.pipeline.rates import Amount
 from vcmaug.pipeline.work import Work
 from vcmaug.provenance import machine, versions
 

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from vcmaug.data.cases import Cases, cases_of
 from vcmaug.data.splits import Splits
 from vcmaug.files import sha256_of_file
-from vcmaug.pipeline.artefact import Amount, Artefact, Run, json_like
+from vcmaug.pipeline.artefact import Artefact, Run
+from vcmaug.pipeline.marker import json_like
 from vcmaug.pipeline.models import bring_prior, missing_prior
+from vcmaug.pipeline.rates import Amount
 from vcmaug.pipeline.work import Work
 
 if TYPE_CHECKING:

@@ -9,8 +9,10 @@ from vcmaug.data.cases import Cases
 from vcmaug.data.splits import Splits
 from vcmaug.data.work_layout import run_file
 from vcmaug.files import read_json
-from vcmaug.pipeline.artefact import Amount, Artefact, Run, json_like
+from vcmaug.pipeline.artefact import Artefact, Run
 from vcmaug.pipeline.artefacts.teacher import keep_weights
+from vcmaug.pipeline.marker import json_like
+from vcmaug.pipeline.rates import Amount
 from vcmaug.pipeline.work import Work
 
 __all__ = ["ReportPage", "StudyResult"]

@@ -15,8 +15,10 @@ from vcmaug.data.work_layout import Replicate, run_file
 from vcmaug.downstream.training_data import TrainingData
 from vcmaug.files import read_json, sha256_of_file, write_bytes, write_json
 from vcmaug.generate.acceptance import MeasureSource
-from vcmaug.pipeline.artefact import Amount, Artefact, Run, json_like
+from vcmaug.pipeline.artefact import Artefact, Run
 from vcmaug.pipeline.artefacts.cases import labelled_of, unlabelled_of
+from vcmaug.pipeline.marker import json_like
+from vcmaug.pipeline.rates import Amount
 from vcmaug.pipeline.work import Work
 
 if TYPE_CHECKING:
