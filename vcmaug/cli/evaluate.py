@@ -47,7 +47,9 @@ def evaluate_command(
     faults = [] if dry_run else check_cohort(cohort)
     if faults:
         raise FaultyDataSet(
-            f"checking {cohort}", faults, advice="Run `vcmaug generate` with --verify to mend it."
+            f"checking {cohort}",
+            faults,
+            advice="Run `vcmaug generate` with --verify to redraw the faulty cases.",
         )
     if make_or_show(evaluation, dry_run=dry_run, as_json=as_json) is not None:
         _say_figures(evaluation.load())

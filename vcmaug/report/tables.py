@@ -212,7 +212,7 @@ def headline_of(found: Found) -> list[str]:
         and not is_ceiling(row["arm"])
     ]
     if not rows:
-        return ["The study has one arm only, so there is no difference to report."]
+        return ["The study has one arm only, so there are no differences to report."]
     asked = (
         "Asked: does training on the few labelled cases and on made ones segment "
         f"{_listed(name.replace('_', ' ') for name in found.summary['structures'])} better than "

@@ -30,7 +30,7 @@ class TrainingSettings(Settings):
     ema_decay: float = Field(0.999, ge=0, lt=1)
     checkpoint_every: int = Field(200, ge=1)
     precision: Literal["float32", "bfloat16"] = Field(
-        "float32", description="bfloat16 halves the time; where there is none, float32 is used"
+        "float32", description="bfloat16 halves the time; float32 is used where it is not supported"
     )
 
 

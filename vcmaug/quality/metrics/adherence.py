@@ -1,4 +1,4 @@
-"""`adherence`: does an independent evaluator find in an image the label map that was asked for."""
+"""`adherence`: does an independent evaluator find in an image the label map it was drawn for."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
