@@ -9,6 +9,8 @@ import re
 import sys
 from pathlib import Path
 
+from vcmaug.downstream.results import read_summary
+
 HERE = Path(__file__).parent
 FIGURE = re.compile(
     r"<figcaption>(?P<caption>[^<]*)</figcaption>\s*(?:<[^>]*>\s*)*?"
@@ -33,16 +35,16 @@ def outcome(work: Path) -> list[str]:
     """Return adherence and paired differences, as the run measured them."""
     file = min(work.glob("replicates/*/quality/quality.json"))
     quality = json.loads(file.read_text())
-    summary = json.loads((work / "study" / "summary.json").read_text())
+    summary = read_summary(work / "study" / "summary.json")
     lines = ["| measured | value |", "|---|---|"]
     for row in quality["adherence"]:
         if row["structure"] == "mean":
             what = f"adherence of {file.parts[-3]}, mean Dice, {row['source']} images"
             lines.append(f"| {what} | {row['dice']:.3f} |")
-    for row in summary["differences"]:
-        if row["metric"] == "dice":
-            what = f"Dice, {row['arm']} against {row['against']}, n = {row['num_labelled']}"
-            interval = f"{row['mean']:+.4f} [{row['low']:+.4f}, {row['high']:+.4f}]"
+    for row in summary.differences:
+        if row.metric == "dice":
+            what = f"Dice, {row.arm} against {row.against}, n = {row.num_labelled}"
+            interval = f"{row.mean:+.4f} [{row.low:+.4f}, {row.high:+.4f}]"
             lines.append(f"| {what} | {interval} |")
     return [*lines, ""]
 

@@ -10,6 +10,7 @@ import shutil
 import sys
 from pathlib import Path
 
+from vcmaug.downstream.results import read_summary
 from vcmaug.files import write_json, write_text
 from vcmaug.report.figures import difference_plot, mean_plot
 
@@ -38,7 +39,7 @@ def main() -> None:
         content = {name: {key: one[key] for key in kept} for name, one in found.items()}
         write_json(out / "quality.json", content)
     if (work / "study" / "summary.json").exists():
-        summary = json.loads((work / "study" / "summary.json").read_text())
+        summary = read_summary(work / "study" / "summary.json")
         for name, plot in (("learning-curve", mean_plot), ("differences", difference_plot)):
             write_text(out / f"{name}.svg", plot(summary).replace("currentColor", INK))
 

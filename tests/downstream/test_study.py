@@ -1,6 +1,5 @@
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,6 +10,7 @@ from torch import nn
 from vcmaug.compute import Compute
 from vcmaug.data.splits import Splits, labelled_subset
 from vcmaug.data.work_layout import run_file
+from vcmaug.downstream.results import read_summary
 from vcmaug.downstream.settings import StudySettings
 from vcmaug.downstream.study import StudyInputs, run_arm, run_study
 from vcmaug.downstream.training_data import TrainingData
@@ -73,30 +73,29 @@ def test_a_grid_is_run_scored_and_summarised(tmp_path: Path) -> None:
     scores = pd.read_parquet(tmp_path / "study" / "scores.parquet")
     assert len(scores) == 8 * 2  # runs x test cases, one structure
     assert set(scores["subject_id"]) == set(SPLITS.test)
-    assert len(summary["means"]) == 2 * 2 * 2  # metrics, n, arms
-    assert len(summary["differences"]) == 2 * 2
-    assert 0 <= summary["augmentation_share"] <= 1
-    assert summary["seeds_resampled"] is True
-    assert "Dice 1" in summary["empty_rule"]
-    assert summary == _plain(read_json(tmp_path / "study" / "summary.json"), summary)
-
-
-def _plain(read: dict[str, Any], summary: dict[str, Any]) -> dict[str, Any]:
-    """Return what was read with tuples where the summary has them."""
-    for part in ("means", "differences"):
-        for row in read[part]:
-            row["per_seed"] = tuple(row["per_seed"])
-    assert read.keys() == summary.keys()
-    return read
+    assert len(summary.means) == 2 * 2 * 2  # metrics, n, arms
+    assert len(summary.differences) == 2 * 2
+    assert 0 <= summary.augmentation_share <= 1
+    assert summary.seeds_resampled is True
+    assert "Dice 1" in summary.empty_rule
+    path = tmp_path / "study" / "summary.json"
+    assert read_summary(path) == summary
+    assert list(read_json(path)["differences"][0])[:5] == [
+        "metric",
+        "arm",
+        "num_labelled",
+        "against",
+        "mean",
+    ]
 
 
 def test_the_difference_is_that_of_the_score_table(tmp_path: Path) -> None:
     summary = run_study(SETTINGS, _inputs(tmp_path), out=tmp_path / "study")
     scores = pd.read_csv(tmp_path / "study" / "scores.csv")
     means = scores.groupby("arm")["dice"].mean()
-    row = next(row for row in summary["differences"] if row["metric"] == "dice")
-    assert row["mean"] == pytest.approx(means["real+synthetic"] - means["real"])
-    assert row["seeds_resampled"] is summary["seeds_resampled"] is False
+    row = next(row for row in summary.differences if row.metric == "dice")
+    assert row.mean == pytest.approx(means["real+synthetic"] - means["real"])
+    assert row.seeds_resampled is summary.seeds_resampled is False
 
 
 def test_a_rerun_trains_nothing_and_a_change_trains_what_it_touches(tmp_path: Path) -> None:
@@ -176,13 +175,13 @@ def test_the_ceiling_is_trained_once_per_seed_and_gives_the_label_gap(tmp_path: 
     dice = scores["dice"].mean()
     gap = next(
         row
-        for row in summary["gap_closed"]
-        if (row["metric"], row["num_labelled"], row["arm"]) == ("dice", 3, "real+synthetic")
+        for row in summary.gap_closed
+        if (row.metric, row.num_labelled, row.arm) == ("dice", 3, "real+synthetic")
     )
     wanted = (dice["real+synthetic", 3] - dice["real", 3]) / (dice["all-real", 4] - dice["real", 3])
-    assert gap["share"] == pytest.approx(wanted)
-    ceilings = [row for row in summary["differences"] if row["arm"] == "all-real"]
-    assert {(row["num_labelled"], row["against"]) for row in ceilings} == {(2, "real"), (3, "real")}
+    assert gap.share == pytest.approx(wanted)
+    ceilings = [row for row in summary.differences if row.arm == "all-real"]
+    assert {(row.num_labelled, row.against) for row in ceilings} == {(2, "real"), (3, "real")}
 
 
 def test_choices_are_scored_on_validation_and_leave_the_test_closed(tmp_path: Path) -> None:
@@ -193,7 +192,7 @@ def test_choices_are_scored_on_validation_and_leave_the_test_closed(tmp_path: Pa
     summary = run_study(settings, inputs, out=tmp_path / "study")
     scores = pd.read_parquet(tmp_path / "study" / "scores.parquet")
     assert set(scores["subject_id"]) == {"s4", "s6"}
-    assert summary["scored_on"] == "validation"
+    assert summary.scored_on == "validation"
 
 
 def test_the_network_of_real_is_kept_and_made_again_if_it_is_lost(tmp_path: Path) -> None:
@@ -234,3 +233,22 @@ def test_what_workers_refuse_is_named_and_the_rest_is_kept(tmp_path: Path) -> No
     with pytest.raises(ComputeError, match=r"arm real\+synthetic, n = 3, seed 0.*\(1, 14, 14, 14"):
         run_study(settings, inputs, out=tmp_path / "study", compute=Compute("workers", num=2))
     assert len(list((tmp_path / "study" / "runs").glob("*.json"))) == 3
+
+
+def test_published_results_of_older_versions_are_read() -> None:
+    files = sorted((Path(__file__).parents[2] / "recipes").glob("*/results*/study.json"))
+    assert files
+    for path in files:
+        summary = read_summary(path)
+        assert summary.headline.name == "dice"
+        assert len(summary.means) == len(read_json(path)["means"])
+
+
+def test_a_result_of_an_older_version_is_made_anew(tmp_path: Path) -> None:
+    inputs, out = _inputs(tmp_path), tmp_path / "study"
+    run_study(SETTINGS, inputs, out=out)
+    path = min((out / "runs").glob("*.json"))
+    path.write_text('{"identity": "x"}')
+    updates = Updates()
+    run_study(SETTINGS, inputs, out=out, report=updates)
+    assert len(updates.counts) == 1

@@ -14,6 +14,7 @@ from made_up_study import BOX, SPLITS, write_box_cases, write_box_cohort
 from torch import Tensor, nn
 
 from vcmaug.data.splits import labelled_subset
+from vcmaug.downstream.results import Summary
 from vcmaug.downstream.segmenters.base import Segmenter
 from vcmaug.downstream.settings import StudySettings
 from vcmaug.downstream.study import StudyInputs, run_study
@@ -60,7 +61,7 @@ class Threshold(Segmenter):
         return nn.Conv3d(image_channels, num_structures + 1, 1)
 
 
-def _study(folder: Path, **settings: Any) -> dict[str, Any]:
+def _study(folder: Path, **settings: Any) -> Summary:
     labelled = labelled_subset(SPLITS, num_labelled=2, seed=0)
     cohort = write_box_cohort(folder / "cohort", labelled)
     arms = {"real": TrainingData(is_baseline=True), "mixed": TrainingData({(2, 0): cohort})}
@@ -78,16 +79,16 @@ def _study(folder: Path, **settings: Any) -> dict[str, Any]:
 def test_another_task_is_one_file(tmp_path: Path) -> None:
     summary = _study(tmp_path, task={"name": "sharpening", "width": 3})
     scores = pd.read_parquet(tmp_path / "study" / "scores.parquet")
-    assert {row["metric"] for row in summary["means"]} == {"mse"}
+    assert {row.metric for row in summary.means} == {"mse"}
     means = scores.groupby("arm")["mse"].mean()
-    difference = summary["differences"][0]
-    assert difference["mean"] == pytest.approx(means["mixed"] - means["real"])
-    assert (summary["task"], summary["scores"][0]["title"]) == ("sharpening", "MSE")
+    difference = summary.differences[0]
+    assert difference.mean == pytest.approx(means["mixed"] - means["real"])
+    assert (summary.task, summary.headline.title) == ("sharpening", "MSE")
 
 
 def test_another_segmenter_is_one_file(tmp_path: Path) -> None:
     summary = _study(tmp_path, segmenter="threshold")
-    assert {row["metric"] for row in summary["means"]} == {"dice", "hd95_mm"}
+    assert {row.metric for row in summary.means} == {"dice", "hd95_mm"}
 
 
 def test_a_task_without_scores_is_no_class() -> None:

@@ -11,7 +11,7 @@ import pytest
 from made_up_work import SCHEME, make_work, write_pair
 from matplotlib import image as mpl_image
 
-from vcmaug.files import read_json
+from vcmaug.downstream.results import read_summary
 from vcmaug.report.figures import difference_plot, mean_plot, montage
 
 
@@ -54,7 +54,7 @@ def test_an_unreadable_case_keeps_its_column(pair: tuple[Path, Path], tmp_path: 
 
 def test_plots_are_svg_in_the_colour_of_the_page(tmp_path: Path) -> None:
     folder = make_work(tmp_path, side=8, num_labelled=(2, 5))
-    summary = read_json(folder / "study" / "summary.json")
+    summary = read_summary(folder / "study" / "summary.json")
     for svg in (mean_plot(summary), difference_plot(summary)):
         root = ElementTree.fromstring(svg)
         assert root.tag.endswith("svg")

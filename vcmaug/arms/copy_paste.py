@@ -24,6 +24,7 @@ from vcmaug.arms.rows import seen_by_labels, write_row
 from vcmaug.cohort.layout import CohortLayout
 from vcmaug.cohort.plain import write_plain_cohort
 from vcmaug.cohort.row import ManifestRow
+from vcmaug.data.case import LABEL
 from vcmaug.data.cases import Case
 from vcmaug.data.distance import signed_distance_mm
 from vcmaug.data.labels import LabelScheme
@@ -138,9 +139,8 @@ def _pasted(
 
 def _read(case: Case) -> tuple[Volume, Volume]:
     """Return image and label map of a case."""
-    assert case.label is not None  # labelled cases alone come here
     image = read_image(case.image, case_id=case.case_id)
-    return image, read_label_map(case.label, case_id=case.case_id)
+    return image, read_label_map(case.files[LABEL], case_id=case.case_id)
 
 
 def blended(

@@ -1,9 +1,13 @@
 """`vcmaug downstream-eval`: real-only against real + synthetic."""
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from vcmaug.cli.console import say
 from vcmaug.cli.options import ComputeOptions, RecipeOptions, make_or_show, spread
+
+if TYPE_CHECKING:
+    from vcmaug.downstream.results import Summary
+    from vcmaug.downstream.statistics import Estimate
 
 __all__ = ["downstream_eval_command"]
 
@@ -28,19 +32,18 @@ def downstream_eval_command(options: RecipeOptions, where: ComputeOptions) -> No
         say(f"The study is in {study.folder}.")
 
 
-def _say_outcome(summary: dict[str, Any]) -> None:
+def _say_outcome(summary: "Summary") -> None:
     """Say the means and the differences of the headline."""
-    headline = summary["scores"][0]
-    name, title = headline["name"], headline["title"]
-    for row in summary["means"]:
-        if row["metric"] == name:
-            say(_line(f"{row['arm']}, n = {row['num_labelled']}: {title}", row))
-    for row in summary["differences"]:
-        if row["metric"] == name:
-            say(_line(f"{row['arm']} - {row['against']}, n = {row['num_labelled']}:", row, "+"))
+    headline = summary.headline
+    for mean in summary.means:
+        if mean.metric == headline.name:
+            say(_line(f"{mean.arm}, n = {mean.num_labelled}: {headline.title}", mean))
+    for row in summary.differences:
+        if row.metric == headline.name:
+            say(_line(f"{row.arm} - {row.against}, n = {row.num_labelled}:", row, "+"))
 
 
-def _line(name: str, row: dict[str, float], sign: str = "") -> str:
+def _line(name: str, row: "Estimate", sign: str = "") -> str:
     """Return a mean with its interval as a line."""
-    values = [format(row[key], f"{sign}.4f") for key in ("mean", "low", "high")]
+    values = [format(value, f"{sign}.4f") for value in (row.mean, row.low, row.high)]
     return f"{name} {values[0]} [{values[1]}, {values[2]}]"

@@ -4,12 +4,12 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from vcmaug.downstream.data import Bank, LabelledVolumes
+from vcmaug.downstream.results import FitRecord
 from vcmaug.downstream.settings import AugmentSettings, FitSettings
 from vcmaug.downstream.tasks.base import Ground, Task
 from vcmaug.progress import Report, silent
@@ -17,16 +17,6 @@ from vcmaug.seeding import stable_seed
 from vcmaug.training.learner import learn, seeded, warm_polynomial
 
 __all__ = ["FitRecord", "fit"]
-
-
-@dataclass(frozen=True)
-class FitRecord:
-    """What a training cost: updates, seconds in all, seconds of augmentation, last loss."""
-
-    updates: int
-    seconds: float
-    augmentation_seconds: float
-    loss: float
 
 
 def fit(

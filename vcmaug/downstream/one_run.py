@@ -7,7 +7,6 @@ changed one is made anew.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,9 +24,11 @@ from vcmaug.downstream.data import (
     read_cohort_volumes,
 )
 from vcmaug.downstream.fit import fit
+from vcmaug.downstream.results import RunResult, read_result
 from vcmaug.downstream.settings import StudySettings
+from vcmaug.downstream.tasks.base import Figures
 from vcmaug.downstream.training_data import TrainingData
-from vcmaug.files import read_json, write_json
+from vcmaug.files import write_json
 from vcmaug.progress import Report
 from vcmaug.provenance import fingerprint
 
@@ -78,21 +79,19 @@ def labelled_of_run(run: Run, inputs: StudyInputs) -> tuple[str, ...]:
 
 def run_or_read(
     run: Run, settings: StudySettings, inputs: StudyInputs, *, out: Path, report: Report
-) -> dict[str, Any]:
+) -> RunResult:
     """Return the result of a run, from its file if nothing it depends on has changed."""
     path = file_of(run, out)
     identity = _identity(run, settings, inputs)
     keep = inputs.keep if inputs.arms[run.arm].keeps_network else None
     weights = path.with_suffix(".safetensors")
-    if path.exists() and (keep is None or weights.exists()):
-        before: dict[str, Any] = read_json(path)
-        if before["identity"] == identity:
-            return before
-    result, network = _train_and_score(run, settings, inputs, report=report)
-    result["identity"] = identity
+    before = read_result(path) if keep is None or weights.exists() else None
+    if before is not None and before.identity == identity:
+        return before
+    result, network = _train_and_score(run, settings, inputs, identity=identity, report=report)
     if keep is not None:
         keep(network, weights)
-    write_json(path, result)
+    write_json(path, asdict(result))
     return result
 
 
@@ -117,8 +116,8 @@ def _identity(run: Run, settings: StudySettings, inputs: StudyInputs) -> str:
 
 
 def _train_and_score(
-    run: Run, settings: StudySettings, inputs: StudyInputs, *, report: Report
-) -> tuple[dict[str, Any], nn.Module]:
+    run: Run, settings: StudySettings, inputs: StudyInputs, *, identity: str, report: Report
+) -> tuple[RunResult, nn.Module]:
     """Return scores and cost of one training, and the network."""
     real = read_case_volumes(cases_of(inputs.cases, labelled_of_run(run, inputs)), inputs.scheme)
     cohort = run.cohort(inputs)
@@ -136,19 +135,22 @@ def _train_and_score(
         what=f"{run.arm}, n = {run.num_labelled}, seed {run.seed}",
         report=report,
     )
-    result = {
-        **asdict(run),
-        "num_real": len(real.names),
-        "num_synthetic": 0 if synthetic is None else len(synthetic.names),
-        "cost": asdict(record),
-        "scores": _scores(run, settings, inputs, network),
-    }
+    result = RunResult(
+        arm=run.arm,
+        num_labelled=run.num_labelled,
+        seed=run.seed,
+        num_real=len(real.names),
+        num_synthetic=0 if synthetic is None else len(synthetic.names),
+        cost=record,
+        scores=tuple(_scores(run, settings, inputs, network)),
+        identity=identity,
+    )
     return result, network
 
 
 def _scores(
     run: Run, settings: StudySettings, inputs: StudyInputs, network: nn.Module
-) -> list[dict[str, Any]]:
+) -> list[dict[str, object]]:
     """Return one row for everything that the task scores in each test case."""
     cases = cases_of(inputs.cases, inputs.scored(settings))
     volumes = read_case_volumes(cases, inputs.scheme)
@@ -167,7 +169,7 @@ def _rows(
     volumes: LabelledVolumes,
     settings: StudySettings,
     inputs: StudyInputs,
-) -> Sequence[Mapping[str, Any]]:
+) -> Sequence[Figures]:
     """Return the task's scores of one case."""
     return settings.task.score(
         prediction,

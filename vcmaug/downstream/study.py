@@ -8,19 +8,19 @@ on them: choices are made with `scored_on: validation`.
 import itertools
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from vcmaug.compute import Compute, run_all
 from vcmaug.downstream.leaks import labelled_cases, refuse_leaks, refuse_real_leaks
 from vcmaug.downstream.one_run import Run, StudyInputs, labelled_of_run, run_or_read
+from vcmaug.downstream.results import RunResult, Summary, write_summary
 from vcmaug.downstream.settings import StudySettings
 from vcmaug.downstream.summary import compared
 from vcmaug.errors import DataError
-from vcmaug.files import write_bytes, write_json, write_text
+from vcmaug.files import write_bytes, write_text
 from vcmaug.progress import Progress, Report, silent
 from vcmaug.provenance import machine, versions
 
@@ -52,7 +52,7 @@ def run_study(
     out: Path,
     compute: Compute | None = None,
     report: Report = silent,
-) -> dict[str, Any]:
+) -> Summary:
     """Run what is missing of a study and return its summary.
 
     Args:
@@ -70,11 +70,11 @@ def run_study(
     runs = _grid(settings, inputs)
     _check(runs, settings, inputs)
     done = _run_all(runs, settings, inputs, out=out, compute=compute, report=report)
-    scores = pd.DataFrame([row for result in done for row in result["scores"]])
+    scores = pd.DataFrame([row for result in done for row in result.scores])
     write_bytes(out / "scores.parquet", scores.to_parquet(index=False))
     write_text(out / "scores.csv", scores.to_csv(index=False))
     summary = _summary(scores, done, settings, inputs)
-    write_json(out / "summary.json", summary)
+    write_summary(out / "summary.json", summary)
     return summary
 
 
@@ -86,7 +86,7 @@ def _run_all(
     out: Path,
     compute: Compute | None,
     report: Report,
-) -> list[dict[str, Any]]:
+) -> list[RunResult]:
     """Return the results of trainings; where there are workers, they leave them in files."""
     if compute is not None and compute.kind != "in-process":
         tasks = [_Training(run, settings, inputs, out.resolve()) for run in runs]
@@ -172,43 +172,38 @@ def _check(runs: Sequence[Run], settings: StudySettings, inputs: StudyInputs) ->
 
 
 def _summary(
-    scores: pd.DataFrame,
-    runs: Sequence[dict[str, Any]],
-    settings: StudySettings,
-    inputs: StudyInputs,
-) -> dict[str, Any]:
+    scores: pd.DataFrame, runs: Sequence[RunResult], settings: StudySettings, inputs: StudyInputs
+) -> Summary:
     """Return means and paired differences with intervals, and what the study cost."""
-    seconds = sum(run["cost"]["seconds"] for run in runs)
-    spent = sum(run["cost"]["augmentation_seconds"] for run in runs)
-    return {
-        "kind": "study",
-        **compared(
-            scores,
-            inputs.arms,
-            figures=[score.name for score in settings.task.scores],
-            num_labelled=settings.num_labelled,
-            num_draws=settings.bootstrap_draws,
-        ),
-        "task": settings.task.name,
-        "scores": [asdict(score) for score in settings.task.scores],
-        "structures": list(inputs.scheme.names),
-        "scored_on": settings.scored_on,
-        "num_test_subjects": len(inputs.scored(settings)),
-        "updates": settings.fit.updates,
-        "num_labelled": list(settings.num_labelled),
-        "seeds": list(settings.seeds),
-        "runs": [
-            {key: run[key] for key in ("arm", "num_labelled", "seed", "num_real", "num_synthetic")}
-            | {"updates_per_second": run["cost"]["updates"] / run["cost"]["seconds"]}
-            for run in runs
-        ],
-        "seconds": seconds,
-        "augmentation_share": spent / seconds if seconds else 0.0,
-        "empty_rule": settings.task.empty_rule,
-        "seeds_resampled": len(settings.seeds) > 1,
-        "interval": "95 % percentile bootstrap over subjects"
+    seconds = sum(run.cost.seconds for run in runs)
+    spent = sum(run.cost.augmentation_seconds for run in runs)
+    found = compared(
+        scores,
+        inputs.arms,
+        figures=[score.name for score in settings.task.scores],
+        num_labelled=settings.num_labelled,
+        num_draws=settings.bootstrap_draws,
+    )
+    return Summary(
+        means=tuple(found.means),
+        differences=tuple(found.differences),
+        gap_closed=tuple(found.gap_closed),
+        task=settings.task.name,
+        scores=settings.task.scores,
+        structures=inputs.scheme.names,
+        scored_on=settings.scored_on,
+        num_test_subjects=len(inputs.scored(settings)),
+        updates=settings.fit.updates,
+        num_labelled=settings.num_labelled,
+        seeds=settings.seeds,
+        runs=tuple(run.facts for run in runs),
+        seconds=seconds,
+        augmentation_share=spent / seconds if seconds else 0.0,
+        empty_rule=settings.task.empty_rule,
+        seeds_resampled=len(settings.seeds) > 1,
+        interval="95 % percentile bootstrap over subjects"
         + (" and seeds" if len(settings.seeds) > 1 else "; one seed, so none over seeds")
         + ("; few seeds, so rather too narrow" if len(settings.seeds) < _MANY_SEEDS else ""),
-        "versions": versions(),
-        "machine": machine(),
-    }
+        versions=versions(),
+        machine=machine(),
+    )

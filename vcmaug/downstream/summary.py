@@ -1,20 +1,29 @@
 """From scores to means, paired differences and the share of the label gap closed."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from vcmaug.downstream.results import Difference, GapClosed, Mean
 from vcmaug.downstream.statistics import bootstrap_mean, paired_bootstrap, share_of_gap
 from vcmaug.downstream.training_data import TrainingData
 from vcmaug.seeding import numpy_generator
 
-__all__ = ["compared"]
+__all__ = ["Compared", "compared"]
 
 Scores = NDArray[np.float64]  # [seeds, subjects]
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Figures of all arms, by score, n and arm."""
+
+    means: list[Mean] = field(default_factory=list)
+    differences: list[Difference] = field(default_factory=list)
+    gap_closed: list[GapClosed] = field(default_factory=list)
 
 
 def compared(
@@ -24,8 +33,8 @@ def compared(
     figures: Sequence[str],
     num_labelled: Sequence[int],
     num_draws: int,
-) -> dict[str, list[dict[str, Any]]]:
-    """Return `means`, `differences` and `gap_closed`, one row per figure, n and arm.
+) -> Compared:
+    """Return means, differences and shares of the label gap, one per figure, n and arm.
 
     Args:
         scores: Rows with arm, num_labelled, seed, subject_id and the figures.
@@ -34,19 +43,19 @@ def compared(
         num_labelled: The n of the grid; a ceiling has one of its own and stands beside each.
         num_draws: Bootstrap draws.
     """
-    found: dict[str, list[dict[str, Any]]] = {"means": [], "differences": [], "gap_closed": []}
+    found = Compared()
     roles = _Roles.of(arms)
-    is_ceiling = scores["arm"].isin(roles.ceilings)
+    is_ceiling = scores.arm.isin(roles.ceilings)
     ceiling = scores[is_ceiling]
     for metric in (name for name in figures if name in scores):
         for n in num_labelled:
-            at_n = scores[(scores["num_labelled"] == n) & ~is_ceiling]
+            at_n = scores[(scores.num_labelled == n) & ~is_ceiling]
             tables = _tables(at_n, metric)
             _add_means(found, tables, metric=metric, n=n, num_draws=num_draws)
             tables |= _tables(ceiling, metric)
             _add_differences(found, tables, roles, metric=metric, n=n, num_draws=num_draws)
             _add_shares(found, tables, roles, metric=metric, n=n, num_draws=num_draws)
-        for n in ceiling["num_labelled"].unique():
+        for n in ceiling.num_labelled.unique():
             _add_means(
                 found, _tables(ceiling, metric), metric=metric, n=int(n), num_draws=num_draws
             )
@@ -75,15 +84,15 @@ class _Roles:
 def _tables(scores: pd.DataFrame, metric: str) -> dict[str, Scores]:
     """Return scores [seeds, subjects] per arm: means over structures and a subject's cases."""
     tables = {}
-    for arm in scores["arm"].unique():
-        rows = scores[scores["arm"] == arm]
+    for arm in scores.arm.unique():
+        rows = scores[scores.arm == arm]
         table = rows.pivot_table(index="seed", columns="subject_id", values=metric, aggfunc="mean")
         tables[str(arm)] = np.asarray(table.to_numpy(), dtype=np.float64)
     return tables
 
 
 def _add_means(
-    found: dict[str, list[dict[str, Any]]],
+    found: Compared,
     tables: dict[str, Scores],
     *,
     metric: str,
@@ -94,12 +103,11 @@ def _add_means(
     for arm, table in tables.items():
         generator = numpy_generator("mean", metric, arm, n)
         estimate = bootstrap_mean(table, num_draws=num_draws, generator=generator)
-        name = {"metric": metric, "arm": arm, "num_labelled": n}
-        found["means"].append({**name, **asdict(estimate)})
+        found.means.append(Mean(metric=metric, arm=arm, num_labelled=n, **vars(estimate)))
 
 
 def _add_differences(
-    found: dict[str, list[dict[str, Any]]],
+    found: Compared,
     tables: dict[str, Scores],
     roles: _Roles,
     *,
@@ -117,12 +125,15 @@ def _add_differences(
                 num_draws=num_draws,
                 generator=numpy_generator("difference", metric, arm, n),
             )
-            name = {"metric": metric, "arm": arm, "num_labelled": n, "against": baseline}
-            found["differences"].append({**name, **asdict(estimate)})
+            found.differences.append(
+                Difference(
+                    metric=metric, arm=arm, num_labelled=n, against=baseline, **vars(estimate)
+                )
+            )
 
 
 def _add_shares(
-    found: dict[str, list[dict[str, Any]]],
+    found: Compared,
     tables: dict[str, Scores],
     roles: _Roles,
     *,
@@ -145,5 +156,4 @@ def _add_shares(
             num_draws=num_draws,
             generator=numpy_generator("gap", metric, arm, n),
         )
-        name = {"metric": metric, "arm": arm, "num_labelled": n}
-        found["gap_closed"].append({**name, **asdict(share)})
+        found.gap_closed.append(GapClosed(metric=metric, arm=arm, num_labelled=n, **vars(share)))

@@ -17,6 +17,7 @@ from vcmaug.control.card import card_of
 from vcmaug.control.method import ControlMethod
 from vcmaug.control.network import ControlNetwork
 from vcmaug.control.shown import ShownSettings, with_channels
+from vcmaug.data.case import LABEL
 from vcmaug.data.cases import Case
 from vcmaug.data.labels import LabelScheme
 from vcmaug.data.nifti import read_image, read_label_map
@@ -88,8 +89,7 @@ def pictures(
 
 def _label_map_of(case: Case) -> Volume:
     """Return the label map of a labelled case."""
-    assert case.label is not None  # of a labelled case
-    return read_label_map(case.label, case_id=case.case_id)
+    return read_label_map(case.files[LABEL], case_id=case.case_id)
 
 
 def _target(

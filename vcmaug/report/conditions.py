@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from vcmaug.conditions.replay import map_bytes
 from vcmaug.conditions.spec import read_spec
 from vcmaug.conditions.table import ConditionRow, read_conditions
+from vcmaug.data.case import LABEL
 from vcmaug.data.cases import Case
 from vcmaug.data.nifti import label_map_in, read_image, read_label_map
 from vcmaug.data.volume import Volume
@@ -77,10 +78,8 @@ def _first_of_each_chain(table: Sequence[ConditionRow], count: int) -> list[Cond
 
 def _maps(folder: Path, row: ConditionRow, source: Case) -> tuple[Volume, Volume]:
     """Return the label maps of source and condition."""
-    assert source.label is not None  # every source has one
-    return read_label_map(source.label, case_id=source.case_id), label_map_in(
-        map_bytes(folder, row)
-    )
+    before = read_label_map(source.files[LABEL], case_id=source.case_id)
+    return before, label_map_in(map_bytes(folder, row))
 
 
 def _images(folder: Path, row: ConditionRow, source: Case) -> tuple[Volume, Volume]:

@@ -1,8 +1,6 @@
 """`write_report`: everything in a work folder as one HTML file that opens offline.
 
-What it is: the sections, filled from `tables` and `figures`, and the template beside this file.
-In the flow: the last stage.
-Sources: none.
+The sections are filled from `tables` and `figures`; the template lies beside this file.
 """
 
 import json
@@ -16,7 +14,6 @@ from vcmaug.data.labels import LabelScheme
 from vcmaug.files import write_text
 from vcmaug.report.figures import difference_plot, mean_plot, montage
 from vcmaug.report.sections import drawing_tables, quality_tables, study_tables
-from vcmaug.report.study import headline_of_study
 from vcmaug.report.tables import (
     Found,
     ReplicateFound,
@@ -77,7 +74,7 @@ def write_report(work: Path, out: Path | None = None, *, seed: int = 0) -> Path:
         plots=[(caption + said, svg) for caption, svg in _plots(found)],
         study=study_tables(found),
         manifests=drawing_tables(found)
-        + [_manifest(r) for r in found.replicates if r.manifest is not None],
+        + [_manifest(r.name, r.manifest) for r in found.replicates if r.manifest is not None],
         provenance=_provenance(found),
         limits=_limits(found),
     )
@@ -87,14 +84,17 @@ def write_report(work: Path, out: Path | None = None, *, seed: int = 0) -> Path:
 
 def _montages(found: Found, *, seed: int) -> list[tuple[str, str | None]]:
     """Return (caption, PNG or None) per montage."""
-    if found.prepare is None or found.cases is None:
+    cases = found.cases
+    if found.prepare is None or cases is None:
         return [("Real and synthetic volumes: missing, since no case is prepared.", None)]
     scheme = LabelScheme.from_json(found.prepare["scheme"])
-    shown = [("Real cases, chosen at random, with their label maps", _real(found, seed=seed))]
-    first = next((r for r in found.replicates if r.manifest is not None), None)
-    if first is None:
+    shown = [
+        ("Real cases, chosen at random, with their label maps", _real(found, cases, seed=seed))
+    ]
+    drawn = [(r, r.manifest) for r in found.replicates if r.manifest is not None]
+    if not drawn:
         return [(shown[0][0], montage(shown[0][1], scheme)), ("Synthetic cases: missing.", None)]
-    shown += _synthetic(first, seed=seed)
+    shown += _synthetic(*drawn[0], seed=seed)
     return [(caption, montage(files, scheme) if files else None) for caption, files in shown]
 
 
@@ -105,10 +105,9 @@ def _sides(found: Found) -> str:
     return sides.get(grid.get("orientation", " ")[0], "")
 
 
-def _real(found: Found, *, seed: int) -> list[tuple[str, Path, Path]]:
+def _real(found: Found, cases: pd.DataFrame, *, seed: int) -> list[tuple[str, Path, Path]]:
     """Return some labelled training cases, by hash."""
-    assert found.cases is not None  # asked before
-    cases, folder = found.cases, found.layout.cases
+    folder = found.layout.cases
     if found.splits is not None:
         cases = cases[cases["subject_id"].astype(str).isin(found.splits["train"])]
     if "label" in cases:
@@ -121,11 +120,10 @@ def _real(found: Found, *, seed: int) -> list[tuple[str, Path, Path]]:
 
 
 def _synthetic(
-    replicate: ReplicateFound, *, seed: int
+    replicate: ReplicateFound, manifest: pd.DataFrame, *, seed: int
 ) -> list[tuple[str, list[tuple[str, Path, Path]]]]:
     """Return random, best and worst synthetic cases with their captions."""
-    assert replicate.manifest is not None  # asked before
-    done = finished(replicate.manifest).set_index("case_id")
+    done = finished(manifest).set_index("case_id")
     by_hash = sorted(done.index, key=lambda name: stable_seed(seed, str(name)))
     shown = [(f"Synthetic cases ({replicate.name}), chosen at random", by_hash[:_SHOWN])]
     dice = pd.Series(dtype=float)
@@ -156,25 +154,23 @@ def _plots(found: Found) -> list[tuple[str, str]]:
     """Return (caption, SVG) per plot of the study."""
     if found.summary is None:
         return []
-    headline = headline_of_study(found.summary).title
+    headline = found.summary.headline.title
     plots = [(f"Mean {headline} on test subjects, 95 % intervals", mean_plot(found.summary))]
-    if found.summary["differences"]:
+    if found.summary.differences:
         caption = "Paired difference from real only, 95 % intervals"
         plots.append((caption, difference_plot(found.summary)))
     return plots
 
 
-def _manifest(replicate: ReplicateFound) -> Table:
+def _manifest(name: str, manifest: pd.DataFrame) -> Table:
     """Return the first rows of a manifest, its main columns."""
-    assert replicate.manifest is not None  # asked before
-    manifest = replicate.manifest
     counts = ", ".join(f"{n} {status}" for status, n in manifest["status"].value_counts().items())
     rows = [{str(k): v for k, v in row.items()} for row in manifest.head(20).to_dict("records")]
     for row in rows:
         ids = row["source_case_ids"]  # JSON in older manifests
         row["source_case_ids"] = ", ".join(json.loads(ids) if isinstance(ids, str) else ids)
         row["image_sha256"] = row["image_sha256"][:12]
-    caption = f"{replicate.name}: {counts}; the first {len(rows)} rows of manifest.parquet"
+    caption = f"{name}: {counts}; the first {len(rows)} rows of manifest.parquet"
     return table_of(caption, rows, _MANIFEST_COLUMNS)
 
 
@@ -194,10 +190,10 @@ def _provenance(found: Found) -> Table:
     if found.summary is not None:
         summary = found.summary
         facts |= {
-            "study, seconds": f"{summary['seconds']:.0f}",
-            "study, share of augmentation": f"{100 * summary['augmentation_share']:.0f} %",
-            "machine of the study": ", ".join(f"{k} {v}" for k, v in summary["machine"].items()),
-            "versions": ", ".join(f"{name} {v}" for name, v in summary["versions"].items()),
+            "study, seconds": f"{summary.seconds:.0f}",
+            "study, share of augmentation": f"{100 * summary.augmentation_share:.0f} %",
+            "machine of the study": ", ".join(f"{k} {v}" for k, v in summary.machine.items()),
+            "versions": ", ".join(f"{name} {v}" for name, v in summary.versions.items()),
         }
     rows = [{"what": what, "value": value} for what, value in facts.items()]
     return table_of("Files, hashes, licences, versions", rows, {"what": "what", "value": "value"})
@@ -230,8 +226,8 @@ def _limits(found: Found) -> list[str]:
     if summary is None:
         limits.append("The study is missing.")
     else:
-        limits.append(f"The test has {summary['num_test_subjects']} subjects of one data set.")
-        if len(summary["seeds"]) == 1:
+        limits.append(f"The test has {summary.num_test_subjects} subjects of one data set.")
+        if len(summary.seeds) == 1:
             limits.append("One seed: the interval says nothing of other subsets or trainings.")
         limits.append(
             "Both arms had the same updates, network and augmentation; other choices of these may "

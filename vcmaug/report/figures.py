@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Sequence
 from io import BytesIO, StringIO
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeVar
 
 import matplotlib as mpl
 import numpy as np
@@ -21,9 +21,10 @@ from vcmaug.arms.base import Arm
 from vcmaug.data.labels import LabelScheme
 from vcmaug.data.nifti import read_image, read_label_map
 from vcmaug.data.volume import Volume
+from vcmaug.downstream.results import Difference, Mean, Summary
 from vcmaug.errors import DataError
 from vcmaug.files import write_bytes
-from vcmaug.report.study import headline_of_study, is_ceiling, is_floor
+from vcmaug.report.study import is_ceiling, is_floor
 
 __all__ = [
     "PLANES",
@@ -168,33 +169,31 @@ def draw_slice(
             )
 
 
-def mean_plot(summary: dict[str, Any]) -> str:
+def mean_plot(summary: Summary) -> str:
     """Return inline SVG: the mean headline score per arm over n, with intervals.
 
     Args:
-        summary: As the study wrote it.
+        summary: Of the study.
     """
     return _svg(_draw_means, summary, name="means")
 
 
-def difference_plot(summary: dict[str, Any]) -> str:
+def difference_plot(summary: Summary) -> str:
     """Return inline SVG: paired differences of the headline score from real only over n.
 
     Args:
-        summary: As the study wrote it.
+        summary: Of the study.
     """
     return _svg(_draw_differences, summary, name="differences")
 
 
-def _svg(
-    draw: Callable[[Axes, dict[str, Any]], None], summary: dict[str, Any], *, name: str
-) -> str:
+def _svg(draw: Callable[[Axes, Summary], None], summary: Summary, *, name: str) -> str:
     """Return a plot as SVG in the page's own text colour, its ids made unique by its name."""
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": name, "font.size": 10}):
         figure = Figure(figsize=(4.6, 3.7))
         axes = figure.subplots()
         draw(axes, summary)
-        _quiet(axes, summary["num_labelled"])
+        _quiet(axes, summary.num_labelled)
         figure.tight_layout()
         stream = StringIO()
         figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None})
@@ -206,48 +205,49 @@ def _svg(
     return svg.replace(_INK, "currentColor")
 
 
-def _draw_means(axes: Axes, summary: dict[str, Any]) -> None:
+def _draw_means(axes: Axes, summary: Summary) -> None:
     """Draw means per arm over n."""
-    headline = headline_of_study(summary)
-    rows = [row for row in summary["means"] if row["metric"] == headline.name]
+    headline = summary.headline
+    rows = [row for row in summary.means if row.metric == headline.name]
     for row in rows:
-        if is_ceiling(row["arm"]):
-            name = f"{row['arm']} ({row['num_labelled']} cases)"
-            axes.axhline(row["mean"], color=_INK, linewidth=0.9, linestyle=(0, (4, 3)), label=name)
-            axes.axhspan(row["low"], row["high"], color=_INK, alpha=0.08, linewidth=0)
+        if is_ceiling(row.arm):
+            name = f"{row.arm} ({row.num_labelled} cases)"
+            axes.axhline(row.mean, color=_INK, linewidth=0.9, linestyle=(0, (4, 3)), label=name)
+            axes.axhspan(row.low, row.high, color=_INK, alpha=0.08, linewidth=0)
     for arm, shift, chosen in _arms(rows):
         x, y, low, high = np.array(
-            sorted((r["num_labelled"], r["mean"], r["low"], r["high"]) for r in chosen), dtype=float
+            sorted((row.num_labelled, row.mean, row.low, row.high) for row in chosen), dtype=float
         ).T
         _points(axes, arm, x * shift, y, low, high, label=arm)
-    axes.set_ylabel(f"mean {headline.title}, {summary.get('scored_on', 'test')} subjects")
+    axes.set_ylabel(f"mean {headline.title}, {summary.scored_on} subjects")
     _legend(axes)
 
 
-def _draw_differences(axes: Axes, summary: dict[str, Any]) -> None:
+def _draw_differences(axes: Axes, summary: Summary) -> None:
     """Draw paired differences from real only over n."""
-    headline = headline_of_study(summary)
+    headline = summary.headline
     rows = [
-        row
-        for row in summary["differences"]
-        if row["metric"] == headline.name and is_floor(row["against"])
+        row for row in summary.differences if row.metric == headline.name and is_floor(row.against)
     ]
     axes.axhline(0.0, color=_INK, linewidth=0.8, linestyle=(0, (4, 3)))
     for arm, shift, chosen in _arms(rows):
         for row in chosen:
             x, y, low, high = (
                 np.array([value])
-                for value in (row["num_labelled"] * shift, row["mean"], row["low"], row["high"])
+                for value in (row.num_labelled * shift, row.mean, row.low, row.high)
             )
             _points(axes, arm, x, y, low, high)
     axes.set_ylabel(f"difference in {headline.title}")
 
 
-def _arms(rows: Sequence[dict[str, Any]]) -> list[tuple[str, float, list[dict[str, Any]]]]:
+R = TypeVar("R", Mean, Difference)
+
+
+def _arms(rows: Sequence[R]) -> list[tuple[str, float, list[R]]]:
     """Return (arm, factor on n that sets arms side by side, its rows), the ceiling left out."""
-    arms = [arm for arm in dict.fromkeys(row["arm"] for row in rows) if not is_ceiling(arm)]
+    arms = [arm for arm in dict.fromkeys(row.arm for row in rows) if not is_ceiling(arm)]
     return [
-        (arm, 1 + 0.05 * (place - (len(arms) - 1) / 2), [row for row in rows if row["arm"] == arm])
+        (arm, 1 + 0.05 * (place - (len(arms) - 1) / 2), [row for row in rows if row.arm == arm])
         for place, arm in enumerate(arms)
     ]
 

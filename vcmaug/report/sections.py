@@ -1,14 +1,13 @@
 """The tables of quality and study, one function per section of the page."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 
-from vcmaug.downstream.tasks.base import Score
+from vcmaug.downstream.results import Summary
 from vcmaug.quality.metrics.base import Metric
 from vcmaug.quality.run import METRICS
-from vcmaug.report.study import scores_of
 from vcmaug.report.tables import Found, Table, table_of
 
 __all__ = ["drawing_tables", "quality_tables", "study_tables"]
@@ -79,70 +78,58 @@ def drawing_tables(found: Found) -> list[Table]:
 
 def study_tables(found: Found) -> list[Table]:
     """Return means and differences of the study."""
-    if found.summary is None:
+    summary = found.summary
+    if summary is None:
         return []
-    scores = scores_of(found.summary)
-    titles = {score.name: score.title for score in scores}
+    titles = {score.name: score.title for score in summary.scores}
     means, differences, closed = (
-        [{**row, "metric": titles[row["metric"]]} for row in found.summary.get(part, ())]
-        for part in ("means", "differences", "gap_closed")
+        [{**vars(row), "metric": titles[row.metric]} for row in rows]
+        for rows in (summary.means, summary.differences, summary.gap_closed)
     )
     shared = {"mean": "mean", "low": "2.5 %", "high": "97.5 %", "num_subjects": "subjects"}
+    place = {"metric": "metric", "arm": "arm", "num_labelled": "n"}
+    against = {"metric": "metric", "arm": "arm", "against": "against", "num_labelled": "n"}
     tables = [
         table_of(
-            f"Paired differences; {found.summary['interval']}. {_directions(scores, differences)}",
+            f"Paired differences; {summary.interval}. {_directions(summary)}",
             differences,
-            {
-                "metric": "metric",
-                "arm": "arm",
-                "against": "against",
-                "num_labelled": "n",
-                **shared,
-                "num_seeds": "seeds",
-            },
+            {**against, **shared, "num_seeds": "seeds"},
             signed=("mean", "low", "high"),
         ),
         table_of(
             "Share of the label gap closed: (arm - real) / (all-real - real); 1 is as good as all "
             "labels. No interval is given where the gap itself may be zero.",
             closed,
-            {
-                "metric": "metric",
-                "arm": "arm",
-                "num_labelled": "n",
-                "share": "share",
-                "low": "2.5 %",
-                "high": "97.5 %",
-            },
+            {**place, "share": "share", "low": "2.5 %", "high": "97.5 %"},
         ),
         table_of(
-            f"Means over {found.summary.get('scored_on', 'test')} subjects, "
-            f"{found.summary['updates']} updates in every arm. {found.summary['empty_rule']}",
+            f"Means over {summary.scored_on} subjects, "
+            f"{summary.updates} updates in every arm. {summary.empty_rule}",
             means,
-            {"metric": "metric", "arm": "arm", "num_labelled": "n", **shared},
+            {**place, **shared},
         ),
     ]
     if not closed:  # no arm with every label
         tables.pop(1)
-    return tables if found.scores is None else [*tables, *_by_structure(found.scores, scores)]
+    return tables if found.scores is None else [*tables, *_by_structure(found.scores, summary)]
 
 
-def _directions(scores: Sequence[Score], rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return which scores are better lower and which higher, of those that rows hold."""
-    held = {row["metric"] for row in rows}
-    lower = [s.title for s in scores if s.title in held and s.better == "lower"]
+def _directions(summary: Summary) -> str:
+    """Return which scores are better lower and which higher, of those that are compared."""
+    held = {row.metric for row in summary.differences}
+    lower = [s.title for s in summary.scores if s.name in held and s.better == "lower"]
     if not lower:
         return "Higher is better."
     others = "; all others: higher is better" if len(lower) < len(held) else ""
     return f"{'; '.join(lower)}: lower is better{others}."
 
 
-def _by_structure(table: pd.DataFrame, scores: Sequence[Score]) -> list[Table]:
+def _by_structure(table: pd.DataFrame, summary: Summary) -> list[Table]:
     """Return mean scores per structure, in the tables that the scores name."""
     if "structure" not in table:
         return []
     captions: dict[str, dict[str, str]] = {}
-    for score in scores:
+    for score in summary.scores:
         if score.name in table:
             captions.setdefault(score.table, {})[score.name] = score.title
     return [

@@ -1,24 +1,8 @@
-"""What a report knows of the arms and scores of a study, older ones included."""
-
-from collections.abc import Mapping
-from typing import Any
+"""What a report knows of the arms of a study, older ones included."""
 
 from vcmaug.arms.base import Arm
-from vcmaug.downstream.tasks.base import Score
-from vcmaug.downstream.tasks.segmentation import Segmentation
 
-__all__ = ["headline_of_study", "is_ceiling", "is_floor", "scores_of"]
-
-
-def scores_of(summary: Mapping[str, Any]) -> tuple[Score, ...]:
-    """Return the scores of a study; a summary that names none is of a segmentation."""
-    rows = summary.get("scores")
-    return Segmentation.scores if rows is None else tuple(Score(**row) for row in rows)
-
-
-def headline_of_study(summary: Mapping[str, Any]) -> Score:
-    """Return the score that headlines and plots show."""
-    return scores_of(summary)[0]
+__all__ = ["is_ceiling", "is_floor"]
 
 
 def is_ceiling(arm: str) -> bool:

@@ -1,8 +1,6 @@
 """What a work folder holds, read for the report; what is missing is said, never filled in.
 
-What it is: one record of everything found, and small tables made from it.
-In the flow: files in, facts for `document` out.
-Sources: none.
+One record of everything found, and small tables made from it.
 """
 
 import math
@@ -16,9 +14,10 @@ import pandas as pd
 from vcmaug.cohort.layout import CohortLayout
 from vcmaug.cohort.manifest import finished
 from vcmaug.data.work_layout import Replicate, WorkLayout
+from vcmaug.downstream.results import Difference, Summary, read_summary
 from vcmaug.downstream.tasks.base import Score
 from vcmaug.files import read_json
-from vcmaug.report.study import headline_of_study, is_ceiling, is_floor
+from vcmaug.report.study import is_ceiling, is_floor
 
 __all__ = [
     "Cell",
@@ -58,7 +57,7 @@ class Found:
     splits: dict[str, Any] | None
     prior: dict[str, Any] | None
     replicates: tuple[ReplicateFound, ...]
-    summary: dict[str, Any] | None
+    summary: Summary | None
     scores: pd.DataFrame | None
 
 
@@ -94,7 +93,7 @@ def find(work: Path) -> Found:
         splits=_json(layout.splits),
         prior=_json(layout.prior_card),
         replicates=tuple(map(_replicate, layout.replicates_there)),
-        summary=_json(layout.summary),
+        summary=_summary(layout.summary),
         scores=_parquet(layout.scores),
     )
 
@@ -119,6 +118,11 @@ def _json(path: Path) -> dict[str, Any] | None:
     return read_json(path) if path.exists() else None
 
 
+def _summary(path: Path) -> Summary | None:
+    """Return the summary of a study, or None."""
+    return read_summary(path) if path.exists() else None
+
+
 def _parquet(path: Path) -> pd.DataFrame | None:
     """Return a Parquet file, or None."""
     return pd.read_parquet(path) if path.exists() else None
@@ -141,7 +145,7 @@ def flow_of(found: Found) -> list[tuple[str, str, str]]:
     conditions = [r.conditions for r in replicates if r.conditions is not None]
     controls = [r.control for r in replicates if r.control is not None]
     seen = {num_labelled(control) for control in controls}
-    runs = found.summary["runs"] if found.summary else []
+    runs = found.summary.runs if found.summary else ()
     subjects = "" if found.cases is None else f"of {found.cases['subject_id'].nunique()} subjects"
     return [
         ("cases", _count(None if found.cases is None else len(found.cases)), subjects),
@@ -201,48 +205,47 @@ def _listed(items: Iterable[Any]) -> str:
 
 def headline_of(found: Found) -> list[str]:
     """Return what was asked, and what came out, one sentence per arm and n."""
-    if found.summary is None:
+    summary = found.summary
+    if summary is None:
         return ["The study is missing: nothing can be said yet about what the cohort is worth."]
-    headline = headline_of_study(found.summary)
+    headline = summary.headline
     rows = [
         row
-        for row in found.summary["differences"]
-        if row["metric"] == headline.name
-        and is_floor(row["against"])
-        and not is_ceiling(row["arm"])
+        for row in summary.differences
+        if row.metric == headline.name and is_floor(row.against) and not is_ceiling(row.arm)
     ]
     if not rows:
         return ["The study has one arm only, so there are no differences to report."]
     asked = (
         "Asked: does training on the few labelled cases and on made ones segment "
-        f"{_listed(name.replace('_', ' ') for name in found.summary['structures'])} better than "
-        f"training on the labelled cases alone, at the same {found.summary['updates']} updates?"
+        f"{_listed(name.replace('_', ' ') for name in summary.structures)} better than "
+        f"training on the labelled cases alone, at the same {summary.updates} updates?"
     )
     closed = {
-        (row["arm"], row["num_labelled"]): row["share"]
-        for row in found.summary.get("gap_closed", [])
-        if row["metric"] == headline.name
+        (row.arm, row.num_labelled): row.share
+        for row in summary.gap_closed
+        if row.metric == headline.name
     }
     return [asked, *(_outcome(row, closed, headline) for row in rows)]
 
 
 def _outcome(
-    row: dict[str, Any], closed: Mapping[tuple[str, int], float | None], headline: Score
+    row: Difference, closed: Mapping[tuple[str, int], float | None], headline: Score
 ) -> str:
     """Return the paired difference at one n as a sentence, and the share of the label gap."""
-    side = "above" if row["low"] > 0 else "below" if row["high"] < 0 else ""
+    side = "above" if row.low > 0 else "below" if row.high < 0 else ""
     harmed = side == {"higher": "below", "lower": "above"}[headline.better]
     verdict = "the interval holds zero, so no effect is shown"
     if side:
         verdict = f"the interval lies {side} zero" + (
             ", so the cohort harmed here" if harmed else ""
         )
-    seeds = f"{row['num_seeds']} seed" + ("s" if row["num_seeds"] > 1 else "")
-    cases = f"{row['num_labelled']} labelled case" + ("s" if row["num_labelled"] > 1 else "")
+    seeds = f"{row.num_seeds} seed" + ("s" if row.num_seeds > 1 else "")
+    cases = f"{row.num_labelled} labelled case" + ("s" if row.num_labelled > 1 else "")
     return (
-        f"{row['arm']}, {cases}: mean {headline.title} changed by {row['mean']:+.4f} "
-        f"(95 % interval {row['low']:+.4f} to {row['high']:+.4f}; {row['num_subjects']} test "
-        f"subjects, {seeds}): {verdict}.{_of_gap(closed.get((row['arm'], row['num_labelled'])))}"
+        f"{row.arm}, {cases}: mean {headline.title} changed by {row.mean:+.4f} "
+        f"(95 % interval {row.low:+.4f} to {row.high:+.4f}; {row.num_subjects} test "
+        f"subjects, {seeds}): {verdict}.{_of_gap(closed.get((row.arm, row.num_labelled)))}"
     )
 
 
@@ -253,8 +256,8 @@ def _of_gap(share: float | None) -> str:
 
 def table_of(
     caption: str,
-    rows: Sequence[dict[str, Any]],
-    columns: dict[str, str],
+    rows: Sequence[Mapping[str, object]],
+    columns: Mapping[str, str],
     *,
     signed: Collection[str] = (),
 ) -> Table:
@@ -272,7 +275,7 @@ def table_of(
     return Table(caption, tuple(columns.values()), text)
 
 
-def _cell(value: Any, *, signed: bool) -> Cell:
+def _cell(value: object, *, signed: bool) -> Cell:
     """Return a value as text."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return Cell("missing")

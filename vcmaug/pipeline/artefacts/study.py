@@ -3,17 +3,19 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from vcmaug.data.cases import Cases
 from vcmaug.data.splits import Splits
 from vcmaug.data.work_layout import run_file
-from vcmaug.files import read_json
 from vcmaug.pipeline.artefact import Artefact, Run
 from vcmaug.pipeline.artefacts.teacher import keep_weights
 from vcmaug.pipeline.marker import json_like
 from vcmaug.pipeline.rates import Amount
 from vcmaug.pipeline.work import Work
+
+if TYPE_CHECKING:
+    from vcmaug.downstream.results import Summary
 
 __all__ = ["ReportPage", "StudyResult"]
 
@@ -21,7 +23,7 @@ _OF_THE_PAGE = ("name", "title", "caveat", "simulated", "data_note")
 
 
 @dataclass(frozen=True, eq=False)
-class StudyResult(Artefact[dict[str, Any]]):
+class StudyResult(Artefact["Summary"]):
     """Every arm at every n and seed; its runs know by themselves what they can keep."""
 
     work: Work
@@ -65,10 +67,11 @@ class StudyResult(Artefact[dict[str, Any]]):
         ceilings = sum(arm.is_ceiling for arm in study.arms) * len(study.seeds)
         return sum(not path.exists() for path in files) + ceilings
 
-    def load(self) -> dict[str, Any]:
+    def load(self) -> "Summary":
         """Return its summary."""
-        content: dict[str, Any] = read_json(self.work.summary)
-        return content
+        from vcmaug.downstream.results import read_summary
+
+        return read_summary(self.work.summary)
 
     def _make(self, run: Run) -> None:
         """Run what is missing of it."""
