@@ -45,6 +45,14 @@ class Adherence(Metric):
         )
 
     @classmethod
+    def lines(cls, rows: Sequence[Row]) -> list[str]:
+        """Return the Dice of each source and structure as the command line prints it."""
+        return [
+            f"adherence, {row['source']}, {row['structure']}: Dice {row['dice']:.3f}"
+            for row in rows
+        ]
+
+    @classmethod
     def shown(cls, rows: Sequence[Row]) -> Sequence[Row]:
         """Return one row per structure, synthetic and real images side by side."""
         found: dict[str, dict[str, str | int | float]] = {}
