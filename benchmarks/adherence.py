@@ -62,7 +62,7 @@ def readings(
 
 
 def of_new_maps(work: Work, replicate: Replicate, folder: Path) -> Path:
-    """Return a cohort of maps that no training has seen: of validation subjects, bent alike.
+    """Return a cohort of maps that no training has seen: of validation subjects, deformed alike.
 
     Nothing learns from it, so its conditions are built as if these subjects had no role.
     """

@@ -195,6 +195,13 @@ def test_the_cohort_is_exported(packages: Path, work: Path, tmp_path: Path) -> N
     assert all(Path(path).exists() for row in rows for path in row[1:])
 
 
+def test_an_evaluation_says_what_the_metric_measured(packages: Path, work: Path) -> None:
+    ended = vcmaug("evaluate", work / REPLICATE / "cohort", packages=packages)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "adherence, synthetic, foreground: Dice" in ended.stdout
+    assert "synthetic: Brightness 0." in ended.stdout
+
+
 @pytest.mark.parametrize(
     ("right", "wrong", "said"),
     [

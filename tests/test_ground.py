@@ -202,7 +202,7 @@ def test_a_shape_has_three_sizes():
 
 def test_a_grid_must_fit_the_latent_factor():
     assert latent_shape((32, 48, 32), 4) == (8, 12, 8)
-    with pytest.raises(ValueError, match="no multiple of the latent factor 4"):
+    with pytest.raises(ValueError, match="not a multiple of the latent factor 4"):
         latent_shape((32, 50, 32), 4)
 
 

@@ -111,13 +111,13 @@ def merged(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, A
 
 
 def parse_settings(
-    model: type[S], content: Mapping[str, Any], *, source: str, folder: Path | None = None
+    model: type[S], content: object, *, source: str, folder: Path | None = None
 ) -> S:
     """Return settings made from a mapping.
 
     Args:
         model: What to make.
-        content: Names and values as they stand in the file.
+        content: Names and values as they stand in the file, or whatever else makes one.
         source: The file, for the message.
         folder: Where relative paths of the type `RecipePath` begin; None: they stay as they are.
 

@@ -34,7 +34,7 @@ __all__ = [
 
 
 class VcmaugError(Exception):
-    """The root of all errors that a user can mend."""
+    """The root of all errors that the user can fix."""
 
 
 class RecipeError(VcmaugError):
@@ -70,7 +70,7 @@ class CohortError(VcmaugError):
 
 
 class ComputeError(VcmaugError):
-    """Compute that was asked for and is not there, or that failed too often."""
+    """Requested compute that is not available, or that failed too often."""
 
 
 class WorkFolderError(VcmaugError):
@@ -87,11 +87,11 @@ def list_faults(what: str, faults: Sequence[str], *, advice: str = "", most: int
         most: How many faults are written out; the rest are counted.
 
     Examples:
-        >>> print(list_faults("reading cases", ["a: no label", "b: NaN"], advice="Mend them."))
+        >>> print(list_faults("reading cases", ["a: no label", "b: NaN"], advice="Fix them."))
         reading cases: 2 faults
           1. a: no label
           2. b: NaN
-        Mend them.
+        Fix them.
     """
     noun = "fault" if len(faults) == 1 else "faults"
     lines = [f"{what}: {len(faults)} {noun}"]

@@ -46,7 +46,7 @@ def latent_shape(grid_shape: Shape3, factor: int) -> Shape3:
         (10, 12, 10)
     """
     if any(size % factor for size in grid_shape):
-        raise ValueError(f"grid {grid_shape} is no multiple of the latent factor {factor}")
+        raise ValueError(f"grid {grid_shape} is not a multiple of the latent factor {factor}")
     return as_shape3([size // factor for size in grid_shape])
 
 

@@ -54,7 +54,9 @@ def _deformed(tmp_path: Path, cases: tuple[Case, ...], n: int = 4) -> pd.DataFra
     return deformed_cohort(tmp_path / "conditions", cases, scheme=SCHEME, n=n, out=out)
 
 
-def test_the_image_is_bent_as_its_label_map_was(tmp_path: Path, cases: tuple[Case, ...]) -> None:
+def test_the_image_is_deformed_as_its_label_map_was(
+    tmp_path: Path, cases: tuple[Case, ...]
+) -> None:
     manifest = _deformed(tmp_path, cases)
     assert check_cohort(tmp_path / "out") == []
     for row in manifest.to_dict("records"):
@@ -83,7 +85,7 @@ def test_what_is_shown_of_a_map_does_not_keep_its_image_from_following(
 
 
 def test_none_to_be_deformed_is_refused(tmp_path: Path, cases: tuple[Case, ...]) -> None:
-    with pytest.raises(CohortError, match=r"asked for are 0.*leave the arm out"):
+    with pytest.raises(CohortError, match=r"but 0 were requested.*leave the arm out"):
         _deformed(tmp_path, cases, n=0)
     assert not (tmp_path / "out").exists()
 

@@ -70,7 +70,7 @@ def test_foreign_files_are_found(copy):
 
 def test_a_damaged_manifest_is_named(copy):
     copy.manifest.write_bytes(copy.manifest.read_bytes()[:100])
-    with pytest.raises(CohortError, match=r"manifest.parquet is damaged .* merged anew"):
+    with pytest.raises(CohortError, match=r"manifest.parquet is damaged .* merged again"):
         check_cohort(copy.folder)
 
 

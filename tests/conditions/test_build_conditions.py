@@ -105,7 +105,7 @@ def test_a_test_subject_is_refused(cases, tmp_path):
 def test_nothing_to_build_is_refused(cases, tmp_path):
     with pytest.raises(DataError, match="no labelled case"):
         built(tmp_path / "a", cases=())
-    with pytest.raises(DataError, match="0 were asked for"):
+    with pytest.raises(DataError, match="n = 0, expected at least 1"):
         built(tmp_path / "a", cases=cases, n=0)
     with pytest.raises(WorkFolderError, match="build-conditions"):
         read_conditions(tmp_path / "nowhere")

@@ -112,7 +112,7 @@ def test_a_label_map_of_fractions_is_refused_and_one_of_whole_floats_is_not(tmp_
     whole = _write(tmp_path / "a.nii.gz", np.full((3, 3, 3), 2.0, dtype=np.float32))
     assert read_label_map(whole, case_id="a").array.max() == 2
     half = _write(tmp_path / "b.nii.gz", np.full((3, 3, 3), 0.5, dtype=np.float32))
-    with pytest.raises(DataError, match="this is no label map"):
+    with pytest.raises(DataError, match="this is not a label map"):
         read_label_map(half, case_id="b")
 
 

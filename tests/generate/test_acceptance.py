@@ -120,7 +120,7 @@ def test_a_measure_that_changed_is_refused(world, tmp_path):
 
 @pytest.mark.parametrize("text", ["adherence.dice", "0.8 < adherence.dice", "a >= b", "a > 1 or b"])
 def test_what_is_no_comparison_is_refused(text):
-    with pytest.raises(ValidationError, match="is no comparison such as"):
+    with pytest.raises(ValidationError, match="is not a comparison such as"):
         Acceptance(accept=text)
 
 

@@ -238,5 +238,5 @@ def test_what_does_not_fit_is_listed_before_anything_is_drawn(world, tmp_path):
     (root / "conditions" / "maps" / "c000002.nii.gz").unlink()
     with pytest.raises(CohortError, match="3 faults") as caught:
         tiny.tiny_plan(root, n=0)
-    for found in ("0 cases were asked for", "kernel", "c000002.nii.gz first"):
+    for found in ("n = 0, expected at least 1", "kernel", "c000002.nii.gz first"):
         assert found in str(caught.value)

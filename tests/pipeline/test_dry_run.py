@@ -55,7 +55,7 @@ def test_half_there_and_stale(work: Work) -> None:
     other = work.changed(conditions={"n": 8})
     line = lines(other)["conditions-n2-s0"]
     assert line.startswith(
-        "stale, would be made anew (conditions.n was 4, is 8), 8 conditions; about"
+        "stale, would be made again (conditions.n was 4, is 8), 8 conditions; about"
     )
     before = read_json(rates_file())
     make(Graph(other).conditions(work.replicates[0]))

@@ -69,7 +69,7 @@ def test_a_figure_that_is_not_measured_is_named_before_anything_is_drawn(generat
 
 
 def test_a_wish_that_cannot_be_read_is_one_error(generate) -> None:
-    with pytest.raises(Exception, match=r"'adherence' is no comparison such as"):
+    with pytest.raises(Exception, match=r"'adherence' is not a comparison such as"):
         generate("--accept", "adherence")
 
 

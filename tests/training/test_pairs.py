@@ -102,15 +102,15 @@ def test_a_mirrored_pair_is_that_of_a_mirrored_head(
     assert not torch.equal(pairs.z[1], pairs.z[0])
 
 
-def test_bent_copies_have_the_scalars_of_their_own_maps_and_are_mirrored_with_them(
+def test_deformed_copies_have_the_scalars_of_their_own_maps_and_are_mirrored_with_them(
     tmp_path: Path,
 ) -> None:
-    bend = {"max_displacement_mm": 2, "smoothness_mm": 3}
-    settings = ControlTraining(deformed_copies=2, flip=True, **bend)
+    deform = {"max_displacement_mm": 2, "smoothness_mm": 3}
+    settings = ControlTraining(deformed_copies=2, flip=True, **deform)
     pairs = _pairs(tmp_path, "RAS", settings)
     assert pairs.scalars is not None
     on_the_left = [np.count_nonzero(one == 1) for one in pairs.index_maps.numpy()]
-    assert len(set(on_the_left[:3])) > 1  # bending changed the volume
+    assert len(set(on_the_left[:3])) > 1  # deforming changed the volume
     expected = [min(one / 320, 1.0) for one in on_the_left]  # 320 is the end of the range
     assert pairs.scalars.flatten().tolist() == pytest.approx(expected)
     for plain, turned in zip(pairs.index_maps[:3], pairs.index_maps[3:], strict=True):
@@ -124,7 +124,7 @@ def test_what_is_hidden_of_an_image_is_hidden_by_the_mirrored_map(tmp_path: Path
         assert torch.equal(known == 0, indices == 1)
 
 
-def test_a_further_sequence_is_bent_and_mirrored_with_its_case(tmp_path: Path) -> None:
+def test_a_further_sequence_is_deformed_and_mirrored_with_its_case(tmp_path: Path) -> None:
     """It is the case's own map, so that its channel must follow the map of each pair."""
     case, prior = _case(tmp_path, "RAS"), _prior("RAS")
     shape = (_map().array > 0).astype(np.float32)
@@ -142,7 +142,12 @@ def test_a_further_sequence_is_bent_and_mirrored_with_its_case(tmp_path: Path) -
     )
     assert pairs.further is not None
     assert pairs.further.shape[1] == 4
-    own = [0, 2, 4, 6]  # plain and bent, then both in a mirror; the other case lacks the sequence
+    own = [
+        0,
+        2,
+        4,
+        6,
+    ]  # plain and deformed, then both in a mirror; the other case lacks the sequence
     for number, (indices, further) in enumerate(zip(pairs.index_maps, pairs.further, strict=True)):
         there = number in own
         assert float(further[3].min()) == float(further[3].max()) == float(there)

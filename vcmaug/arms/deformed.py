@@ -81,8 +81,8 @@ def deformed_cohort(
     if not 1 <= n <= len(table):
         raise CohortError(
             f"deforming {n} cases of {conditions}: it holds {len(table)} conditions that an image "
-            f"can follow (perturb without resize), asked for are {n}. Build more, deform fewer, "
-            "or leave the arm out."
+            f"can follow (perturb without resize), but {n} were requested. Build more, deform "
+            "fewer, or leave the arm out."
         )
     by_id = {case.case_id: case for case in cases}
     layout = CohortLayout(out)

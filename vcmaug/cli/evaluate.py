@@ -10,7 +10,10 @@ from vcmaug.cli.options import AsJson, DryRun, make_or_show
 from vcmaug.errors import FaultyDataSet, WorkFolderError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from vcmaug.pipeline.work import Replicate, Work
+    from vcmaug.quality.metrics.base import Metric
 
 __all__ = ["evaluate_command"]
 
@@ -47,10 +50,12 @@ def evaluate_command(
     faults = [] if dry_run else check_cohort(cohort)
     if faults:
         raise FaultyDataSet(
-            f"checking {cohort}", faults, advice="Run `vcmaug generate` with --verify to mend it."
+            f"checking {cohort}",
+            faults,
+            advice="Run `vcmaug generate` with --verify to redraw the faulty cases.",
         )
     if make_or_show(evaluation, dry_run=dry_run, as_json=as_json) is not None:
-        _say_figures(evaluation.load())
+        _say_figures(evaluation.load(), work.recipe.metrics)
         say(f"The evaluation is in {evaluation.folder}.")
 
 
@@ -74,9 +79,8 @@ def _place_of(cohort: Path, out: Path | None) -> "tuple[Work, Replicate]":
     return find_work(root), replicate
 
 
-def _say_figures(quality: dict[str, Any]) -> None:
+def _say_figures(quality: "Mapping[str, Any]", metrics: "Sequence[Metric]") -> None:
     """Say what was measured."""
-    for row in quality["adherence"]:
-        say(f"adherence, {row['source']}, {row['structure']}: Dice {row['dice']:.3f}")
-    for row in quality["distances"]:
-        say(f"{row['row']}: Frechet distance {row['frechet_distance']:.2f}")
+    for metric in metrics:
+        for line in metric.lines(quality.get(metric.section, ())):
+            say(line)

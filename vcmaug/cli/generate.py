@@ -41,7 +41,8 @@ def generate_command(
         typer.Option("--only", metavar="ID", help="Draw one case again and compare; no writing."),
     ] = None,
     verify: Annotated[
-        bool, typer.Option("--verify", help="Hash all files of a finished cohort and mend it.")
+        bool,
+        typer.Option("--verify", help="Hash all files of a finished cohort, redraw faulty ones."),
     ] = False,
     quiet: Annotated[
         bool, typer.Option("--quiet", help="Say nothing unless something fails.")

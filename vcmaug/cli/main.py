@@ -40,7 +40,7 @@ def _root(
 
 
 def main() -> None:
-    """Run the command line; an error that a user can mend ends with exit code 2."""
+    """Run the command line; an error that the user can fix ends with exit code 2."""
     # libraries speak to developers of their own renamings; a user of a verb cannot act on them
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"monai\.")
     try:

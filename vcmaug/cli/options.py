@@ -30,7 +30,7 @@ __all__ = [
     "RecipeOptions",
     "ReplicateOptions",
     "Resume",
-    "begin_anew",
+    "start_again",
     "make_or_show",
     "spread",
 ]
@@ -44,7 +44,7 @@ AsJson = Annotated[
 ]
 Resume = Annotated[
     Literal["latest", "never"],
-    typer.Option("--resume", help="Go on from the latest checkpoint, or begin anew."),
+    typer.Option("--resume", help="Resume from the latest checkpoint, or start again."),
 ]
 NumLabelled = Annotated[
     int | None,
@@ -221,8 +221,8 @@ def _made(
     return target.make(Run(compute, say_made, report, again))
 
 
-def begin_anew(folder: Path, resume: str) -> bool:
-    """Return whether a training is to begin anew; if so, its checkpoints are removed."""
+def start_again(folder: Path, resume: str) -> bool:
+    """Return whether a training starts again; if so, its checkpoints are removed."""
     if resume == "never":
         shutil.rmtree(folder / ".checkpoints", ignore_errors=True)
     return resume == "never"

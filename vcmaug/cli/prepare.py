@@ -1,4 +1,4 @@
-"""`vcmaug prepare`: somebody's images and label maps, onto one grid."""
+"""`vcmaug prepare`: your images and label maps, onto one grid."""
 
 import json
 from dataclasses import dataclass

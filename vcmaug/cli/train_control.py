@@ -5,9 +5,9 @@ from vcmaug.cli.options import (
     RecipeOptions,
     ReplicateOptions,
     Resume,
-    begin_anew,
     make_or_show,
     spread,
+    start_again,
 )
 
 __all__ = ["train_control_command"]
@@ -30,7 +30,7 @@ def train_control_command(
     work = options.open_work()
     replicate = one.chosen(work, options.seed)
     control = Graph(with_models_as_asked(work, replicate)).control(replicate)
-    anew = resume == "never" if options.dry_run else begin_anew(control.folder, resume)
+    anew = resume == "never" if options.dry_run else start_again(control.folder, resume)
     made = make_or_show(control, dry_run=options.dry_run, as_json=options.as_json, again=anew)
     if made is not None:
         say(f"The control {'is' if made else 'was already'} in {control.folder}.")

@@ -1,7 +1,7 @@
 """`vcmaug train-prior`: autoencoder and diffusion U-Net, on images alone."""
 
 from vcmaug.cli.console import say
-from vcmaug.cli.options import RecipeOptions, Resume, begin_anew, make_or_show, spread
+from vcmaug.cli.options import RecipeOptions, Resume, make_or_show, spread, start_again
 
 __all__ = ["train_prior_command"]
 
@@ -19,7 +19,7 @@ def train_prior_command(options: RecipeOptions, resume: Resume = "latest") -> No
 
     work = options.open_work().changed(prior={"seed": options.seed})
     prior = Graph(work).prior
-    anew = resume == "never" if options.dry_run else begin_anew(prior.folder, resume)
+    anew = resume == "never" if options.dry_run else start_again(prior.folder, resume)
     made = make_or_show(prior, dry_run=options.dry_run, as_json=options.as_json, again=anew)
     if made is not None:
         say(f"The prior {'is' if made else 'was already'} in {prior.folder}.")

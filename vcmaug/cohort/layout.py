@@ -18,7 +18,7 @@ class CohortLayout:
 
     @property
     def plan(self) -> Path:
-        """What was asked for, written first."""
+        """The plan, written first."""
         return self.folder / "plan.json"
 
     @property

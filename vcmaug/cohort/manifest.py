@@ -78,7 +78,7 @@ def _being_read(folder: Path) -> Iterator[Path]:
     except (pa.ArrowInvalid, OSError) as fault:
         raise CohortError(
             f"reading cohort {folder}: manifest.parquet is damaged ({fault}). Remove it and run "
-            "the same `vcmaug generate` again; it is merged anew from its parts."
+            "the same `vcmaug generate` again; it will be merged again from its parts."
         ) from None
 
 

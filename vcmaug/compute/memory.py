@@ -1,13 +1,14 @@
-"""A process' memory: its peak, and what it keeps when networks free tensors to ask for them again.
+"""The memory of a process: its peak, and how much of it the C library keeps for later tensors.
 
-What it is: a figure of the kernel, and two settings of the C library's allocator.
-In the flow: set in a process before its first item, and before a training; the peak is reported.
-Sources: glibc manual, "Malloc Tunable Parameters"; proc(5).
+Workers and trainings set the allocator before their first item; the peak is reported.
+
+References:
+    glibc manual, "Malloc Tunable Parameters"; proc(5).
 
 Notes:
-    Dask has its workers' allocator hand memory back to the system at once, which suits tables.
-    Every tensor of a network is then made of fresh pages, which the kernel fills with zeros first:
-    two fifths of the time of a small network on a CPU went there.
+    Dask makes the allocator of its workers return memory to the system at once, which suits tables.
+    For networks it is slow: every tensor then gets fresh pages, which the kernel fills with zeros.
+    That took two fifths of the time of a small network on a CPU.
 """
 
 import ctypes

@@ -50,7 +50,7 @@ class _Outcome:
     Attributes:
         result: Of an item that went well.
         fault: What went wrong, in words; nothing: it went well.
-        again: Whether another try may cure it; an error that a user can mend stays.
+        again: Whether another try may cure it; an error that the user can fix stays.
         worker: Where it ran.
     """
 
@@ -81,7 +81,7 @@ def run_all(
         threads: Threads of one worker process.
         on_done: Called here with each item and its result, in the order in which they end.
         retries: How often an item runs again that raised, on another worker where there is one,
-            or whose worker died. A `VcmaugError` is for a user to mend and is not tried again.
+            or whose worker died. A `VcmaugError` is for the user to fix and is not tried again.
         tell: Told where Dask shows what the workers do.
 
     Raises:

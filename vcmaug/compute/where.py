@@ -80,7 +80,7 @@ def _refuse_missing_gpus(wanted: int) -> None:
     found = f"{there} GPU{'s' if there > 1 else ''}" if there else "no GPU"
     fewer = f" Or use --gpus {there}." if there else ""
     raise ComputeError(
-        f"choosing where to run: --gpus {wanted} was asked for and this machine has {found}. Use "
+        f"choosing where to run: --gpus {wanted} requested, but this machine has {found}. Use "
         f"--workers N for N processes on the CPU (it has {os.cpu_count()} cores).{fewer}"
     )
 

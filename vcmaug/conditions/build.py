@@ -133,9 +133,9 @@ def _refuse(
 ) -> None:
     """Refuse sources of test or validation subjects, sources without labels, and wrong steps."""
     if n < 1:
-        raise DataError(f"building conditions: {n} were asked for, expected at least 1.")
+        raise DataError(f"building conditions: n = {n}, expected at least 1.")
     if not sources:
-        raise DataError("building conditions: there is no labelled case to build from.")
+        raise DataError("building conditions: there are no labelled cases to build from.")
     _refuse_held_out({case.subject_id for case in sources}, roles, what="a source")
     bare = [case.case_id for case in sources if case.label is None]
     if bare:

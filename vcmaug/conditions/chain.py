@@ -1,8 +1,8 @@
 """Chains of builders: their order, their turns, and every fault in them at once."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from vcmaug.conditions.builder import Builder, Moves, images_fit
 from vcmaug.conditions.builders.perturb import Perturb
@@ -27,6 +27,12 @@ class Chain(Settings):
     weight: int = Field(1, ge=1, description="how often it has its turn, next to the others")
     steps: tuple[Builder, ...] = Field(min_length=1)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _of_steps(cls, value: object) -> object:
+        """Take a list of builders for a chain of weight 1."""
+        return {"steps": value} if isinstance(value, list | tuple) else value
+
 
 class ConditionSettings(Settings):
     """How conditions are made."""
@@ -38,6 +44,12 @@ class ConditionSettings(Settings):
         ("age", "sex"), description="columns of the case table that a condition takes over"
     )
     scalars: ScalarSettings = ScalarSettings()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_one(cls, value: object) -> object:
+        """Take one builder, or its name, for a chain of it alone."""
+        return value if isinstance(value, cls | Mapping) else {"chains": ((value,),)}
 
 
 def chain_of(settings: ConditionSettings, index: int) -> tuple[int, int]:

@@ -44,7 +44,7 @@ def map_bytes(folder: Path, row: ConditionRow) -> bytes:
 
 
 def channel_arrays(folder: Path, row: ConditionRow) -> dict[str, NDArray[np.float32]]:
-    """Return a condition's further channels by name; in a lazy folder they are made again.
+    """Return a condition's other channels by name; in a lazy folder they are made again.
 
     Args:
         folder: Of the conditions.

@@ -48,7 +48,7 @@ class ConditionRow:
         steps: What the builders did.
         map: File of the label map, in the folder.
         sha256: Of that file.
-        channels: Hash of the file of each further channel, by its folder.
+        channels: Hash of the file of each other channel, by its folder.
         presence: Which channels a control is shown; empty: the label map alone.
         scalars_clipped: Raw values of the scalars that lay beyond the prior's range.
         columns: Volumes, scalars, and columns of the source.

@@ -1,4 +1,4 @@
-"""What an image is drawn for: a label map, scalars and further channels, without provenance.
+"""What an image is drawn for: a label map, scalars and other channels, without provenance.
 
 A drawer needs nothing else of a condition, so a condition in memory, one that was read from a
 folder, and a case's own label map all serve as targets.

@@ -43,7 +43,7 @@ class Control:
         strength: float = 1.0,
         interval: tuple[float, float] = (0.0, 1.0),
     ) -> "SteeredDenoiser":
-        """Return a denoiser that holds `denoiser` and bends it towards the encoded condition.
+        """Return a denoiser that holds `denoiser` and steers it towards the encoded condition.
 
         Args:
             denoiser: The frozen prediction.

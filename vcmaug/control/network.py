@@ -1,4 +1,4 @@
-"""The trainable part of every control: a network that bends a frozen prediction."""
+"""The trainable part of every control: a network that modulates a frozen prediction."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass

@@ -91,7 +91,7 @@ def _faults_of_label(
 
 
 def _faults_of_further(case: Case, image: Volume | None, settings: DataSettings) -> list[str]:
-    """Return what is wrong with the further images of a case."""
+    """Return what is wrong with the other images of a case."""
     faults = []
     for path in case.extra_images.values():
         try:

@@ -7,7 +7,7 @@ embedded population.
 Notes:
     Fields [3, a, b, c] hold voxels of the grid at the nodes of a lattice whose outer nodes are the
     grid's outer voxel centres; between nodes they are linear. A smooth field needs few nodes, which
-    is what makes it cheap. The warped volume at voxel v is the source at v + displacement(v).
+    is what makes it cheap. The deformed volume at voxel v is the source at v + displacement(v).
     No fold means that the Jacobian determinant of v + displacement(v) is positive everywhere; that
     is for the caller to check, since only the caller can draw again.
 
@@ -118,7 +118,9 @@ def turned(
     """
     spacing = np.asarray(spacing_mm, dtype=float)
     turn = Rotation.from_euler("xyz", degrees, degrees=True).as_matrix()
-    back = np.linalg.inv(turn @ np.diag(np.asarray(scales, dtype=float)))  # a warp looks back
+    back = np.linalg.inv(
+        turn @ np.diag(np.asarray(scales, dtype=float))
+    )  # a deformation looks up its source
     matrix = np.diag(1 / spacing) @ back @ np.diag(spacing)  # of voxels
     centre = (np.asarray(shape, dtype=float) - 1) / 2
     nodes = np.meshgrid(

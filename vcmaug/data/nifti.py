@@ -74,7 +74,7 @@ def read_label_map(path: Path, *, case_id: str) -> Volume:
             path,
             case_id,
             f"values from {array.min():g} to {array.max():g}, not all whole numbers from 0 to "
-            "65535: this is no label map",
+            "65535: this is not a label map",
         )
     return Volume(rounded.astype(np.uint16), volume.affine)
 

@@ -133,7 +133,7 @@ def _tissues(
 
 
 def _draw_subject(template: _Template, generator: np.random.Generator) -> tuple[Volume, Volume]:
-    """Return image and label map of one subject: bent, shaded, and noisy."""
+    """Return image and label map of one subject: deformed, shaded, and noisy."""
     spacing, shape = template.image.spacing_mm, template.image.shape
     velocity = draw_velocity(
         shape,

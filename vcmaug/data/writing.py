@@ -87,7 +87,7 @@ def _write_image(
 ) -> _Written:
     """Write one image on the grid, normalised.
 
-    A further image that is a mask stays one: it is resampled like a label map, not normalised.
+    Another image that is a mask stays one: it is resampled like a label map, not normalised.
     """
     folder = "images" if name == IMAGE else f"images_{name}"
     target = out / folder / f"{case.case_id}.nii.gz"

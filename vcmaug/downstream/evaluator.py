@@ -42,7 +42,7 @@ class Evaluator:
     def adherence(
         self, images: NDArray[np.float32], asked: NDArray[np.uint16]
     ) -> list[Mapping[str, float]]:
-        """Return per image how well it fits the label map that was asked for, by structure.
+        """Return per image how well it fits the label map it was drawn for, by structure.
 
         Args:
             images: [N, X, Y, Z] in [0, 1].

@@ -130,7 +130,7 @@ def _pseudo_labelled(
         ]
     pool = set(splits.train) - labelled
     faults = [
-        f"pseudo-labelled subject {subject} is no unlabelled training subject of this replicate"
+        f"pseudo-labelled subject {subject} is not an unlabelled training subject of this replicate"
         for subject in sorted(named - pool)
     ]
     if set(control.teachers) != labelled:

@@ -29,9 +29,8 @@ def chains(*several: Sequence[Builder | str] | Chain, **settings: Any) -> Condit
         >>> len(chains(["perturb"], ["shape_model", "perturb"]).chains)
         2
     """
-    made = [one if isinstance(one, Chain) else {"steps": tuple(one)} for one in several]
     return parse_settings(
-        ConditionSettings, {"chains": made, **settings}, source="the arguments of chains"
+        ConditionSettings, {"chains": several, **settings}, source="the arguments of chains"
     )
 
 
@@ -66,7 +65,7 @@ def conditions(
         DataError: A case has no label map, or builders do not fit the structures or each other.
         WorkFolderError: The folder holds other conditions.
     """
-    chosen = settings if isinstance(settings, ConditionSettings) else chains([settings])
+    chosen = parse_settings(ConditionSettings, settings, source="the arguments of conditions")
     place = folder_for(folder, name="conditions")
     build_conditions(
         chosen,

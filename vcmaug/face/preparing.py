@@ -1,4 +1,4 @@
-"""`vcmaug.prepare`: images and label maps in somebody's layout become cases on one grid."""
+"""`vcmaug.prepare`: images and label maps in any layout become cases on one grid."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

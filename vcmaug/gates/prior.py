@@ -1,4 +1,4 @@
-"""The gate of the prior: are its samples real, and do they have the volumes that are asked for?"""
+"""The gate of the prior: are its samples real, and do they have the requested volumes?"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict

@@ -34,7 +34,7 @@ __all__ = [
 ]
 
 Measure = Callable[[NDArray[np.float32], NDArray[np.uint16]], Sequence[Mapping[str, float]]]
-"""Images [B, X, Y, Z] and the maps that were asked for -> figures by name, per image."""
+"""Images [B, X, Y, Z] and their label maps -> figures by name, per image."""
 
 IMAGE_FIGURES = ("image.min", "image.max", "image.clipped")
 """What an image alone tells; see `figures_of`."""
@@ -96,8 +96,8 @@ def clauses_of(accept: str) -> list[tuple[str, str, float]]:
         match = _CLAUSE.fullmatch(text)
         if match is None:
             raise ValueError(
-                f"{text.strip()!r} is no comparison such as 'adherence.dice >= 0.8'; several are "
-                "joined by 'and'"
+                f"{text.strip()!r} is not a comparison such as 'adherence.dice >= 0.8'; several "
+                "are joined by 'and'"
             )
         clauses.append((match[1], match[2], float(match[3])))
     return clauses
@@ -122,7 +122,7 @@ def load_measure(source: MeasureSource) -> Measure:
     if not card.exists() or sha256_of_file(card) != source.sha256:
         raise CohortError(
             f"loading the measure of acceptance: {card} is not the one that the plan was made "
-            "with. Restore it, or move the cohort's folder away and draw anew."
+            "with. Restore it, or move the cohort's folder away and draw it again."
         )
     module, function = source.loader.split(":")
     measure: Measure = getattr(importlib.import_module(module), function)(Path(source.folder))

@@ -116,7 +116,7 @@ def load_plan(plan: Plan, *, device: str) -> LoadedPlan:
             list_faults(
                 "loading what a plan needs",
                 faults,
-                advice="Restore it, or move the cohort's folder away and draw anew.",
+                advice="Restore it, or move the cohort's folder away and draw it again.",
             )
         )
     return LoadedPlan(

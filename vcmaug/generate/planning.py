@@ -96,7 +96,7 @@ def _misfits(
     """Return what keeps a cohort from being drawn, as far as seconds can tell."""
     faults = []
     if n < 1:
-        faults.append(f"{n} cases were asked for, expected at least 1")
+        faults.append(f"n = {n}, expected at least 1")
     if not conditions:
         return [*faults, "the table of conditions is empty, expected at least one"]
     if spec.image_channels != 1:

@@ -97,5 +97,5 @@ def _file_of(path: Path, request_id: str) -> bytes:
     except (OSError, DataError) as fault:
         raise CohortError(
             f"drawing {request_id} again: {path} is lost or damaged ({fault}). `vcmaug generate "
-            "... --verify` mends it."
+            "... --verify` to draw it again."
         ) from None

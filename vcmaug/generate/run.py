@@ -73,7 +73,7 @@ def generate(
     if not merged.counts["done"]:
         raise CohortError(
             f"generating in {out}: every request failed, e.g. {merged.reason!r}. The reasons "
-            "of all are in manifest.csv; run the same command again once they are mended."
+            "of all are in manifest.csv; run the same command again once the causes are fixed."
         )
     return merged
 

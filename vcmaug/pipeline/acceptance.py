@@ -49,7 +49,7 @@ def load_adherence(folder: Path) -> Measure:
     if sha256_of_file(folder / WEIGHTS) != card["file_sha256"]:
         raise ModelError(
             f"loading the segmenter of acceptance: {folder / WEIGHTS} is not the file of its "
-            "card.json. Remove the folder and run the same command again; it is made anew."
+            "card.json. Remove the folder and run the same command again; it will be made again."
         )
     scheme = LabelScheme.from_json(card["scheme"])
     study = StudySettings.model_validate(card["study"])

@@ -144,7 +144,7 @@ def _doing(step: Step) -> str:
     words = {
         "missing": "would be made",
         "unfinished": "begun, would be finished",
-        "stale": "stale, would be made anew",
+        "stale": "stale, would be made again",
         "there": "there, would be made again",
     }
     if step.state.what == "stale" and step.artefact.comes_back():

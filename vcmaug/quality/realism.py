@@ -31,7 +31,7 @@ _FEWEST = 4
 
 @dataclass(frozen=True)
 class Told:
-    """How well real and made images were told apart."""
+    """How well a classifier tells real and synthetic images apart."""
 
     auc: float
     num_real: int

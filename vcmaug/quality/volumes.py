@@ -23,7 +23,7 @@ class Reads(Protocol):
     def adherence(
         self, images: NDArray[np.float32], asked: NDArray[np.uint16]
     ) -> Sequence[Mapping[str, float]]:
-        """Return per image how well it fits the label map asked for, by structure."""
+        """Return per image how well it fits its label map, by structure."""
         ...
 
 

@@ -215,7 +215,7 @@ def headline_of(found: Found) -> list[str]:
         if row.metric == headline.name and is_floor(row.against) and not is_ceiling(row.arm)
     ]
     if not rows:
-        return ["The study has one arm only, so there is no difference to report."]
+        return ["The study has one arm only, so there are no differences to report."]
     asked = (
         "Asked: does training on the few labelled cases and on made ones segment "
         f"{_listed(name.replace('_', ' ') for name in summary.structures)} better than "

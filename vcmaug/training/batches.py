@@ -23,7 +23,7 @@ def shown_batch(
 
     Args:
         one_hot: Label maps [B, K, X, Y, Z].
-        further: Value and mask of each further channel [B, 2 N, X, Y, Z], or None: the maps alone.
+        further: Value and mask of each other channel [B, 2 N, X, Y, Z], or None: the maps alone.
         names: The control's channels, in the order of `control.shown.parts_of`.
         drop: Probability of leaving a channel out; where all would be, one that the case has stays,
             drawn at random.

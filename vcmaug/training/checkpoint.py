@@ -60,5 +60,5 @@ def _damaged(path: Path, what: str, reason: str) -> str:
     """Return what is wrong with a checkpoint, and what to do."""
     return (
         f"{what}: checkpoint {path} is damaged ({reason}). Remove it, or say --resume never, to "
-        "train anew."
+        "train again."
     )

@@ -7,7 +7,7 @@ References:
 
 Notes:
     The prior runs without gradient; its prediction is an input of the control. The deformed copies
-    of the training pairs (image and label map bent together, then encoded) are this toolkit's
+    of the training pairs (image and label map deformed together, then encoded) are this toolkit's
     addition for small n, as is the learning rate near 1e-3.
 """
 

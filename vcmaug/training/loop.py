@@ -314,7 +314,7 @@ class _Run:
         if state["identity"] != self.identity:
             raise ModelError(
                 f"{what}: {path} was left by a run with other settings or data. Remove it to "
-                "train anew, or restore the settings to go on."
+                "train again, or restore the settings to resume."
             )
         self.module.load_state_dict(state["module"])
         self.optimiser.torch.load_state_dict(state["optimiser"])

@@ -1,6 +1,6 @@
 """Training pairs of a control: latents and the label maps that belong to them.
 
-Images and maps come plain, bent and mirrored together; images are encoded once.
+Images and maps come plain, deformed and mirrored together; images are encoded once.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,8 +27,8 @@ from vcmaug.ldm.prior import Prior
 from vcmaug.seeding import stable_seed
 from vcmaug.training.autoencoder import encode_all
 from vcmaug.training.batches import flipped
-from vcmaug.training.bent import bent_image, displacement_for
 from vcmaug.training.cases import read_index_maps, scalars_of
+from vcmaug.training.deformed import deformed_image, displacement_for
 from vcmaug.training.settings import ControlTraining
 
 __all__ = ["Pairs", "labelled_pairs"]
@@ -37,8 +37,8 @@ __all__ = ["Pairs", "labelled_pairs"]
 class _Pair(NamedTuple):
     """One pair: images [C + E, X, Y, Z], index map [X, Y, Z], and the case that it comes from.
 
-    Of the images, further sequences are behind what the prior draws. The row has the volumes of the
-    map, from which scalars are made; the seed is of what builders of further channels draw.
+    Of the images, other sequences are behind what the prior draws. The row has the volumes of the
+    map, from which scalars are made; the seed is of what builders of other channels draw.
     """
 
     images: Tensor
@@ -77,7 +77,7 @@ def labelled_pairs(
     seed: int,
     shows: ShownSettings | None = None,
 ) -> Pairs:
-    """Return plain, bent and mirrored pairs, encoded once, with the channels that are shown.
+    """Return plain, deformed and mirrored pairs, encoded once, with the channels that are shown.
 
     Raises:
         DataError: Pairs are to be mirrored, and a structure lacks its other side.
@@ -110,7 +110,7 @@ def labelled_pairs(
 def _kept(
     pairs: Sequence[_Pair], prior: Prior, scheme: LabelScheme, shows: ShownSettings
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return latents [B, L, x, y, z], index maps and further channels of a few pairs."""
+    """Return latents [B, L, x, y, z], index maps and other channels of a few pairs."""
     count = prior.spec.image_channels
     images = torch.stack([pair.images[:count] for pair in pairs])  # [B, C, X, Y, Z]
     maps = torch.stack([pair.indices for pair in pairs])  # [B, X, Y, Z]
@@ -124,12 +124,12 @@ def _kept(
 
 
 def _sequences(case: Case, shows: ShownSettings) -> list[str]:
-    """Return the further images of a case that are shown."""
+    """Return the other images of a case that are shown."""
     return [name for name in shows.names if name in case.extra_images]
 
 
 def _images_of(case: Case, shows: ShownSettings) -> Tensor:
-    """Return the image of a case, and behind it its further images that are shown."""
+    """Return the image of a case, and behind it its other images that are shown."""
     paths = [case.image, *(case.extra_images[name] for name in _sequences(case, shows))]
     arrays = [read_image(path, case_id=case.case_id).array for path in paths]
     return torch.from_numpy(np.stack(arrays).astype(np.float32))
@@ -144,7 +144,7 @@ def _every_pair(
     *,
     seed: int,
 ) -> Iterator[_Pair]:
-    """Yield the pairs of all cases, and then their bent copies, one case in memory at a time."""
+    """Yield the pairs of all cases, then their deformed copies, one case in memory at a time."""
     for case in cases:
         indices = read_index_maps([case])[0]
         row = _with_volumes(case, indices.numpy(), grid, scheme)
@@ -161,12 +161,12 @@ def _every_pair(
                 spacing_mm=grid.spacing_mm,
                 seed=seed,
             )
-            bent_map = warp_label_map(indices.numpy(), displacement)
+            deformed_map = warp_label_map(indices.numpy(), displacement)
             yield _Pair(
-                bent_image(images, displacement),
-                torch.from_numpy(bent_map),
+                deformed_image(images, displacement),
+                torch.from_numpy(deformed_map),
                 case,
-                _with_volumes(case, bent_map, grid, scheme),
+                _with_volumes(case, deformed_map, grid, scheme),
                 stable_seed(seed, case.case_id, copy),
             )
 

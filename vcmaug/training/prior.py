@@ -37,12 +37,12 @@ from vcmaug.training.autoencoder import (
     train_autoencoder,
 )
 from vcmaug.training.batches import draw_batch, flipped
-from vcmaug.training.bent import bent_images
 from vcmaug.training.cases import read_images, scalars_of
+from vcmaug.training.deformed import with_deformed_copies
 from vcmaug.training.ladder import rungs
 from vcmaug.training.learner import seeded
 from vcmaug.training.loop import Share, Trained, train, training_device
-from vcmaug.training.settings import BendSettings, DiffusionTraining, PriorTraining
+from vcmaug.training.settings import DeformSettings, DiffusionTraining, PriorTraining
 
 __all__ = ["train_prior"]
 
@@ -192,7 +192,7 @@ def _every_scalar(
     *,
     fill: Mapping[str, float],
 ) -> Tensor | None:
-    """Return the scalars of cases, of their bent copies and of all of them mirrored."""
+    """Return the scalars of cases, of their deformed copies and of all of them mirrored."""
     return scalars_of(
         [case.row for case in cases] * (1 + settings.deformed_copies),
         spec,
@@ -253,17 +253,19 @@ def _cached_latents(
 ) -> Tensor:
     """Return posterior means [M, L, x, y, z], encoded once, kept beside checkpoints.
 
-    Rows are whole rounds of the cases: plain, bent copies, then all of them mirrored.
+    Rows are whole rounds of the cases: plain, deformed copies, then all of them mirrored.
     """
     names = [case.case_id for case in cases]
-    bend = settings.model_dump(include={*BendSettings.model_fields, "flip"})
+    deformation = settings.model_dump(include={*DeformSettings.model_fields, "flip"})
     weights = hash_of_weights(autoencoder.state_dict())
     path = (
-        folder / ".checkpoints" / f"latents-{fingerprint([weights, names, bend, seed])}.safetensors"
+        folder
+        / ".checkpoints"
+        / f"latents-{fingerprint([weights, names, deformation, seed])}.safetensors"
     )
     if path.exists():
         return read_weights(path)["means"]
-    everything = bent_images(
+    everything = with_deformed_copies(
         images, names, settings=settings, spacing_mm=spec.grid.spacing_mm, seed=seed
     )
     means = encode_all(autoencoder, everything)

@@ -8,7 +8,7 @@ from vcmaug.config import Settings
 
 __all__ = [
     "AutoencoderTraining",
-    "BendSettings",
+    "DeformSettings",
     "ControlTraining",
     "DiffusionTraining",
     "PriorTraining",
@@ -30,14 +30,14 @@ class TrainingSettings(Settings):
     ema_decay: float = Field(0.999, ge=0, lt=1)
     checkpoint_every: int = Field(200, ge=1)
     precision: Literal["float32", "bfloat16"] = Field(
-        "float32", description="bfloat16 halves the time; where there is none, float32 is used"
+        "float32", description="bfloat16 halves the time; float32 is used where it is not supported"
     )
 
 
-class BendSettings(Settings):
-    """How many copies, and how far they are bent."""
+class DeformSettings(Settings):
+    """How many deformed copies, and how far they are deformed."""
 
-    deformed_copies: int = Field(0, ge=0, description="bent copies of each case")
+    deformed_copies: int = Field(0, ge=0, description="deformed copies of each case")
     max_displacement_mm: float = Field(6.0, ge=0)
     smoothness_mm: float = Field(16.0, gt=0)
 
@@ -51,8 +51,8 @@ class AutoencoderTraining(TrainingSettings):
     flip: bool = Field(True, description="mirror half of the images left to right")
 
 
-class DiffusionTraining(TrainingSettings, BendSettings):
-    """How to train the diffusion U-Net; bent copies of the images are encoded too."""
+class DiffusionTraining(TrainingSettings, DeformSettings):
+    """How to train the diffusion U-Net; deformed copies of the images are encoded too."""
 
     batch_size: int = Field(8, ge=1)
     learning_rate: float = Field(3e-4, gt=0)
@@ -70,14 +70,14 @@ class PriorTraining(Settings):
     half: bool = Field(False, description="store the weights in half precision")
 
 
-class ControlTraining(TrainingSettings, BendSettings):
+class ControlTraining(TrainingSettings, DeformSettings):
     """How to train a control."""
 
     learning_rate: float = Field(1e-3, gt=0)
     ema_decay: float = Field(0.99, ge=0, lt=1)
     l1_weight: float = Field(1e-3, ge=0, description="lambda of the penalty on gamma and beta")
     flip: bool = Field(True, description="mirrored pairs too; pairs of structures change places")
-    deformed_copies: int = Field(4, ge=0, description="bent copies of each pair")
+    deformed_copies: int = Field(4, ge=0, description="deformed copies of each pair")
     timesteps: float = Field(
         1.0, gt=0, le=1, description="share of the schedule that is trained: sampler.start"
     )

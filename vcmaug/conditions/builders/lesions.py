@@ -74,7 +74,7 @@ class Lesions(Builder):
     elastic_mm: float = Field(1.0, ge=0, description="largest change of its outline")
     mass_effect: float = Field(0.0, ge=0, le=1, description="share of its volume pushed aside")
     max_draws: int = Field(20, ge=1, description="tries of one lesion before it is left out")
-    least_placed: float = Field(0.5, ge=0, le=1, description="of the lesions asked for in a case")
+    least_placed: float = Field(0.5, ge=0, le=1, description="of the lesions requested for a case")
     max_tries: int = Field(5, ge=1, description="draws of a whole case before it is given up")
 
     def faults(self, structures: Sequence[str]) -> list[str]:
@@ -144,7 +144,7 @@ class Lesions(Builder):
         from vcmaug.data.registration import Registration
 
         if folder is None:
-            raise DataError("mixing lesions: there is no folder that holds the indexed atlas.")
+            raise DataError("placing lesions: no folder with the indexed atlas was given.")
         registrations = {
             case_id: Registration.read(self._registration_file(folder, case_id))
             for case_id in (cases if self.placement == "registered" else ())
@@ -228,7 +228,7 @@ class LesionMixing:
     def _how_many(
         self, candidates: "Sequence[Lesion]", generator: np.random.Generator
     ) -> "tuple[Sequence[Lesion], int]":
-        """Return the lesions to choose from and how many are asked for."""
+        """Return the lesions to choose from and how many to place."""
         subjects = list(dict.fromkeys(one.subject_id for one in candidates))
         donor = subjects[int(generator.integers(len(subjects)))]
         if self.settings.donors == "one":

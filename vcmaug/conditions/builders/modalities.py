@@ -39,7 +39,7 @@ class PartialSettings(Settings):
 
 
 class Modalities(Builder):
-    """The channels, and the subsets of them that are asked for."""
+    """The channels, and the subsets of them to use."""
 
     name: Literal["modalities"] = "modalities"
     channels: tuple[str, ...] = Field(
@@ -58,7 +58,7 @@ class Modalities(Builder):
     def _is_known(
         cls, value: str | tuple[Subset, ...] | dict[str, float]
     ) -> str | tuple[Subset, ...] | dict[str, float]:
-        """Refuse a word that means nothing, no subset at all and what is no probability."""
+        """Refuse unknown words, an empty list of subsets, and values that are not probabilities."""
         if isinstance(value, str):
             known = value in ("all", "each")
             known = known or (value.startswith("at-most-") and value[8:].isdigit())

@@ -90,7 +90,7 @@ class ShapeModel(Builder):
         from vcmaug.conditions.learned_shapes import LearnedShapes
 
         if folder is None:
-            raise DataError("drawing from a shape model: there is no folder in which it learned.")
+            raise DataError("sampling a shape model: no folder with the trained model was given.")
         learned = LearnedShapes.read(prepared_file(folder, self.name, self))
         return ShapeDrawing(self, scheme, learned)
 
@@ -168,7 +168,7 @@ class ShapeDrawing:
         return np.round(drawn, 4)
 
     def _at_volumes(self, indices: NDArray[np.uint8], volume: Volume) -> NDArray[np.uint8]:
-        """Return a drawn map whose structures have the volumes that are asked for."""
+        """Return a drawn map whose structures have the requested volumes."""
         from vcmaug.conditions.resize import resized, side_weights
 
         everywhere = side_weights(volume, "both")

@@ -50,7 +50,7 @@ class Datalist(SubjectReader):
         return [path]
 
     def _case(self, entry: dict[str, Any], folder: Path) -> Case:
-        """Return one entry as a case; further images of a list are called 1, 2, and so on."""
+        """Return one entry as a case; other images of a list are called 1, 2, and so on."""
         images = entry["image"] if isinstance(entry["image"], list) else [entry["image"]]
         case_id = str(entry.get("case_id") or stem_of(images[0]))
         label = entry.get("label")

@@ -18,7 +18,7 @@ __all__ = ["NNUNet"]
 class NNUNet(SubjectReader):
     """The training cases of an nnU-Net data set, in order of their ids.
 
-    Channel 0000 is the image; further channels come along under their names in dataset.json.
+    Channel 0000 is the image; other channels come along under their names in dataset.json.
     """
 
     name: Literal["nnunet"] = "nnunet"

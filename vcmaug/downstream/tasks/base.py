@@ -129,7 +129,7 @@ class Task(Part):
     def adherence(
         self, found: NDArray[Any], asked: NDArray[np.uint16], ground: Ground
     ) -> Mapping[str, float]:
-        """Return how well what was read in one image fits the label map that was asked for.
+        """Return how well what was read in one image fits the label map it was drawn for.
 
         Args:
             found: Of `read`, for one image.

@@ -113,6 +113,6 @@ class Segmentation(Task):
     def adherence(
         self, found: NDArray[Any], asked: NDArray[np.uint16], ground: Ground
     ) -> Mapping[str, float]:
-        """Return the Dice of each structure between what was read and what was asked for."""
+        """Return the Dice of each structure between the predicted and the intended label map."""
         named = zip(ground.scheme.names, ground.scheme.values, strict=True)
         return {name: dice_of(found == value, asked == value) for name, value in named}

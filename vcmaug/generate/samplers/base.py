@@ -94,7 +94,7 @@ class Sampler(Part):
         first = round(self.start * num_timesteps)
         if self.steps > first:
             raise CohortError(
-                f"planning a cohort: {self.steps} sampler steps were asked for and {first} of the "
+                f"planning a cohort: {self.steps} sampler steps were requested and {first} of the "
                 f"prior's {num_timesteps} timesteps are walked. Lower sampler.steps."
             )
         width = first / self.steps

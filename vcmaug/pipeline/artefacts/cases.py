@@ -187,12 +187,12 @@ class RecipeSplits(Artefact[Splits]):
             faults = unfit(read_splits(self.folder, subjects), settings, subjects)
         except FaultyDataSet as fault:
             return [
-                f"{fault}\nIt was written for other cases: move the file away and run again to "
-                "split anew"
+                f"{fault}\nIt was written for other cases: move the file away and run again for "
+                "a new split"
             ]
         advice = (
             "Set splits in the recipe to what the file holds, or move the file away and run again "
-            "to split anew"
+            "for a new split"
         )
         return [f"using {self.folder}: {'; '.join(faults)}. {advice}"] if faults else []
 

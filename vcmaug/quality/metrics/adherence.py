@@ -1,4 +1,4 @@
-"""`adherence`: does an independent evaluator find in an image the label map that was asked for."""
+"""`adherence`: does an independent evaluator find in an image the label map it was drawn for."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
@@ -43,6 +43,14 @@ class Adherence(Metric):
             f"independent segmenter finds in the image. It was trained on {subjects} other real "
             "subjects; the column of held-out real images is its own skill."
         )
+
+    @classmethod
+    def lines(cls, rows: Sequence[Row]) -> list[str]:
+        """Return the Dice of each source and structure as the command line prints it."""
+        return [
+            f"adherence, {row['source']}, {row['structure']}: Dice {row['dice']:.3f}"
+            for row in rows
+        ]
 
     @classmethod
     def shown(cls, rows: Sequence[Row]) -> Sequence[Row]:

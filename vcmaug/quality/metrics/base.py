@@ -93,6 +93,16 @@ class Metric(Part):
         return rows
 
     @classmethod
+    def lines(cls, rows: Sequence[Row]) -> list[str]:
+        """Return rows as the command line prints them; rows without its figure are left out."""
+        held = [row for row in rows if cls.figure in row]
+        words = [", ".join(v for v in row.values() if isinstance(v, str)) for row in held]
+        return [
+            f"{name}: {cls.title} {row[cls.figure]:.4g}"
+            for name, row in zip(words, held, strict=True)
+        ]
+
+    @classmethod
     def about(cls) -> dict[str, Any]:
         """Return how the figure is to be read, for quality.json."""
         limits = [cls.low, cls.high]

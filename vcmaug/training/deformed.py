@@ -1,6 +1,6 @@
-"""Bent copies of training volumes: more shapes than there are cases.
+"""Deformed copies of training volumes, for more shapes than there are cases.
 
-The prior bends images alone, the control images and label maps together.
+The training of a prior deforms images, that of a control images and label maps together.
 
 References:
     Arsigny et al. 2006, MICCAI, through `data.deformation`.
@@ -16,16 +16,16 @@ from torch import Tensor
 from vcmaug.data.deformation import draw_velocity, integrate, upsampled, warp_image
 from vcmaug.seeding import numpy_generator
 from vcmaug.shapes import as_shape3
-from vcmaug.training.settings import BendSettings
+from vcmaug.training.settings import DeformSettings
 
-__all__ = ["bent_image", "bent_images", "displacement_for"]
+__all__ = ["deformed_image", "with_deformed_copies", "displacement_for"]
 
 
 def displacement_for(
     name: str,
     copy: int,
     *,
-    settings: BendSettings,
+    settings: DeformSettings,
     shape: Sequence[int],
     spacing_mm: tuple[float, float, float],
     seed: int,
@@ -42,24 +42,24 @@ def displacement_for(
     return upsampled(integrate(velocity, grid), grid)
 
 
-def bent_image(image: Tensor, displacement: NDArray[np.float32]) -> Tensor:
+def deformed_image(image: Tensor, displacement: NDArray[np.float32]) -> Tensor:
     """Return an image [C, X, Y, Z] under a displacement."""
     return torch.from_numpy(
         np.stack([warp_image(channel, displacement) for channel in image.numpy()])
     )
 
 
-def bent_images(
+def with_deformed_copies(
     images: Tensor,
     names: Sequence[str],
     *,
-    settings: BendSettings,
+    settings: DeformSettings,
     spacing_mm: tuple[float, float, float],
     seed: int,
 ) -> Tensor:
     """Return images [N, C, X, Y, Z] and, after them, their copies, one round after the other."""
     copies = [
-        bent_image(
+        deformed_image(
             image,
             displacement_for(
                 name,
