@@ -54,9 +54,9 @@ def main() -> None:
     lines = [
         "# Gallery",
         "",
-        "Pictures and numbers as the runs left them, chosen by a hash or by adherence, not by eye.",
+        "Pictures and numbers straight from the runs, selected by a hash or by adherence, not by eye.",
         "Only `hippocampus` is a study with gates, and its result is in its log; the others show",
-        "that the way is whole and are no evidence about the method.",
+        "that every step works and are no evidence about the method.",
         "",
     ]
     for name in sys.argv[1:]:
