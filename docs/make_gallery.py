@@ -54,7 +54,7 @@ def main() -> None:
     lines = [
         "# Gallery",
         "",
-        "Pictures and numbers straight from the runs, selected by a hash or by adherence, not by eye.",
+        "Pictures and numbers from the runs, chosen by a hash or by adherence, not by eye.",
         "Only `hippocampus` is a study with gates, and its result is in its log; the others show",
         "that every step works and are no evidence about the method.",
         "",
