@@ -21,6 +21,7 @@ def test_a_list_of_names_stands_for_the_values_from_one(cases: va.Cases, balls: 
     assert cases.scheme == named.scheme
     assert cases.scheme.values == (1, 2)
     assert (len(cases), len(named)) == (10, 1)
+    assert repr(named) == f"<Cases: 1 in {named.folder}>"
 
 
 def test_an_unknown_argument_is_answered_with_the_nearest(balls: Path) -> None:

@@ -20,7 +20,7 @@ from vcmaug.errors import LeakError
 __all__ = ["Cohort"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Cohort(Cases):
     """The finished cases of a cohort; files and hashes are those of its manifest.
 

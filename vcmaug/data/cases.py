@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Cases(Shown):
     """Prepared cases.
 
@@ -45,7 +45,7 @@ class Cases(Shown):
     folder: Path
     scheme: LabelScheme
     grid: Grid
-    roles: Mapping[str, str] = field(default_factory=dict, repr=False, kw_only=True)
+    roles: Mapping[str, str] = field(default_factory=dict, kw_only=True)
 
     @classmethod
     def open(cls, folder: Path) -> "Cases":
@@ -66,6 +66,10 @@ class Cases(Shown):
 
     def __len__(self) -> int:
         return len(self.cases)
+
+    def __repr__(self) -> str:
+        """Return how many there are, and where."""
+        return f"<{type(self).__name__}: {len(self)} in {self.folder}>"
 
     def __iter__(self) -> Iterator[Case]:
         return iter(self.cases)
