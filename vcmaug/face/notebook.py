@@ -25,7 +25,7 @@ from vcmaug.report.figures import Column, contoured, in_a_row
 __all__ = ["html_of"]
 
 _MOST = 6  # cases side by side
-_COLOURS = 128  # of a picture; a notebook keeps all that it shows
+_GREYS, _COLOURS = 48, 64  # of a picture; a notebook keeps all that it shows
 
 
 @singledispatch
@@ -141,11 +141,19 @@ def _side_by_side(columns: Sequence[Column], scheme: LabelScheme) -> str:
 def _picture(png: bytes) -> str:
     """Return a PNG as HTML, with a palette, which makes it smaller by two thirds."""
     stream = BytesIO()
-    with Image.open(BytesIO(png)) as picture:  # a thin contour keeps its colour
-        few = picture.convert("RGB").quantize(_COLOURS, method=Image.Quantize.MAXCOVERAGE)
-    few.save(stream, format="png", optimize=True)
+    with Image.open(BytesIO(png)) as picture:
+        _with_palette(picture.convert("RGB")).save(stream, format="png", optimize=True)
     text = base64.b64encode(stream.getvalue()).decode("ascii")
     return f'<img style="max-width: 100%" src="data:image/png;base64,{text}">'
+
+
+def _with_palette(picture: Image.Image) -> Image.Image:
+    """Return a picture in greys for the image, and in colours that cover those of contours."""
+    covering = picture.quantize(_COLOURS, method=Image.Quantize.MAXCOVERAGE).getpalette() or []
+    greys = [255 * level // (_GREYS - 1) for level in range(_GREYS) for _ in range(3)]
+    palette = Image.new("P", (1, 1))
+    palette.putpalette(greys + covering[: 3 * _COLOURS])
+    return picture.quantize(palette=palette, dither=Image.Dither.NONE)
 
 
 def _line(text: str) -> str:
