@@ -203,7 +203,7 @@ def test_an_arm_without_a_pool_may_not(tmp_path: Path) -> None:
 def test_a_held_out_subject_is_no_pool(tmp_path: Path, subject: str) -> None:
     with pytest.raises(LeakError, match=f"{subject} of test or validation") as caught:
         _refuse_pool(_pool(tmp_path, (subject,)))
-    assert f"pseudo-labelled subject {subject} is no unlabelled training" in str(caught.value)
+    assert f"pseudo-labelled subject {subject} is not an unlabelled training" in str(caught.value)
 
 
 def test_pseudo_labels_of_a_teacher_that_saw_more_labels_are_refused(tmp_path: Path) -> None:
