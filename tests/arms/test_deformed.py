@@ -94,3 +94,8 @@ def test_more_than_there_are_conditions_is_refused(tmp_path: Path, cases: tuple[
     with pytest.raises(CohortError, match="holds 4 conditions that an image can follow"):
         _deformed(tmp_path, cases, n=9)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_condition_of_other_cases_is_refused(tmp_path: Path, cases: tuple[Case, ...]) -> None:
+    with pytest.raises(CohortError, match=f"not among the {len(cases) - 1} labelled cases"):
+        _deformed(tmp_path, cases[1:])

@@ -15,7 +15,7 @@ from typing import ClassVar, Literal
 import pandas as pd
 
 from vcmaug.arms.base import Arm, Need, Sources
-from vcmaug.arms.rows import seen_by_labels, write_row
+from vcmaug.arms.rows import parents_of, seen_by_labels, write_row
 from vcmaug.cohort.layout import CohortLayout
 from vcmaug.cohort.plain import write_plain_cohort
 from vcmaug.cohort.row import ManifestRow
@@ -75,7 +75,8 @@ def deformed_cohort(
         report: Told after every case.
 
     Raises:
-        CohortError: There are fewer conditions that an image can follow than asked for.
+        CohortError: There are fewer conditions that an image can follow than asked for, or the
+            source of one is not among the cases.
     """
     table = _followable(conditions)
     if not 1 <= n <= len(table):
@@ -84,12 +85,11 @@ def deformed_cohort(
             f"can follow (perturb without resize), but {n} were requested. Build more, deform "
             "fewer, or leave the arm out."
         )
-    by_id = {case.case_id: case for case in cases}
     layout = CohortLayout(out)
     with locked(out, purpose="deforming"):
         rows = []
         for index, asked in enumerate(table[:n]):
-            source = by_id[asked.source_case_ids[0]]
+            source = parents_of(asked, cases)[0]
             rows.append(_deformed(index, asked, source, conditions, layout=layout))
             report(Progress("deforming", index + 1, n))
         return write_plain_cohort(

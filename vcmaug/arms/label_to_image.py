@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from vcmaug.arms.base import Arm, Need, Sources
-from vcmaug.arms.rows import seen_by_labels, write_row
+from vcmaug.arms.rows import parents_of, seen_by_labels, write_row
 from vcmaug.cohort.layout import CohortLayout
 from vcmaug.cohort.plain import write_plain_cohort
 from vcmaug.cohort.row import ManifestRow
@@ -30,7 +30,6 @@ from vcmaug.data.cases import Case
 from vcmaug.data.labels import LabelScheme, index_map
 from vcmaug.data.nifti import label_map_in, read_image
 from vcmaug.data.volume import Volume
-from vcmaug.errors import CohortError
 from vcmaug.files import locked
 from vcmaug.progress import Progress, Report, silent
 from vcmaug.seeding import numpy_generator, stable_seed
@@ -95,21 +94,22 @@ def label_to_image_cohort(
         CohortError: A condition's source is not among the cases.
     """
     table = read_conditions(conditions)
-    by_id = {case.case_id: case for case in cases}
     layout = CohortLayout(out)
     with locked(out, purpose="painting"):
         rows = []
         for index in range(n):
             asked = table[index % len(table)]
-            parents = [by_id.get(name) for name in asked.source_case_ids]
-            if not parents or parents[0] is None:
-                raise CohortError(
-                    f"painting condition {asked.condition_id}: its source is not among the "
-                    f"{len(cases)} labelled cases. Build the conditions from these."
-                )
-            known = [case for case in parents if case is not None]
             rows.append(
-                _painted(index, asked, known, conditions, settings, scheme, layout, seed=seed)
+                _painted(
+                    index,
+                    asked,
+                    parents_of(asked, cases),
+                    conditions,
+                    settings,
+                    scheme,
+                    layout,
+                    seed=seed,
+                )
             )
             report(Progress("painting", index + 1, n))
         return write_plain_cohort(

@@ -5,15 +5,17 @@ from collections.abc import Sequence
 from vcmaug.cohort.card import SeenByCohort, seen_maps
 from vcmaug.cohort.layout import CohortLayout
 from vcmaug.cohort.row import DONE, ManifestRow, Run
+from vcmaug.conditions.table import ConditionRow
 from vcmaug.data.cases import Case
 from vcmaug.data.nifti import write_image
 from vcmaug.data.seen import Seen
 from vcmaug.data.steps import Step
 from vcmaug.data.volume import Volume
+from vcmaug.errors import CohortError
 from vcmaug.files import sha256_of_bytes, write_bytes
 from vcmaug.provenance import versions
 
-__all__ = ["seen_by_labels", "write_row"]
+__all__ = ["parents_of", "seen_by_labels", "write_row"]
 
 
 def write_row(
@@ -76,3 +78,18 @@ def seen_by_labels(cases: Sequence[Case]) -> SeenByCohort:
     """Return who was seen by a cohort made of labelled cases: no prior, no control."""
     labels = seen_maps(case.subject_id for case in cases)
     return SeenByCohort(prior=Seen(), control=labels, conditions=labels)
+
+
+def parents_of(asked: ConditionRow, cases: Sequence[Case]) -> list[Case]:
+    """Return the labelled cases that a condition was built from, its source first.
+
+    Raises:
+        CohortError: Its source is not among the cases.
+    """
+    by_id = {case.case_id: case for case in cases}
+    if not asked.source_case_ids or asked.source_case_ids[0] not in by_id:
+        raise CohortError(
+            f"making an image for condition {asked.condition_id}: its source is not among the "
+            f"{len(cases)} labelled cases. Build the conditions from these."
+        )
+    return [by_id[name] for name in asked.source_case_ids if name in by_id]

@@ -16,15 +16,15 @@ if TYPE_CHECKING:
     from vcmaug.control.network import ControlNetwork
     from vcmaug.ldm.spec import PriorSpec
 
-__all__ = ["ControlNetLite"]
+__all__ = ["ControlNetLite", "PlainConvolutions"]
 
 
-class ControlNetLite(ControlMethod):
-    """The skips of a U-Net from convolutions of 3x3x3 voxels over the condition."""
+class PlainConvolutions(ControlMethod):
+    """The skips of a U-Net from convolutions over the condition; a part states their size."""
 
     unused_in_release: ClassVar[int | None] = 1_312_768
+    kernel_size: ClassVar[int]
 
-    name: Literal["controlnet_lite"] = "controlnet_lite"
     encoder_channels: tuple[int, ...] | None = Field(
         None, description="of the condition's encoder, a halving between two; None: as needed"
     )
@@ -38,7 +38,15 @@ class ControlNetLite(ControlMethod):
         return ControlNetLiteNetwork(
             method=self.name,
             encoder_channels=self.encoder_channels,
-            kernel_size=3,
+            kernel_size=self.kernel_size,
             num_structures=width_of(names, num_structures),
             spec=spec,
         )
+
+
+class ControlNetLite(PlainConvolutions):
+    """The skips of a U-Net from convolutions of 3x3x3 voxels over the condition."""
+
+    kernel_size: ClassVar[int] = 3
+
+    name: Literal["controlnet_lite"] = "controlnet_lite"
