@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from vcmaug.cohort.card import CohortCard, SeenByCohort, seen_maps, write_cohort_card
+from vcmaug.cohort.card import CohortCard, SeenByCohort, seen_maps
 from vcmaug.cohort.layout import CohortLayout
 from vcmaug.cohort.merge import Merged, merge_parts
 from vcmaug.compute import Compute, run_all
@@ -69,7 +69,7 @@ def generate(
             [r.request_id for r in requests_of_shard(plan, k)] for k in range(num_shards(plan))
         ]
         merged = merge_parts(layout, shards)
-        write_cohort_card(out, _card(plan, merged))
+        _card(plan, merged).write(out)
     if not merged.counts["done"]:
         raise CohortError(
             f"generating in {out}: every request failed, e.g. {merged.reason!r}. The reasons "
