@@ -11,7 +11,7 @@ from vcmaug.cohort.card import read_cohort_card
 from vcmaug.cohort.check import check_cohort
 from vcmaug.cohort.layout import CohortLayout
 from vcmaug.cohort.manifest import RUN_COLUMNS, read_manifest
-from vcmaug.control.build import load_control, write_control
+from vcmaug.control.base import load_control, write_control
 from vcmaug.data.nifti import read_image, read_label_map
 from vcmaug.data.seen import Seen
 from vcmaug.data.volume import same_grid

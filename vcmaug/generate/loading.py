@@ -11,8 +11,7 @@ import numpy as np
 
 from vcmaug.conditions.replay import channel_arrays, map_bytes
 from vcmaug.conditions.table import ConditionRow, read_conditions
-from vcmaug.control.base import Control
-from vcmaug.control.build import load_control
+from vcmaug.control.base import Control, load_control
 from vcmaug.control.shown import ALONE
 from vcmaug.data.labels import LabelScheme
 from vcmaug.data.nifti import label_map_in
