@@ -6,7 +6,7 @@ It is asked before any training of the study, and refuses; it never warns.
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from vcmaug.cohort.card import CohortCard, SeenByCohort, images_of
+from vcmaug.cohort.card import CohortCard, SeenByCohort
 from vcmaug.cohort.cohort import Cohort
 from vcmaug.cohort.layout import CohortLayout
 from vcmaug.cohort.row import ManifestRow
@@ -178,7 +178,7 @@ def _control_faults(
     card: CohortCard, control: Seen, *, labelled: set[str], held_out: set[str], study: set[str]
 ) -> list[str]:
     """Return what is wrong with the subjects whose labels a cohort's control has seen."""
-    seen, trained = set(images_of(control)), set(control.labels)
+    seen, trained = set(control.whose_images), set(control.labels)
     if not seen and not trained:
         return []  # no control: a cohort made without one
     faults = []

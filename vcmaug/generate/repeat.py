@@ -75,7 +75,7 @@ def repeat(folder: Path, request_id: str, *, device: str = "cpu") -> Repeated:
 
 def _drawn_row(folder: Path, request_id: str) -> tuple[ManifestRow, Drawn]:
     """Return the row of a request, and how its image was drawn."""
-    rows = read_rows(folder)
+    rows = list(read_rows(folder))
     row = next((row for row in rows if row.request_id == request_id), None)
     doing = f"drawing {request_id} of {folder} again"
     if row is None:

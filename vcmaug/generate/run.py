@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from vcmaug.cohort.card import CohortCard, SeenByCohort, seen_maps, write_cohort_card
+from vcmaug.cohort.card import CohortCard, SeenByCohort, seen_maps
 from vcmaug.cohort.layout import CohortLayout
 from vcmaug.cohort.merge import Merged, merge_parts
 from vcmaug.compute import Compute, run_all
@@ -69,7 +69,7 @@ def generate(
             for k in range(plan.num_shards)
         ]
         merged = merge_parts(layout, shards)
-        write_cohort_card(out, _card(plan, merged))
+        _card(plan, merged).write(out)
     if not merged.counts["done"]:
         raise CohortError(
             f"generating in {out}: every request failed, e.g. {merged.reason!r}. The reasons "
