@@ -123,10 +123,8 @@ class IndependentEvaluator(Artefact["Evaluator | None"]):
         settings = self.work.recipe.evaluator
         evaluator = train_evaluator(
             labelled,
-            task=study.task,
-            ground=study.ground(cases.scheme),
-            augment=study.augment,
-            settings=settings,
+            study=study.model_copy(update={"fit": settings}),
+            scheme=cases.scheme,
             seed=self.work.recipe.seed,
             report=run.report,
         )
