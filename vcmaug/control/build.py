@@ -1,5 +1,6 @@
 """Controls on disk: a folder is written by training and read by whoever draws."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from vcmaug.control.base import Control
@@ -10,7 +11,7 @@ from vcmaug.ldm.card import read_card
 from vcmaug.ldm.prior import Prior
 from vcmaug.ldm.weights import fill_module, hash_of_weights, read_weights, write_weights
 
-__all__ = ["load_control", "write_control"]
+__all__ = ["load_control", "rescaled", "write_control"]
 
 
 def write_control(folder: Path, control: Control, *, half: bool = False) -> None:
@@ -50,3 +51,14 @@ def load_control(folder: Path, *, prior: Prior, device: str = "cpu") -> Control:
         raise ModelError(f"loading control {folder}: the weights' hash is not the one on the card.")
     fill_module(network, weights, source=path)
     return Control(network.to(device), card)
+
+
+def rescaled(prior: Prior, start: Path | None) -> Prior:
+    """Return a prior with the latent scale of the control that another starts from.
+
+    Args:
+        prior: As it is.
+        start: Folder of that control; None: there is none.
+    """
+    scale = None if start is None else read_card(start, ControlCard).latent_scale
+    return prior if scale is None else replace(prior, latent_scale=scale)
