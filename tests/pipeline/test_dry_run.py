@@ -8,7 +8,7 @@ from making import HERE, make
 from typer.testing import CliRunner
 
 from vcmaug.cli.main import app
-from vcmaug.control.methods.mcm import MCM
+from vcmaug.control.methods.vcm import MCM
 from vcmaug.data.geometry import Grid
 from vcmaug.files import read_json
 from vcmaug.pipeline.dry_run import forecast

@@ -192,7 +192,7 @@ class TrainedControl(OfLabelled):
 
     def _make(self, run: Run) -> None:
         """Train it, or go on with it."""
-        from vcmaug.control.build import rescaled, write_control
+        from vcmaug.control.base import rescaled, write_control
         from vcmaug.training.control import ControlJob, train_control
         from vcmaug.training.loop import Watch
 

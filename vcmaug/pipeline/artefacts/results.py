@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from vcmaug.cohort.card import read_cohort_card
+from vcmaug.cohort.card import CohortCard
 from vcmaug.data.cases import cases_of
 from vcmaug.data.work_layout import run_file
 from vcmaug.files import read_json
@@ -57,7 +57,7 @@ class Evaluation(OfLabelled):
         from vcmaug.quality.run import evaluate_cohort
 
         cases, splits = self.cases.load().cases, self.splits.load()
-        seen = read_cohort_card(self.cohort.folder).seen
+        seen = CohortCard.read(self.cohort.folder).seen
         evaluate_cohort(
             self.cohort.folder,
             real=cases_of(cases, splits.validation),

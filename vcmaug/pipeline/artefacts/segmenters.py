@@ -256,10 +256,8 @@ class IndependentEvaluator(FromCases):
         settings = self.work.recipe.evaluator
         evaluator = train_evaluator(
             labelled,
-            task=study.task,
-            ground=study.ground(cases.scheme),
-            augment=study.augment,
-            settings=settings,
+            study=study.model_copy(update={"fit": settings}),
+            scheme=cases.scheme,
             seed=self.work.recipe.seed,
             report=run.report,
         )
