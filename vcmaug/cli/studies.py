@@ -69,7 +69,7 @@ def evaluate_command(
     if make_or_show(evaluation, show) is not None:
         quality = evaluation.load()
         for metric in work.recipe.metrics:
-            for line in metric.lines(quality.get(metric.section, ())):
+            for line in metric.lines(quality.rows(metric.section)):
                 say(line)
         say(f"The evaluation is in {evaluation.folder}.")
 

@@ -3,17 +3,17 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from vcmaug.cohort.card import CohortCard
 from vcmaug.data.cases import cases_of
 from vcmaug.data.work_layout import run_file
-from vcmaug.files import read_json
 from vcmaug.pipeline.artefact import Artefact, Run
 from vcmaug.pipeline.artefacts.cases import FromCases, OfLabelled
 from vcmaug.pipeline.artefacts.cohorts import DrawnCohort
 from vcmaug.pipeline.artefacts.segmenters import IndependentEvaluator, keep_weights
 from vcmaug.pipeline.rates import Amount
+from vcmaug.quality.results import Quality
 
 if TYPE_CHECKING:
     from vcmaug.downstream.results import Summary
@@ -47,10 +47,9 @@ class Evaluation(OfLabelled):
         """The images to read."""
         return Amount(self.work.recipe.generate.n, "images")
 
-    def load(self) -> dict[str, Any]:
+    def load(self) -> Quality:
         """Return the figures."""
-        content: dict[str, Any] = read_json(self.folder / self.last)
-        return content
+        return Quality.read(self.folder / self.last)
 
     def _make(self, run: Run) -> None:
         """Measure them."""

@@ -9,20 +9,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import JsonValue
-
 from vcmaug.arms.real import Real
 from vcmaug.data.cases import Case, cases_of
 from vcmaug.data.splits import Splits, labelled_subset
 from vcmaug.data.work_layout import run_file
 from vcmaug.downstream.training_data import TrainingData
-from vcmaug.files import read_json, sha256_of_file, write_bytes, write_json
+from vcmaug.files import sha256_of_file, write_bytes, write_json
 from vcmaug.generate.acceptance import MeasureSource
 from vcmaug.pipeline.acceptance import WEIGHTS, MeasureCard, measure_source
 from vcmaug.pipeline.artefact import Run
 from vcmaug.pipeline.artefacts.cases import FromCases, OfLabelled
 from vcmaug.pipeline.rates import Amount
 from vcmaug.pipeline.work import Work
+from vcmaug.quality.results import EvaluatorCard
 
 if TYPE_CHECKING:
     from vcmaug.downstream.evaluator import Evaluator
@@ -226,16 +225,15 @@ class IndependentEvaluator(FromCases):
         """The updates."""
         return Amount(self.work.recipe.evaluator.updates, "updates")
 
-    def about(self) -> dict[str, JsonValue]:
+    def about(self) -> EvaluatorCard:
         """Return what it was trained on."""
-        content: dict[str, JsonValue] = read_json(self.folder / self.last)
-        return content
+        return EvaluatorCard.read(self.folder / self.last)
 
     def load(self) -> "Evaluator | None":
         """Return the evaluator, or None."""
         from vcmaug.downstream.evaluator import load_evaluator
 
-        if not self.about()["subjects"]:
+        if not self.about().subjects:
             return None
         study, scheme = self.work.recipe.study, self.cases.load().scheme
         return load_evaluator(self._weights, study=study, scheme=scheme)
