@@ -23,6 +23,7 @@ from vcmaug.report.figures import PLANES, draw_slice, panels, png
 __all__ = ["write_gallery"]
 
 _PER_BUILDER = 2
+_MARGINS = {"top": 0.95, "hspace": 0.12}
 
 
 def write_gallery(folder: Path, *, per_builder: int = _PER_BUILDER) -> Path:
@@ -40,7 +41,7 @@ def write_gallery(folder: Path, *, per_builder: int = _PER_BUILDER) -> Path:
     rows = _first_of_each_chain(table, per_builder)
     wide = len(PLANES)
     size = (4.0 * wide, 2.15 * len(rows))
-    figure, axes = panels(len(rows), 2 * wide, size=size, dpi=100, top=0.95, hspace=0.12)
+    figure, axes = panels(len(rows), 2 * wide, size=size, dpi=100, margins=_MARGINS)
     for line, row in zip(axes, rows, strict=True):
         source = by_id[row.source_case_ids[0]]
         before, after = _maps(folder, row, source)

@@ -6,10 +6,10 @@ Volumes and rows become base64 PNG or inline SVG; matplotlib enters here alone.
 import base64
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from io import BytesIO, StringIO
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import matplotlib as mpl
 import numpy as np
@@ -81,7 +81,9 @@ def contoured(columns: Sequence[Column], scheme: LabelScheme) -> bytes:
         scheme: Gives the colours.
     """
     size = (1.75 * len(columns), 5.4)
-    figure, axes = panels(len(PLANES), len(columns), size=size, top=0.94, hspace=0.04)
+    figure, axes = panels(
+        len(PLANES), len(columns), size=size, margins={"top": 0.94, "hspace": 0.04}
+    )
     for places, (caption, image, label) in zip(axes.T, columns, strict=True):
         places[0].set_title(caption, color="white", fontsize=7.5)
         if image is None:
@@ -99,7 +101,7 @@ def in_a_row(image: Volume, label: Volume | None, scheme: LabelScheme) -> bytes:
         label: Slices pass through its centre; None: through the grid's.
         scheme: Gives the colours.
     """
-    figure, axes = panels(1, len(PLANES), size=(6.0, 2.1), bottom=0.02, top=0.98)
+    figure, axes = panels(1, len(PLANES), size=(6.0, 2.1), margins={"bottom": 0.02, "top": 0.98})
     _draw_planes(axes[0], image, label, scheme)
     return png(figure)
 
@@ -107,8 +109,8 @@ def in_a_row(image: Volume, label: Volume | None, scheme: LabelScheme) -> bytes:
 def write_mosaic(path: Path, images: NDArray[np.float32]) -> None:
     """Write a PNG with the middle sagittal slice of each image [N, X, Y, Z], eight to a row."""
     rows = math.ceil(len(images) / _PER_ROW)
-    margins = {"left": 0.0, "right": 1, "bottom": 0, "top": 1, "wspace": 0.03, "hspace": 0.03}
-    figure, axes = panels(rows, _PER_ROW, size=(_PER_ROW * 1.1, rows * 1.1), **margins)
+    margins = {"left": 0, "right": 1, "bottom": 0, "top": 1, "wspace": 0.03, "hspace": 0.03}
+    figure, axes = panels(rows, _PER_ROW, size=(_PER_ROW * 1.1, rows * 1.1), margins=margins)
     for place, image in zip(axes.flat, images, strict=False):
         flat = image[image.shape[0] // 2].T
         place.imshow(flat, origin="lower", cmap="gray", vmin=0, vmax=1, interpolation="nearest")
@@ -116,15 +118,20 @@ def write_mosaic(path: Path, images: NDArray[np.float32]) -> None:
 
 
 def panels(
-    rows: int, columns: int, *, size: tuple[float, float], dpi: int = 110, **margins: float
-) -> tuple[Figure, NDArray[np.object_]]:
+    rows: int,
+    columns: int,
+    *,
+    size: tuple[float, float],
+    dpi: int = 110,
+    margins: Mapping[str, float],
+) -> tuple[Figure, NDArray[Any]]:
     """Return a black figure and its axes [rows, columns], without frames."""
     figure = Figure(figsize=size, dpi=dpi, facecolor="black")
-    axes: NDArray[np.object_] = figure.subplots(rows, columns, squeeze=False)
+    axes: NDArray[Any] = figure.subplots(rows, columns, squeeze=False)
     for place in axes.flat:
         place.set_axis_off()
     near = {"left": 0.01, "right": 0.99, "bottom": 0.01, "wspace": 0.04}
-    figure.subplots_adjust(**(near | margins))
+    figure.subplots_adjust(**{**near, **margins})
     return figure, axes
 
 
