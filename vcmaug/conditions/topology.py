@@ -34,7 +34,7 @@ Label = TypeVar("Label", bound=np.integer[Any])
 
 _MOST_NUMBERS = 256  # of structures and their large parts
 _FILLED_FROM = 4  # voxels around a part from which a gap takes its label
-_NEIGHBOURS = ndimage.generate_binary_structure(3, 3)
+NEIGHBOURS = ndimage.generate_binary_structure(3, 3)
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def parts_of(indices: NDArray[np.uint8], num_structures: int) -> list[Parts]:
 
 def _sizes(mask: NDArray[np.bool_], *, first_is_outside: bool = False) -> NDArray[np.int64]:
     """Return the voxels of each part of a mask, without the part in the corner if so asked."""
-    labels, _ = ndimage.label(mask, _NEIGHBOURS)
+    labels, _ = ndimage.label(mask, NEIGHBOURS)
     sizes = np.bincount(labels.ravel())
     if first_is_outside:
         sizes[labels[0, 0, 0]] = 0
@@ -117,7 +117,7 @@ def numbered(
     for k, box in enumerate(ndimage.find_objects(indices, max_label=num_structures), start=1):
         if box is None:
             continue
-        labels, _ = ndimage.label(indices[box] == k, _NEIGHBOURS)
+        labels, _ = ndimage.label(indices[box] == k, NEIGHBOURS)
         sizes = np.bincount(labels.ravel())
         sizes[0] = 0
         large = np.flatnonzero(sizes >= max(1.0, least * sizes.sum()))
@@ -140,7 +140,7 @@ def apart(numbers: NDArray[np.uint8], owners: NDArray[np.uint8]) -> NDArray[np.u
         if not box:
             continue
         near = padded_box(box[0], numbers.shape, by=_FILLED_FROM)
-        around = ndimage.binary_dilation(numbers[near] == number, _NEIGHBOURS)
+        around = ndimage.binary_dilation(numbers[near] == number, NEIGHBOURS)
         own = indices[near] == owners[number]
         touching = around & own & (numbers[near] < number)
         if touching.any() and not own.all():
@@ -155,7 +155,7 @@ def between_parts(inside: NDArray[np.bool_], *, least: float) -> NDArray[np.bool
         inside: Voxels of the structure [X, Y, Z].
         least: Share of it from which a part is large.
     """
-    labels, _ = ndimage.label(inside, _NEIGHBOURS)
+    labels, _ = ndimage.label(inside, NEIGHBOURS)
     sizes = np.bincount(labels.ravel())
     sizes[0] = 0
     labels[np.isin(labels, np.flatnonzero(sizes < least * sizes.sum()))] = 0
@@ -200,7 +200,7 @@ def mended(
 
 def _smallest(mask: NDArray[np.bool_], *, keep: int, most: float) -> NDArray[np.bool_]:
     """Return the parts of a mask beyond the largest `keep`, those of at most so many voxels."""
-    parts, count = ndimage.label(mask, _NEIGHBOURS)
+    parts, count = ndimage.label(mask, NEIGHBOURS)
     if count <= keep:
         return np.zeros(mask.shape, dtype=bool)
     sizes = np.bincount(parts.ravel())

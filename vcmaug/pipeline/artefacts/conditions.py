@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from vcmaug.conditions.chain import files_of_steps, missing_files
 from vcmaug.data.cases import Case, Cases
 from vcmaug.data.splits import Splits
 from vcmaug.data.work_layout import Replicate
@@ -50,12 +49,12 @@ class BuiltConditions(Artefact[Path]):
 
     def files(self) -> Mapping[str, Any]:
         """Return name and size of each file that builders read."""
-        files = files_of_steps(self.work.recipe.conditions)
+        files = self.work.recipe.conditions.files()
         return {f"{number}: {name}": size for number, (name, size) in enumerate(files)}
 
     def faults(self) -> list[str]:
         """Return the files that builders name and that are not there."""
-        return [f"conditions: {fault}" for fault in missing_files(self.work.recipe.conditions)]
+        return [f"conditions: {fault}" for fault in self.work.recipe.conditions.missing_files()]
 
     @property
     def is_whole(self) -> bool:
