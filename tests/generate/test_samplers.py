@@ -17,7 +17,7 @@ from vcmaug.generate.samplers import DDIM, DDPM, Position, Sampler
 from vcmaug.generate.sampling import sample
 from vcmaug.ldm.denoiser import Context, GaussianDenoiser
 from vcmaug.ldm.schedule import Schedule
-from vcmaug.ldm.schedule_settings import ScheduleSettings
+from vcmaug.ldm.spec import ScheduleSettings
 
 SCHEDULE = Schedule(ScheduleSettings())
 SHAPE = (2, 2, 8, 8, 8)

@@ -8,9 +8,9 @@ import typer
 from vcmaug.cli.console import say
 from vcmaug.errors import ModelError
 
-__all__ = ["import_weights_app"]
+__all__ = ["import_weights_command"]
 
-import_weights_app = typer.Typer(
+import_weights_command = typer.Typer(
     no_args_is_help=True,
     help="Bring released weights into a folder with a card, every key checked.",
 )
@@ -19,7 +19,7 @@ Out = Annotated[Path, typer.Option("--out", help="Folder for weights and card.")
 PRIOR, CONTROL = Path("work/priors/brainldm"), Path("work/controls/vcm")
 
 
-@import_weights_app.command("brainldm")
+@import_weights_command.command("brainldm")
 def brainldm_command(
     autoencoder: Annotated[
         Path | None, typer.Option("--autoencoder", help="Released autoencoder, .pt or .pth.")
@@ -55,12 +55,12 @@ def brainldm_command(
         autoencoder, diffusion, folder=out, spec=brainldm("male0" if sex == "male0" else "female0")
     )
     for name, one in card.imported_from.items():
-        known = "the released file" if one["is_the_release"] else "NOT the md5 of the release"
-        say(f"{name}: {one['file']}, {one['num_keys']} keys, all used; md5 {one['md5']}, {known}.")
+        known = "the released file" if one.is_the_release else "NOT the md5 of the release"
+        say(f"{name}: {one.file}, {one.num_keys} keys, all used; md5 {one.md5}, {known}.")
     say(f"Sex is coded {sex}. The prior is in {out}.")
 
 
-@import_weights_app.command("vcm")
+@import_weights_command.command("vcm")
 def vcm_command(
     path: Annotated[Path, typer.Argument(metavar="PATH", help="Released checkpoint, .pt.")],
     prior: Annotated[

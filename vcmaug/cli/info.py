@@ -1,4 +1,4 @@
-"""`vcmaug info`: models, priors, recipes, machine."""
+"""`vcmaug info` and `vcmaug schema`: models, machine, and what a recipe may say."""
 
 import json
 from pathlib import Path
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from vcmaug.ldm.card import ModelCard
     from vcmaug.ldm.spec import PriorSpec
 
-__all__ = ["info_command"]
+__all__ = ["info_command", "schema_command"]
 
 
 def info_command(
@@ -54,8 +54,10 @@ def info_command(
 
 def _prior(name: str) -> dict[str, Any]:
     """Return the card of a prior, or the counts of BrainLDM's networks without their weights."""
-    from vcmaug.control.counts import num_parameters
+    from vcmaug.ldm.autoencoder import StemmedAutoencoder
     from vcmaug.ldm.card import PriorCard, read_card
+    from vcmaug.ldm.denoiser import ScalarUNet
+    from vcmaug.ldm.weights import num_parameters
     from vcmaug.released.brainldm import AFFINE, BRAINLDM
 
     if name != BRAINLDM.name:
@@ -66,8 +68,8 @@ def _prior(name: str) -> dict[str, Any]:
         "latent_shape": BRAINLDM.latent_shape,
         "affine_of_samples": AFFINE,
         "num_parameters": {
-            "autoencoder": num_parameters(BRAINLDM.build_autoencoder),
-            "unet": num_parameters(BRAINLDM.build_unet),
+            "autoencoder": num_parameters(lambda: StemmedAutoencoder(BRAINLDM)),
+            "unet": num_parameters(lambda: ScalarUNet(BRAINLDM)),
         },
         "weights": "not here: import them with `vcmaug import-weights brainldm`",
     }
@@ -80,7 +82,6 @@ def _control(name: str, *, prior: str | None, channels: int) -> dict[str, Any]:
         ModelError: A method is named without a prior.
     """
     from vcmaug.control.card import ControlCard
-    from vcmaug.control.counts import control_counts
     from vcmaug.control.method import ControlMethod, control_method
     from vcmaug.ldm.card import read_card
 
@@ -89,8 +90,13 @@ def _control(name: str, *, prior: str | None, channels: int) -> dict[str, Any]:
         return _short(read_card(_folder(name), ControlCard))
     if prior is None:
         raise ModelError(f"counting control {name!r}: name the prior as well, --prior NAME.")
-    spec = _spec(prior)
-    return control_counts(control_method(name), spec=spec, channels=channels)
+    method = control_method(name)
+    return {
+        "name": method.name,
+        "channels": channels,
+        "settings": method.model_dump(mode="json"),
+        "num_parameters": method.num_parameters(_spec(prior), num_structures=channels),
+    }
 
 
 def _spec(name: str) -> "PriorSpec":
@@ -118,3 +124,16 @@ def _short(card: "ModelCard") -> dict[str, Any]:
     kept = card.model_dump(mode="json", exclude={"log", "seen"})
     counts = {name: len(ids) for name, ids in card.seen if isinstance(ids, tuple)}
     return kept | {"subjects": len(card.seen.subjects), "seen": counts}
+
+
+def schema_command() -> None:
+    """Print the JSON Schema of recipes, by which editors complete and check them.
+
+    It knows the parts of every installed package. The first line of a recipe names the file:
+    `# yaml-language-server: $schema=recipe.schema.json`.
+
+    Example: vcmaug schema > recipe.schema.json
+    """
+    from vcmaug.pipeline.schema import recipe_schema
+
+    say(json.dumps(recipe_schema(), indent=1, ensure_ascii=False))

@@ -12,8 +12,7 @@ import numpy as np
 
 from vcmaug.cohort.layout import CohortLayout
 from vcmaug.conditions.conditions import Conditions, StoredCondition
-from vcmaug.control.base import Control
-from vcmaug.control.build import load_control
+from vcmaug.control.base import Control, load_control
 from vcmaug.control.shown import ALONE
 from vcmaug.data.volume import Volume
 from vcmaug.errors import CohortError, DataError, list_faults

@@ -19,8 +19,7 @@ from typing import Any
 
 from torch import nn
 
-from vcmaug.control.base import Control
-from vcmaug.control.build import load_control
+from vcmaug.control.base import Control, load_control
 from vcmaug.control.card import ControlCard, card_of
 from vcmaug.control.method import ControlMethod
 from vcmaug.control.network import ControlNetwork
@@ -98,7 +97,7 @@ def train_control(
     watches: Sequence[Watch] = (),
     report: Report = silent,
 ) -> Control:
-    """Return a trained control; `control.build.write_control` writes it.
+    """Return a trained control; `control.base.write_control` writes it.
 
     Args:
         cases: The labelled cases; the labels of exactly these are seen.
