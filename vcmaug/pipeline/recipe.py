@@ -12,7 +12,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from vcmaug.arms.base import Arm
 from vcmaug.arms.real import Real
 from vcmaug.arms.synthetic import Synthetic
-from vcmaug.conditions.chain import ConditionSettings, faults_of
+from vcmaug.conditions.chain import ConditionSettings
 from vcmaug.config import (
     RecipePath,
     Settings,
@@ -259,7 +259,7 @@ class Recipe(Settings):
     @model_validator(mode="after")
     def _chains_fit(self) -> "Recipe":
         """Refuse builders that do not fit the scheme or each other."""
-        faults = faults_of(self.conditions, tuple(self.data.scheme))
+        faults = self.conditions.faults(tuple(self.data.scheme))
         if faults:
             raise ValueError("conditions: " + "; ".join(faults))
         return self

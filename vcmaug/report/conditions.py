@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vcmaug.conditions.replay import map_bytes
-from vcmaug.conditions.spec import read_spec
+from vcmaug.conditions.spec import ConditionSpec
 from vcmaug.conditions.table import ConditionRow, read_conditions
 from vcmaug.data.case import LABEL
 from vcmaug.data.cases import Case
@@ -36,7 +36,7 @@ def write_gallery(folder: Path, *, per_builder: int = _PER_BUILDER) -> Path:
         folder: Of the conditions.
         per_builder: Conditions of each chain.
     """
-    spec, table = read_spec(folder), read_conditions(folder)
+    spec, table = ConditionSpec.read(folder), read_conditions(folder)
     by_id = {case.case_id: case for case in spec.sources}
     rows = _first_of_each_chain(table, per_builder)
     wide = len(PLANES)
