@@ -12,7 +12,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from vcmaug.arms.base import Arm
 from vcmaug.arms.real import Real
 from vcmaug.arms.synthetic import Synthetic
-from vcmaug.conditions.chain import ConditionSettings, faults_of
+from vcmaug.conditions.chain import ConditionSettings
 from vcmaug.config import (
     RecipePath,
     Settings,
@@ -244,7 +244,7 @@ class Recipe(Settings):
                 f"control.training.timesteps is {trained}, and draws are steered from {acts} of "
                 "the schedule on: make it as high, or lower generate.sampler.start or interval"
             )
-        if faults := faults_of(self.conditions, tuple(self.data.scheme)):
+        if faults := self.conditions.faults(tuple(self.data.scheme)):
             found.append("conditions: " + "; ".join(faults))
         if found:
             raise ValueError("; ".join(found))

@@ -7,7 +7,6 @@ from typing import ClassVar
 
 from vcmaug.arms.base import Arm, Sources
 from vcmaug.cohort.layout import CohortLayout
-from vcmaug.conditions.chain import files_of_steps, missing_files
 from vcmaug.pipeline.artefact import Artefact, OfReplicate, Run
 from vcmaug.pipeline.artefacts.cases import OfLabelled
 from vcmaug.pipeline.artefacts.models import PriorArtefact, TrainedControl
@@ -34,12 +33,12 @@ class BuiltConditions(OfLabelled):
 
     def files(self) -> Mapping[str, object]:
         """Return name and size of each file that builders read."""
-        files = files_of_steps(self.work.recipe.conditions)
+        files = self.work.recipe.conditions.files()
         return {f"{number}: {name}": size for number, (name, size) in enumerate(files)}
 
     def faults(self) -> list[str]:
         """Return the files that builders name and that are not there."""
-        return [f"conditions: {fault}" for fault in missing_files(self.work.recipe.conditions)]
+        return [f"conditions: {fault}" for fault in self.work.recipe.conditions.missing_files()]
 
     @property
     def amount(self) -> Amount:
