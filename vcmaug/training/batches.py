@@ -1,6 +1,6 @@
-"""Batches drawn from (seed, step) alone, as the items of every training are dealt."""
+"""What a training draws: batches, and a ladder of fixed noise under which losses can be compared."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -8,7 +8,24 @@ from torch import Tensor
 from vcmaug.control.channels import known_channels, shown_tensor
 from vcmaug.seeding import torch_generator
 
-__all__ = ["draw_batch", "flipped", "shown_batch"]
+__all__ = ["RUNGS", "draw_batch", "flipped", "rungs", "shown_batch"]
+
+RUNGS = 10
+"""How many timesteps the ladder has."""
+
+
+def draw_batch(num_items: int, *, batch_size: int, seed: int, step: int) -> Tensor:
+    """Return the item indices of a batch, long [batch_size], from (seed, step) alone.
+
+    Items are dealt as from a shuffled deck: each appears once before any appears again.
+    """
+    first = step * batch_size
+    indices = []
+    for position in range(first, first + batch_size):
+        deck, place = divmod(position, num_items)
+        order = torch.randperm(num_items, generator=torch_generator(seed, "deck", deck))
+        indices.append(int(order[place]))
+    return torch.tensor(indices)
 
 
 def shown_batch(
@@ -39,20 +56,13 @@ def shown_batch(
     return shown_tensor(one_hot, further, names=names, kept=kept)
 
 
-def draw_batch(num_items: int, *, batch_size: int, seed: int, step: int) -> Tensor:
-    """Return the item indices of a batch, long [batch_size], from (seed, step) alone.
-
-    Items are dealt as from a shuffled deck: each appears once before any appears again.
-    """
-    first = step * batch_size
-    indices = []
-    for position in range(first, first + batch_size):
-        deck, place = divmod(position, num_items)
-        order = torch.randperm(num_items, generator=torch_generator(seed, "deck", deck))
-        indices.append(int(order[place]))
-    return torch.tensor(indices)
-
-
 def flipped(volumes: Tensor, *, axis: int) -> Tensor:
     """Return volumes [..., X, Y, Z] mirrored along one of their three axes; X is axis 0."""
     return torch.flip(volumes, dims=(axis - 3,))
+
+
+def rungs(z: Tensor, *, last: float) -> Iterator[tuple[int, Tensor]]:
+    """Yield the timesteps of a schedule up to `last`, evenly, each with its noise for latents z."""
+    for rung in range(RUNGS):
+        epsilon = torch.randn(z.shape, generator=torch_generator("ladder", rung))
+        yield int((rung + 0.5) * last / RUNGS), epsilon

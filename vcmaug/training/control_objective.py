@@ -12,18 +12,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vcmaug.control.channels import one_hot_batch
-from vcmaug.data.labels import LabelScheme
 from vcmaug.ldm.autoencoder import volumes_at_once
 from vcmaug.ldm.prior import Prior
 from vcmaug.seeding import torch_generator
-from vcmaug.training.batches import draw_batch, shown_batch
-from vcmaug.training.ladder import RUNGS, rungs
+from vcmaug.training.batches import RUNGS, draw_batch, rungs, shown_batch
 from vcmaug.training.loop import Objective, Share
-from vcmaug.training.losses import control_loss
 from vcmaug.training.pairs import Pairs
-from vcmaug.training.settings import ControlTraining
+from vcmaug.training.settings import ControlJob
 
-__all__ = ["control_objective", "near_weights", "timestep_weights", "validation_loss"]
+__all__ = ["control_loss", "control_objective", "near_weights", "timestep_weights", "validation_loss"]
 
 _LEAST_WEIGHT, _MOST_WEIGHT = 0.1, 5.0
 
@@ -48,16 +45,35 @@ def near_weights(one_hot: Tensor, cells: Sequence[int], weight: float) -> Tensor
     return near / near.mean()
 
 
-def control_objective(
-    pairs: Pairs,
+def control_loss(
+    prediction: Tensor,
+    epsilon: Tensor,
     *,
-    prior: Prior,
-    scheme: LabelScheme,
-    settings: ControlTraining,
-    seed: int,
-    drop: float = 0.0,
-) -> Objective:
+    weights: Tensor,
+    penalty: Tensor | None,
+    l1_weight: float,
+) -> tuple[Tensor, dict[str, float]]:
+    """Return MSE(epsilon', epsilon) + l1_weight * penalty, and the parts.
+
+    Args:
+        prediction: epsilon', [B, L, x, y, z].
+        epsilon: The noise that was added, likewise.
+        weights: Of each element's error, [B, 1, x, y, z]; all 1 is the MSE itself.
+        penalty: Mean of |gamma| + |beta| for controls that modulate, None for others.
+        l1_weight: lambda; the penalty is a mean over all elements, whatever their number.
+    """
+    errors = (prediction - epsilon) ** 2
+    mse = (weights * errors).mean()
+    parts = {"mse": errors.mean().item(), "weighted": mse.item()}
+    if penalty is None:
+        return mse, parts
+    parts["penalty"] = penalty.item()
+    return mse + l1_weight * penalty, parts
+
+
+def control_objective(pairs: Pairs, *, prior: Prior, job: ControlJob) -> Objective:
     """Return the loss of one step: MSE of epsilon' plus the penalty."""
+    settings, seed, num_structures = job.settings, job.seed, job.shown.num_structures
     last = round(settings.timesteps * prior.schedule.num_timesteps)
     weights = timestep_weights(prior.schedule.alphas_cumprod[:last], settings.weighting)
 
@@ -68,13 +84,13 @@ def control_objective(
         z_0 = pairs.z[chosen]  # [B, L, x, y, z]
         t = torch.randint(last, (len(z_0),), generator=generator)
         epsilon = torch.randn(z_0.shape, generator=generator)
-        one_hot = one_hot_batch(pairs.index_maps[chosen], scheme.num_structures)
+        one_hot = one_hot_batch(pairs.index_maps[chosen], num_structures)
         near = near_weights(one_hot, z_0.shape[2:], settings.near_weight)
         shown = shown_batch(
             one_hot,
             None if pairs.further is None else pairs.further[chosen],
             names=pairs.names,
-            drop=drop,
+            drop=job.shows.drop,
             generator=torch_generator(seed, "shown", step),
         )
         z_0, t, epsilon = share.of(z_0), share.of(t), share.of(epsilon).to(device)
@@ -102,29 +118,26 @@ def control_objective(
     return objective
 
 
-def validation_loss(
-    module: nn.Module, pairs: Pairs, *, prior: Prior, scheme: LabelScheme, timesteps: float
-) -> float:
+def validation_loss(module: nn.Module, pairs: Pairs, *, prior: Prior, job: ControlJob) -> float:
     """Return the mean squared error of epsilon' over pairs and a fixed ladder of timesteps.
 
     Args:
         module: The control's network.
         pairs: Of cases that it was not trained on; all their channels are shown.
         prior: Frozen.
-        scheme: Of the label maps.
-        timesteps: Share of the schedule, from its quiet end.
+        job: Of the training, which says what share of the schedule counts.
     """
     device = next(module.parameters()).device
-    last, error = timesteps * prior.schedule.num_timesteps, 0.0
+    last, error = job.settings.timesteps * prior.schedule.num_timesteps, 0.0
     for few in torch.arange(len(pairs.z)).split(volumes_at_once(prior.spec.grid.shape)):
-        one_hot = one_hot_batch(pairs.index_maps[few], scheme.num_structures)
+        one_hot = one_hot_batch(pairs.index_maps[few], job.shown.num_structures)
         further = None if pairs.further is None else pairs.further[few]
         shown = shown_batch(
             one_hot, further, names=pairs.names, drop=0.0, generator=torch_generator("ladder")
         )
         scalars = None if pairs.scalars is None else pairs.scalars[few].to(device)
-        for rung in rungs(pairs.z, last=last):
-            t, epsilon = torch.full((len(few),), rung.t), rung.epsilon[few]
+        for timestep, noise in rungs(pairs.z, last=last):
+            t, epsilon = torch.full((len(few),), timestep), noise[few]
             z_t = prior.schedule.add_noise(pairs.z[few], epsilon, t).to(device)
             steered, _ = module(prior.denoiser, z_t, t.to(device), scalars, shown.to(device))
             error += len(few) * functional.mse_loss(steered.epsilon.cpu(), epsilon).item()
