@@ -1,18 +1,16 @@
 """A made-up study for tests: prepared cases of boxes, splits, and cohorts that no model drew."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from tiny import manifest_row
 
-from vcmaug.cohort.card import CohortCard, SeenByCohort, write_cohort_card
+from vcmaug.cohort.card import CohortCard, SeenByCohort
 from vcmaug.cohort.layout import CohortLayout
-from vcmaug.cohort.manifest import read_rows
+from vcmaug.cohort.manifest import read_rows, type_of_parameters, write_rows
 from vcmaug.cohort.row import ManifestRow
-from vcmaug.cohort.table import TableWriter, type_of_parameters
 from vcmaug.data.cases import Case
 from vcmaug.data.geometry import Grid
 from vcmaug.data.labels import LabelScheme
@@ -101,23 +99,15 @@ def write_box_cohort(
         seen=SeenByCohort(**seen),
         **card,
     )
-    write_cohort_card(folder, about)
+    about.write(folder)
     return folder
 
 
 def rewrite_manifest(cohort: Path, rows: Sequence[ManifestRow]) -> None:
     """Write a manifest of these rows."""
     layout = CohortLayout(cohort)
-    with ExitStack() as stack:
-        table = TableWriter(
-            stack,
-            parquet=layout.manifest,
-            csv=layout.manifest_csv,
-            parameters=type_of_parameters([rows]),
-        )
-        for row in rows:
-            table.add(row)
-        table.close()
+    paths = layout.manifest, layout.manifest_csv
+    write_rows(paths, rows, parameters=type_of_parameters([rows]))
 
 
 def edit_rows(cohort: Path, **values: Any) -> None:

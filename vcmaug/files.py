@@ -14,11 +14,12 @@ import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from vcmaug.errors import WorkFolderError
 
 __all__ = [
+    "Inside",
     "append_lines",
     "atomic_path",
     "locked",
@@ -32,7 +33,26 @@ __all__ = [
     "write_text",
 ]
 
-_CHUNK_BYTES = 1 << 20
+
+class _Layout(Protocol):
+    """What knows the paths of a folder."""
+
+    @property
+    def folder(self) -> Path: ...
+
+
+class Inside:
+    """A path in a folder, declared once in the class that knows the layout of the folder.
+
+    Args:
+        *names: Of the folders on the way, and of the file.
+    """
+
+    def __init__(self, *names: str) -> None:
+        self.names = names
+
+    def __get__(self, layout: _Layout, _: type | None = None) -> Path:
+        return layout.folder.joinpath(*self.names)
 
 
 @contextmanager
@@ -153,12 +173,9 @@ def sha256_of_bytes(content: bytes) -> str:
 
 
 def sha256_of_file(path: Path) -> str:
-    """Return the SHA-256 of a file, in hexadecimal, read in chunks of 1 MiB."""
-    digest = hashlib.sha256()
+    """Return the SHA-256 of a file, in hexadecimal, read in pieces."""
     with path.open("rb") as stream:
-        while chunk := stream.read(_CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from tiny import SCHEME, make_tiny_cases
 
 from vcmaug.arms.self_training import pseudo_cases, pseudo_label
-from vcmaug.cohort.card import read_cohort_card
+from vcmaug.cohort.card import CohortCard
 from vcmaug.cohort.check import check_cohort
 from vcmaug.cohort.manifest import read_manifest
 from vcmaug.data.cases import Case, Measured
@@ -53,7 +53,7 @@ def label(pool: tuple[Case, ...], out: Path, read=teacher) -> None:
 def test_the_cohort_holds_the_pool_s_images_with_the_teacher_s_labels(pool, tmp_path) -> None:
     label(pool, tmp_path / "out")
     assert check_cohort(tmp_path / "out") == []
-    card = read_cohort_card(tmp_path / "out")
+    card = CohortCard.read(tmp_path / "out")
     assert card.seen.control == Seen(
         pseudo_labels=tuple(sorted(case.subject_id for case in pool)), teachers=("t0", "t1")
     )

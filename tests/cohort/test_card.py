@@ -6,10 +6,7 @@ import tiny
 from vcmaug.cohort.card import (
     CohortCard,
     SeenByCohort,
-    images_of,
-    read_cohort_card,
     seen_maps,
-    write_cohort_card,
 )
 from vcmaug.data.labels import LabelScheme
 from vcmaug.data.seen import Seen
@@ -30,29 +27,30 @@ def card(**values) -> CohortCard:
 
 def test_what_a_card_says_comes_back_with_the_user_s_own_values(tmp_path) -> None:
     scheme = LabelScheme.numbered({"large": 7, "small": 4})
-    write_cohort_card(tmp_path, card(scheme=scheme, licences={"prior": None}))
-    found = read_cohort_card(tmp_path)
+    card(scheme=scheme, licences={"prior": None}).write(tmp_path)
+    found = CohortCard.read(tmp_path)
     assert found == card(scheme=scheme, licences={"prior": None})
     assert found.scheme.source_values == (7, 4)
 
 
 def test_a_later_version_may_say_more(tmp_path) -> None:
-    write_cohort_card(tmp_path, card())
+    card().write(tmp_path)
     write_json(tmp_path / "cohort.json", read_json(tmp_path / "cohort.json") | {"mood": "good"})
-    assert read_cohort_card(tmp_path) == card()
+    assert CohortCard.read(tmp_path) == card()
 
 
 def test_a_card_that_lacks_something_names_it(tmp_path) -> None:
     write_json(tmp_path / "cohort.json", {"n": 1, "counts": {}, "scheme": {"structures": []}})
     with pytest.raises(CohortError, match=r"older version .grid, seen."):
-        read_cohort_card(tmp_path)
+        CohortCard.read(tmp_path)
 
 
 def test_everybody_who_was_seen_is_named_and_nobody_where_nothing_is_said() -> None:
     assert SEEN.subjects == {"a", "b", "c", "d"}
     assert SEEN.of_models == {"a", "b", "c", "d"}
     assert (SeenByCohort().subjects, SeenByCohort().of_models) == (frozenset(), frozenset())
-    assert images_of(Seen(images=("a",), labels=("z",), before=Seen(labels=("b",)))) == {"a", "b"}
+    before = Seen(labels=("b",))
+    assert Seen(images=("a",), labels=("z",), before=before).whose_images == ("a", "b")
 
 
 def test_pseudo_labels_are_no_labels() -> None:

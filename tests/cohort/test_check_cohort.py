@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tiny
 
-from vcmaug.cohort.card import CohortCard, SeenByCohort, write_cohort_card
+from vcmaug.cohort.card import CohortCard, SeenByCohort
 from vcmaug.cohort.check import check_cohort
 from vcmaug.cohort.layout import CohortLayout
 from vcmaug.cohort.manifest import read_rows
@@ -49,7 +49,7 @@ def sound(tmp_path_factory) -> Path:
 def write_card(layout: CohortLayout, *, done: int) -> None:
     """Write a card that counts so many cases."""
     about = {"n": done, "counts": {"done": done}, "scheme": tiny.SCHEME, "grid": tiny.GRID}
-    write_cohort_card(layout.folder, CohortCard(**about, seen=SeenByCohort()))
+    CohortCard(**about, seen=SeenByCohort()).write(layout.folder)
 
 
 @pytest.fixture

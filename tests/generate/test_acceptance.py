@@ -8,7 +8,7 @@ import pytest
 import tiny
 from pydantic import ValidationError
 
-from vcmaug.cohort.card import read_cohort_card
+from vcmaug.cohort.card import CohortCard
 from vcmaug.cohort.check import check_cohort
 from vcmaug.cohort.layout import CohortLayout
 from vcmaug.cohort.manifest import read_manifest
@@ -77,7 +77,7 @@ def test_what_is_not_accepted_is_drawn_again_and_stay_as_rows(world, reference, 
     assert set(rejects["tries"]) == {1}
     assert sha256_of_file(out / rejects["image"][0]) == rejects["image_sha256"][0]
     assert check_cohort(out) == []
-    assert read_cohort_card(out).num_redrawn == len(rejects)
+    assert CohortCard.read(out).num_redrawn == len(rejects)
     again = generate(plan, out=out, compute=tiny.IN_PROCESS)  # what was rejected is settled
     assert (again.counts, again.redrawn) == (merged.counts, merged.redrawn)
     assert list(read_manifest(out)["attempt"]) == [1] * 4

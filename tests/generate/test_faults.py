@@ -11,7 +11,7 @@ import pytest
 import tiny
 import torch
 
-from vcmaug.cohort.card import read_cohort_card
+from vcmaug.cohort.card import CohortCard
 from vcmaug.cohort.check import check_cohort
 from vcmaug.cohort.manifest import read_manifest
 from vcmaug.errors import CohortError, ComputeError
@@ -90,7 +90,7 @@ def test_a_damaged_part_is_drawn_again(world, reference, tmp_path):
     part.write_bytes(b"".join(lines) + b"\xff\xfe\n")
     (out / "manifest.parquet").unlink()
     merged = generate(tiny.tiny_plan(world, n=7), out=out, compute=tiny.IN_PROCESS)
-    assert merged.restarts == read_cohort_card(out).num_restarts == 1
+    assert merged.restarts == CohortCard.read(out).num_restarts == 1
     assert tiny.bytes_of(out) == tiny.bytes_of(reference)
     assert check_cohort(out) == []
 

@@ -7,10 +7,11 @@ import pandas as pd
 import pytest
 import tiny
 
-from vcmaug.cohort.card import read_cohort_card
+from vcmaug.cohort.card import CohortCard
 from vcmaug.cohort.check import check_cohort
 from vcmaug.cohort.layout import CohortLayout
-from vcmaug.cohort.manifest import RUN_COLUMNS, read_manifest
+from vcmaug.cohort.manifest import read_manifest
+from vcmaug.cohort.row import RUN_COLUMNS
 from vcmaug.control.base import load_control, write_control
 from vcmaug.data.nifti import read_image, read_label_map
 from vcmaug.data.seen import Seen
@@ -59,7 +60,7 @@ def test_a_cohort_is_whole_and_honest(world, reference):
 
 
 def test_the_card_names_all_subjects(reference):
-    card = read_cohort_card(reference)
+    card = CohortCard.read(reference)
     assert card.seen.prior == Seen(images=("p1", "p2"))
     assert card.seen.control == Seen(images=("s0", "s1"), labels=("s0", "s1"))
     assert card.seen.conditions == Seen(labels=("s0", "s1"))

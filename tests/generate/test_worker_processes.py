@@ -11,7 +11,8 @@ import psutil
 import pytest
 import tiny
 
-from vcmaug.cohort.manifest import RUN_COLUMNS, read_manifest
+from vcmaug.cohort.manifest import read_manifest
+from vcmaug.cohort.row import RUN_COLUMNS
 from vcmaug.compute import Compute
 from vcmaug.errors import WorkFolderError
 from vcmaug.generate.run import generate

@@ -9,7 +9,7 @@ import yaml
 from making import HERE, make, prepare
 from tiny import make_tiny_control, make_tiny_prior
 
-from vcmaug.cohort.card import read_cohort_card
+from vcmaug.cohort.card import CohortCard
 from vcmaug.config import merged
 from vcmaug.data.seen import Seen
 from vcmaug.errors import LeakError, ModelError, RecipeError
@@ -60,7 +60,7 @@ def finished(write: Write, tmp_path_factory: pytest.TempPathFactory) -> Work:
 def test_a_prior_from_a_folder_goes_the_whole_way(finished: Work, models: Path) -> None:
     assert (finished.folder / "report.html").exists()
     assert str(models) not in str(Graph(finished).prior.now)  # it may be moved
-    card = read_cohort_card(finished.replicates[0].cohort)
+    card = CohortCard.read(finished.replicates[0].cohort)
     assert card.prior_name == "tiny"
     assert card.seen.prior == Seen(images=("p1", "p2"))
     assert not make(Graph(finished).prior)

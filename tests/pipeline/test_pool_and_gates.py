@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from vcmaug.cohort.card import read_cohort_card
+from vcmaug.cohort.card import CohortCard
 from vcmaug.cohort.check import check_cohort
 from vcmaug.compute import Compute
 from vcmaug.control.card import ControlCard
@@ -45,7 +45,7 @@ def test_every_arm_is_trained_on_what_its_name_says(finished: Work) -> None:
 def test_the_pool_is_labelled_by_the_study_s_own_arm_real(finished: Work) -> None:
     """The pseudo-labels are the n-case segmenter's, and not one is the true label map."""
     replicate = finished.replicates[0]
-    seen = read_cohort_card(replicate.pseudo).seen.control
+    seen = CohortCard.read(replicate.pseudo).seen.control
     splits = read_json(finished.splits)
     labelled = set(seen.teachers)
     assert labelled == set(read_card(replicate.control, ControlCard).seen.labels)

@@ -86,9 +86,9 @@ def generate_command(
 
 def _words_of(cohort: Path) -> str:
     """Return how many requests ended how, and where the time went."""
-    from vcmaug.cohort.card import read_cohort_card
+    from vcmaug.cohort.card import CohortCard
 
-    card = read_cohort_card(cohort)
+    card = CohortCard.read(cohort)
     counts = [f"{number} {status}" for status, number in card.counts.items()]
     counts += [f"{card.num_redrawn} redrawn"] if card.num_redrawn else []
     counts += [f"{card.num_restarts} shards begun again"] if card.num_restarts else []

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import ConfigDict, Field, ValidationError
 
@@ -14,14 +14,7 @@ from vcmaug.data.seen import Seen
 from vcmaug.errors import CohortError
 from vcmaug.files import read_json, write_json
 
-__all__ = [
-    "CohortCard",
-    "SeenByCohort",
-    "images_of",
-    "read_cohort_card",
-    "seen_maps",
-    "write_cohort_card",
-]
+__all__ = ["CohortCard", "SeenByCohort", "seen_maps"]
 
 
 class SeenByCohort(Settings):
@@ -46,7 +39,8 @@ class SeenByCohort(Settings):
     @property
     def of_models(self) -> frozenset[str]:
         """Whose images prior and control are known to have seen."""
-        return frozenset().union(*map(images_of, (self.prior, self.control)))
+        known = (seen for seen in (self.prior, self.control) if seen)
+        return frozenset().union(*(seen.whose_images for seen in known))
 
     @property
     def subjects(self) -> frozenset[str]:
@@ -91,14 +85,32 @@ class CohortCard(Settings):
     prior_name: str | None = None
     licences: dict[str, str | None] = Field({})
     versions: dict[str, str] = Field({})
-    machine: dict[str, Any] = Field({})
+    machine: dict[str, str | int] = Field({})
 
+    @classmethod
+    def read(cls, folder: Path) -> "CohortCard":
+        """Return the card of a finished cohort.
 
-def images_of(seen: Seen | None) -> frozenset[str]:
-    """Return whose images a model has seen, those of everybody before it started included."""
-    if seen is None:
-        return frozenset()
-    return frozenset({*seen.images, *(seen.before.subjects if seen.before else ())})
+        Raises:
+            CohortError: The cohort is not finished, or an older version made it.
+        """
+        path = CohortLayout(folder).card
+        if not path.exists():
+            raise CohortError(
+                f"reading cohort {folder}: there is no cohort.json; it is not finished."
+            )
+        try:
+            return cls.model_validate(read_json(path))
+        except ValidationError as fault:
+            lacking = ", ".join(dict.fromkeys(str(error["loc"][0]) for error in fault.errors()))
+            raise CohortError(
+                f"reading cohort {folder}: cohort.json was made by an older version ({lacking}). "
+                "Move the folder away and make the cohort again."
+            ) from None
+
+    def write(self, folder: Path) -> None:
+        """Write the card of a cohort, which makes it a finished one."""
+        write_json(CohortLayout(folder).card, self.model_dump(mode="json"))
 
 
 def seen_maps(
@@ -117,27 +129,3 @@ def seen_maps(
         pseudo_labels=tuple(sorted(everybody & guessed)),
         teachers=tuple(sorted(teachers)) if everybody & guessed else (),
     )
-
-
-def read_cohort_card(folder: Path) -> CohortCard:
-    """Return the card of a finished cohort.
-
-    Raises:
-        CohortError: The cohort is not finished, or an older version made it.
-    """
-    path = CohortLayout(folder).card
-    if not path.exists():
-        raise CohortError(f"reading cohort {folder}: there is no cohort.json; it is not finished.")
-    try:
-        return CohortCard.model_validate(read_json(path))
-    except ValidationError as fault:
-        lacking = ", ".join(dict.fromkeys(str(error["loc"][0]) for error in fault.errors()))
-        raise CohortError(
-            f"reading cohort {folder}: cohort.json was made by an older version ({lacking}). Move "
-            "the folder away and make the cohort again."
-        ) from None
-
-
-def write_cohort_card(folder: Path, card: CohortCard) -> None:
-    """Write the card of a cohort, which makes it a finished one."""
-    write_json(CohortLayout(folder).card, card.model_dump(mode="json"))

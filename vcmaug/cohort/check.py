@@ -3,14 +3,13 @@
 This is the one place that hashes the files of a cohort; all others take the manifest's word.
 """
 
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
+from functools import partial
 from pathlib import Path
 
 from vcmaug.cohort.cohort import Cohort
 from vcmaug.cohort.layout import CohortLayout
-from vcmaug.cohort.manifest import iterate_rows, read_manifest
-from vcmaug.cohort.row import ManifestRow
 from vcmaug.data.case import Case
 from vcmaug.data.nifti import read_image, read_label_map
 from vcmaug.data.volume import same_grid
@@ -19,8 +18,6 @@ from vcmaug.files import sha256_of_file
 from vcmaug.progress import Progress, Report, silent
 
 __all__ = ["check_cohort"]
-
-_AT_ONCE = 256
 
 
 def check_cohort(folder: Path, *, report: Report = silent) -> list[str]:
@@ -36,23 +33,21 @@ def check_cohort(folder: Path, *, report: Report = silent) -> list[str]:
     """
     cohort = Cohort.open(folder)
     faults = [*_miscounted(cohort), *_foreign(cohort)]
-    done = (row for row in iterate_rows(folder) if row.is_done)
     with ThreadPoolExecutor() as pool:
-        for first in range(0, len(cohort), _AT_ONCE):  # a pool takes all that it is given at once
-            cases = cohort.cases[first : first + _AT_ONCE]
-            rows = islice(done, len(cases))
-            faults += [fault for found in pool.map(_faults_of, cases, rows) for fault in found]
-            report(Progress("checking", first + len(cases), len(cohort)))
+        found = pool.map(partial(_faults_of, cohort=cohort), cohort)
+        for number, its in enumerate(found, start=1):
+            faults += its
+            report(Progress("checking", number, len(cohort)))
     return faults
 
 
 def _miscounted(cohort: Cohort) -> list[str]:
     """Return the ids that stand twice, and whether card and manifest count otherwise."""
-    ids = read_manifest(cohort.folder, columns=["request_id"])["request_id"]
-    faults = [f"request {name}: stands twice in the manifest" for name in ids[ids.duplicated()]]
+    counts = Counter(row.request_id for row in cohort.rows)
+    faults = [f"request {k}: stands twice in the manifest" for k, n in counts.items() if n > 1]
     counted = sum(cohort.card.counts.values())
-    if counted != len(ids):
-        faults.append(f"cohort.json counts {counted} requests, the manifest has {len(ids)}")
+    if counted != counts.total():
+        faults.append(f"cohort.json counts {counted} requests, the manifest has {counts.total()}")
     return faults
 
 
@@ -68,7 +63,7 @@ def _foreign(cohort: Cohort) -> list[str]:
     return faults
 
 
-def _faults_of(case: Case, row: ManifestRow) -> list[str]:
+def _faults_of(case: Case, cohort: Cohort) -> list[str]:
     """Return the faults of one case."""
     faults = []
     for name, path in case.files.items():
@@ -85,6 +80,7 @@ def _faults_of(case: Case, row: ManifestRow) -> list[str]:
         return [str(fault)]
     if not same_grid(image, label):
         faults.append(f"case {case.case_id}: image and label map differ in grid or affine")
+    row = cohort.row_of(case)
     if row.label_sha256 != row.condition_sha256:
         faults.append(f"case {case.case_id}: its label map is not condition {row.condition_id}'s")
     return faults

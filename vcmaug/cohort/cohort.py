@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from vcmaug.cohort.card import CohortCard, read_cohort_card
-from vcmaug.cohort.manifest import iterate_rows, read_manifest, read_rows
+from vcmaug.cohort.card import CohortCard
+from vcmaug.cohort.manifest import read_manifest, read_rows
 from vcmaug.cohort.row import ManifestRow
 from vcmaug.data.case import Case
 from vcmaug.data.cases import Cases, SplitCases
@@ -41,8 +41,8 @@ class Cohort(Cases):
         Raises:
             CohortError: It is not finished, its manifest is damaged, or an older version made it.
         """
-        cases = tuple(row.case(folder) for row in iterate_rows(folder) if row.is_done)
-        card = read_cohort_card(folder)
+        cases = tuple(row.case(folder) for row in read_rows(folder) if row.is_done)
+        card = CohortCard.read(folder)
         return cls(cases=cases, folder=folder, scheme=card.scheme, grid=card.grid, card=card)
 
     @property
@@ -53,7 +53,7 @@ class Cohort(Cases):
     @cached_property
     def rows(self) -> tuple[ManifestRow, ...]:
         """The whole manifest as records, also of requests without a case."""
-        return read_rows(self.folder)
+        return tuple(read_rows(self.folder))
 
     @cached_property
     def _row_of(self) -> dict[str, ManifestRow]:

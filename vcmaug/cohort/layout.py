@@ -7,54 +7,39 @@ leave behind.
 from dataclasses import dataclass
 from pathlib import Path
 
+from vcmaug.files import Inside
+
 __all__ = ["CohortLayout"]
 
 
 @dataclass(frozen=True)
 class CohortLayout:
-    """The paths of a cohort in its folder."""
+    """The paths of a cohort in its folder.
+
+    Attributes:
+        plan: The plan, written first.
+        manifest: One row per request, merged last; the truth.
+        manifest_csv: The manifest for people.
+        rejects: Draws that were not accepted, if any; columns as in the manifest.
+        rejects_csv: The rejects for people.
+        card: What the cohort came from; written after the manifest.
+        parts: Folder of the manifest's parts, one per shard.
+    """
 
     folder: Path
 
-    @property
-    def plan(self) -> Path:
-        """The plan, written first."""
-        return self.folder / "plan.json"
-
-    @property
-    def manifest(self) -> Path:
-        """One row per request, merged last; the truth."""
-        return self.folder / "manifest.parquet"
-
-    @property
-    def manifest_csv(self) -> Path:
-        """The manifest for people."""
-        return self.folder / "manifest.csv"
-
-    @property
-    def rejects(self) -> Path:
-        """Draws that were not accepted, if any; columns as in the manifest."""
-        return self.folder / "rejects.parquet"
-
-    @property
-    def rejects_csv(self) -> Path:
-        """The rejects for people."""
-        return self.folder / "rejects.csv"
-
-    @property
-    def card(self) -> Path:
-        """What the cohort came from; written after the manifest."""
-        return self.folder / "cohort.json"
+    plan = Inside("plan.json")
+    manifest = Inside("manifest.parquet")
+    manifest_csv = Inside("manifest.csv")
+    rejects = Inside("rejects.parquet")
+    rejects_csv = Inside("rejects.csv")
+    card = Inside("cohort.json")
+    parts = Inside("parts")
 
     @property
     def is_finished(self) -> bool:
         """Whether what is written last is there; the files of its cases are not looked at."""
-        return self.manifest.exists() and self.manifest_csv.exists() and self.card.exists()
-
-    @property
-    def parts(self) -> Path:
-        """Folder of the manifest's parts, one per shard."""
-        return self.folder / "parts"
+        return all(path.exists() for path in (self.manifest, self.manifest_csv, self.card))
 
     def remove_leftovers(self) -> None:
         """Remove the temporary files of runs that were killed; only for who holds the folder."""

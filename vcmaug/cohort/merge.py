@@ -1,6 +1,6 @@
 """The merge of a manifest's parts, shard by shard, in memory that does not grow with the cohort.
 
-Parts are read twice: for the types of what builders recorded, and to write Parquet and CSV.
+Parts are read for the types of what builders recorded, and again for each table that is written.
 
 Notes:
     Parts are JSON lines, since a line can be added and fsynced after each micro-batch and a killed
@@ -8,18 +8,17 @@ Notes:
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from vcmaug.cohort.layout import CohortLayout
+from vcmaug.cohort.manifest import type_of_parameters, write_rows
 from vcmaug.cohort.row import ManifestRow, row_of
-from vcmaug.cohort.table import TableWriter, type_of_parameters
 from vcmaug.errors import CohortError
 from vcmaug.files import read_json_lines
 
-__all__ = ["BEGUN", "REDRAWN", "Merged", "PartRows", "merge_parts", "rows_of_part"]
+__all__ = ["BEGUN", "REDRAWN", "Merged", "merge_parts", "rows_of_part"]
 
 REDRAWN = "redrawn"
 """Status of a draw that was not accepted and drawn again; such rows are kept apart."""
@@ -39,6 +38,7 @@ class Merged:
         subjects: Ids of all subjects that conditions came from.
         seconds: Sums over all requests, by phase.
         reason: Why the first that was not drawn was not.
+        missing: Requests without a row.
     """
 
     counts: Counter[str] = field(default_factory=Counter)
@@ -47,14 +47,19 @@ class Merged:
     subjects: set[str] = field(default_factory=set)
     seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     reason: str = ""
+    missing: list[str] = field(default_factory=list)
 
-    def add(self, row: ManifestRow) -> None:
-        """Count a row of the manifest."""
-        self.counts[row.status] += 1
-        self.subjects.update(row.source_subject_ids)
-        self.reason = self.reason or row.reason
-        for phase, seconds in row.run.phases.items():
-            self.seconds[phase] += seconds
+    def add(self, part: "PartRows", request_ids: Sequence[str]) -> None:
+        """Count what a part holds of the requests of its shard."""
+        self.restarts += max(0, part.num_begun - 1)
+        self.redrawn += len(part.redrawn)
+        self.missing += [name for name in request_ids if name not in part.rows]
+        for row in part.of(request_ids):
+            self.counts[row.status] += 1
+            self.subjects.update(row.source_subject_ids)
+            self.reason = self.reason or row.reason
+            for phase, seconds in row.run.phases.items():
+                self.seconds[phase] += seconds
 
 
 @dataclass(frozen=True)
@@ -71,6 +76,10 @@ class PartRows:
     redrawn: tuple[ManifestRow, ...] = ()
     num_begun: int = 0
 
+    def of(self, request_ids: Sequence[str]) -> list[ManifestRow]:
+        """Return the rows of some requests, in their order."""
+        return [self.rows[name] for name in request_ids if name in self.rows]
+
 
 def merge_parts(layout: CohortLayout, shards: Sequence[Sequence[str]]) -> Merged:
     """Write manifest and rejects, as Parquet and CSV, and return what is in them.
@@ -82,42 +91,27 @@ def merge_parts(layout: CohortLayout, shards: Sequence[Sequence[str]]) -> Merged
     Raises:
         CohortError: Rows are missing; nothing is written.
     """
-    parts = [layout.part(shard) for shard in range(len(shards))]
-    parameters = type_of_parameters(_all_rows(part) for part in parts)
+    parts = {layout.part(shard): request_ids for shard, request_ids in enumerate(shards)}
     merged = Merged()
-    missing: list[str] = []
-    with ExitStack() as stack:
-        manifest = TableWriter(
-            stack, parquet=layout.manifest, csv=layout.manifest_csv, parameters=parameters
-        )
-        rejects = TableWriter(
-            stack, parquet=layout.rejects, csv=layout.rejects_csv, parameters=parameters
-        )
-        for part, request_ids in zip(parts, shards, strict=True):
+
+    def rows() -> Iterator[ManifestRow]:
+        for part, request_ids in parts.items():
             found = rows_of_part(part)
-            merged.restarts += max(0, found.num_begun - 1)
-            merged.redrawn += len(found.redrawn)
-            missing += [name for name in request_ids if name not in found.rows]
-            for row in (found.rows[name] for name in request_ids if name in found.rows):
-                merged.add(row)
-                manifest.add(row)
-            for row in found.redrawn:
-                rejects.add(row)
-        manifest.close()
-        rejects.close()
-        if missing:
+            merged.add(found, request_ids)
+            yield from found.of(request_ids)
+        if missing := merged.missing:
             raise CohortError(
                 f"merging the manifest of {layout.folder}: {len(missing)} of "
                 f"{len(missing) + merged.counts.total()} requests have no row yet, {missing[0]} "
                 "first. Run the same `vcmaug generate` again."
             )
+
+    whole = map(rows_of_part, parts)
+    parameters = type_of_parameters([*part.rows.values(), *part.redrawn] for part in whole)
+    write_rows((layout.manifest, layout.manifest_csv), rows(), parameters=parameters)
+    rejects = (row for part in parts for row in rows_of_part(part).redrawn)
+    write_rows((layout.rejects, layout.rejects_csv), rejects, parameters=parameters)
     return merged
-
-
-def _all_rows(part: Path) -> list[ManifestRow]:
-    """Return every row of a part that a table will hold."""
-    found = rows_of_part(part)
-    return [*found.rows.values(), *found.redrawn]
 
 
 def rows_of_part(part: Path) -> PartRows:

@@ -2,16 +2,14 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import ExitStack
 from pathlib import Path
 
 import pandas as pd
 
-from vcmaug.cohort.card import CohortCard, SeenByCohort, write_cohort_card
+from vcmaug.cohort.card import CohortCard, SeenByCohort
 from vcmaug.cohort.layout import CohortLayout
-from vcmaug.cohort.manifest import read_manifest
+from vcmaug.cohort.manifest import read_manifest, type_of_parameters, write_rows
 from vcmaug.cohort.row import ManifestRow
-from vcmaug.cohort.table import TableWriter, type_of_parameters
 from vcmaug.data.geometry import Grid
 from vcmaug.data.labels import LabelScheme
 from vcmaug.data.nifti import read_label_map
@@ -37,31 +35,18 @@ def write_plain_cohort(
         seen: Who was seen.
         conditions_folder: Where the conditions lie that the cases were made for.
     """
-    with ExitStack() as stack:
-        table = TableWriter(
-            stack,
-            parquet=layout.manifest,
-            csv=layout.manifest_csv,
-            parameters=type_of_parameters([rows]),
-        )
-        for row in rows:
-            table.add(row)
-        table.close()
+    paths = layout.manifest, layout.manifest_csv
+    write_rows(paths, rows, parameters=type_of_parameters([rows]))
+    label = read_label_map(layout.folder / rows[0].label, case_id=rows[0].case_id)
     card = CohortCard(
         n=len(rows),
         counts=dict(Counter(row.status for row in rows)),
         scheme=scheme,
-        grid=_grid_of(layout.folder / rows[0].label),
+        grid=Grid(label.shape, spacing_mm=label.spacing_mm, orientation=label.orientation),
         seen=seen,
         conditions_folder=str(conditions_folder.resolve()) if conditions_folder else None,
         versions=versions(),
         machine=machine(),
     )
-    write_cohort_card(layout.folder, card)
+    card.write(layout.folder)
     return read_manifest(layout.folder)
-
-
-def _grid_of(label: Path) -> Grid:
-    """Return the grid of a label map."""
-    volume = read_label_map(label, case_id=label.name)
-    return Grid(shape=volume.shape, spacing_mm=volume.spacing_mm, orientation=volume.orientation)

@@ -1,23 +1,28 @@
 """Rows of a manifest: what every case of a cohort has, how it was drawn if it was, and by what run.
 
-A row is one flat mapping in a part of the manifest (JSON lines) and in its table; the three
-records keep apart what belongs together.
+A row is flat in a part of the manifest (JSON lines) and in its table; the three records keep apart
+what belongs together.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from functools import cache
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Annotated, Any, get_type_hints
+
+from pydantic import BeforeValidator, JsonValue, TypeAdapter, ValidationError
 
 from vcmaug.data.case import IMAGE, LABEL, Case
 from vcmaug.data.steps import Step
 from vcmaug.errors import CohortError
 
-__all__ = ["DONE", "RUN_COLUMNS", "Drawn", "ManifestRow", "Run", "columns_of", "row_of"]
+__all__ = ["COLUMNS", "DONE", "RUN_COLUMNS", "Drawn", "ManifestRow", "Run", "row_of"]
 
 DONE = "done"
 """Status of a request whose image and label map are there."""
+
+
+Ids = Annotated[tuple[str, ...], BeforeValidator(lambda ids: ids or ())]
+"""Ids; where a table has nothing at all there are none."""
 
 
 @dataclass(frozen=True)
@@ -115,8 +120,8 @@ class ManifestRow:
     label_sha256: str
     condition_id: str
     condition_sha256: str
-    source_case_ids: tuple[str, ...]
-    source_subject_ids: tuple[str, ...]
+    source_case_ids: Ids
+    source_subject_ids: Ids
     builder: str
     role: str = ""
     parameters: tuple[Step, ...] = ()
@@ -136,17 +141,17 @@ class ManifestRow:
         Args:
             **values: By column of the row or, where it was drawn, of the draw.
         """
-        own = {name: value for name, value in values.items() if name in _OWN}
-        others = {name: value for name, value in values.items() if name not in _OWN}
+        names = {one.name for one in fields(ManifestRow)}
+        own = {name: value for name, value in values.items() if name in names}
+        others = {name: value for name, value in values.items() if name not in names}
         drawn = replace(self.drawn, **others) if self.drawn and others else self.drawn
         return replace(self, **{"drawn": drawn, **own})
 
-    def cells(self) -> dict[str, Any]:
-        """Return the row by column, JSON-like; columns of a draw are None where there was none."""
-        own = {name: getattr(self, name) for name in _OWN}
-        own["parameters"] = [vars(step) for step in self.parameters]
-        drawn = vars(self.drawn) if self.drawn else dict.fromkeys(columns_of(Drawn))
-        return {**own, **drawn, **vars(self.run)}
+    def cells(self) -> dict[str, JsonValue]:
+        """Return the row by column; columns of a draw are None where there was none."""
+        own = _ROW.dump_python(self)
+        drawn, run = own.pop("drawn"), own.pop("run")
+        return {**own, **(drawn or dict.fromkeys(get_type_hints(Drawn))), **run}
 
     def case(self, folder: Path) -> Case:
         """Return the finished case; hashes are the manifest's, and its parents its source columns.
@@ -160,55 +165,33 @@ class ManifestRow:
             subject_id=self.subject_id,
             images={IMAGE: folder / self.image},
             label=folder / self.label,
-            source={f"source_{kind}": names for kind, names in parents.items()},
+            source={f"source_{kind}": list(names) for kind, names in parents.items()},
             sha256={IMAGE: self.image_sha256, LABEL: self.label_sha256},
         )
 
 
-@cache
-def columns_of(record: type[Drawn] | type[Run]) -> dict[str, Any]:
-    """Return the columns of a record with their types, in order."""
-    return get_type_hints(record)
+_ROW = TypeAdapter(ManifestRow)
 
-
-_OWN = {
-    name: kind for name, kind in get_type_hints(ManifestRow).items() if name not in ("drawn", "run")
+COLUMNS: Mapping[str, Any] = {
+    **{k: v for k, v in get_type_hints(ManifestRow).items() if k not in ("drawn", "run")},
+    **get_type_hints(Drawn),
+    **get_type_hints(Run),
 }
+"""The columns of a manifest in order, with their types."""
 
 
-def row_of(cells: Mapping[str, Any]) -> ManifestRow:
+def row_of(cells: Mapping[str, object]) -> ManifestRow:
     """Return the row of the cells that `cells` gave, also after JSON made lists of tuples.
 
     Raises:
         CohortError: Columns are missing: an older version wrote them.
     """
+    drawn = cells if cells.get("sampler") is not None else None
     try:
-        own = _restored(_OWN_TUPLES, cells)
-        own["parameters"] = tuple(Step(**step) for step in own["parameters"])
-        drawn = cells["sampler"] is not None
-        return ManifestRow(
-            **own,
-            drawn=Drawn(**_restored(_DRAWN_TUPLES, cells)) if drawn else None,
-            run=Run(**_restored(_RUN_TUPLES, cells)),
-        )
-    except (KeyError, TypeError) as fault:
+        return _ROW.validate_python({**cells, "drawn": drawn, "run": cells})
+    except ValidationError as fault:
+        lacking = ", ".join(repr(error["loc"][-1]) for error in fault.errors())
         raise CohortError(
-            f"reading a row of a manifest: it was made by an older version ({fault}). Move the "
+            f"reading a row of a manifest: it was made by an older version ({lacking}). Move the "
             "cohort's folder away and make the cohort again."
         ) from None
-
-
-def _restored(columns: Mapping[str, bool], cells: Mapping[str, Any]) -> dict[str, Any]:
-    """Return some cells, lists as tuples where a record has them."""
-    return {
-        name: tuple(cells[name] or ()) if is_tuple else cells[name]
-        for name, is_tuple in columns.items()
-    }
-
-
-def _tuples(types: Mapping[str, Any]) -> dict[str, bool]:
-    """Return for each column whether it holds tuples."""
-    return {name: getattr(kind, "__origin__", None) is tuple for name, kind in types.items()}
-
-
-_OWN_TUPLES, _DRAWN_TUPLES, _RUN_TUPLES = map(_tuples, (_OWN, columns_of(Drawn), columns_of(Run)))

@@ -40,3 +40,13 @@ class Seen(Settings):
         """
         own = {*self.images, *self.labels, *self.pseudo_labels, *self.label_scalars}
         return tuple(sorted({*own, *(self.before.subjects if self.before else ())}))
+
+    @property
+    def whose_images(self) -> tuple[str, ...]:
+        """Whose images a model has seen, those of everybody before it started included.
+
+        Examples:
+            >>> Seen(images=("a",), labels=("b",), before=Seen(labels=("c",))).whose_images
+            ('a', 'c')
+        """
+        return tuple(sorted({*self.images, *(self.before.subjects if self.before else ())}))

@@ -3,13 +3,14 @@
 The pipeline writes by it, and the report reads by it.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from vcmaug.errors import WorkFolderError
-from vcmaug.files import read_json
+from vcmaug.files import Inside, read_json
 
 __all__ = ["FORMAT", "Replicate", "WorkLayout", "run_file"]
 
@@ -24,12 +25,35 @@ class Replicate:
     """One (n, seed) of a study: its own control, conditions and cohort.
 
     With `pool`, its control and conditions use the pseudo-labelled unlabelled set too.
+
+    Attributes:
+        folder: Its own.
+        num_labelled: The n.
+        seed: The seed.
+        pool: Whether the unlabelled set is used.
+        control: Folder of its control.
+        control_card: What its control is.
+        conditions: Folder of its conditions.
+        conditions_table: Its conditions, a table.
+        cohort: Folder of its cohort.
+        quality: Folder of its cohort's evaluation.
+        quality_file: The figures of that evaluation.
+        adherence_file: The adherence of each case, a table.
     """
 
     folder: Path
     num_labelled: int
     seed: int
     pool: bool = False
+
+    control = Inside("control")
+    control_card = Inside("control", "card.json")
+    conditions = Inside("conditions")
+    conditions_table = Inside("conditions", "conditions.parquet")
+    cohort = Inside("cohort")
+    quality = Inside("quality")
+    quality_file = Inside("quality", "quality.json")
+    adherence_file = Inside("quality", "adherence.parquet")
 
     @property
     def name(self) -> str:
@@ -47,31 +71,6 @@ class Replicate:
         return replace(self, folder=self.folder.parent, pool=False) if self.pool else self
 
     @property
-    def control(self) -> Path:
-        """Folder of its control."""
-        return self.folder / "control"
-
-    @property
-    def conditions(self) -> Path:
-        """Folder of its conditions."""
-        return self.folder / "conditions"
-
-    @property
-    def cohort(self) -> Path:
-        """Folder of its cohort."""
-        return self.folder / "cohort"
-
-    @property
-    def control_card(self) -> Path:
-        """What its control is."""
-        return self.control / "card.json"
-
-    @property
-    def conditions_table(self) -> Path:
-        """Its conditions, a table."""
-        return self.conditions / "conditions.parquet"
-
-    @property
     def acceptance(self) -> Path:
         """Folder of the segmenter that checks drawn images."""
         return self.without_pool.folder / "acceptance"
@@ -80,21 +79,6 @@ class Replicate:
     def pseudo(self) -> Path:
         """Folder of the unlabelled set with pseudo-labels, a cohort of its own (self-training)."""
         return self.without_pool.folder / "pseudo"
-
-    @property
-    def quality(self) -> Path:
-        """Folder of its cohort's evaluation."""
-        return self.folder / "quality"
-
-    @property
-    def quality_file(self) -> Path:
-        """The figures of that evaluation."""
-        return self.quality / "quality.json"
-
-    @property
-    def adherence_file(self) -> Path:
-        """The adherence of each case, a table."""
-        return self.quality / "adherence.parquet"
 
 
 def run_file(study: Path, arm: str, *, num_labelled: int, seed: int) -> Path:
@@ -111,94 +95,48 @@ def run_file(study: Path, arm: str, *, num_labelled: int, seed: int) -> Path:
 
 @dataclass(frozen=True)
 class WorkLayout:
-    """The paths of a work folder."""
+    """The paths of a work folder.
+
+    Attributes:
+        folder: The work folder.
+        recipe_file: Whose folder it is: name, profile, and the recipe as it was resolved.
+        cases: Prepared cases.
+        cases_csv: The table of prepared cases that people read.
+        prepared: What prepared cases are: scheme, grid, settings.
+        population: The embedded population, where a recipe asks for it.
+        splits: Subject-level splits.
+        prior: The prior.
+        prior_card: What the prior is.
+        evaluator: The independent evaluator of adherence.
+        study: The study.
+        summary: Means and differences of the study.
+        scores: The scores of every test case, a table.
+        gates: What each gate measured.
+        gates_file: All gates in one file.
+        report: The report.
+        stages: What each artefact was made from, and what it cost.
+        stale: What was made from other settings and set aside.
+    """
 
     folder: Path
 
-    @property
-    def recipe_file(self) -> Path:
-        """Whose folder it is: name, profile, and the recipe as it was resolved."""
-        return self.folder / "recipe.json"
-
-    @property
-    def cases(self) -> Path:
-        """Prepared cases."""
-        return self.folder / "cases"
-
-    @property
-    def cases_csv(self) -> Path:
-        """The table of prepared cases that people read."""
-        return self.cases / "cases.csv"
-
-    @property
-    def prepared(self) -> Path:
-        """What prepared cases are: scheme, grid, settings."""
-        return self.cases / "prepare.json"
-
-    @property
-    def population(self) -> Path:
-        """The embedded population, where a recipe asks for it."""
-        return self.folder / "population"
-
-    @property
-    def splits(self) -> Path:
-        """Subject-level splits."""
-        return self.folder / "splits.json"
-
-    @property
-    def prior(self) -> Path:
-        """The prior."""
-        return self.folder / "prior"
-
-    @property
-    def prior_card(self) -> Path:
-        """What the prior is."""
-        return self.prior / "card.json"
-
-    @property
-    def evaluator(self) -> Path:
-        """The independent evaluator of adherence."""
-        return self.folder / "evaluator"
-
-    @property
-    def study(self) -> Path:
-        """The study."""
-        return self.folder / "study"
-
-    @property
-    def summary(self) -> Path:
-        """Means and differences of the study."""
-        return self.study / "summary.json"
-
-    @property
-    def scores(self) -> Path:
-        """The scores of every test case, a table."""
-        return self.study / "scores.parquet"
-
-    @property
-    def gates(self) -> Path:
-        """What each gate measured."""
-        return self.folder / "gates"
-
-    @property
-    def gates_file(self) -> Path:
-        """All gates in one file."""
-        return self.folder / "gates.json"
-
-    @property
-    def report(self) -> Path:
-        """The report."""
-        return self.folder / "report.html"
-
-    @property
-    def stages(self) -> Path:
-        """What each artefact was made from, and what it cost."""
-        return self.folder / "stages"
-
-    @property
-    def stale(self) -> Path:
-        """What was made from other settings and set aside."""
-        return self.folder / ".stale"
+    recipe_file = Inside("recipe.json")
+    cases = Inside("cases")
+    cases_csv = Inside("cases", "cases.csv")
+    prepared = Inside("cases", "prepare.json")
+    population = Inside("population")
+    splits = Inside("splits.json")
+    prior = Inside("prior")
+    prior_card = Inside("prior", "card.json")
+    evaluator = Inside("evaluator")
+    study = Inside("study")
+    summary = Inside("study", "summary.json")
+    scores = Inside("study", "scores.parquet")
+    gates = Inside("gates")
+    gates_file = Inside("gates.json")
+    report = Inside("report.html")
+    stages = Inside("stages")
+    stale = Inside(".stale")
 
     def about(self) -> Mapping[str, Any]:
         """Return what recipe.json says of the folder.
@@ -235,13 +173,11 @@ class WorkLayout:
             >>> WorkLayout(Path("work")).replicate_named("n10-s0-pool").folder.as_posix()
             'work/replicates/n10-s0/pool'
         """
-        own = name.removesuffix(f"-{_POOL}")
-        num_labelled, _, seed = own.removeprefix("n").partition("-s")
-        if not (num_labelled.isdigit() and seed.isdigit()):
+        match = re.fullmatch(rf"n(0|[1-9]\d*)-s(0|[1-9]\d*)(-{_POOL})?", name)
+        if match is None:
             return None
-        replicate = self.replicate(int(num_labelled), int(seed))
-        replicate = replicate if own == name else replicate.with_pool
-        return replicate if replicate.name == name else None
+        own = self.replicate(int(match[1]), int(match[2]))
+        return own.with_pool if match[3] else own
 
     def replicate_at(self, folder: Path) -> Replicate | None:
         """Return the replicate that a folder, such as that of a cohort, belongs to; None: none."""

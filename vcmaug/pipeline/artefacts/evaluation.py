@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from vcmaug.cohort.card import read_cohort_card
+from vcmaug.cohort.card import CohortCard
 from vcmaug.data.cases import Cases, cases_of
 from vcmaug.data.splits import Splits, labelled_subset
 from vcmaug.files import read_json, write_json
@@ -123,10 +123,8 @@ class IndependentEvaluator(Artefact["Evaluator | None"]):
         settings = self.work.recipe.evaluator
         evaluator = train_evaluator(
             labelled,
-            task=study.task,
-            ground=study.ground(cases.scheme),
-            augment=study.augment,
-            settings=settings,
+            study=study.model_copy(update={"fit": settings}),
+            scheme=cases.scheme,
             seed=self.work.recipe.seed,
             report=run.report,
         )
@@ -189,7 +187,7 @@ class Evaluation(Artefact[dict[str, Any]]):
         from vcmaug.quality.run import evaluate_cohort
 
         cases, splits = self.cases.load().cases, self.splits.load()
-        seen = read_cohort_card(self.cohort.folder).seen
+        seen = CohortCard.read(self.cohort.folder).seen
         evaluate_cohort(
             self.cohort.folder,
             real=cases_of(cases, splits.validation),
