@@ -27,8 +27,8 @@ from vcmaug.generate.samplers import DDIM
 from vcmaug.ldm.denoiser import Context, Denoiser, Encoded
 from vcmaug.ldm.prior import load_prior
 from vcmaug.ldm.spec import PriorSpec
-from vcmaug.training.control import ControlJob, train_control
-from vcmaug.training.settings import ControlTraining
+from vcmaug.training.control import train_control
+from vcmaug.training.settings import ControlJob, ControlTraining
 
 
 class _GainNetwork(ControlNetwork):

@@ -22,7 +22,7 @@ from vcmaug.ldm.denoiser import Context
 from vcmaug.ldm.prior import Prior, load_prior
 from vcmaug.training.batches import shown_batch
 from vcmaug.training.pairs import labelled_pairs
-from vcmaug.training.settings import ControlTraining
+from vcmaug.training.settings import ControlJob, ControlTraining
 
 NAMES = ("label_map", "image", "lesion")
 PARTIAL = {
@@ -184,15 +184,20 @@ def cases(tmp_path: Path) -> list[Case]:
     return made
 
 
+def job(settings: ControlTraining, shows: ShownSettings) -> ControlJob:
+    """Return the job of a control that is shown some channels."""
+    return ControlJob(
+        method=control_method(tiny.VCM), scheme=tiny.SCHEME, settings=settings, shows=shows
+    )
+
+
 def test_the_channels_of_a_training_pair_follow_its_image_and_map(
     prior: Prior, cases: list[Case]
 ) -> None:
     settings = ControlTraining(deformed_copies=1, max_displacement_mm=3, smoothness_mm=6, flip=True)
     shows = ShownSettings(steps=[PARTIAL])
     assert shows.names == ("label_map", "image")
-    pairs = labelled_pairs(
-        cases, prior=prior, scheme=tiny.SCHEME, settings=settings, seed=0, shows=shows
-    )
+    pairs = labelled_pairs(cases, prior=prior, job=job(settings, shows))
     assert pairs.further is not None
     assert pairs.further.shape == (8, 2, 16, 16, 16)
     hidden = pairs.index_maps == 2
@@ -206,8 +211,8 @@ def test_a_control_may_be_shown_some_structures_alone(prior: Prior, cases: list[
     shows = ShownSettings(structures=["core"])
     settings = ControlTraining(deformed_copies=0, flip=False)
     whole, part = (
-        labelled_pairs(cases, prior=prior, scheme=tiny.SCHEME, settings=settings, seed=0, shows=s)
-        for s in (None, shows)
+        labelled_pairs(cases, prior=prior, job=job(settings, some))
+        for some in (ShownSettings(), shows)
     )
     place = tiny.SCHEME.names.index("core") + 1
     assert torch.equal(part.index_maps == 1, whole.index_maps == place)
@@ -222,9 +227,7 @@ def test_every_pair_has_slices_of_its_own(prior: Prior, cases: list[Case]) -> No
     shows, settings = ShownSettings(steps=steps), ControlTraining(deformed_copies=5, flip=True)
     known = []
     for _ in range(2):
-        pairs = labelled_pairs(
-            cases, prior=prior, scheme=tiny.SCHEME, settings=settings, seed=0, shows=shows
-        )
+        pairs = labelled_pairs(cases, prior=prior, job=job(settings, shows))
         assert pairs.further is not None
         known.append(pairs.further[:, 1, 0, 0, :])  # of each of 24 pairs, along z
     assert torch.equal(*known)

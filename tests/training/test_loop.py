@@ -14,10 +14,11 @@ from torch import nn
 from vcmaug.control.channels import one_hot_batch
 from vcmaug.errors import ModelError
 from vcmaug.seeding import torch_generator
+from vcmaug.training.autoencoder import gradient_loss, kl_loss
 from vcmaug.training.batches import draw_batch
-from vcmaug.training.ema import MovingAverage
-from vcmaug.training.loop import Objective, Share, Trained, Watch, rate_of, train
-from vcmaug.training.losses import control_loss, gradient_loss, kl_loss
+from vcmaug.training.control_objective import control_loss
+from vcmaug.training.learner import MovingAverage
+from vcmaug.training.loop import Objective, Share, Trained, Watch, train
 from vcmaug.training.settings import TrainingSettings
 
 SETTINGS = TrainingSettings(
@@ -260,7 +261,7 @@ def test_a_loss_or_gradient_that_is_not_finite_stops_the_training_with_one_clear
 
 
 def test_the_learning_rate_warms_up_and_falls() -> None:
-    rates = [rate_of(SETTINGS)(step) for step in range(12)]
+    rates = [SETTINGS.rate(step) for step in range(12)]
     assert rates[0] == pytest.approx(0.025)
     assert max(rates) == pytest.approx(0.05)
     assert all(a > b for a, b in itertools.pairwise(rates[2:]))

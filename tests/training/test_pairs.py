@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from vcmaug.control.methods.vcm import VCM
 from vcmaug.control.shown import ShownSettings
 from vcmaug.data.cases import Case
 from vcmaug.data.geometry import Grid, reorient
@@ -21,8 +22,13 @@ from vcmaug.ldm.denoiser import ScalarUNet
 from vcmaug.ldm.prior import Prior, new_prior
 from vcmaug.ldm.spec import AutoencoderSettings, DiffusionSettings, PriorSpec
 from vcmaug.training.pairs import Pairs, labelled_pairs
-from vcmaug.training.prior import _cached_latents
-from vcmaug.training.settings import ControlTraining, DiffusionTraining
+from vcmaug.training.prior import PriorJob
+from vcmaug.training.settings import (
+    ControlJob,
+    ControlTraining,
+    DiffusionTraining,
+    PriorTraining,
+)
 
 SIDES = LabelScheme.from_mapping({"left_a": 1, "middle": 2, "right_a": 3})
 PLAIN = ControlTraining(deformed_copies=0, flip=True)
@@ -82,7 +88,18 @@ def _pairs(
     shows: ShownSettings | None = None,
 ) -> Pairs:
     case, prior = _case(folder, orientation), _prior(orientation)
-    return labelled_pairs([case], prior=prior, scheme=SIDES, settings=settings, seed=0, shows=shows)
+    return labelled_pairs([case], prior=prior, job=_job(settings, shows))
+
+
+def _job(
+    settings: ControlTraining,
+    shows: ShownSettings | None = None,
+    scheme: LabelScheme = SIDES,
+) -> ControlJob:
+    """Return the job of a control of some method."""
+    return ControlJob(
+        method=VCM(), scheme=scheme, settings=settings, shows=shows or ShownSettings()
+    )
 
 
 @pytest.mark.parametrize(("orientation", "axis"), [("RAS", 0), ("LAS", 0), ("PIR", 2)])
@@ -134,14 +151,8 @@ def test_a_further_sequence_is_deformed_and_mirrored_with_its_case(tmp_path: Pat
     both = [replace(case, images={"image": case.image, "t2": tmp_path / "t2.nii.gz"}), case]
     names = ["label_map", "image", "t2"]
     settings = ControlTraining(deformed_copies=1, flip=True, max_displacement_mm=2)
-    pairs = labelled_pairs(
-        both,
-        prior=prior,
-        scheme=SIDES,
-        settings=settings,
-        seed=0,
-        shows=ShownSettings(steps=[{"name": "modalities", "channels": names}]),
-    )
+    shows = ShownSettings(steps=[{"name": "modalities", "channels": names}])
+    pairs = labelled_pairs(both, prior=prior, job=_job(settings, shows))
     assert pairs.further is not None
     assert pairs.further.shape[1] == 4
     own = [
@@ -168,7 +179,7 @@ def test_pairs_with_one_side_alone_are_not_mirrored(tmp_path: Path) -> None:
     case, prior = _case(tmp_path, "RAS"), _prior("RAS")
     scheme = LabelScheme.from_mapping({"left_a": 1})
     with pytest.raises(DataError, match="'left_a' has no 'right_a' to change places with"):
-        labelled_pairs([case], prior=prior, scheme=scheme, settings=PLAIN, seed=0)
+        labelled_pairs([case], prior=prior, job=_job(PLAIN, scheme=scheme))
 
 
 @pytest.mark.parametrize(("orientation", "axis"), [("RAS", 0), ("PIR", 2)])
@@ -177,13 +188,12 @@ def test_images_of_a_prior_are_mirrored_along_the_same_axis(
 ) -> None:
     prior = _prior(orientation)
     images = torch.rand(1, 1, 16, 16, 16, generator=torch.Generator().manual_seed(0))
-    means = _cached_latents(
-        prior.autoencoder,
-        images,
+    job = PriorJob(
         cases=[_case(tmp_path, orientation)],
         spec=prior.spec,
-        settings=DiffusionTraining(flip=True),
+        settings=PriorTraining(diffusion=DiffusionTraining(flip=True)),
         seed=0,
         folder=tmp_path,
     )
+    means = job._means(prior.autoencoder, images)
     torch.testing.assert_close(means[1:], prior.encode(images.flip(axis + 2)))

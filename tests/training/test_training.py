@@ -29,12 +29,13 @@ from vcmaug.ldm.prior import Prior, load_prior, weights_of, write_prior
 from vcmaug.ldm.spec import AutoencoderSettings, DiffusionSettings, PriorSpec
 from vcmaug.ldm.weights import hash_of_weights
 from vcmaug.training import control
-from vcmaug.training.control import ControlJob, train_control
+from vcmaug.training.control import train_control
 from vcmaug.training.loop import Watch
 from vcmaug.training.pairs import Pairs, labelled_pairs
-from vcmaug.training.prior import train_prior
+from vcmaug.training.prior import PriorJob
 from vcmaug.training.settings import (
     AutoencoderTraining,
+    ControlJob,
     ControlTraining,
     DiffusionTraining,
     PriorTraining,
@@ -85,10 +86,10 @@ def cases(tmp_path_factory: pytest.TempPathFactory) -> tuple[Case, ...]:
 @pytest.fixture(scope="module")
 def prior_folder(cases: tuple[Case, ...], tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("prior")
-    prior = train_prior(
-        cases, spec=SPEC, settings=PRIOR, seed=0, folder=folder, about={"data": "x"}
+    job = PriorJob(
+        cases=cases, spec=SPEC, settings=PRIOR, seed=0, folder=folder, about={"data": "x"}
     )
-    write_prior(folder, prior, half=PRIOR.half)
+    write_prior(folder, job.train(), half=PRIOR.half)
     return folder
 
 
@@ -216,9 +217,9 @@ def test_all_cases_of_a_subject_are_on_one_side(
     """Of two subjects with two cases each, those of the second are held out."""
     taken: list[list[str]] = []
 
-    def spied(some: Sequence[Case], **settings: Any) -> Pairs:
+    def spied(some: Sequence[Case], **others: Any) -> Pairs:
         taken.append([case.case_id for case in some])
-        return labelled_pairs(some, **settings)
+        return labelled_pairs(some, **others)
 
     monkeypatch.setattr(control, "labelled_pairs", spied)
     owners = ("s0", "s1", "s1", "s0")
@@ -392,4 +393,4 @@ def test_a_card_that_cannot_be_used_is_one_clear_error(
 def test_images_off_the_grid_are_refused(cases: tuple[Case, ...], tmp_path: Path) -> None:
     other = SPEC.model_copy(update={"grid": GRID.model_copy(update={"shape": (24, 16, 16)})})
     with pytest.raises(ModelError, match="the prior's grid is"):
-        train_prior(cases, spec=other, settings=PRIOR, seed=0, folder=tmp_path)
+        PriorJob(cases=cases, spec=other, settings=PRIOR, seed=0, folder=tmp_path).train()

@@ -18,9 +18,9 @@ from vcmaug.ldm.card import read_card
 from vcmaug.ldm.prior import Prior, load_prior, write_prior
 from vcmaug.ldm.spec import PriorSpec
 from vcmaug.progress import Report, silent
-from vcmaug.training.control import ControlJob, train_control
-from vcmaug.training.prior import train_prior as train_frozen
-from vcmaug.training.settings import ControlTraining, PriorTraining
+from vcmaug.training.control import train_control
+from vcmaug.training.prior import PriorJob
+from vcmaug.training.settings import ControlJob, ControlTraining, PriorTraining
 from vcmaug.zoo import model_folder
 
 __all__ = ["load_control", "train", "train_prior"]
@@ -55,8 +55,8 @@ def train_prior(
     """
     place = folder_for(folder, name="prior")
     chosen = parse_settings(PriorTraining, settings, source="the arguments of train_prior")
-    prior = train_frozen(
-        cases.cases,
+    job = PriorJob(
+        cases=cases.cases,
         held_out=() if held_out is None else held_out.cases,
         spec=spec,
         settings=chosen,
@@ -65,7 +65,7 @@ def train_prior(
         about={"licence": licence},
         report=report,
     )
-    write_prior(place, prior, half=chosen.half)
+    write_prior(place, job.train(), half=chosen.half)
     return load_prior(place)
 
 

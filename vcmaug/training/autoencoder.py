@@ -89,16 +89,17 @@ def reconstruction_figures(
     """
     means = reconstructed(autoencoder, images)
     errors = ((means.clamp(0, 1) - images) ** 2).mean(dim=(1, 2, 3, 4))
-    real = gradient_energy(images).sum()
-    ratio = float(gradient_energy(means.clamp(0, 1)).sum() / real)
-    figures = {
-        "psnr_db": float(-10.0 * torch.log10(errors).mean()),
-        "gradient_energy_ratio": ratio,
-    }
+    drawn = means
     if texture is not None:
         drawn = texture.add(means, torch.randn(means.shape, generator=torch_generator("texture")))
-        figures["gradient_energy_ratio"] = float(gradient_energy(drawn.clamp(0, 1)).sum() / real)
-        figures["gradient_energy_ratio_without_texture"] = ratio
+    real = gradient_energy(images).sum()
+    figures = {
+        "psnr_db": float(-10.0 * torch.log10(errors).mean()),
+        "gradient_energy_ratio": float(gradient_energy(drawn.clamp(0, 1)).sum() / real),
+    }
+    if texture is not None:
+        ratio = gradient_energy(means.clamp(0, 1)).sum() / real
+        figures["gradient_energy_ratio_without_texture"] = float(ratio)
     return figures
 
 

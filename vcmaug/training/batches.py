@@ -1,4 +1,4 @@
-"""What a training draws: batches, and a ladder of fixed noise under which losses can be compared."""
+"""What a training draws: batches, and the noise under which losses can be compared."""
 
 from collections.abc import Iterator, Sequence
 

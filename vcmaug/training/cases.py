@@ -48,7 +48,8 @@ def images_of(case: Case, others: Sequence[str] = ()) -> Tensor:
 
 def read_images(cases: Sequence[Case]) -> Tensor:
     """Return the images of prepared cases, float32 [N, 1, X, Y, Z] in [0, 1]."""
-    return torch.stack([images_of(case) for case in cases])
+    arrays = [read_image(case.image, case_id=case.case_id).array for case in cases]
+    return torch.from_numpy(np.stack(arrays)[:, None].astype(np.float32))
 
 
 def index_map_of(case: Case) -> NDArray[np.uint8]:
@@ -126,9 +127,7 @@ def with_deformed_copies(
 ) -> Tensor:
     """Return images [N, C, X, Y, Z] and, after them, their copies, one round after the other."""
     copies = [
-        deformed_image(
-            image, displacement_for(name, copy, settings=settings, grid=grid, seed=seed)
-        )
+        deformed_image(image, displacement_for(name, copy, settings=settings, grid=grid, seed=seed))
         for copy in range(settings.deformed_copies)
         for image, name in zip(images, names, strict=True)
     ]

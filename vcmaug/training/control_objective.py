@@ -20,7 +20,13 @@ from vcmaug.training.loop import Objective, Share
 from vcmaug.training.pairs import Pairs
 from vcmaug.training.settings import ControlJob
 
-__all__ = ["control_loss", "control_objective", "near_weights", "timestep_weights", "validation_loss"]
+__all__ = [
+    "control_loss",
+    "control_objective",
+    "near_weights",
+    "timestep_weights",
+    "validation_loss",
+]
 
 _LEAST_WEIGHT, _MOST_WEIGHT = 0.1, 5.0
 

@@ -141,7 +141,9 @@ class MovingAverage:
     def __init__(self, module: nn.Module, *, decay: float) -> None:
         self.decay = decay
         self.num_updates = 0
-        self.weights = {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}
+        self.weights = {
+            name: tensor.detach().clone() for name, tensor in module.state_dict().items()
+        }
 
     @torch.no_grad()
     def update(self, module: nn.Module) -> None:

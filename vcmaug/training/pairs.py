@@ -102,9 +102,9 @@ def labelled_pairs(cases: Sequence[Case], *, prior: Prior, job: ControlJob) -> P
 def _every_pair(cases: Sequence[Case], grid: Grid, job: ControlJob) -> Iterator[_Pair]:
     """Yield the pairs of all cases, then their deformed copies, one case in memory at a time."""
     for case in cases:
-        indices = index_map_of(case)
+        images, indices = images_of(case, _others(case, job)), index_map_of(case)
         seed = stable_seed(job.seed, case.case_id)
-        yield _Pair(images_of(case, _others(case, job)), indices, _of(case, indices, grid, job), seed)
+        yield _Pair(images, indices, _of(case, indices, grid, job), seed)
     for case in cases if job.settings.deformed_copies else ():
         images, indices = images_of(case, _others(case, job)), index_map_of(case)
         for copy in range(job.settings.deformed_copies):

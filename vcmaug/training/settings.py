@@ -143,8 +143,8 @@ class ControlJob:
 
     method: ControlMethod
     scheme: LabelScheme
-    shows: ShownSettings = ShownSettings()
-    settings: ControlTraining = ControlTraining()
+    shows: ShownSettings = field(default_factory=ShownSettings)
+    settings: ControlTraining = field(default_factory=ControlTraining)
     seed: int = 0
     forbidden: Sequence[str] = ()
     pseudo_labelled: Sequence[Case] = ()

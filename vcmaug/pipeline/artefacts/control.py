@@ -97,7 +97,8 @@ class TrainedControl(Artefact["Control"]):
         """Train it, or go on with it."""
         from vcmaug.control.base import write_control
         from vcmaug.pipeline.models import prior_under
-        from vcmaug.training.control import ControlJob, train_control
+        from vcmaug.training.control import train_control
+        from vcmaug.training.settings import ControlJob
 
         cases, splits = self.cases.load(), self.splits.load()
         labelled = labelled_of(cases, splits, self.replicate)

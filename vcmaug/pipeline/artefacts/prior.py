@@ -106,12 +106,12 @@ class TrainedPrior(PriorArtefact):
     def _make(self, run: Run) -> None:
         """Train autoencoder and diffusion model, or go on with them."""
         from vcmaug.ldm.prior import write_prior
-        from vcmaug.training.prior import train_prior
+        from vcmaug.training.prior import PriorJob
 
         recipe, splits = self.work.recipe.prior, self.splits.load()
         cases = self.cases.load().cases
-        prior = train_prior(
-            cases_of(cases, splits.train),
+        job = PriorJob(
+            cases=cases_of(cases, splits.train),
             held_out=cases_of(cases, splits.validation),
             spec=recipe.spec_to_train,
             settings=recipe.training,
@@ -120,4 +120,4 @@ class TrainedPrior(PriorArtefact):
             about=about_model(self.work, recipe.licence),
             report=run.report,
         )
-        write_prior(self.folder, prior, half=recipe.training.half)
+        write_prior(self.folder, job.train(), half=recipe.training.half)
