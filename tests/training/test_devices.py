@@ -14,7 +14,7 @@ from torch import nn
 
 from vcmaug.control.base import write_control
 from vcmaug.control.method import control_method
-from vcmaug.control.shown import ShownSettings
+from vcmaug.control.shown import ChannelSettings
 from vcmaug.data.cases import Case
 from vcmaug.data.nifti import write_image, write_label_map
 from vcmaug.data.scalars import ScalarSpec
@@ -125,7 +125,7 @@ def _train_control(
             raise KeyboardInterrupt
         return {}
 
-    prior, shows = load_prior(prior_folder), ShownSettings()
+    prior, shows = load_prior(prior_folder), ChannelSettings()
     method = control_method(SMALL[name])
     look = pictures(
         cases[:1],

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from vcmaug.control.methods.vcm import VCM
-from vcmaug.control.shown import ShownSettings
+from vcmaug.control.shown import ChannelSettings
 from vcmaug.data.cases import Case
 from vcmaug.data.geometry import Grid, reorient
 from vcmaug.data.labels import LabelScheme
@@ -85,7 +85,7 @@ def _pairs(
     folder: Path,
     orientation: str,
     settings: ControlTraining = PLAIN,
-    shows: ShownSettings | None = None,
+    shows: ChannelSettings | None = None,
 ) -> Pairs:
     case, prior = _case(folder, orientation), _prior(orientation)
     return labelled_pairs([case], prior=prior, job=_job(settings, shows))
@@ -93,12 +93,12 @@ def _pairs(
 
 def _job(
     settings: ControlTraining,
-    shows: ShownSettings | None = None,
+    shows: ChannelSettings | None = None,
     scheme: LabelScheme = SIDES,
 ) -> ControlJob:
     """Return the job of a control of some method."""
     return ControlJob(
-        method=VCM(), scheme=scheme, settings=settings, shows=shows or ShownSettings()
+        method=VCM(), scheme=scheme, settings=settings, shows=shows or ChannelSettings()
     )
 
 
@@ -137,9 +137,9 @@ def test_deformed_copies_have_the_scalars_of_their_own_maps_and_are_mirrored_wit
 
 
 def test_what_is_hidden_of_an_image_is_hidden_by_the_mirrored_map(tmp_path: Path) -> None:
-    pairs = _pairs(tmp_path, "RAS", shows=ShownSettings(steps=[HIDDEN]))
-    assert pairs.further is not None
-    for indices, (_, known) in zip(pairs.index_maps, pairs.further, strict=True):
+    pairs = _pairs(tmp_path, "RAS", shows=ChannelSettings(steps=[HIDDEN]))
+    assert pairs.channels is not None
+    for indices, (_, known) in zip(pairs.index_maps, pairs.channels, strict=True):
         assert torch.equal(known == 0, indices == 1)
 
 
@@ -151,17 +151,17 @@ def test_a_further_sequence_is_deformed_and_mirrored_with_its_case(tmp_path: Pat
     both = [replace(case, images={"image": case.image, "t2": tmp_path / "t2.nii.gz"}), case]
     names = ["label_map", "image", "t2"]
     settings = ControlTraining(deformed_copies=1, flip=True, max_displacement_mm=2)
-    shows = ShownSettings(steps=[{"name": "modalities", "channels": names}])
+    shows = ChannelSettings(steps=[{"name": "modalities", "channels": names}])
     pairs = labelled_pairs(both, prior=prior, job=_job(settings, shows))
-    assert pairs.further is not None
-    assert pairs.further.shape[1] == 4
+    assert pairs.channels is not None
+    assert pairs.channels.shape[1] == 4
     own = [
         0,
         2,
         4,
         6,
     ]  # plain and deformed, then both in a mirror; the other case lacks the sequence
-    for number, (indices, further) in enumerate(zip(pairs.index_maps, pairs.further, strict=True)):
+    for number, (indices, further) in enumerate(zip(pairs.index_maps, pairs.channels, strict=True)):
         there = number in own
         assert float(further[3].min()) == float(further[3].max()) == float(there)
         if there:
@@ -171,7 +171,7 @@ def test_a_further_sequence_is_deformed_and_mirrored_with_its_case(tmp_path: Pat
 
 
 def test_one_side_that_is_shown_alone_comes_from_the_other_in_a_mirror(tmp_path: Path) -> None:
-    pairs = _pairs(tmp_path, "RAS", shows=ShownSettings(structures=["left_a"]))
+    pairs = _pairs(tmp_path, "RAS", shows=ChannelSettings(structures=["left_a"]))
     assert [int((one == 1).sum()) for one in pairs.index_maps] == [320, 48]
 
 

@@ -14,7 +14,7 @@ from vcmaug.control.base import load_control, write_control
 from vcmaug.control.card import ControlCard
 from vcmaug.control.method import control_method
 from vcmaug.control.methods.vcm import VCM
-from vcmaug.control.shown import ShownSettings
+from vcmaug.control.shown import ChannelSettings
 from vcmaug.data.cases import Case
 from vcmaug.data.labels import LabelScheme
 from vcmaug.data.nifti import write_image, write_label_map
@@ -25,7 +25,7 @@ from vcmaug.errors import LeakError, ModelError
 from vcmaug.files import read_json, write_json
 from vcmaug.ldm.card import read_card
 from vcmaug.ldm.denoiser import Context
-from vcmaug.ldm.prior import Prior, load_prior, weights_of, write_prior
+from vcmaug.ldm.prior import Prior, load_prior, write_prior
 from vcmaug.ldm.spec import AutoencoderSettings, DiffusionSettings, PriorSpec
 from vcmaug.ldm.weights import hash_of_weights
 from vcmaug.training import control
@@ -122,7 +122,7 @@ def _train(
     forbidden: tuple[str, ...] = (),
     updates: int = 12,
     start_from: Path | None = None,
-    shows: ShownSettings | None = None,
+    shows: ChannelSettings | None = None,
     prior: Prior | None = None,
     scheme: LabelScheme = SCHEME,
     network: VCM = NETWORK,
@@ -131,7 +131,7 @@ def _train(
     job = ControlJob(
         method=network,
         scheme=scheme,
-        shows=shows or ShownSettings(),
+        shows=shows or ChannelSettings(),
         settings=ControlTraining(updates=updates, batch_size=4, deformed_copies=1),
         forbidden=forbidden,
         start_from=start_from,
@@ -145,9 +145,9 @@ def test_training_a_control_leaves_the_prior_as_it_was(
     cases: tuple[Case, ...], prior_folder: Path, tmp_path: Path
 ) -> None:
     after = load_prior(prior_folder)
-    hashed = hash_of_weights(weights_of(after.autoencoder, after.denoiser.unet))
+    hashed = hash_of_weights(after.weights)
     _train(cases[:2], prior_folder, tmp_path, prior=after)  # this one, not a copy
-    assert hash_of_weights(weights_of(after.autoencoder, after.denoiser.unet)) == hashed
+    assert hash_of_weights(after.weights) == hashed
     control = load_control(tmp_path, prior=after)
     assert control.card.seen == Seen(images=("s0", "s1"), labels=("s0", "s1"))
     z, t = torch.randn(1, *SPEC.latent_shape), torch.tensor([500])
@@ -300,15 +300,18 @@ def test_a_control_started_from_another_has_seen_its_subjects_too(
 @pytest.mark.parametrize(
     ("shows", "named"),
     [
-        (ShownSettings(structures=["core"]), r"label_map of shell; this recipe shows label_map of"),
-        (ShownSettings(), "this recipe shows label_map of shell, core"),
-        (ShownSettings(steps=[LOWRES]), "this recipe shows label_map, lowres of shell, core"),
+        (
+            ChannelSettings(structures=["core"]),
+            r"label_map of shell; this recipe shows label_map of",
+        ),
+        (ChannelSettings(), "this recipe shows label_map of shell, core"),
+        (ChannelSettings(steps=[LOWRES]), "this recipe shows label_map, lowres of shell, core"),
     ],
 )
 def test_a_control_that_was_shown_something_else_is_no_start(
-    cases: tuple[Case, ...], prior_folder: Path, tmp_path: Path, shows: ShownSettings, named: str
+    cases: tuple[Case, ...], prior_folder: Path, tmp_path: Path, shows: ChannelSettings, named: str
 ) -> None:
-    first = ShownSettings(structures=["shell"])
+    first = ChannelSettings(structures=["shell"])
     _train(cases[2:], prior_folder, tmp_path / "first", updates=1, shows=first)
     start = tmp_path / "first"
     with pytest.raises(ModelError, match=named):

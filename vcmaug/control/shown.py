@@ -24,8 +24,8 @@ from vcmaug.seeding import stable_seed
 
 __all__ = [
     "ALONE",
-    "ShownSettings",
-    "further_channels",
+    "ChannelSettings",
+    "stacked_channels",
     "is_shown",
     "parts_of",
     "width_of",
@@ -36,7 +36,7 @@ ALONE = (LABEL_MAP,)
 """The label map alone."""
 
 
-class ShownSettings(Settings):
+class ChannelSettings(Settings):
     """Which channels a control is trained to see, and how often each is left out."""
 
     steps: tuple[Builder, ...] = Field(
@@ -110,7 +110,7 @@ def width_of(names: Sequence[str], num_structures: int) -> int:
 
 
 def with_channels(
-    condition: Condition, settings: ShownSettings, scheme: LabelScheme, *, seed: int
+    condition: Condition, settings: ChannelSettings, scheme: LabelScheme, *, seed: int
 ) -> Condition:
     """Return a condition with every channel that a control is trained to see.
 
@@ -129,7 +129,7 @@ def with_channels(
     return condition
 
 
-def further_channels(
+def stacked_channels(
     channels: Mapping[str, NDArray[np.generic]], names: Sequence[str], shape: Sequence[int]
 ) -> NDArray[np.float32]:
     """Return value and mask of each channel but the label map, float32 [2 M, X, Y, Z].

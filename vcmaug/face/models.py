@@ -11,7 +11,7 @@ from vcmaug.control.base import Control, write_control
 from vcmaug.control.base import load_control as load
 from vcmaug.control.card import ControlCard
 from vcmaug.control.method import ControlMethod, control_method
-from vcmaug.control.shown import ShownSettings
+from vcmaug.control.shown import ChannelSettings
 from vcmaug.data.cases import Cases
 from vcmaug.face.folders import folder_for
 from vcmaug.ldm.card import read_card
@@ -77,7 +77,7 @@ def train(
     seed: int = 0,
     folder: Path | str | None = None,
     start_from: Path | str | None = None,
-    shows: ShownSettings | None = None,
+    shows: ChannelSettings | None = None,
     licence: str = "",
     report: Report = silent,
     **settings: Any,
@@ -108,7 +108,7 @@ def train(
     job = ControlJob(
         method=control_method(method),
         scheme=cases.scheme,
-        shows=shows or ShownSettings(),
+        shows=shows or ChannelSettings(),
         settings=chosen,
         seed=seed,
         forbidden=[subject for subject, role in cases.roles.items() if role != "train"],

@@ -16,7 +16,7 @@ from vcmaug.control.base import Control
 from vcmaug.control.card import card_of
 from vcmaug.control.method import ControlMethod
 from vcmaug.control.network import ControlNetwork
-from vcmaug.control.shown import ShownSettings, with_channels
+from vcmaug.control.shown import ChannelSettings, with_channels
 from vcmaug.data.case import LABEL
 from vcmaug.data.cases import Case
 from vcmaug.data.labels import LabelScheme
@@ -44,7 +44,7 @@ def pictures(
     prior: Prior,
     scheme: LabelScheme,
     method: ControlMethod,
-    shows: ShownSettings,
+    shows: ChannelSettings,
     settings: GenerateSettings,
     seed: int,
     folder: Path,
@@ -97,7 +97,7 @@ def _target(
     label_map: Volume,
     prior: Prior,
     scheme: LabelScheme,
-    shows: ShownSettings,
+    shows: ChannelSettings,
     *,
     seed: int,
 ) -> Target:

@@ -5,10 +5,10 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from vcmaug.control.channels import known_channels, shown_tensor
+from vcmaug.control.channels import channel_tensor, known_channels
 from vcmaug.seeding import torch_generator
 
-__all__ = ["RUNGS", "draw_batch", "flipped", "rungs", "shown_batch"]
+__all__ = ["RUNGS", "draw_batch", "flipped", "rungs", "channel_batch"]
 
 RUNGS = 10
 """How many timesteps the ladder has."""
@@ -28,9 +28,9 @@ def draw_batch(num_items: int, *, batch_size: int, seed: int, step: int) -> Tens
     return torch.tensor(indices)
 
 
-def shown_batch(
+def channel_batch(
     one_hot: Tensor,
-    further: Tensor | None,
+    others: Tensor | None,
     *,
     names: Sequence[str],
     drop: float,
@@ -40,20 +40,20 @@ def shown_batch(
 
     Args:
         one_hot: Label maps [B, K, X, Y, Z].
-        further: Value and mask of each other channel [B, 2 N, X, Y, Z], or None: the maps alone.
+        others: Value and mask of each other channel [B, 2 N, X, Y, Z], or None: the maps alone.
         names: The control's channels, in the order of `control.shown.parts_of`.
         drop: Probability of leaving a channel out; where all would be, one that the case has stays,
             drawn at random.
         generator: Of the choice.
     """
-    if further is None:
+    if others is None:
         return one_hot
-    there = known_channels(further, names=names)
+    there = known_channels(others, names=names)
     kept = there & (torch.rand(there.shape, generator=generator) >= drop)
     some = there | ~there.any(dim=1, keepdim=True)  # of nothing at all any one is as good
     lucky = torch.multinomial(some.float(), 1, generator=generator)[:, 0]
     kept[torch.arange(len(kept)), lucky] |= ~kept.any(dim=1)
-    return shown_tensor(one_hot, further, names=names, kept=kept)
+    return channel_tensor(one_hot, others, names=names, kept=kept)
 
 
 def flipped(volumes: Tensor, *, axis: int) -> Tensor:

@@ -23,7 +23,7 @@ from vcmaug.control.network import ControlNetwork
 from vcmaug.data.cases import Case
 from vcmaug.data.seen import Seen
 from vcmaug.errors import LeakError, ModelError, list_faults
-from vcmaug.ldm.prior import Prior, weights_of
+from vcmaug.ldm.prior import Prior
 from vcmaug.ldm.weights import hash_of_weights, in_half_precision
 from vcmaug.progress import Report, silent
 from vcmaug.provenance import fingerprint, machine, versions
@@ -63,7 +63,7 @@ def train_control(
     """
     _refuse([*cases, *job.pseudo_labelled], job.forbidden)
     prior = prior.to(training_device())
-    before = hash_of_weights(weights_of(prior.autoencoder, prior.denoiser.unet))
+    before = hash_of_weights(prior.weights)
     kept, measured = _held_out(cases, job, prior=prior)
     pairs = labelled_pairs([*kept, *job.pseudo_labelled], prior=prior, job=job)
     module, started = _new_network(job, prior)
@@ -80,7 +80,7 @@ def train_control(
     )
     weights = trained.best if job.settings.keep == "best" else trained.weights
     module.load_state_dict(in_half_precision(weights) if job.settings.half else weights)
-    if hash_of_weights(weights_of(prior.autoencoder, prior.denoiser.unet)) != before:
+    if hash_of_weights(prior.weights) != before:
         raise ModelError("training a control: the frozen prior's weights changed. This is a bug.")
     settings = job.settings
     card = card_of(
@@ -142,7 +142,7 @@ def _new_network(job: ControlJob, prior: Prior) -> tuple[ControlNetwork, Control
     """Return the network to train, and the card of the control that it starts from."""
     module = seeded(
         lambda: job.method.network(
-            prior.spec, num_structures=job.shown.num_structures, names=job.shows.names
+            prior.spec, num_structures=job.structures.num_structures, names=job.shows.names
         ),
         seed=stable_seed(job.seed, "control"),
     )

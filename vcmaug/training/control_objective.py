@@ -15,7 +15,7 @@ from vcmaug.control.channels import one_hot_batch
 from vcmaug.ldm.autoencoder import volumes_at_once
 from vcmaug.ldm.prior import Prior
 from vcmaug.seeding import torch_generator
-from vcmaug.training.batches import RUNGS, draw_batch, rungs, shown_batch
+from vcmaug.training.batches import RUNGS, channel_batch, draw_batch, rungs
 from vcmaug.training.loop import Objective, Share
 from vcmaug.training.pairs import Pairs
 from vcmaug.training.settings import ControlJob
@@ -79,7 +79,7 @@ def control_loss(
 
 def control_objective(pairs: Pairs, *, prior: Prior, job: ControlJob) -> Objective:
     """Return the loss of one step: MSE of epsilon' plus the penalty."""
-    settings, seed, num_structures = job.settings, job.seed, job.shown.num_structures
+    settings, seed, num_structures = job.settings, job.seed, job.structures.num_structures
     last = round(settings.timesteps * prior.schedule.num_timesteps)
     weights = timestep_weights(prior.schedule.alphas_cumprod[:last], settings.weighting)
 
@@ -92,9 +92,9 @@ def control_objective(pairs: Pairs, *, prior: Prior, job: ControlJob) -> Objecti
         epsilon = torch.randn(z_0.shape, generator=generator)
         one_hot = one_hot_batch(pairs.index_maps[chosen], num_structures)
         near = near_weights(one_hot, z_0.shape[2:], settings.near_weight)
-        shown = shown_batch(
+        shown = channel_batch(
             one_hot,
-            None if pairs.further is None else pairs.further[chosen],
+            None if pairs.channels is None else pairs.channels[chosen],
             names=pairs.names,
             drop=job.shows.drop,
             generator=torch_generator(seed, "shown", step),
@@ -136,10 +136,10 @@ def validation_loss(module: nn.Module, pairs: Pairs, *, prior: Prior, job: Contr
     device = next(module.parameters()).device
     last, error = job.settings.timesteps * prior.schedule.num_timesteps, 0.0
     for few in torch.arange(len(pairs.z)).split(volumes_at_once(prior.spec.grid.shape)):
-        one_hot = one_hot_batch(pairs.index_maps[few], job.shown.num_structures)
-        further = None if pairs.further is None else pairs.further[few]
-        shown = shown_batch(
-            one_hot, further, names=pairs.names, drop=0.0, generator=torch_generator("ladder")
+        one_hot = one_hot_batch(pairs.index_maps[few], job.structures.num_structures)
+        others = None if pairs.channels is None else pairs.channels[few]
+        shown = channel_batch(
+            one_hot, others, names=pairs.names, drop=0.0, generator=torch_generator("ladder")
         )
         scalars = None if pairs.scalars is None else pairs.scalars[few].to(device)
         for timestep, noise in rungs(pairs.z, last=last):

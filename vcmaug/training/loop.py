@@ -11,7 +11,7 @@ Notes:
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
@@ -170,19 +170,19 @@ def train(
     )
 
 
-@dataclass(kw_only=True)
+@dataclass
 class _State:
     """How far a training is, as its checkpoint says beside module, average and optimiser."""
 
     identity: str
-    step: int
-    seconds: float
-    smooth_loss: float
-    log: list[dict[str, float]]
-    sums: dict[str, float]
-    best: dict[str, Tensor]
-    best_update: int
-    best_value: float
+    step: int = 0
+    seconds: float = 0.0
+    smooth_loss: float = math.nan
+    log: list[dict[str, float]] = field(default_factory=list)
+    sums: dict[str, float] = field(default_factory=dict)
+    best: dict[str, Tensor] = field(default_factory=dict)
+    best_update: int = 0
+    best_value: float = math.inf
 
 
 class _Run:
@@ -191,17 +191,7 @@ class _Run:
     def __init__(self, module: nn.Module, *, settings: TrainingSettings, identity: str) -> None:
         self.settings = settings
         self.module = module
-        self.state = _State(
-            identity=identity,
-            step=0,
-            seconds=0.0,
-            smooth_loss=math.nan,
-            log=[],
-            sums={},
-            best={},
-            best_update=0,
-            best_value=math.inf,
-        )
+        self.state = _State(identity)
         low = settings.precision == "bfloat16" and is_bf16_available()
         if low:
             guard_small_convolutions(module)
@@ -318,6 +308,8 @@ class _Run:
             module, average, optimiser = (
                 content.pop(name) for name in ("module", "average", "optimiser")
             )
+            if missing := set(vars(self.state)) - set(content):
+                raise KeyError(*missing)
             state = _State(**content)
         except Exception as fault:  # bytes that are no checkpoint make it raise almost anything
             reason = str(fault).partition("\n")[0]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vcmaug.conditions.base import SourceMap, as_it_is
-from vcmaug.control.shown import ALONE, further_channels, with_channels
+from vcmaug.control.shown import ALONE, stacked_channels, with_channels
 from vcmaug.data.case import Measured
 from vcmaug.data.cases import Case
 from vcmaug.data.deformation import warp_label_map
@@ -61,15 +61,15 @@ class Pairs:
         z: Latents [M, L, x, y, z].
         index_maps: Channel numbers [M, X, Y, Z], of the structures that are shown.
         scalars: [M, S], or None.
-        further: Value and mask of the channels besides the map [M, 2 N, X, Y, Z], half precision;
-            None: there are none.
+        channels: Value and mask of those besides the map [M, 2 N, X, Y, Z], half precision; None:
+            there are none.
         names: Of the channels that are shown, the map among them or not.
     """
 
     z: Tensor
     index_maps: Tensor
     scalars: Tensor | None
-    further: Tensor | None = None
+    channels: Tensor | None = None
     names: tuple[str, ...] = ALONE
 
 
@@ -88,13 +88,13 @@ def labelled_pairs(cases: Sequence[Case], *, prior: Prior, job: ControlJob) -> P
         measured += [pair.case for pair in some]
         if mirror is not None:
             turned.append(_tensors([_mirrored(pair, mirror) for pair in some], prior, job))
-    z, index_maps, further = zip(*plain, *turned, strict=True)
+    z, index_maps, channels = zip(*plain, *turned, strict=True)
     fill = prior.card.scalar_fill
     return Pairs(
         z=torch.cat(z),
         index_maps=torch.cat(index_maps),
         scalars=scalars_of(measured, prior.spec, fill=fill, and_mirrored=flip, clip_volumes=True),
-        further=None if names == ALONE else torch.cat(further),
+        channels=None if names == ALONE else torch.cat(channels),
         names=names,
     )
 
@@ -144,17 +144,17 @@ def _tensors(
     count = prior.spec.image_channels
     images = torch.stack([pair.images[:count] for pair in pairs])  # [B, C, X, Y, Z]
     maps = np.stack([pair.indices for pair in pairs])  # [B, X, Y, Z]
-    further = torch.empty(0)
+    channels = torch.empty(0)
     if job.shows.names != ALONE:
-        made = np.stack([_further(pair, count, job) for pair in pairs])
-        further = torch.from_numpy(made).half()  # [B, 2 N, X, Y, Z]
+        made = np.stack([_channels(pair, count, job) for pair in pairs])
+        channels = torch.from_numpy(made).half()  # [B, 2 N, X, Y, Z]
     if job.shows.structures:
-        maps = index_map(maps, job.shown)
+        maps = index_map(maps, job.structures)
     z = encode_all(prior.autoencoder, images) * prior.latent_scale
-    return z, torch.from_numpy(maps), further
+    return z, torch.from_numpy(maps), channels
 
 
-def _further(pair: _Pair, count: int, job: ControlJob) -> NDArray[np.float32]:
+def _channels(pair: _Pair, count: int, job: ControlJob) -> NDArray[np.float32]:
     """Return the channels besides the map of one pair, made from its images.
 
     The first `count` of them are what the prior draws.
@@ -169,4 +169,4 @@ def _further(pair: _Pair, count: int, job: ControlJob) -> NDArray[np.float32]:
     start = as_it_is(source, condition_id=f"training pair of {case.case_id}")
     channels = with_channels(start, job.shows, job.scheme, seed=pair.seed).channels
     arrays = {name: volume.array for name, volume in channels.items()}
-    return further_channels(arrays, job.shows.names, label_map.shape)
+    return stacked_channels(arrays, job.shows.names, label_map.shape)

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from vcmaug.config import Settings
 from vcmaug.control.method import ControlMethod
-from vcmaug.control.shown import ShownSettings
+from vcmaug.control.shown import ChannelSettings
 from vcmaug.data.case import Case
 from vcmaug.data.labels import LabelScheme
 
@@ -143,7 +143,7 @@ class ControlJob:
 
     method: ControlMethod
     scheme: LabelScheme
-    shows: ShownSettings = field(default_factory=ShownSettings)
+    shows: ChannelSettings = field(default_factory=ChannelSettings)
     settings: ControlTraining = field(default_factory=ControlTraining)
     seed: int = 0
     forbidden: Sequence[str] = ()
@@ -152,6 +152,6 @@ class ControlJob:
     about: Mapping[str, str] = field(default_factory=dict)
 
     @property
-    def shown(self) -> LabelScheme:
+    def structures(self) -> LabelScheme:
         """The structures that the control is shown."""
         return self.shows.part_of(self.scheme)
