@@ -112,7 +112,7 @@ class SegmenterGate(Gate):
 
     def measure(self, run: Run) -> GateResult:
         """Train it twice."""
-        from vcmaug.gates.segmenter import measure_segmenter
+        from vcmaug.gates.measure import measure_segmenter
 
         return measure_segmenter(self.ground(self.cases, self.splits, run))
 
@@ -137,7 +137,7 @@ class AutoencoderGate(Gate):
 
     def measure(self, run: Run) -> GateResult:
         """Train a segmenter on reconstructions."""
-        from vcmaug.gates.autoencoder import measure_autoencoder
+        from vcmaug.gates.measure import measure_autoencoder
 
         ground = self.ground(self.cases, self.splits, run)
         return measure_autoencoder(ground, self.prior.load(), dice=self.segmenter.load()["dice"])
@@ -164,7 +164,7 @@ class PriorGate(Gate):
 
     def measure(self, run: Run) -> GateResult:
         """Draw without a control."""
-        from vcmaug.gates.prior import measure_prior
+        from vcmaug.gates.measure import measure_prior
 
         ground = self.ground(self.cases, self.splits, run)
         return measure_prior(ground, self.prior.load(), reads=self.evaluator.load())
@@ -195,7 +195,7 @@ class ControlGate(Gate):
 
     def measure(self, run: Run) -> GateResult:
         """Read the evaluation of its cohort."""
-        from vcmaug.gates.control import measure_control
+        from vcmaug.gates.measure import measure_control
 
         del run
         return measure_control(self.evaluation.load(), num_labelled=self._num_labelled)
