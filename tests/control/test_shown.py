@@ -20,7 +20,7 @@ from vcmaug.data.volume import Volume
 from vcmaug.errors import ModelError
 from vcmaug.ldm.denoiser import Context
 from vcmaug.ldm.prior import Prior, load_prior
-from vcmaug.training.batches import channel_batch
+from vcmaug.training.data import channel_batch
 from vcmaug.training.pairs import labelled_pairs
 from vcmaug.training.settings import ControlJob, ControlTraining
 

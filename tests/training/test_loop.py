@@ -15,8 +15,8 @@ from vcmaug.control.channels import one_hot_batch
 from vcmaug.errors import ModelError
 from vcmaug.seeding import torch_generator
 from vcmaug.training.autoencoder import gradient_loss, kl_loss
-from vcmaug.training.batches import draw_batch
 from vcmaug.training.control_objective import control_loss
+from vcmaug.training.data import draw_batch
 from vcmaug.training.learner import MovingAverage
 from vcmaug.training.loop import Objective, Share, Trained, Watch, train
 from vcmaug.training.settings import TrainingSettings
@@ -54,7 +54,7 @@ def _train(
         checkpoint=folder / "x.pt",
         identity=identity,
         what="test",
-    ).weights
+    ).average
 
 
 def test_a_training_shows_its_log_to_tensorboard(tmp_path: Path) -> None:
@@ -105,7 +105,7 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(tmp_path: Path) -> N
         checkpoint=tmp_path / "x.pt",
         identity="a",
         what="test",
-    ).weights
+    ).average
     for name, tensor in whole.items():
         torch.testing.assert_close(shared[name], tensor, rtol=1e-4, atol=1e-5)
 
@@ -142,12 +142,12 @@ def test_the_best_average_is_kept_and_survives_a_stop(tmp_path: Path) -> None:
 
     whole = run(tmp_path / "whole")
     assert [row["validation"] for row in whole.log if "validation" in row] == [2.0, 1.0, 3.0]
-    assert not torch.equal(whole.best["weight"], whole.weights["weight"])
+    assert not torch.equal(whole.best["weight"], whole.average["weight"])
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "cut", stop_at=11)  # after the best was saved, before the end
     again = run(tmp_path / "cut")
     assert torch.equal(again.best["weight"], whole.best["weight"])
-    assert torch.equal(again.weights["weight"], whole.weights["weight"])
+    assert torch.equal(again.average["weight"], whole.average["weight"])
 
 
 def test_a_batch_that_cannot_be_shared_is_refused(tmp_path: Path) -> None:
@@ -223,7 +223,7 @@ def test_bfloat16_is_taken_where_there_is_any(
     def trained(name: str) -> torch.Tensor:
         module, path = _network(), tmp_path / f"{name}.pt"
         done = train(module, _objective, settings=settings, checkpoint=path, identity="a", what="x")
-        return done.weights["weight"]
+        return done.average["weight"]
 
     low = trained("low")
     monkeypatch.setattr("vcmaug.training.loop.is_bf16_available", lambda: False)

@@ -105,8 +105,7 @@ def test_a_prior_is_trained_and_says_what_it_saw(prior_folder: Path) -> None:
 def test_latents_have_unit_deviation_after_their_measured_scale(
     prior_folder: Path, cases: tuple[Case, ...]
 ) -> None:
-    from vcmaug.training.batches import flipped
-    from vcmaug.training.cases import read_images
+    from vcmaug.training.data import flipped, read_images
 
     images = read_images(cases)
     prior = load_prior(prior_folder)

@@ -15,21 +15,22 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
-from vcmaug.conditions.base import LABEL_MAP, Condition
+from vcmaug.conditions.base import LABEL_MAP, SourceMap, as_it_is
 from vcmaug.conditions.builder import Builder
 from vcmaug.config import Settings
 from vcmaug.data.labels import LabelScheme
+from vcmaug.data.volume import Volume
 from vcmaug.errors import ModelError
 from vcmaug.seeding import stable_seed
 
 __all__ = [
     "ALONE",
     "ChannelSettings",
+    "channels_for",
     "stacked_channels",
     "is_shown",
     "parts_of",
     "width_of",
-    "with_channels",
 ]
 
 ALONE = (LABEL_MAP,)
@@ -109,13 +110,13 @@ def width_of(names: Sequence[str], num_structures: int) -> int:
     return width
 
 
-def with_channels(
-    condition: Condition, settings: ChannelSettings, scheme: LabelScheme, *, seed: int
-) -> Condition:
-    """Return a condition with every channel that a control is trained to see.
+def channels_for(
+    source: SourceMap, settings: ChannelSettings, scheme: LabelScheme, *, seed: int
+) -> Mapping[str, Volume]:
+    """Return every channel that a control is trained to see besides the label map.
 
     Args:
-        condition: Of a training case.
+        source: A training case with its images.
         settings: The channels.
         scheme: Of the label map.
         seed: Of what the builders draw, such as the distance of slices.
@@ -123,10 +124,11 @@ def with_channels(
     Raises:
         DataError: An image is missing or cannot be used; see the builders.
     """
+    condition = as_it_is(source, condition_id=f"training case {source.case_id}")
     for number, step in enumerate(settings.steps):
         builder = step.for_training().ready(scheme)
         condition = builder.build(condition, seed=stable_seed(seed, "shown", number))
-    return condition
+    return condition.channels
 
 
 def stacked_channels(

@@ -5,9 +5,10 @@ what it needs, and the texture? Are the prior's samples real, and do they have t
 volumes? Do images drawn with a control fit their labels as real ones do?
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from torch import Tensor
 from vcmaug.conditions.target import Target
 from vcmaug.data.case import Case
 from vcmaug.data.labels import volumes_mm3
-from vcmaug.data.scalars import ScalarSpec, raw_value
+from vcmaug.data.scalars import raw_value
 from vcmaug.downstream.data import LabelledVolumes
 from vcmaug.gates.base import GateGround, GateResult, Limit
 from vcmaug.generate.drawer import Drawer
@@ -94,28 +95,17 @@ def _reconstructed(prior: Prior, volumes: LabelledVolumes) -> Tensor:
     return torch.cat(parts)
 
 
-@dataclass(frozen=True)
-class _Response:
+class _Response(NamedTuple):
     """How the measured volumes of samples follow one scalar that was asked for.
 
-    Attributes:
-        scalar: Its name.
-        r: Correlation; NaN where nothing measures the volumes.
-        slope: Of measured over asked, mm3 per mm3.
-        num: Samples.
+    There are a correlation, a slope (mm3 per mm3) and the number of samples, or the reason why not.
     """
 
     scalar: str
-    r: float = float("nan")
-    slope: float = float("nan")
-    num: int = 0
-
-    @property
-    def row(self) -> dict[str, str | float]:
-        """What the gate's file says of it."""
-        if self.num == 0:
-            return {"scalar": self.scalar, "r": self.r, "why": "no independent evaluator"}
-        return asdict(self)
+    r: float
+    slope: float | None = None
+    num: int | None = None
+    why: str | None = None
 
 
 def measure_prior(ground: GateGround, prior: Prior, *, reads: Reads | None) -> GateResult:
@@ -146,15 +136,18 @@ def measure_prior(ground: GateGround, prior: Prior, *, reads: Reads | None) -> G
     losses = prior.card.figures.items()  # an imported prior has none
     limits = [Limit("AUC of samples", told["samples"].auc, "at most", _MOST_AUC)]
     limits += [
-        Limit("r of asked against measured volumes", response.r, "at least", _LEAST_R)
-        for response in responses
+        Limit("r of asked against measured volumes", one.r, "at least", _LEAST_R)
+        for one in responses
     ]
     return GateResult(
         {
             "told_from_real": {name: asdict(one) for name, one in told.items()},
             "steps": settings.sampler.steps,
             "losses": {name: loss for name, loss in losses if name.startswith("diffusion")},
-            "scalar_response": [response.row for response in responses],
+            "scalar_response": [
+                {name: value for name, value in one._asdict().items() if value is not None}
+                for one in responses
+            ],
         },
         limits,
         samples=drawn,
@@ -184,24 +177,19 @@ def _responses(
     """Return the response to every volume that the prior can be asked for."""
     scheme = ground.cases.scheme
     volumes = [spec for spec in prior.spec.scalars if set(spec.structures) & {*scheme.names}]
-    if not volumes:
-        return []
-    if reads is None:
-        return [_Response(spec.name) for spec in volumes]
+    if reads is None or not volumes:
+        why = "no independent evaluator"
+        return [_Response(spec.name, float("nan"), why=why) for spec in volumes]
     found = [volumes_mm3(one, scheme, prior.spec.grid.spacing_mm) for one in reads(drawn)]
-    return [_response(spec, cases, found) for spec in volumes]
-
-
-def _response(
-    spec: ScalarSpec, cases: Sequence[Case], found: Sequence[Mapping[str, float]]
-) -> _Response:
-    """Return the response to one volume."""
-    asked = [raw_value(spec, cases[k % len(cases)].row) or 0.0 for k in range(len(found))]
-    measured = [sum(one[name] for name in spec.structures) for one in found]
-    if np.std(asked) == 0 or np.std(measured) == 0:
-        return _Response(spec.name, 0.0, 0.0, len(found))
-    r = float(np.corrcoef(asked, measured)[0, 1])
-    return _Response(spec.name, r, float(np.polyfit(asked, measured, 1)[0]), len(found))
+    responses = []
+    for spec in volumes:
+        asked = [raw_value(spec, cases[k % len(cases)].row) or 0.0 for k in range(len(found))]
+        measured = [sum(one[name] for name in spec.structures) for one in found]
+        varies = bool(np.std(asked) > 0 and np.std(measured) > 0)
+        r = float(np.corrcoef(asked, measured)[0, 1]) if varies else 0.0
+        slope = float(np.polyfit(asked, measured, 1)[0]) if varies else 0.0
+        responses.append(_Response(spec.name, r, slope, len(found)))
+    return responses
 
 
 def measure_control(quality: Quality, *, num_labelled: int) -> GateResult:

@@ -7,15 +7,12 @@ References:
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from vcmaug.ldm.autoencoder import StemmedAutoencoder, volumes_at_once
 from vcmaug.ldm.texture import Texture
 from vcmaug.seeding import torch_generator
-from vcmaug.training.settings import AutoencoderTraining
 
 __all__ = [
-    "autoencoder_loss",
     "encode_all",
     "gradient_energy",
     "gradient_loss",
@@ -43,22 +40,6 @@ def gradient_loss(images: Tensor, targets: Tensor) -> Tensor:
         for axis in (2, 3, 4)
     ]
     return torch.stack(per_axis).mean()
-
-
-def autoencoder_loss(
-    reconstruction: Tensor,
-    images: Tensor,
-    *,
-    mean: Tensor,
-    deviation: Tensor,
-    settings: AutoencoderTraining,
-) -> tuple[Tensor, dict[str, float]]:
-    """Return L1 + weighted gradient difference + weighted KL, and the parts as numbers."""
-    l1 = functional.l1_loss(reconstruction, images)
-    gradient = gradient_loss(reconstruction, images)
-    kl = kl_loss(mean, deviation)
-    loss = l1 + settings.gradient_weight * gradient + settings.kl_weight * kl
-    return loss, {"l1": l1.item(), "gradient": gradient.item(), "kl": kl.item()}
 
 
 @torch.no_grad()

@@ -78,7 +78,7 @@ def train_control(
         events=folder / "training",
         report=report,
     )
-    weights = trained.best if job.settings.keep == "best" else trained.weights
+    weights = (trained.best if job.settings.keep == "best" else {}) or trained.average
     module.load_state_dict(in_half_precision(weights) if job.settings.half else weights)
     if hash_of_weights(prior.weights) != before:
         raise ModelError("training a control: the frozen prior's weights changed. This is a bug.")

@@ -15,7 +15,7 @@ from vcmaug.control.channels import one_hot_batch
 from vcmaug.ldm.autoencoder import volumes_at_once
 from vcmaug.ldm.prior import Prior
 from vcmaug.seeding import torch_generator
-from vcmaug.training.batches import RUNGS, channel_batch, draw_batch, rungs
+from vcmaug.training.data import RUNGS, channel_batch, draw_batch, rungs
 from vcmaug.training.loop import Objective, Share
 from vcmaug.training.pairs import Pairs
 from vcmaug.training.settings import ControlJob

@@ -76,23 +76,33 @@ class Watch:
     measure: Callable[[nn.Module, int], dict[str, float]]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Trained:
-    """What a training leaves.
+    """How far a training is; its checkpoint holds this beside module and optimiser.
 
     Attributes:
-        weights: The moving average, by name.
-        log: One row per report: step, loss, and the objective's parts, averaged since the last.
+        identity: Fingerprint of all that decides about it.
+        average: The moving average of the weights by name, which is what a training leaves.
+        step: Updates so far.
         seconds: Time spent in updates, over all resumed runs.
-        best: The moving average that measured best.
+        smooth_loss: Of late.
+        log: One row per report: step, loss, and the objective's parts, averaged since the last.
+        sums: Of losses and parts since the last row.
+        best: The moving average that measured best; empty without a watch.
         best_update: When that was; 0 without a watch.
+        best_value: What it measured.
     """
 
-    weights: dict[str, Tensor]
-    log: list[dict[str, float]]
-    seconds: float
-    best: dict[str, Tensor]
+    identity: str
+    average: dict[str, Tensor]
+    step: int = 0
+    seconds: float = 0.0
+    smooth_loss: float = math.nan
+    log: list[dict[str, float]] = field(default_factory=list)
+    sums: dict[str, float] = field(default_factory=dict)
+    best: dict[str, Tensor] = field(default_factory=dict)
     best_update: int = 0
+    best_value: float = math.inf
 
 
 def training_device() -> str:
@@ -112,7 +122,7 @@ def train(
     events: Path | None = None,
     report: Report = silent,
 ) -> Trained:
-    """Return the trained moving average of a module's weights.
+    """Train a module; return the moving average of its weights, and the record of the training.
 
     Args:
         module: Trained in place.
@@ -161,28 +171,7 @@ def train(
         run.save(checkpoint)
     run.accelerator.wait_for_everyone()
     run.close()
-    return Trained(
-        weights=run.average.weights,
-        log=run.state.log,
-        seconds=run.state.seconds,
-        best=run.state.best or run.average.weights,
-        best_update=run.state.best_update,
-    )
-
-
-@dataclass
-class _State:
-    """How far a training is, as its checkpoint says beside module, average and optimiser."""
-
-    identity: str
-    step: int = 0
-    seconds: float = 0.0
-    smooth_loss: float = math.nan
-    log: list[dict[str, float]] = field(default_factory=list)
-    sums: dict[str, float] = field(default_factory=dict)
-    best: dict[str, Tensor] = field(default_factory=dict)
-    best_update: int = 0
-    best_value: float = math.inf
+    return run.state
 
 
 class _Run:
@@ -191,7 +180,6 @@ class _Run:
     def __init__(self, module: nn.Module, *, settings: TrainingSettings, identity: str) -> None:
         self.settings = settings
         self.module = module
-        self.state = _State(identity)
         low = settings.precision == "bfloat16" and is_bf16_available()
         if low:
             guard_small_convolutions(module)
@@ -206,6 +194,7 @@ class _Run:
         )
         self.prepared, self.prepared_optimiser = self.accelerator.prepare(module, self.optimiser)
         self.average = MovingAverage(module, decay=settings.ema_decay)  # where the module is now
+        self.state = Trained(identity, self.average.weights)
         self.saved_step = -1
         self._writer: SummaryWriter | None = None
 
@@ -286,11 +275,7 @@ class _Run:
         self.saved_step = self.state.step
         if not self.accelerator.is_main_process:
             return
-        tensors = {
-            "module": self.module.state_dict(),
-            "average": self.average.weights,
-            "optimiser": self.optimiser.state_dict(),
-        }
+        tensors = {"module": self.module.state_dict(), "optimiser": self.optimiser.state_dict()}
         stream = BytesIO()
         torch.save({**vars(self.state), **tensors}, stream)
         write_bytes(path, stream.getvalue())
@@ -305,12 +290,10 @@ class _Run:
             return
         try:
             content = dict(torch.load(path, weights_only=True, map_location="cpu"))
-            module, average, optimiser = (
-                content.pop(name) for name in ("module", "average", "optimiser")
-            )
+            module, optimiser = content.pop("module"), content.pop("optimiser")
             if missing := set(vars(self.state)) - set(content):
                 raise KeyError(*missing)
-            state = _State(**content)
+            state = Trained(**content)
         except Exception as fault:  # bytes that are no checkpoint make it raise almost anything
             reason = str(fault).partition("\n")[0]
             raise ModelError(
@@ -324,5 +307,6 @@ class _Run:
             )
         self.module.load_state_dict(module)
         self.optimiser.load_state_dict(optimiser)
-        self.average.load(average, num_updates=state.step)
+        self.average.load(state.average, num_updates=state.step)
+        state.average = self.average.weights
         self.state, self.saved_step = state, state.step

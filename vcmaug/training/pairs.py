@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vcmaug.conditions.base import SourceMap, as_it_is
-from vcmaug.control.shown import ALONE, stacked_channels, with_channels
+from vcmaug.conditions.base import SourceMap
+from vcmaug.control.shown import ALONE, channels_for, stacked_channels
 from vcmaug.data.case import Measured
 from vcmaug.data.cases import Case
 from vcmaug.data.deformation import warp_label_map
@@ -27,10 +27,10 @@ from vcmaug.ldm.autoencoder import volumes_at_once
 from vcmaug.ldm.prior import Prior
 from vcmaug.seeding import stable_seed
 from vcmaug.training.autoencoder import encode_all
-from vcmaug.training.batches import flipped
-from vcmaug.training.cases import (
+from vcmaug.training.data import (
     deformed_image,
     displacement_for,
+    flipped,
     images_of,
     index_map_of,
     scalars_of,
@@ -166,7 +166,6 @@ def _channels(pair: _Pair, count: int, job: ControlJob) -> NDArray[np.float32]:
     found |= dict(zip(_others(case, job), pair.images[count:], strict=True))
     images = {name: Volume(image.numpy(), affine) for name, image in found.items()}
     source = SourceMap(case.case_id, case.subject_id, label_map, {}, images)
-    start = as_it_is(source, condition_id=f"training pair of {case.case_id}")
-    channels = with_channels(start, job.shows, job.scheme, seed=pair.seed).channels
+    channels = channels_for(source, job.shows, job.scheme, seed=pair.seed)
     arrays = {name: volume.array for name, volume in channels.items()}
     return stacked_channels(arrays, job.shows.names, label_map.shape)

@@ -30,13 +30,22 @@ from vcmaug.progress import Report, silent
 from vcmaug.provenance import fingerprint, machine, versions
 from vcmaug.seeding import stable_seed, torch_generator
 from vcmaug.training.autoencoder import (
-    autoencoder_loss,
     encode_all,
+    gradient_loss,
+    kl_loss,
     reconstructed,
     reconstruction_figures,
 )
-from vcmaug.training.batches import RUNGS, draw_batch, flipped, rungs
-from vcmaug.training.cases import read_images, scalars_of, with_deformed_copies
+from vcmaug.training.data import (
+    RUNGS,
+    deformed_image,
+    displacement_for,
+    draw_batch,
+    flipped,
+    read_images,
+    rungs,
+    scalars_of,
+)
 from vcmaug.training.learner import seeded
 from vcmaug.training.loop import Objective, Share, Trained, train, training_device
 from vcmaug.training.settings import DeformSettings, PriorTraining, TrainingSettings
@@ -145,9 +154,10 @@ class PriorJob:
             device = next(module.parameters()).device
             batch = share.of(batch).to(device)
             reconstruction, mean, deviation = module(batch, share.of(noise).to(device))
-            return autoencoder_loss(
-                reconstruction, batch, mean=mean, deviation=deviation, settings=settings
-            )
+            l1 = functional.l1_loss(reconstruction, batch)
+            gradient, kl = gradient_loss(reconstruction, batch), kl_loss(mean, deviation)
+            loss = l1 + settings.gradient_weight * gradient + settings.kl_weight * kl
+            return loss, {"l1": l1.item(), "gradient": gradient.item(), "kl": kl.item()}
 
         trained = self._learn(autoencoder, objective, "autoencoder", settings, self._about_images)
         return autoencoder.eval().requires_grad_(False), trained
@@ -216,7 +226,7 @@ class PriorJob:
             events=self.folder / "training" / name,
             report=self.report,
         )
-        network.load_state_dict(trained.weights)
+        network.load_state_dict(trained.average)
         return trained
 
     def _means(self, autoencoder: StemmedAutoencoder, images: Tensor) -> Tensor:
@@ -233,9 +243,14 @@ class PriorJob:
         path = self.folder / ".checkpoints" / f"latents-{key}.safetensors"
         if path.exists():
             return read_weights(path)["means"]
-        everything = with_deformed_copies(
-            images, names, settings=settings, grid=grid, seed=self.seed
-        )
+        copies = [
+            deformed_image(
+                image, displacement_for(name, k, settings=settings, grid=grid, seed=self.seed)
+            )
+            for k in range(settings.deformed_copies)
+            for image, name in zip(images, names, strict=True)
+        ]
+        everything = torch.cat([images, torch.stack(copies)]) if copies else images
         means = encode_all(autoencoder, everything)
         if settings.flip:
             turned_round = flipped(everything, axis=side_axis(grid.orientation))

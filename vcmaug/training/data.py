@@ -1,4 +1,4 @@
-"""Prepared cases as tensors in memory, plain and deformed: images, label maps, scalars.
+"""What trainings read and draw: cases as tensors, plain and deformed; batches, noise, channels.
 
 The training of a prior deforms images, that of a control images and label maps together, for more
 shapes than there are cases.
@@ -7,13 +7,14 @@ References:
     Arsigny et al. 2006, MICCAI, through `data.deformation`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vcmaug.control.channels import channel_tensor, known_channels
 from vcmaug.data.cases import Case
 from vcmaug.data.deformation import draw_velocity, integrate, upsampled, warp_image
 from vcmaug.data.geometry import Grid
@@ -21,19 +22,26 @@ from vcmaug.data.nifti import read_image, read_label_map
 from vcmaug.data.scalars import raw_value, scalar_vector
 from vcmaug.errors import DataError
 from vcmaug.ldm.spec import PriorSpec
-from vcmaug.seeding import numpy_generator
+from vcmaug.seeding import numpy_generator, torch_generator
 from vcmaug.shapes import as_shape3
 from vcmaug.training.settings import DeformSettings
 
 __all__ = [
+    "RUNGS",
+    "channel_batch",
     "deformed_image",
     "displacement_for",
+    "draw_batch",
+    "flipped",
     "images_of",
     "index_map_of",
     "read_images",
+    "rungs",
     "scalars_of",
-    "with_deformed_copies",
 ]
+
+RUNGS = 10
+"""How many timesteps the ladder has, under whose noise losses can be compared; see `rungs`."""
 
 
 def images_of(case: Case, others: Sequence[str] = ()) -> Tensor:
@@ -122,13 +130,55 @@ def deformed_image(image: Tensor, displacement: NDArray[np.float32]) -> Tensor:
     return torch.from_numpy(np.stack(channels))
 
 
-def with_deformed_copies(
-    images: Tensor, names: Sequence[str], *, settings: DeformSettings, grid: Grid, seed: int
+def draw_batch(num_items: int, *, batch_size: int, seed: int, step: int) -> Tensor:
+    """Return the item indices of a batch, long [batch_size], from (seed, step) alone.
+
+    Items are dealt as from a shuffled deck: each appears once before any appears again.
+    """
+    first = step * batch_size
+    indices = []
+    for position in range(first, first + batch_size):
+        deck, place = divmod(position, num_items)
+        order = torch.randperm(num_items, generator=torch_generator(seed, "deck", deck))
+        indices.append(int(order[place]))
+    return torch.tensor(indices)
+
+
+def channel_batch(
+    one_hot: Tensor,
+    others: Tensor | None,
+    *,
+    names: Sequence[str],
+    drop: float,
+    generator: torch.Generator,
 ) -> Tensor:
-    """Return images [N, C, X, Y, Z] and, after them, their copies, one round after the other."""
-    copies = [
-        deformed_image(image, displacement_for(name, copy, settings=settings, grid=grid, seed=seed))
-        for copy in range(settings.deformed_copies)
-        for image, name in zip(images, names, strict=True)
-    ]
-    return torch.cat([images, torch.stack(copies)]) if copies else images
+    """Return what a control is shown [B, C, X, Y, Z], with channels left out at random.
+
+    Args:
+        one_hot: Label maps [B, K, X, Y, Z].
+        others: Value and mask of each other channel [B, 2 N, X, Y, Z], or None: the maps alone.
+        names: The control's channels, in the order of `control.shown.parts_of`.
+        drop: Probability of leaving a channel out; where all would be, one that the case has stays,
+            drawn at random.
+        generator: Of the choice.
+    """
+    if others is None:
+        return one_hot
+    there = known_channels(others, names=names)
+    kept = there & (torch.rand(there.shape, generator=generator) >= drop)
+    some = there | ~there.any(dim=1, keepdim=True)  # of nothing at all any one is as good
+    lucky = torch.multinomial(some.float(), 1, generator=generator)[:, 0]
+    kept[torch.arange(len(kept)), lucky] |= ~kept.any(dim=1)
+    return channel_tensor(one_hot, others, names=names, kept=kept)
+
+
+def flipped(volumes: Tensor, *, axis: int) -> Tensor:
+    """Return volumes [..., X, Y, Z] mirrored along one of their three axes; X is axis 0."""
+    return torch.flip(volumes, dims=(axis - 3,))
+
+
+def rungs(z: Tensor, *, last: float) -> Iterator[tuple[int, Tensor]]:
+    """Yield the timesteps of a schedule up to `last`, evenly, each with its noise for latents z."""
+    for rung in range(RUNGS):
+        epsilon = torch.randn(z.shape, generator=torch_generator("ladder", rung))
+        yield int((rung + 0.5) * last / RUNGS), epsilon
