@@ -12,6 +12,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import nn
 
 from vcmaug.control.channels import one_hot_batch
+from vcmaug.control.network import Steered
 from vcmaug.errors import ModelError
 from vcmaug.seeding import torch_generator
 from vcmaug.training.autoencoder import gradient_loss, kl_loss
@@ -297,16 +298,18 @@ def test_losses_have_their_known_values() -> None:
     assert kl_loss(one, one).item() == pytest.approx(0.5, abs=1e-6)
     assert gradient_loss(one, zero).item() == 0.0
     penalty = torch.tensor(3.0)
-    loss, parts = control_loss(one, zero, weights=2 * one, penalty=penalty, l1_weight=0.1)
+    steered = Steered(one, frozen=zero, penalty=penalty)
+    loss, parts = control_loss(steered, zero, weights=2 * one, l1_weight=0.1)
     assert loss.item() == pytest.approx(2.0 + 0.1 * 3.0)
     assert parts == {
         "mse": pytest.approx(1.0),
         "weighted": pytest.approx(2.0),
         "penalty": pytest.approx(3.0),
+        "frozen_mse": pytest.approx(0.0),
     }
-    bare, parts = control_loss(one, zero, weights=2 * one, penalty=None, l1_weight=0.1)
+    bare, parts = control_loss(Steered(one), zero, weights=2 * one, l1_weight=0.1)
     assert bare.item() == pytest.approx(2.0)
-    assert "penalty" not in parts
+    assert set(parts) == {"mse", "weighted"}
 
 
 @pytest.mark.parametrize("order", [("bfloat16", "float32"), ("float32", "bfloat16")])

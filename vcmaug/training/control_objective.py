@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vcmaug.control.channels import one_hot_batch
+from vcmaug.control.network import Steered
 from vcmaug.ldm.autoencoder import volumes_at_once
 from vcmaug.ldm.prior import Prior
 from vcmaug.seeding import torch_generator
@@ -52,34 +53,31 @@ def near_weights(one_hot: Tensor, cells: Sequence[int], weight: float) -> Tensor
 
 
 def control_loss(
-    prediction: Tensor,
-    epsilon: Tensor,
-    *,
-    weights: Tensor,
-    penalty: Tensor | None,
-    l1_weight: float,
+    steered: Steered, epsilon: Tensor, *, weights: Tensor, l1_weight: float
 ) -> tuple[Tensor, dict[str, float]]:
-    """Return MSE(epsilon', epsilon) + l1_weight * penalty, and the parts.
+    """Return MSE(epsilon', epsilon) + l1_weight * penalty, and the parts as numbers.
 
     Args:
-        prediction: epsilon', [B, L, x, y, z].
-        epsilon: The noise that was added, likewise.
+        steered: The prediction epsilon' and, of controls that modulate, its penalty: the mean of
+            |gamma| + |beta| over all elements, whatever their number.
+        epsilon: The noise that was added, [B, L, x, y, z].
         weights: Of each element's error, [B, 1, x, y, z]; all 1 is the MSE itself.
-        penalty: Mean of |gamma| + |beta| for controls that modulate, None for others.
-        l1_weight: lambda; the penalty is a mean over all elements, whatever their number.
+        l1_weight: lambda.
     """
-    errors = (prediction - epsilon) ** 2
-    mse = (weights * errors).mean()
-    parts = {"mse": errors.mean().item(), "weighted": mse.item()}
-    if penalty is None:
-        return mse, parts
-    parts["penalty"] = penalty.item()
-    return mse + l1_weight * penalty, parts
+    errors = (steered.epsilon.float() - epsilon) ** 2
+    loss = (weights * errors).mean()
+    parts = {"mse": errors.mean().item(), "weighted": loss.item()}
+    if steered.penalty is not None:
+        parts["penalty"] = steered.penalty.item()
+        loss = loss + l1_weight * steered.penalty
+    if steered.frozen is not None:
+        parts["frozen_mse"] = functional.mse_loss(steered.frozen, epsilon).item()
+    return loss, parts
 
 
 def control_objective(pairs: Pairs, *, prior: Prior, job: ControlJob) -> Objective:
     """Return the loss of one step: MSE of epsilon' plus the penalty."""
-    settings, seed, num_structures = job.settings, job.seed, job.structures.num_structures
+    settings, seed = job.settings, job.seed
     last = round(settings.timesteps * prior.schedule.num_timesteps)
     weights = timestep_weights(prior.schedule.alphas_cumprod[:last], settings.weighting)
 
@@ -90,35 +88,28 @@ def control_objective(pairs: Pairs, *, prior: Prior, job: ControlJob) -> Objecti
         z_0 = pairs.z[chosen]  # [B, L, x, y, z]
         t = torch.randint(last, (len(z_0),), generator=generator)
         epsilon = torch.randn(z_0.shape, generator=generator)
-        one_hot = one_hot_batch(pairs.index_maps[chosen], num_structures)
+        one_hot = one_hot_batch(pairs.index_maps[chosen], job.structures.num_structures)
         near = near_weights(one_hot, z_0.shape[2:], settings.near_weight)
-        shown = channel_batch(
+        others = None if pairs.channels is None else pairs.channels[chosen]
+        channels = channel_batch(
             one_hot,
-            None if pairs.channels is None else pairs.channels[chosen],
+            others,
             names=pairs.names,
             drop=job.shows.drop,
             generator=torch_generator(seed, "shown", step),
         )
         z_0, t, epsilon = share.of(z_0), share.of(t), share.of(epsilon).to(device)
-        near, shown = share.of(near).to(device), share.of(shown).to(device)
+        near, channels = share.of(near).to(device), share.of(channels).to(device)
         z_t = prior.schedule.add_noise(z_0, epsilon.cpu(), t).to(device)
         scalars = None
         if pairs.scalars is not None:
             scalars = share.of(pairs.scalars[chosen]).to(device)
-        steered, expected = module(prior.denoiser, z_t, t.to(device), scalars, shown)
-        loss, parts = control_loss(
-            steered.epsilon.float(),
-            epsilon,
-            weights=weights[t].to(device).reshape(-1, 1, 1, 1, 1) * near,
-            penalty=steered.penalty,
-            l1_weight=settings.l1_weight,
-        )
+        steered, expected = module(prior.denoiser, z_t, t.to(device), scalars, channels)
+        where = weights[t].to(device).reshape(-1, 1, 1, 1, 1) * near
+        loss, parts = control_loss(steered, epsilon, weights=where, l1_weight=settings.l1_weight)
         if expected is not None:
             layout = (near * (expected - z_0.to(device)) ** 2).mean()
             loss, parts = loss + layout, parts | {"layout": layout.item()}
-        if steered.frozen is not None:
-            mse = functional.mse_loss(steered.frozen, epsilon).item()
-            parts = parts | {"frozen_mse": mse}
         return loss, parts
 
     return objective
@@ -138,13 +129,13 @@ def validation_loss(module: nn.Module, pairs: Pairs, *, prior: Prior, job: Contr
     for few in torch.arange(len(pairs.z)).split(volumes_at_once(prior.spec.grid.shape)):
         one_hot = one_hot_batch(pairs.index_maps[few], job.structures.num_structures)
         others = None if pairs.channels is None else pairs.channels[few]
-        shown = channel_batch(
+        channels = channel_batch(
             one_hot, others, names=pairs.names, drop=0.0, generator=torch_generator("ladder")
         )
         scalars = None if pairs.scalars is None else pairs.scalars[few].to(device)
         for timestep, noise in rungs(pairs.z, last=last):
             t, epsilon = torch.full((len(few),), timestep), noise[few]
             z_t = prior.schedule.add_noise(pairs.z[few], epsilon, t).to(device)
-            steered, _ = module(prior.denoiser, z_t, t.to(device), scalars, shown.to(device))
+            steered, _ = module(prior.denoiser, z_t, t.to(device), scalars, channels.to(device))
             error += len(few) * functional.mse_loss(steered.epsilon.cpu(), epsilon).item()
     return error / (len(pairs.z) * RUNGS)
