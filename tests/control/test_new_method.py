@@ -42,8 +42,8 @@ class _GainNetwork(ControlNetwork):
         nn.init.zeros_(self.mix.weight)
         nn.init.zeros_(self.mix.bias)  # type: ignore[arg-type]
 
-    def encode(self, shown: Tensor) -> Encoded:
-        return Encoded((self.pool(shown),))
+    def encode(self, channels: Tensor) -> Encoded:
+        return Encoded((self.pool(channels),))
 
     def steered(
         self,

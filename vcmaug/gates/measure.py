@@ -5,7 +5,7 @@ what it needs, and the texture? Are the prior's samples real, and do they have t
 volumes? Do images drawn with a control fit their labels as real ones do?
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from typing import NamedTuple
@@ -20,6 +20,7 @@ from vcmaug.data.case import Case
 from vcmaug.data.labels import volumes_mm3
 from vcmaug.data.scalars import raw_value
 from vcmaug.downstream.data import LabelledVolumes
+from vcmaug.downstream.evaluator import Evaluator
 from vcmaug.gates.base import GateGround, GateResult, Limit
 from vcmaug.generate.drawer import Drawer
 from vcmaug.generate.noise import Noise
@@ -38,10 +39,6 @@ _MOST_AUC = 0.8
 _LEAST_R = 0.8
 _MOST_ADHERENCE_LOST = 0.03
 _DRAWN_TOGETHER = 8
-
-Images = NDArray[np.float32]
-Reads = Callable[[Images], NDArray[np.generic]]
-"""Images [N, X, Y, Z] -> label maps [N, X, Y, Z]."""
 
 
 def measure_segmenter(ground: GateGround) -> GateResult:
@@ -108,19 +105,19 @@ class _Response(NamedTuple):
     why: str | None = None
 
 
-def measure_prior(ground: GateGround, prior: Prior, *, reads: Reads | None) -> GateResult:
+def measure_prior(ground: GateGround, prior: Prior, *, evaluator: Evaluator | None) -> GateResult:
     """Return how well samples, and reconstructions, are told from real images.
 
     Args:
         ground: Cases and settings.
         prior: Whose samples they are.
-        reads: The independent evaluator, which measures volumes in them; None: there is none.
+        evaluator: Reads their volumes; None: there is none.
     """
     settings = ground.settings
     everybody = (*ground.splits.train, *ground.splits.validation)
     cases, real = ground.cases_of(everybody), ground.read(everybody)
     drawn = _unconditional(ground, prior, cases)
-    responses = _responses(ground, prior, cases, drawn, reads=reads)
+    responses = _responses(ground, prior, cases, drawn, evaluator)
     order = numpy_generator(settings.seed, "halves").permutation(len(real.names))
     half = len(order) // 2
     images = real.images[:, 0].numpy()
@@ -154,7 +151,7 @@ def measure_prior(ground: GateGround, prior: Prior, *, reads: Reads | None) -> G
     )
 
 
-def _unconditional(ground: GateGround, prior: Prior, cases: Sequence[Case]) -> Images:
+def _unconditional(ground: GateGround, prior: Prior, cases: Sequence[Case]) -> NDArray[np.float32]:
     """Return images drawn without a control; scalars are those of cases in turn."""
     settings = ground.settings
     drawer = Drawer(prior, None, sampler=settings.sampler)
@@ -172,15 +169,19 @@ def _unconditional(ground: GateGround, prior: Prior, cases: Sequence[Case]) -> I
 
 
 def _responses(
-    ground: GateGround, prior: Prior, cases: Sequence[Case], drawn: Images, *, reads: Reads | None
+    ground: GateGround,
+    prior: Prior,
+    cases: Sequence[Case],
+    drawn: NDArray[np.float32],
+    evaluator: Evaluator | None,
 ) -> list[_Response]:
     """Return the response to every volume that the prior can be asked for."""
     scheme = ground.cases.scheme
     volumes = [spec for spec in prior.spec.scalars if set(spec.structures) & {*scheme.names}]
-    if reads is None or not volumes:
+    if evaluator is None or not volumes:
         why = "no independent evaluator"
         return [_Response(spec.name, float("nan"), why=why) for spec in volumes]
-    found = [volumes_mm3(one, scheme, prior.spec.grid.spacing_mm) for one in reads(drawn)]
+    found = [volumes_mm3(one, scheme, prior.spec.grid.spacing_mm) for one in evaluator(drawn)]
     responses = []
     for spec in volumes:
         asked = [raw_value(spec, cases[k % len(cases)].row) or 0.0 for k in range(len(found))]

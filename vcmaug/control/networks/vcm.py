@@ -150,20 +150,20 @@ class VCMNetwork(ModulatingNetwork):
         if self.layout is not None and prior.mean is not None:
             self.layout.mean.copy_(prior.mean)
 
-    def encode(self, shown: Tensor) -> Encoded:
+    def encode(self, channels: Tensor) -> Encoded:
         """Return the features of conditions [B, C, X, Y, Z], and the latents they let one expect.
 
         Where time enters the encoder, encoding is left to each step, and the conditions themselves
         are the features.
         """
-        return Encoded((shown,)) if self.timed else self._encoded(shown)
+        return Encoded((channels,)) if self.timed else self._encoded(channels)
 
-    def _encoded(self, shown: Tensor, t: Tensor | None = None) -> Encoded:
+    def _encoded(self, channels: Tensor, t: Tensor | None = None) -> Encoded:
         """Return conditions as features [B, channels, x, y, z], at timesteps if they matter."""
         if self.several:
-            features, there = self.encoder(shown, t)
+            features, there = self.encoder(channels, t)
         else:
-            features, there = self.encoder(shown, t), None
+            features, there = self.encoder(channels, t), None
         if self.layout is None:
             return Encoded((features,), there=there)
         expected = self.layout(features)
@@ -176,8 +176,8 @@ class VCMNetwork(ModulatingNetwork):
     ) -> tuple[Tensor, Tensor]:
         """Return gamma_t and beta_t, each [B, L, x, y, z]; zero where nothing is shown."""
         if self.timed:
-            (shown,) = encoded.features
-            encoded = self._encoded(shown, t)
+            (channels,) = encoded.features
+            encoded = self._encoded(channels, t)
         gamma, beta = self._modulation(z_t, epsilon, t=t, encoded=encoded)
         if encoded.there is None:
             return gamma, beta
@@ -232,6 +232,6 @@ class MCMNetwork(ModulatingNetwork):
         self.gamma_head = zero(nn.Conv3d(hidden, latent_channels, 3, padding=1))
         self.beta_head = zero(nn.Conv3d(hidden, latent_channels, 3, padding=1))
 
-    def encode(self, shown: Tensor) -> Encoded:
+    def encode(self, channels: Tensor) -> Encoded:
         """Return the share of each latent cell that each structure takes, [B, K, x, y, z]."""
-        return Encoded((functional.adaptive_avg_pool3d(shown, self.cells),))
+        return Encoded((functional.adaptive_avg_pool3d(channels, self.cells),))

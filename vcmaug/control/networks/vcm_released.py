@@ -100,9 +100,9 @@ class VCMReleasedNetwork(ModulatingNetwork):
         self.beta_head = nn.Conv3d(hidden_channels, latent_channels, 3, padding=1)
         self.head_norm = nn.InstanceNorm3d(latent_channels) if head_norm else nn.Identity()
 
-    def encode(self, shown: Tensor) -> Encoded:
+    def encode(self, channels: Tensor) -> Encoded:
         """Return features [B, channels, x, y, z] of label maps [B, K, X, Y, Z]."""
-        return Encoded((self.encoder(shown),))
+        return Encoded((self.encoder(channels),))
 
     def modulation(
         self, z_t: Tensor, epsilon: Tensor, *, t: Tensor, encoded: Encoded

@@ -172,7 +172,7 @@ class PriorGate(_GateOnCases):
         """Draw without a control."""
         from vcmaug.gates.measure import measure_prior
 
-        return measure_prior(self.ground(run), self.prior.load(), reads=self.evaluator.load())
+        return measure_prior(self.ground(run), self.prior.load(), evaluator=self.evaluator.load())
 
 
 @dataclass(frozen=True, eq=False)
