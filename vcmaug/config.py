@@ -9,15 +9,17 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar, Self, TypeVar
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, ValidationInfo
 from pydantic_core import ErrorDetails
 
 from vcmaug.errors import RecipeError, list_faults
+from vcmaug.files import read_json, write_json
 
 __all__ = [
+    "JsonFile",
     "RecipePath",
     "Settings",
     "beside_the_recipe",
@@ -49,6 +51,21 @@ class Settings(BaseModel):
         if name in cls.renamed:
             return f"is called {cls.renamed[name]!r} now"
         return f"unknown name{nearest_name(name, list(cls.model_fields))}"
+
+
+class JsonFile(Settings):
+    """The base of records that are kept in a JSON file each; what else the file says is dropped."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Return the record in a file."""
+        return cls.model_validate(read_json(path))
+
+    def write(self, path: Path) -> None:
+        """Write the record into a file, atomically."""
+        write_json(path, self.model_dump(mode="json"))
 
 
 S = TypeVar("S", bound=Settings)

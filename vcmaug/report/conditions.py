@@ -3,7 +3,6 @@
 Three planes of source and result with the outlines of their structures, as a PNG.
 """
 
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,23 +21,19 @@ from vcmaug.report.figures import PLANES, draw_slice, panels, png
 
 __all__ = ["write_gallery"]
 
-_PER_BUILDER = 2
+_PER_CHAIN = 2
 _MARGINS = {"top": 0.95, "hspace": 0.12}
 
 
-def write_gallery(folder: Path, *, per_builder: int = _PER_BUILDER) -> Path:
+def write_gallery(folder: Path) -> Path:
     """Write gallery.png into a folder of conditions and return its path.
 
     The first conditions of each chain are shown, not chosen by eye. Outlines lie on the image of
     the source, or on the image channel that the condition brings; slices pass through what changed.
-
-    Args:
-        folder: Of the conditions.
-        per_builder: Conditions of each chain.
     """
     spec, table = ConditionSpec.read(folder), read_conditions(folder)
     by_id = {case.case_id: case for case in spec.sources}
-    rows = _first_of_each_chain(table, per_builder)
+    rows = _first_of_each_chain(table)
     wide = len(PLANES)
     size = (4.0 * wide, 2.15 * len(rows))
     figure, axes = panels(len(rows), 2 * wide, size=size, dpi=100, margins=_MARGINS)
@@ -58,15 +53,11 @@ def write_gallery(folder: Path, *, per_builder: int = _PER_BUILDER) -> Path:
     return path
 
 
-def _first_of_each_chain(table: Sequence[ConditionRow], count: int) -> list[ConditionRow]:
+def _first_of_each_chain(table: Sequence[ConditionRow]) -> list[ConditionRow]:
     """Return the first rows of each chain, in the order of the table."""
-    seen: Counter[str] = Counter()
-    chosen = []
-    for row in table:
-        seen[row.builder] += 1
-        if seen[row.builder] <= count:
-            chosen.append(row)
-    return chosen
+    chains = dict.fromkeys(row.builder for row in table)
+    chosen = [[row for row in table if row.builder == chain][:_PER_CHAIN] for chain in chains]
+    return sorted((row for rows in chosen for row in rows), key=lambda row: row.index)
 
 
 def _maps(folder: Path, row: ConditionRow, source: Case) -> tuple[Volume, Volume]:
