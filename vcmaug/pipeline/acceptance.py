@@ -10,12 +10,13 @@ from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, PlainSerializer
+from pydantic import PlainSerializer
 
+from vcmaug.config import JsonFile
 from vcmaug.data.labels import LabelScheme, Structure
 from vcmaug.downstream.settings import StudySettings
 from vcmaug.errors import ModelError
-from vcmaug.files import read_json, sha256_of_file
+from vcmaug.files import sha256_of_file
 from vcmaug.generate.acceptance import Measure
 
 __all__ = ["DICE", "WEIGHTS", "MeasureCard", "load_adherence"]
@@ -25,7 +26,7 @@ DICE = "adherence.dice"
 _OF_NETWORK = {"task", "segmenter", "lesions"}
 
 
-class MeasureCard(BaseModel):
+class MeasureCard(JsonFile):
     """What the segmenter is, beside its weights.
 
     Attributes:
@@ -54,7 +55,7 @@ def load_adherence(folder: Path) -> Measure:
     """
     from vcmaug.downstream.evaluator import load_evaluator
 
-    card = MeasureCard.model_validate(read_json(folder / "card.json"))
+    card = MeasureCard.read(folder / "card.json")
     if sha256_of_file(folder / WEIGHTS) != card.file_sha256:
         raise ModelError(
             f"loading the segmenter of acceptance: {folder / WEIGHTS} is not the file of its "

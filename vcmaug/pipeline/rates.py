@@ -20,9 +20,10 @@ from pydantic import BaseModel, ValidationError
 from vcmaug.compute.devices import gpu_peak_memory
 from vcmaug.compute.memory import forget_peak_memory, peak_memory
 from vcmaug.compute.where import gpu_model
+from vcmaug.config import JsonFile
 from vcmaug.data.geometry import Grid
 from vcmaug.errors import VcmaugError
-from vcmaug.files import read_json, write_text
+from vcmaug.files import write_text
 from vcmaug.progress import Progress, Report
 from vcmaug.zoo import zoo_entries, zoo_folder
 
@@ -207,7 +208,7 @@ class _Machine(BaseModel):
     cores: int
 
 
-class _Card(BaseModel):
+class _Card(JsonFile):
     """What a card says of a training; that of a control names no grid, but its prior's does."""
 
     kind: str
@@ -240,7 +241,7 @@ def _by_cards() -> dict[Rated, Cost]:
 
 def _card(entry: str) -> _Card:
     """Return the card of an entry."""
-    return _Card.model_validate(read_json(zoo_folder(entry) / "card.json"))
+    return _Card.read(zoo_folder(entry) / "card.json")
 
 
 def rate_of_cards(rated: Rated) -> tuple[Cost | None, str]:

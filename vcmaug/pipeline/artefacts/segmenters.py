@@ -161,13 +161,12 @@ class AcceptanceMeasure(FromTeacher):
     def _make(self, run: Run) -> None:
         """Copy the weights and say what they are."""
         write_bytes(self.folder / WEIGHTS, self.teacher.weights.read_bytes())
-        card = MeasureCard(
+        MeasureCard(
             study=self.work.recipe.study,
             scheme=self.cases.load().scheme.structures,
             subjects=tuple(sorted(case.subject_id for case in self.labelled())),
             file_sha256=sha256_of_file(self.teacher.weights),
-        )
-        write_json(self.folder / self.last, card.model_dump(mode="json"))
+        ).write(self.folder / self.last)
 
 
 def evaluator_subjects(work: Work, splits: Splits) -> tuple[str, ...]:
