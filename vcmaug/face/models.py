@@ -11,7 +11,7 @@ from vcmaug.control.base import load_control as load
 from vcmaug.control.method import ControlMethod, control_method
 from vcmaug.control.shown import ChannelSettings
 from vcmaug.data.cases import Cases
-from vcmaug.face.folders import folder_for
+from vcmaug.face.conditions import folder_for
 from vcmaug.ldm.prior import Prior, load_prior, write_prior
 from vcmaug.ldm.spec import PriorSpec
 from vcmaug.progress import Report, silent

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict
 
+from vcmaug.config import JsonFile
 from vcmaug.files import read_json, write_json
 from vcmaug.gates.base import GateGround, GateResult
 from vcmaug.pipeline.artefact import Artefact, Run
@@ -25,7 +26,7 @@ _OF_TRAINING = {"task", "segmenter", "augment", "fit", "lesions"}
 _SHOWN = 64
 
 
-class GateFile(BaseModel):
+class GateFile(JsonFile):
     """What a gate's file says; the figures that it measured stand beside.
 
     Attributes:
@@ -82,7 +83,7 @@ class Gate(Artefact):
 
     def load(self) -> GateFile:
         """Return its verdict and its figures."""
-        return GateFile.model_validate(read_json(self.folder))
+        return GateFile.read(self.folder)
 
     @abstractmethod
     def measure(self, run: Run) -> GateResult:
