@@ -1,6 +1,7 @@
 """A trained network as a plain function of images: what it reads, and how well that fits labels."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,19 +21,19 @@ from vcmaug.progress import Report, silent
 __all__ = ["Evaluator", "load_evaluator", "train_evaluator"]
 
 
+@dataclass(frozen=True, eq=False)
 class Evaluator:
     """A trained network of a task; other rooms hold it without knowing the task.
 
-    Args:
+    Attributes:
         network: Trained.
         task: Whose network it is.
         ground: What the task was told.
     """
 
-    def __init__(self, network: nn.Module, *, task: Task, ground: Ground) -> None:
-        self.network = network
-        self.task = task
-        self.ground = ground
+    network: nn.Module
+    task: Task
+    ground: Ground
 
     def __call__(self, images: NDArray[np.float32]) -> NDArray[Any]:
         """Return what the network reads in images [N, X, Y, Z] in [0, 1], such as label maps."""
