@@ -38,12 +38,12 @@ if TYPE_CHECKING:
     from vcmaug.arms.synthetic import Synthetic
     from vcmaug.cohort.cohort import Cohort
     from vcmaug.cohort.exporters.monai_datalist import MonaiDatalist
+    from vcmaug.conditions.base import Target
     from vcmaug.conditions.builders.lesions import Lesions
     from vcmaug.conditions.builders.lowres import LowRes
     from vcmaug.conditions.builders.modalities import Modalities
     from vcmaug.conditions.builders.perturb import Perturb
     from vcmaug.conditions.builders.shape_model import ShapeModel
-    from vcmaug.conditions.target import Target
     from vcmaug.control.base import Control
     from vcmaug.control.methods.controlnet import (
         ControlNet,
@@ -145,7 +145,7 @@ _PLACES = {
     "ShapeModel": "vcmaug.conditions.builders.shape_model",
     "Synthetic": "vcmaug.arms.synthetic",
     "T2IAdapter": "vcmaug.control.methods.controlnet",
-    "Target": "vcmaug.conditions.target",
+    "Target": "vcmaug.conditions.base",
     "VCM": "vcmaug.control.methods.vcm",
     "chains": "vcmaug.face.conditions",
     "export": "vcmaug.face.drawing",

@@ -8,7 +8,7 @@ import pytest
 import tiny
 import torch
 
-from vcmaug.conditions.target import Target
+from vcmaug.conditions.base import Target
 from vcmaug.control.base import Control
 from vcmaug.control.channels import one_hot_batch, shown_of
 from vcmaug.control.method import control_method

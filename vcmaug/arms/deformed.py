@@ -12,8 +12,7 @@ from typing import ClassVar, Literal
 
 from vcmaug.arms.base import Arm, Need, Sources
 from vcmaug.arms.rows import MadeCase, parents_of, write_cases
-from vcmaug.conditions.builder import images_fit
-from vcmaug.conditions.images import followed, moves_of
+from vcmaug.conditions.builder import followed, images_followed
 from vcmaug.conditions.table import ConditionRow, read_conditions
 from vcmaug.data.nifti import label_map_in, read_image
 from vcmaug.data.volume import Volume
@@ -41,7 +40,7 @@ class Deformed(Arm):
                 cases.
         """
         table = read_conditions(sources.conditions)
-        asked = [row for row in table if images_fit(moves_of(row.steps))]
+        asked = [row for row in table if images_followed(row.steps)]
         if not asked:
             raise CohortError(
                 f"deforming images for {sources.conditions}: an image can follow none of its "

@@ -17,9 +17,8 @@ from pydantic import Field
 
 from vcmaug.arms.base import Arm, Need, Sources
 from vcmaug.arms.rows import MadeCase, parents_of, write_cases
-from vcmaug.conditions.builder import images_fit
+from vcmaug.conditions.builder import followed, images_followed
 from vcmaug.conditions.builders.lowres import slice_weights
-from vcmaug.conditions.images import followed, moves_of
 from vcmaug.conditions.table import ConditionRow, read_conditions
 from vcmaug.data.cases import Case
 from vcmaug.data.labels import index_map
@@ -126,7 +125,7 @@ def _background(
     image = read_image(source.image, case_id=source.case_id).array
     edges = np.quantile(image, np.linspace(0, 1, num_classes + 1)[1:-1])
     classes: NDArray[np.int64] = np.digitize(image, edges)
-    if images_fit(moves_of(asked.steps)):
+    if images_followed(asked.steps):
         classes = followed(Volume(classes, label_map.affine), asked.steps, classes=True).array
     return classes.astype(np.int64, copy=False)
 

@@ -8,14 +8,16 @@ from typing import overload
 
 import pandas as pd
 
-from vcmaug.conditions.replay import channel_arrays, map_bytes
+from vcmaug.conditions.replay import map_bytes, workshop_in
 from vcmaug.conditions.spec import ConditionSpec
 from vcmaug.conditions.table import ConditionRow, read_conditions
 from vcmaug.data.labels import LabelScheme
-from vcmaug.data.nifti import label_map_in
+from vcmaug.data.nifti import image_in, label_map_in
 from vcmaug.data.scalars import ScalarSpec, asked_value
 from vcmaug.data.volume import Volume
 from vcmaug.doors import Shown
+from vcmaug.errors import DataError
+from vcmaug.files import sha256_of_bytes
 
 __all__ = ["Conditions", "StoredCondition"]
 
@@ -51,10 +53,27 @@ class StoredCondition(Shown):
 
     @cached_property
     def channels(self) -> Mapping[str, Volume]:
-        """Further volumes on the map's grid, by name."""
-        affine = self.label_map.affine
-        arrays = channel_arrays(self.folder, self.row)
-        return {name: Volume(array, affine) for name, array in arrays.items()}
+        """Further volumes on the map's grid, by name; in a lazy folder they are made again.
+
+        Raises:
+            DataError: A file is missing or changed, or comes out otherwise than before.
+        """
+        result: dict[str, Volume] = {}
+        made: Mapping[str, bytes] = {}
+        for place, sha256 in self.row.channels.items():
+            name = f"{place}/{self.condition_id}.nii.gz"
+            path = self.folder / name
+            if not path.exists() and not made:
+                made = workshop_in(self.folder).make(self.row.index).files
+            content = path.read_bytes() if path.exists() else made.get(name, b"")
+            if sha256_of_bytes(content) != sha256:
+                raise DataError(
+                    f"{path}: not the file of its table. Run `vcmaug build-conditions`."
+                )
+            result[place.removeprefix("channels-")] = Volume(
+                image_in(content), self.label_map.affine
+            )
+        return result
 
     @property
     def presence(self) -> Mapping[str, bool]:

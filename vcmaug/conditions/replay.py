@@ -8,18 +8,15 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from vcmaug.conditions.base import Condition, SourceMap, as_it_is, recomputed, source_map
 from vcmaug.conditions.spec import ConditionSpec
 from vcmaug.conditions.table import ConditionRow, read_conditions
-from vcmaug.data.nifti import image_bytes, image_in, label_map_bytes
+from vcmaug.data.nifti import image_bytes, label_map_bytes
 from vcmaug.errors import DataError, LeakError
 from vcmaug.files import sha256_of_bytes, sha256_of_file
 from vcmaug.seeding import stable_seed
 
-__all__ = ["Made", "Workshop", "channel_arrays", "map_bytes", "replay", "workshop_in"]
+__all__ = ["Made", "Workshop", "map_bytes", "replay", "workshop_in"]
 
 _KEPT_MAPS = 8  # label maps of sources that a worker keeps in memory
 
@@ -161,32 +158,6 @@ def map_bytes(folder: Path, row: ConditionRow) -> bytes:
     if sha256_of_bytes(content) != row.sha256:
         raise DataError(f"{path}: {found}. Run `vcmaug build-conditions` again.")
     return content
-
-
-def channel_arrays(folder: Path, row: ConditionRow) -> dict[str, NDArray[np.float32]]:
-    """Return a condition's other channels by name; in a lazy folder they are made again.
-
-    Args:
-        folder: Of the conditions.
-        row: Of the condition, from its table.
-
-    Raises:
-        DataError: A file is missing or changed, or comes out otherwise than before.
-    """
-    result: dict[str, NDArray[np.float32]] = {}
-    made: Made | None = None
-    for place, sha256 in row.channels.items():
-        name = f"{place}/{row.condition_id}.nii.gz"
-        path = folder / name
-        if path.exists():
-            content = path.read_bytes()
-        else:
-            made = made or workshop_in(folder).make(row.index)
-            content = made.files.get(name, b"")
-        if sha256_of_bytes(content) != sha256:
-            raise DataError(f"{path}: not the file of its table. Run `vcmaug build-conditions`.")
-        result[place.removeprefix("channels-")] = image_in(content)
-    return result
 
 
 def replay(folder: Path, condition_id: str) -> list[str]:

@@ -72,7 +72,7 @@ def measure_prior(ground: GateGround, prior: "Prior", *, reads: Reads | None) ->
 
 def _unconditional(ground: GateGround, prior: "Prior", cases: Sequence[Case]) -> Images:
     """Return images drawn without a control; scalars are those of cases in turn."""
-    from vcmaug.conditions.target import Target
+    from vcmaug.conditions.base import Target
     from vcmaug.generate.drawer import Drawer
     from vcmaug.generate.noise import Noise
 

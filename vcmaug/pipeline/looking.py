@@ -10,8 +10,7 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
-from vcmaug.conditions.base import SourceMap, as_it_is
-from vcmaug.conditions.target import Target
+from vcmaug.conditions.base import SourceMap, Target, as_it_is
 from vcmaug.control.base import Control
 from vcmaug.control.card import card_of
 from vcmaug.control.network import ControlNetwork

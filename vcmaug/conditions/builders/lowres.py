@@ -15,8 +15,7 @@ from pydantic import Field, field_validator
 
 from vcmaug.affine import axis_towards
 from vcmaug.conditions.base import Condition, Step
-from vcmaug.conditions.builder import Builder
-from vcmaug.conditions.images import aligned_image
+from vcmaug.conditions.builder import Builder, aligned_image
 from vcmaug.data.labels import LabelScheme
 from vcmaug.data.volume import Volume
 from vcmaug.errors import DataError

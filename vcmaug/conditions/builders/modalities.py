@@ -18,8 +18,7 @@ import numpy as np
 from pydantic import Field, field_validator
 
 from vcmaug.conditions.base import LABEL_MAP, Condition, Step
-from vcmaug.conditions.builder import Builder, Ready, unknown_structures
-from vcmaug.conditions.images import aligned_image
+from vcmaug.conditions.builder import Builder, Ready, aligned_image, unknown_structures
 from vcmaug.config import Settings
 from vcmaug.data.labels import LabelScheme
 from vcmaug.data.volume import Volume
