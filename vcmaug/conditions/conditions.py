@@ -8,6 +8,7 @@ from typing import overload
 
 import pandas as pd
 
+from vcmaug.conditions.chain import ScalarSettings
 from vcmaug.conditions.replay import map_bytes, workshop_in
 from vcmaug.conditions.spec import ConditionSpec
 from vcmaug.conditions.table import ConditionRow, read_conditions
@@ -30,11 +31,13 @@ class StoredCondition(Shown):
         row: Of the table.
         folder: Of the conditions.
         scheme: Of the label map.
+        scalars: What happens to a scalar beyond the range of a prior.
     """
 
     row: ConditionRow
     folder: Path
     scheme: LabelScheme = field(repr=False)
+    scalars: ScalarSettings = field(repr=False)
 
     @property
     def condition_id(self) -> str:
@@ -81,8 +84,20 @@ class StoredCondition(Shown):
         return self.row.presence
 
     def values_of(self, scalars: Sequence[ScalarSpec]) -> Mapping[str, float | None]:
-        """Return the raw values of a prior's scalars by name; None is missing."""
-        return {spec.name: asked_value(spec, self.row.columns) for spec in scalars}
+        """Return the raw values of a prior's scalars by name; None is missing.
+
+        Values are in the prior's range, also where conditions were built for no prior.
+
+        Raises:
+            DataError: A scalar is out of range, and such are refused.
+        """
+        columns = self.row.columns
+        unscaled = [spec for spec in scalars if f"scalar_{spec.name}" not in columns]
+        scaled, beyond = self.scalars.in_range(columns, unscaled, name=self.condition_id)
+        return {
+            spec.name: asked_value(spec, scaled if spec.name in beyond else columns)
+            for spec in scalars
+        }
 
 
 class Conditions(Sequence[StoredCondition], Shown):
@@ -130,4 +145,5 @@ class Conditions(Sequence[StoredCondition], Shown):
 
     def _stored(self, row: ConditionRow) -> StoredCondition:
         """Return the condition of a row."""
-        return StoredCondition(row, self.folder, self.scheme)
+        scalars = self.spec.identity.settings.scalars
+        return StoredCondition(row, self.folder, self.scheme, scalars)
