@@ -13,6 +13,7 @@ from typing import ClassVar, Literal
 from vcmaug.arms.base import Arm, Need, Sources
 from vcmaug.arms.rows import MadeCase, parents_of, write_cases
 from vcmaug.conditions.builder import followed, images_followed
+from vcmaug.conditions.conditions import map_bytes
 from vcmaug.conditions.table import ConditionRow, read_conditions
 from vcmaug.data.nifti import label_map_in, read_image
 from vcmaug.data.volume import Volume
@@ -60,8 +61,6 @@ class Deformed(Arm):
 
 def _deformed(asked: ConditionRow, sources: Sources) -> MadeCase:
     """Return the image of a condition's source, deformed as its label map was."""
-    from vcmaug.conditions.replay import map_bytes
-
     source = parents_of(asked, sources.cases)[0]
     label_file = map_bytes(sources.conditions, asked)
     image = read_image(source.image, case_id=source.case_id)

@@ -19,6 +19,7 @@ from vcmaug.arms.base import Arm, Need, Sources
 from vcmaug.arms.rows import MadeCase, parents_of, write_cases
 from vcmaug.conditions.builder import followed, images_followed
 from vcmaug.conditions.builders.lowres import slice_weights
+from vcmaug.conditions.conditions import map_bytes
 from vcmaug.conditions.table import ConditionRow, read_conditions
 from vcmaug.data.cases import Case
 from vcmaug.data.labels import index_map
@@ -65,8 +66,6 @@ class LabelToImage(Arm):
 
     def _painted(self, index: int, asked: ConditionRow, sources: Sources) -> MadeCase:
         """Return one painted condition."""
-        from vcmaug.conditions.replay import map_bytes
-
         parents = parents_of(asked, sources.cases)
         label_file = map_bytes(sources.conditions, asked)
         label_map = label_map_in(label_file)

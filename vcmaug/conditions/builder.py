@@ -8,9 +8,9 @@ from abc import abstractmethod
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol, Self
+from typing import Annotated, Any, ClassVar, Literal, Protocol, Self
 
-from pydantic import JsonValue
+from pydantic import BeforeValidator, JsonValue
 
 from vcmaug.conditions.base import Condition, SourceMap, Step, source_map
 from vcmaug.config import Settings
@@ -27,6 +27,7 @@ __all__ = [
     "Builder",
     "Moves",
     "Preparation",
+    "Range",
     "Ready",
     "Runner",
     "aligned_image",
@@ -38,6 +39,15 @@ __all__ = [
 ]
 
 _BEYOND = 1e-3  # of [0, 1], by rounding
+
+
+def _both_ends(value: object) -> object:
+    """Return one number as both ends of a range."""
+    return (value, value) if isinstance(value, int | float) else value
+
+
+Range = Annotated[tuple[float, float], BeforeValidator(_both_ends)]
+"""Two numbers between which one is drawn; a single number is exact."""
 
 Moves = Literal["nothing", "images follow", "labels alone", "no image follows"]
 """What a step does to outlines: nothing; it deforms them, and `follow` deforms an image alike; it
