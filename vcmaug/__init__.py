@@ -115,6 +115,7 @@ __all__ = [
     "study",
 ]
 
+<<<<<<< HEAD
 _PLACES = {
     "Case": "vcmaug.data.case",
     "Cases": "vcmaug.data.cases",
@@ -154,8 +155,41 @@ _PLACES = {
     "study": "vcmaug.face.studies",
     "train": "vcmaug.face.models",
     "train_prior": "vcmaug.face.models",
+=======
+_NAMES = {
+    "arms.copy_paste": ("CopyPaste",),
+    "arms.deformed": ("Deformed",),
+    "arms.label_to_image": ("LabelToImage",),
+    "arms.real": ("Real",),
+    "arms.synthetic": ("Synthetic",),
+    "cohort.cohort": ("Cohort",),
+    "cohort.exporters.monai_datalist": ("MonaiDatalist",),
+    "conditions.builders.lesions": ("Lesions",),
+    "conditions.builders.lowres": ("LowRes",),
+    "conditions.builders.modalities": ("Modalities",),
+    "conditions.builders.perturb": ("Perturb",),
+    "conditions.builders.shape_model": ("ShapeModel",),
+    "conditions.target": ("Target",),
+    "control.base": ("Control",),
+    "control.methods.controlnet": ("ControlNet", "ControlNetLite", "ControlNetMLP", "T2IAdapter"),
+    "control.methods.vcm": ("MCM", "VCM"),
+    "data.case": ("Case",),
+    "data.cases": ("Cases",),
+    "data.geometry": ("Grid",),
+    "face.conditions": ("chains",),
+    "face.drawing": ("export",),
+    "face.models": ("load_control", "train", "train_prior"),
+    "face.preparing": ("prepare",),
+    "face.studies": ("study",),
+    "generate.drawer": ("Drawer",),
+    "generate.noise": ("Noise",),
+    "generate.samplers": ("DDIM", "DDPM", "DPMpp2M", "DPMpp2MSDE", "Heun"),
+    "ldm.prior": ("Prior",),
+>>>>>>> main
 }
-"""The module of each name; packages are imported by their own."""
+"""The names of each module; packages are imported by their own."""
+
+_PLACES = {name: f"vcmaug.{module}" for module, names in _NAMES.items() for name in names}
 
 _PACKAGES = frozenset({"conditions", "generate"})
 """Packages that can be called, see `vcmaug.doors`."""

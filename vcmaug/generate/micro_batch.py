@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import torch
 
-from vcmaug.compute.clock import Clock
+from vcmaug.compute.devices import Clock
 from vcmaug.conditions.conditions import StoredCondition
 from vcmaug.data.volume import Volume
 from vcmaug.generate.acceptance import broken, figures_of, verdict

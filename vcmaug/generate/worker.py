@@ -20,8 +20,7 @@ from vcmaug.cohort.layout import CohortLayout
 from vcmaug.cohort.merge import BEGUN, REDRAWN, rows_of_part
 from vcmaug.cohort.row import DONE, Drawn, ManifestRow, Run
 from vcmaug.compute import peak_memory
-from vcmaug.compute.clock import Clock
-from vcmaug.compute.devices import device_name, threads_of, torch_device
+from vcmaug.compute.devices import Clock, device_name, threads_of, torch_device
 from vcmaug.conditions.conditions import StoredCondition
 from vcmaug.data.nifti import write_image
 from vcmaug.errors import VcmaugError

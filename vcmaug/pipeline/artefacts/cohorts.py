@@ -25,11 +25,6 @@ class BuiltConditions(OfLabelled):
     kind: ClassVar[str] = "conditions"
     last: ClassVar[str] = "conditions.parquet"
 
-    @property
-    def folder(self) -> Path:
-        """In the folder of the replicate."""
-        return self.replicate.conditions
-
     def settings(self) -> Mapping[str, object]:
         """Return the chains, how many, the prior's scalars, n and seed."""
         recipe = self.work.recipe
@@ -82,11 +77,6 @@ class DrawnCohort(OfReplicate):
     measure: AcceptanceMeasure | None
 
     kind: ClassVar[str] = "cohort"
-
-    @property
-    def folder(self) -> Path:
-        """In the folder of the replicate."""
-        return self.replicate.cohort
 
     @property
     def is_whole(self) -> bool:
