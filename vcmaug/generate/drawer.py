@@ -14,14 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-<<<<<<< HEAD
-from vcmaug.compute.clock import Clock
-from vcmaug.conditions.base import LABEL_MAP, Drawable
-=======
 from vcmaug.compute.devices import Clock
-from vcmaug.conditions.base import LABEL_MAP
-from vcmaug.conditions.target import Drawable
->>>>>>> main
+from vcmaug.conditions.base import LABEL_MAP, Drawable
 from vcmaug.control.base import Control
 from vcmaug.control.channels import shown_of
 from vcmaug.control.shown import is_shown
