@@ -17,7 +17,7 @@ from torch import Tensor
 from vcmaug.compute.devices import Clock
 from vcmaug.conditions.base import LABEL_MAP, Drawable
 from vcmaug.control.base import Control
-from vcmaug.control.channels import shown_of
+from vcmaug.control.channels import channels_of
 from vcmaug.control.shown import is_shown
 from vcmaug.data.labels import LabelScheme
 from vcmaug.data.volume import Volume
@@ -124,7 +124,7 @@ class Drawer:
             return Context(scalars)
         shows = self.control.shows
         encoded = self.control.encode(
-            shown_of(targets, shows=shows, scheme=self.scheme).to(self.device)
+            channels_of(targets, shows=shows, scheme=self.scheme).to(self.device)
         )
         there = [_is_any_shown(one, shows.names) for one in targets]
         known = None if all(there) else torch.tensor(there, device=self.device)
