@@ -146,7 +146,7 @@ def prepare_command(
 
 def _show(settings: "DataSettings", out: Path, *, as_json: bool) -> None:
     """Say what would be prepared."""
-    from vcmaug.data.checking import find_cases
+    from vcmaug.data.prepare import find_cases
 
     found = len(find_cases(settings, []))
     asked = json.dumps(settings.model_dump(mode="json"), indent=2)

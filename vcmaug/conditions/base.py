@@ -100,7 +100,7 @@ def source_map(case: Case) -> SourceMap:
     if case.label is None:
         raise DataError(f"building conditions: case {case.case_id} has no label map.")
     label_map = read_label_map(case.label, case_id=case.case_id)
-    return SourceMap(case.case_id, case.subject_id, label_map, case.row, case.images)
+    return SourceMap(case.case_id, case.subject_id, label_map, case.columns, case.images)
 
 
 def as_it_is(

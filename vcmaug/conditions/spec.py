@@ -52,7 +52,7 @@ class ConditionSpec:
         """Return what two specs share that make the same conditions; no path is in it."""
         columns = {*self.settings.inherit, *self.settings.scalars.columns}
         taken_over = [
-            [case.subject_id, *(str(case.row.get(name)) for name in sorted(columns))]
+            [case.subject_id, *(str(case.columns.get(name)) for name in sorted(columns))]
             for case in self.sources
         ]
         files = [[case.hash_of(LABEL), *map(case.hash_of, case.images)] for case in self.sources]
@@ -206,7 +206,7 @@ class Workshop:
             recomputed(condition.row, condition.label_map, scheme=spec.scheme),
             spec.settings.scalars,
             spec.scalars,
-            table=[case.row for case in spec.sources],
+            table=[case.columns for case in spec.sources],
             turn=rounds,
             seed=seed,
             name=condition_id,

@@ -9,24 +9,62 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from vcmaug.data.case import Case, Measured, WayBack
+from pydantic import ConfigDict
+
+from vcmaug.config import Settings
+from vcmaug.data.case import Case
 from vcmaug.data.case_table import read_table_of_cases
 from vcmaug.data.geometry import Grid
-from vcmaug.data.labels import LabelScheme
+from vcmaug.data.labels import LabelScheme, Structure
 from vcmaug.data.splits import Splits, SplitSettings, make_splits, nested_subset
-from vcmaug.data.volumes import LabelledFiles, LabelledVolumes, read_labelled
+from vcmaug.data.volumes import LabelledVolumes, read_labelled
 from vcmaug.doors import Shown
-from vcmaug.errors import DataError
-from vcmaug.files import read_json
+from vcmaug.files import read_json, write_json
 
-__all__ = [
-    "Case",
-    "Cases",
-    "Measured",
-    "SplitCases",
-    "WayBack",
-    "cases_of",
-]
+__all__ = ["Case", "Cases", "Prepared", "SplitCases", "cases_of"]
+
+
+_PREPARED = "prepare.json"
+
+
+class _Settings(Settings):
+    """What is read of the settings from which cases were prepared; a reader may be gone."""
+
+    model_config = ConfigDict(extra="allow")
+
+    grid: Grid
+
+
+class Prepared(Settings):
+    """What prepare.json says of prepared cases.
+
+    Attributes:
+        settings: From which they were prepared.
+        scheme: The structures of their label maps.
+        source_values: The user's own values, in channel order.
+        num_cases: How many.
+        versions: Of Python and packages.
+    """
+
+    settings: _Settings
+    scheme: tuple[Structure, ...]
+    source_values: tuple[int, ...]
+    num_cases: int
+    versions: dict[str, str]
+
+    @classmethod
+    def read(cls, folder: Path) -> "Prepared":
+        """Return what the file in a folder says."""
+        return cls.model_validate(read_json(folder / _PREPARED))
+
+    def write(self, folder: Path) -> None:
+        """Write the file, which makes the folder a whole one."""
+        write_json(folder / _PREPARED, self.model_dump(mode="json"))
+
+    @property
+    def label_scheme(self) -> LabelScheme:
+        """Meaning of the label maps."""
+        return LabelScheme(self.scheme, source_values=self.source_values)
 
 
 @dataclass(frozen=True, repr=False)
@@ -56,13 +94,8 @@ class Cases(Shown):
             FaultyDataSet: Files are missing; all at once.
         """
         cases = read_table_of_cases(folder)
-        about = read_json(folder / "prepare.json")
-        return cls(
-            cases=cases,
-            folder=folder,
-            scheme=LabelScheme.from_json(about["scheme"], source_values=about["source_values"]),
-            grid=Grid.model_validate(about["settings"]["grid"]),
-        )
+        about = Prepared.read(folder)
+        return cls(cases, folder, about.label_scheme, about.settings.grid)
 
     def __len__(self) -> int:
         return len(self.cases)
@@ -127,11 +160,7 @@ class Cases(Shown):
             DataError: There is no case, or one has no label map.
             FaultyDataSet: A file does not fit the others; all at once.
         """
-        bare = [case.case_id for case in self.cases if case.label is None]
-        if bare or not self.cases:
-            raise DataError(f"reading labelled cases: {', '.join(bare) or 'none'}: no label map.")
-        files = [LabelledFiles(c.case_id, c.image, c.label) for c in self.cases if c.label]
-        return read_labelled(files, self.scheme)
+        return read_labelled(self.cases, self.scheme)
 
 
 class SplitCases(NamedTuple):

@@ -81,7 +81,7 @@ def _unconditional(ground: GateGround, prior: "Prior", cases: Sequence[Case]) ->
     parts = []
     for first in range(0, settings.num_samples, _DRAWN_TOGETHER):
         numbers = range(first, min(first + _DRAWN_TOGETHER, settings.num_samples))
-        rows = [cases[k % len(cases)].row for k in numbers]
+        rows = [cases[k % len(cases)].columns for k in numbers]
         targets = [
             Target(scalars={spec.name: raw_value(spec, row) for spec in prior.spec.scalars})
             for row in rows
@@ -114,7 +114,7 @@ def _response(
     spec: ScalarSpec, cases: Sequence[Case], found: Sequence[dict[str, float]]
 ) -> dict[str, Any]:
     """Return correlation and slope of one volume."""
-    asked = [raw_value(spec, cases[k % len(cases)].row) or 0.0 for k in range(len(found))]
+    asked = [raw_value(spec, cases[k % len(cases)].columns) or 0.0 for k in range(len(found))]
     measured = [sum(one[name] for name in spec.structures) for one in found]
     varies = bool(np.std(asked) > 0 and np.std(measured) > 0)
     r = float(np.corrcoef(asked, measured)[0, 1]) if varies else 0.0

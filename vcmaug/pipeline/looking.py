@@ -106,6 +106,6 @@ def _target(
     images: dict[str, Path | Volume] = {"image": image, **case.extra_images}
     source = SourceMap(case.case_id, case.subject_id, label_map, {}, images)
     start = as_it_is(source, condition_id=case.case_id)
-    scalars = {spec.name: raw_value(spec, case.row) for spec in prior.spec.scalars}
+    scalars = {spec.name: raw_value(spec, case.columns) for spec in prior.spec.scalars}
     channels = with_channels(start, shows, scheme, seed=seed).channels
     return Target(label_map, scalars, channels)

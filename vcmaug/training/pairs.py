@@ -177,7 +177,7 @@ def _with_volumes(
     """Return the row of a case with the volumes of a map of channel numbers [X, Y, Z]."""
     affine = np.diag((*grid.spacing_mm, 1.0))
     label_map = Volume(indices, affine)
-    return recomputed(case.row, label_map, scheme=scheme)
+    return recomputed(case.columns, label_map, scheme=scheme)
 
 
 def _mirrored(pair: _Pair, mirror: Mirror) -> _Pair:

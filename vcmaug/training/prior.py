@@ -120,7 +120,7 @@ def train_prior(
         folder=folder,
     )
     latent_scale = spec.latent_scale or float(1.0 / means.std())
-    fill = median_fill(spec.scalars, [case.row for case in cases])
+    fill = median_fill(spec.scalars, [case.columns for case in cases])
     latents = _Latents(
         means * latent_scale, _every_scalar(cases, spec, settings.diffusion, fill=fill)
     )
@@ -194,7 +194,7 @@ def _every_scalar(
 ) -> Tensor | None:
     """Return the scalars of cases, of their deformed copies and of all of them mirrored."""
     return scalars_of(
-        [case.row for case in cases] * (1 + settings.deformed_copies),
+        [case.columns for case in cases] * (1 + settings.deformed_copies),
         spec,
         fill=fill,
         and_mirrored=settings.flip,
@@ -207,7 +207,7 @@ def _seen(cases: Sequence[Case], spec: PriorSpec) -> Seen:
     through_labels = {
         case.subject_id
         for case in cases
-        if any(raw_value(scalar, case.row) is not None for scalar in measured)
+        if any(raw_value(scalar, case.columns) is not None for scalar in measured)
     }
     return Seen(
         images=tuple(sorted({case.subject_id for case in cases})),
@@ -235,7 +235,7 @@ def _figures(
     for name, some in (("training", cases), ("held_out", held_out)):
         if some:  # under the same draws of noise and time, so that the two can be compared
             z = encode_all(made.autoencoder, read_images(some)) * made.latent_scale
-            scalars = scalars_of([case.row for case in some], spec, fill=made.fill)
+            scalars = scalars_of([case.columns for case in some], spec, fill=made.fill)
             loss = _denoising_loss(made.unet, _Latents(z, scalars), spec=spec)
             figures[f"diffusion_loss_{name}"] = loss
     return figures | {"figures_on_held_out_cases": bool(held_out)}

@@ -61,7 +61,7 @@ class NNUNet(SubjectReader):
         channels = {
             case_id: {
                 name if number else IMAGE: image.with_name(f"{case_id}_{number:04d}{ending}")
-                for number, name in about.channel_names.items()
+                for number, name in sorted(about.channel_names.items())
             }
             for case_id, image in images.items()
         }
