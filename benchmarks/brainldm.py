@@ -32,7 +32,8 @@ from vcmaug.control.network import ControlNetwork
 from vcmaug.data.geometry import Grid
 from vcmaug.data.labels import LabelScheme
 from vcmaug.data.seen import Seen
-from vcmaug.ldm.denoiser import Context, Encoded, FrozenDenoiser
+from vcmaug.ldm.autoencoder import StemmedAutoencoder
+from vcmaug.ldm.denoiser import Context, Encoded, FrozenDenoiser, ScalarUNet
 from vcmaug.ldm.spec import PriorSpec
 from vcmaug.provenance import machine, versions
 from vcmaug.released.brainldm import BRAINLDM
@@ -108,7 +109,7 @@ def measured(
 ) -> dict[str, Any]:
     """Return memory and seconds of one method."""
     torch.manual_seed(0)
-    denoiser = FrozenDenoiser(spec.build_unet().to(device))
+    denoiser = FrozenDenoiser(ScalarUNet(spec).to(device))
     z_t, t, scalars = asked_of(spec, batch, device)
     maps = torch.zeros(batch, STRUCTURES, *spec.grid.shape, device=device)
     middle = (slice(size // 4, 3 * size // 4) for size in spec.grid.shape)
@@ -156,7 +157,7 @@ def measured(
 
 def decoded(*, spec: PriorSpec, device: str, rounds: int) -> dict[str, Any]:
     """Return memory and seconds of one decode."""
-    autoencoder = spec.build_autoencoder().to(device).eval()
+    autoencoder = StemmedAutoencoder(spec).to(device).eval()
     z = torch.randn(1, *spec.latent_shape, device=device)
     with torch.no_grad():
         seconds = seconds_of(lambda: autoencoder.decode(z), rounds=rounds)

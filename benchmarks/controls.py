@@ -40,7 +40,7 @@ from adherence import PER_NEW_MAP, of_new_maps, readings
 from turns import overhead_of
 
 from vcmaug.compute import peak_memory, resolve_compute
-from vcmaug.control.build import load_control
+from vcmaug.control.base import load_control
 from vcmaug.control.method import ControlMethod
 from vcmaug.control.shown import parts_of
 from vcmaug.data.cases import Cases

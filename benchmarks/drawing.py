@@ -21,10 +21,9 @@ from vcmaug.pipeline.graph import Graph
 from vcmaug.pipeline.work import Replicate, Work, find_work
 from vcmaug.progress import silent
 from vcmaug.provenance import fingerprint
-from vcmaug.quality.adherence import adherence_rows
-from vcmaug.quality.distances import frechet_distance, standardised
-from vcmaug.quality.features import describe
-from vcmaug.quality.volumes import volumes_of_cohort
+from vcmaug.quality.features import describe, standardised
+from vcmaug.quality.measured import volumes_of_cohort
+from vcmaug.quality.metrics.frechet_distance import frechet_distance
 
 Rows = NDArray[np.float64]
 
@@ -87,13 +86,12 @@ def cohort_of(
 def judged(ground: Ground, cohort: Path) -> tuple[Rows, Rows]:
     """Return the adherence [N] and the descriptors [N, D] of a cohort's images, failed ones NaN."""
     volumes = volumes_of_cohort(cohort, report=silent)
-    read: dict[str, list[float]] = {name: [] for name in volumes.names}
-    for row in adherence_rows(volumes, ground.evaluator, source="synthetic"):
-        read[row["case_id"]].append(row["dice"])
+    table = volumes.adherence(ground.evaluator, source="synthetic")
+    read = table.groupby("case_id")["dice"].mean()
     described = dict(zip(volumes.names, describe(volumes.images), strict=True))
     missing = np.full(ground.real.shape[1], np.nan)
     ids = read_manifest(cohort)["case_id"].tolist()
-    dice = np.array([np.mean(read[name]) if name in read else np.nan for name in ids])
+    dice = read.reindex(ids).to_numpy()
     return dice, np.stack([described.get(name, missing) for name in ids])
 
 

@@ -27,7 +27,7 @@ import stand_ins
 from workers import CONTROL, PRIOR, conditions_in
 
 from vcmaug.compute import Compute, peak_memory
-from vcmaug.generate.plan import GenerateSettings, Plan, claim_plan
+from vcmaug.generate.plan import GenerateSettings, Plan
 from vcmaug.generate.planning import make_plan
 from vcmaug.generate.run import generate, tasks_of
 from vcmaug.provenance import machine, versions
@@ -59,7 +59,7 @@ def million(conditions: Path, out: Path) -> dict[str, float]:
     """Return seconds and peak memory of the plan of a million requests, in this process."""
     before = psutil.Process().memory_info().rss
     began = time.perf_counter()
-    plan = claim_plan(out, plan_of(1_000_000, conditions, shard=2))
+    plan = plan_of(1_000_000, conditions, shard=2).claim(out)
     num = len(tasks_of(plan, out=out, device="cpu"))
     spent = time.perf_counter() - began
     return {

@@ -31,7 +31,8 @@ from vcmaug.data.nifti import read_image
 from vcmaug.files import read_json
 from vcmaug.generate.samplers import DDIM
 from vcmaug.generate.sampling import sample
-from vcmaug.ldm.denoiser import Context, FrozenDenoiser
+from vcmaug.ldm.autoencoder import StemmedAutoencoder
+from vcmaug.ldm.denoiser import Context, FrozenDenoiser, ScalarUNet
 from vcmaug.ldm.schedule import Schedule
 from vcmaug.provenance import machine, versions
 from vcmaug.released.brainldm import BRAINLDM
@@ -85,8 +86,8 @@ def sampling(*, toy: bool) -> dict[str, Any]:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     spec, steps, rounds = (TOY, 2, 1) if toy else (BRAINLDM, 10, 5)
     torch.manual_seed(0)
-    denoiser = FrozenDenoiser(spec.build_unet().to(device))
-    autoencoder = spec.build_autoencoder().to(device).eval()
+    denoiser = FrozenDenoiser(ScalarUNet(spec).to(device))
+    autoencoder = StemmedAutoencoder(spec).to(device).eval()
     peak = matmul_tflops(device, size=512 if toy else 8192, rounds=2 * rounds)
     low = torch.autocast(device, dtype=torch.bfloat16)
     sampler, schedule = DDIM(steps=steps), Schedule(spec.schedule)

@@ -29,7 +29,7 @@ from frontier import REFERENCE, compared, settings_of
 
 from vcmaug.compute import Compute
 from vcmaug.control.channels import shown_of
-from vcmaug.generate.loading import LoadedPlan, load_plan, load_request
+from vcmaug.generate.loading import LoadedPlan, load_plan
 from vcmaug.generate.plan import GenerateSettings, Plan
 from vcmaug.generate.planning import make_plan
 from vcmaug.generate.run import generate
@@ -52,14 +52,14 @@ def plan_of(ground: Ground, settings: GenerateSettings, n: int, seed: int) -> Pl
 @torch.no_grad()
 def straight(loaded: LoadedPlan, folder: Path) -> float:
     """Draw a plan's volumes by the straight loop; return seconds per volume."""
-    plan, prior, control = loaded.plan, loaded.drawer.prior, loaded.drawer.control
+    plan, prior, control = loaded.plan, loaded.drawer.prior, loaded.control
     steered = control.steer(prior.denoiser, strength=plan.settings.strength)
     alphas = [float(prior.schedule.alphas_cumprod[t]) for t in plan.timesteps] + [1.0]
     began = time.perf_counter()
     for index in range(plan.n):
-        asked = load_request(plan.request(index), loaded)
-        maps = shown_of([asked], shows=control.shows, scheme=loaded.scheme)
-        vector = prior.scalar_vector(asked.scalars)
+        asked = loaded.condition_of(plan.request(index))
+        maps = shown_of([asked], shows=control.shows, scheme=control.card.scheme)
+        vector = prior.scalar_vector(asked.values_of(prior.spec.scalars))
         scalars = None if vector is None else vector[None]
         z = torch.randn(1, *prior.spec.latent_shape)
         if prior.mean is not None:

@@ -10,10 +10,13 @@ import time
 
 import torch
 
+from vcmaug.data.geometry import Grid
 from vcmaug.ldm.autoencoder import StemmedAutoencoder
+from vcmaug.ldm.spec import AutoencoderSettings, PriorSpec
 from vcmaug.provenance import machine, versions
 
-SHAPE = (2, 1, 40, 48, 40)
+GRID = Grid(shape=(40, 48, 40))
+SHAPE = (2, 1, *GRID.shape)
 ROUNDS = 7
 
 
@@ -28,10 +31,13 @@ def step_seconds(autoencoder: StemmedAutoencoder, images: torch.Tensor) -> float
 def main() -> None:
     """Measure and print."""
     images = torch.rand(SHAPE)
-    shared = {"image_channels": 1, "latent_channels": 4, "num_res_blocks": 1, "norm_num_groups": 16}
+    kinds = {
+        "stem_2": AutoencoderSettings(stem_factor=2, channels=(32, 64)),
+        "no_stem": AutoencoderSettings(stem_factor=1, channels=(32, 32, 64)),
+    }
     both = {
-        "stem_2": StemmedAutoencoder(stem_factor=2, channels=(32, 64), **shared),
-        "no_stem": StemmedAutoencoder(stem_factor=1, channels=(32, 32, 64), **shared),
+        name: StemmedAutoencoder(PriorSpec(name=name, grid=GRID, autoencoder=settings))
+        for name, settings in kinds.items()
     }
     seconds: dict[str, list[float]] = {name: [] for name in both}
     for _ in range(ROUNDS + 1):

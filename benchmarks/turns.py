@@ -7,7 +7,7 @@ from collections.abc import Callable
 from torch import Tensor
 
 from vcmaug.control.base import Control
-from vcmaug.control.networks.fusion import FusionNetwork
+from vcmaug.control.network import FusingNetwork
 from vcmaug.ldm.denoiser import Context, Denoiser
 
 
@@ -32,7 +32,7 @@ def overhead_of(
         finished: Waits until a result is there, where a device works on its own.
     """
     z_t, t, context = asked
-    inside = isinstance(control.network, FusionNetwork)
+    inside = isinstance(control.network, FusingNetwork)
     epsilon = denoiser(z_t, t, context)
     steered = control.steer(denoiser if inside else lambda z_t, t, context: epsilon)
     ratio = ratio_of(

@@ -6,7 +6,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from vcmaug.cohort.card import CohortCard, SeenByCohort
 from vcmaug.cohort.row import COLUMNS
+from vcmaug.data.geometry import Grid
 from vcmaug.data.labels import LabelScheme
 from vcmaug.data.nifti import write_image, write_label_map
 from vcmaug.data.volume import Volume
@@ -23,7 +25,7 @@ def make_work(folder: Path, *, side: int = 12, num_labelled: tuple[int, ...] = (
     write_cases(folder / "cases", side=side)
     splits = {"train": TRAIN, "validation": VALIDATION, "test": TEST, "seed": 0}
     write_json(folder / "splits.json", splits)
-    card: dict[str, Any] = {"kind": "prior", "name": "tiny", "subjects": list(TRAIN)}
+    card: dict[str, Any] = {"kind": "prior", "name": "tiny", "seen": {"images": TRAIN}}
     card |= {"num_parameters": {"autoencoder": 1000, "unet": 2000}, "weights_sha256": "ab" * 32}
     write_json(
         folder / "prior" / "card.json", card | {"licence": "CC-BY-SA-4.0", "data": "made up"}
@@ -79,7 +81,7 @@ def write_cases(folder: Path, *, side: int) -> None:
 def write_replicate(folder: Path, num_labelled: int, *, side: int, n: int = 4) -> None:
     """Write control, conditions, cohort and evaluation; the last request has failed."""
     control: dict[str, Any] = {"kind": "control", "num_parameters": 500, "licence": "CC-BY-SA-4.0"}
-    control |= {"labelled_subjects": list(TRAIN[:num_labelled]), "weights_sha256": "cd" * 32}
+    control |= {"seen": {"labels": TRAIN[:num_labelled]}, "weights_sha256": "cd" * 32}
     write_json(folder / "control" / "card.json", control)
     conditions = pd.DataFrame({"condition_id": [f"c{i:06d}" for i in range(n)]})
     write_bytes(folder / "conditions" / "conditions.parquet", conditions.to_parquet())
@@ -90,7 +92,7 @@ def write_replicate(folder: Path, num_labelled: int, *, side: int, n: int = 4) -
         rows.append(manifest_row(request, index, failed=index == n - 1) | paths)
     manifest = pd.DataFrame(rows, columns=list(COLUMNS))
     write_bytes(folder / "cohort" / "manifest.parquet", manifest.to_parquet(index=False))
-    write_json(folder / "cohort" / "cohort.json", cohort_card(n))
+    cohort_card(n, side=side).write(folder / "cohort")
     write_quality(folder / "quality", [str(row["case_id"]) for row in rows[:-1]])
 
 
@@ -131,11 +133,17 @@ def write_quality(folder: Path, case_ids: list[str]) -> None:
     write_json(folder / "quality.json", quality)
 
 
-def cohort_card(n: int) -> dict[str, Any]:
+def cohort_card(n: int, *, side: int) -> CohortCard:
     """Return the card of a cohort of n requests, of which one failed."""
-    seconds = {"sample": 2.5 * n, "write": 0.25 * n}
-    card = {"scheme": SCHEME.to_json(), "n": n, "counts": {"done": n - 1, "failed": 1}}
-    return card | {"num_redrawn": 2, "seconds": seconds}
+    return CohortCard(
+        n=n,
+        counts={"done": n - 1, "failed": 1},
+        scheme=SCHEME,
+        grid=Grid(shape=(side, side, side), spacing_mm=(2.0, 2.0, 2.0)),
+        seen=SeenByCohort(),
+        num_redrawn=2,
+        seconds={"sample": 2.5 * n, "write": 0.25 * n},
+    )
 
 
 def write_study(folder: Path, num_labelled: tuple[int, ...]) -> None:

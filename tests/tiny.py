@@ -11,8 +11,7 @@ from vcmaug.compute import Compute, resolve_compute
 from vcmaug.conditions.build import build_conditions
 from vcmaug.conditions.builders.perturb import Perturb
 from vcmaug.conditions.chain import Chain, ConditionSettings
-from vcmaug.control.base import Control
-from vcmaug.control.build import write_control
+from vcmaug.control.base import Control, write_control
 from vcmaug.control.card import card_of
 from vcmaug.control.method import ControlMethod
 from vcmaug.control.methods import vcm
@@ -28,6 +27,8 @@ from vcmaug.generate.plan import GenerateSettings, Plan
 from vcmaug.generate.planning import make_plan
 from vcmaug.generate.run import generate
 from vcmaug.generate.samplers import DDIM
+from vcmaug.ldm.autoencoder import StemmedAutoencoder
+from vcmaug.ldm.denoiser import ScalarUNet
 from vcmaug.ldm.prior import Prior, load_prior, new_prior, write_prior
 from vcmaug.ldm.spec import AutoencoderSettings, DiffusionSettings, PriorSpec
 
@@ -86,7 +87,7 @@ def make_tiny_prior(folder: Path, *, seed: int = 0, grid: Grid = GRID) -> Path:
     )
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        autoencoder, unet = spec.build_autoencoder(), spec.build_unet()
+        autoencoder, unet = StemmedAutoencoder(spec), ScalarUNet(spec)
         for part in (autoencoder, unet):  # MONAI starts some layers at zero
             _randomise(part)
     torch.nn.init.constant_(autoencoder.kl.decoder.blocks[-1].conv.bias, 0.5)  # inside [0, 1]

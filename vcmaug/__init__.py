@@ -45,12 +45,13 @@ if TYPE_CHECKING:
     from vcmaug.conditions.builders.shape_model import ShapeModel
     from vcmaug.conditions.target import Target
     from vcmaug.control.base import Control
-    from vcmaug.control.methods.controlnet import ControlNet
-    from vcmaug.control.methods.controlnet_lite import ControlNetLite
-    from vcmaug.control.methods.controlnet_mlp import ControlNetMLP
-    from vcmaug.control.methods.mcm import MCM
-    from vcmaug.control.methods.t2i_adapter import T2IAdapter
-    from vcmaug.control.methods.vcm import VCM
+    from vcmaug.control.methods.controlnet import (
+        ControlNet,
+        ControlNetLite,
+        ControlNetMLP,
+        T2IAdapter,
+    )
+    from vcmaug.control.methods.vcm import MCM, VCM
     from vcmaug.data.case import Case
     from vcmaug.data.cases import Cases
     from vcmaug.data.geometry import Grid
@@ -120,8 +121,8 @@ _PLACES = {
     "Cohort": "vcmaug.cohort.cohort",
     "Control": "vcmaug.control.base",
     "ControlNet": "vcmaug.control.methods.controlnet",
-    "ControlNetLite": "vcmaug.control.methods.controlnet_lite",
-    "ControlNetMLP": "vcmaug.control.methods.controlnet_mlp",
+    "ControlNetLite": "vcmaug.control.methods.controlnet",
+    "ControlNetMLP": "vcmaug.control.methods.controlnet",
     "CopyPaste": "vcmaug.arms.copy_paste",
     "DDIM": "vcmaug.generate.samplers",
     "DDPM": "vcmaug.generate.samplers",
@@ -134,7 +135,7 @@ _PLACES = {
     "LabelToImage": "vcmaug.arms.label_to_image",
     "Lesions": "vcmaug.conditions.builders.lesions",
     "LowRes": "vcmaug.conditions.builders.lowres",
-    "MCM": "vcmaug.control.methods.mcm",
+    "MCM": "vcmaug.control.methods.vcm",
     "Modalities": "vcmaug.conditions.builders.modalities",
     "MonaiDatalist": "vcmaug.cohort.exporters.monai_datalist",
     "Noise": "vcmaug.generate.noise",
@@ -143,7 +144,7 @@ _PLACES = {
     "Real": "vcmaug.arms.real",
     "ShapeModel": "vcmaug.conditions.builders.shape_model",
     "Synthetic": "vcmaug.arms.synthetic",
-    "T2IAdapter": "vcmaug.control.methods.t2i_adapter",
+    "T2IAdapter": "vcmaug.control.methods.controlnet",
     "Target": "vcmaug.conditions.target",
     "VCM": "vcmaug.control.methods.vcm",
     "chains": "vcmaug.face.conditions",

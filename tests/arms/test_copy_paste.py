@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import tiny
 
-from vcmaug.arms.copy_paste import CopyPaste, blended, copy_paste_cohort
+from vcmaug.arms.base import Sources
+from vcmaug.arms.copy_paste import CopyPaste
 from vcmaug.cohort.check import check_cohort
+from vcmaug.cohort.manifest import read_manifest
 from vcmaug.data.cases import Case
 from vcmaug.data.nifti import read_image, read_label_map, write_image
 from vcmaug.data.volume import Volume
@@ -23,12 +25,8 @@ def pair(radius: float, core: float, grey: float) -> tuple[Volume, Volume]:
 
 
 def mixed(settings: CopyPaste = SETTINGS, margin_mm: float = 3.0) -> tuple[Volume, Volume]:
-    return blended(
-        pair(5.0, 2.0, 0.2),
-        pair(4.0, 3.0, 0.8),
-        settings=settings,
-        scheme=tiny.SCHEME,
-        margin_mm=margin_mm,
+    return settings.blended(
+        pair(5.0, 2.0, 0.2), pair(4.0, 3.0, 0.8), scheme=tiny.SCHEME, margin_mm=margin_mm
     )
 
 
@@ -75,12 +73,9 @@ def cases_in(folder: Path) -> tuple[Case, ...]:
 
 def test_a_cohort_names_host_and_donor_and_is_the_same_again(tmp_path: Path) -> None:
     cases = cases_in(tmp_path)
-    made = [
-        copy_paste_cohort(
-            cases, settings=SETTINGS, scheme=tiny.SCHEME, n=6, seed=1, out=tmp_path / name
-        )
-        for name in ("a", "b")
-    ]
+    for name in ("a", "b"):
+        SETTINGS.make(Sources(cases, tiny.SCHEME, n=6, seed=1), out=tmp_path / name)
+    made = [read_manifest(tmp_path / name) for name in ("a", "b")]
     assert check_cohort(tmp_path / "a") == []
     assert list(made[0]["image_sha256"]) == list(made[1]["image_sha256"])
     assert made[0]["image_sha256"].is_unique
@@ -95,20 +90,12 @@ def test_a_cohort_names_host_and_donor_and_is_the_same_again(tmp_path: Path) -> 
 
 def test_one_subject_alone_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="found 1 labelled cases of one subject"):
-        copy_paste_cohort(
-            cases_in(tmp_path)[:1],
-            settings=SETTINGS,
-            scheme=tiny.SCHEME,
-            n=2,
-            seed=0,
-            out=tmp_path / "a",
-        )
+        SETTINGS.make(Sources(cases_in(tmp_path)[:1], tiny.SCHEME, n=2), out=tmp_path / "a")
     bare = Volume(np.zeros(tiny.GRID.shape, dtype=np.uint16), tiny.AFFINE)
     with pytest.raises(DataError, match="none of the structures"):
-        blended(
+        SETTINGS.blended(
             pair(5.0, 2.0, 0.2),
             (pair(4.0, 3.0, 0.8)[0], bare),
-            settings=SETTINGS,
             scheme=tiny.SCHEME,
             margin_mm=1.0,
         )

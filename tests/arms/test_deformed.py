@@ -6,8 +6,10 @@ import pandas as pd
 import pytest
 from tiny import IN_PROCESS, SCHEME, make_tiny_cases
 
-from vcmaug.arms.deformed import deformed_cohort
+from vcmaug.arms.base import Sources
+from vcmaug.arms.deformed import Deformed
 from vcmaug.cohort.check import check_cohort
+from vcmaug.cohort.manifest import read_manifest
 from vcmaug.conditions.build import build_conditions
 from vcmaug.conditions.builders.modalities import Modalities
 from vcmaug.conditions.builders.perturb import Perturb
@@ -51,7 +53,8 @@ def _build(tmp_path: Path, cases: tuple[Case, ...], chain: Chain) -> None:
 
 def _deformed(tmp_path: Path, cases: tuple[Case, ...], n: int = 4) -> pd.DataFrame:
     out = tmp_path / "out"
-    return deformed_cohort(tmp_path / "conditions", cases, scheme=SCHEME, n=n, out=out)
+    Deformed().make(Sources(cases, SCHEME, n, tmp_path / "conditions"), out=out)
+    return read_manifest(out)
 
 
 def test_the_image_is_deformed_as_its_label_map_was(
@@ -84,16 +87,20 @@ def test_what_is_shown_of_a_map_does_not_keep_its_image_from_following(
         assert one == other
 
 
-def test_none_to_be_deformed_is_refused(tmp_path: Path, cases: tuple[Case, ...]) -> None:
-    with pytest.raises(CohortError, match=r"but 0 were requested.*leave the arm out"):
-        _deformed(tmp_path, cases, n=0)
+def test_conditions_that_no_image_can_follow_are_refused(
+    tmp_path: Path, cases: tuple[Case, ...]
+) -> None:
+    shutil.rmtree(tmp_path / "conditions")
+    _build(tmp_path, cases, Chain(steps=(Modalities(channels=("label_map", "image")),)))
+    with pytest.raises(CohortError, match=r"none of its 4 conditions.*leave the arm out"):
+        _deformed(tmp_path, cases)
     assert not (tmp_path / "out").exists()
 
 
-def test_more_than_there_are_conditions_is_refused(tmp_path: Path, cases: tuple[Case, ...]) -> None:
-    with pytest.raises(CohortError, match="holds 4 conditions that an image can follow"):
-        _deformed(tmp_path, cases, n=9)
-    assert not (tmp_path / "out").exists()
+def test_there_are_no_more_cases_than_conditions(tmp_path: Path, cases: tuple[Case, ...]) -> None:
+    manifest = _deformed(tmp_path, cases, n=9)
+    assert list(manifest["builder"]) == ["deform"] * 4
+    assert manifest["condition_id"].is_unique
 
 
 def test_a_condition_of_other_cases_is_refused(tmp_path: Path, cases: tuple[Case, ...]) -> None:

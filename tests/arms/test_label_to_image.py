@@ -7,8 +7,10 @@ import pytest
 import tiny
 from numpy.typing import NDArray
 
-from vcmaug.arms.label_to_image import LabelToImage, image_of_labels, label_to_image_cohort
+from vcmaug.arms.base import Sources
+from vcmaug.arms.label_to_image import LabelToImage
 from vcmaug.cohort.check import check_cohort
+from vcmaug.cohort.manifest import read_manifest
 from vcmaug.errors import CohortError
 
 PLAIN = LabelToImage(deviation=(0, 0), blur_mm=0, bias=0, log_gamma=0, slice_mm=0.1)
@@ -16,7 +18,7 @@ PLAIN = LabelToImage(deviation=(0, 0), blur_mm=0, bias=0, log_gamma=0, slice_mm=
 
 def painted(classes: NDArray[np.int64], seed: int, **settings: object) -> NDArray[np.float32]:
     asked = PLAIN.model_copy(update=settings)
-    return image_of_labels(classes, settings=asked, spacing_mm=(2.0, 2.0, 2.0), seed=seed)
+    return asked.image_of_labels(classes, spacing_mm=(2.0, 2.0, 2.0), seed=seed)
 
 
 def classes() -> NDArray[np.int64]:
@@ -46,8 +48,7 @@ def test_every_seed_paints_another_image_and_the_same_one_again() -> None:
     settings = LabelToImage()
     spacing_mm = (2.0, 2.0, 2.0)
     images = [
-        image_of_labels(classes(), settings=settings, spacing_mm=spacing_mm, seed=seed)
-        for seed in (0, 0, 1)
+        settings.image_of_labels(classes(), spacing_mm=spacing_mm, seed=seed) for seed in (0, 0, 1)
     ]
     assert np.array_equal(images[0], images[1])
     assert not np.allclose(images[0], images[2])
@@ -57,15 +58,8 @@ def test_every_seed_paints_another_image_and_the_same_one_again() -> None:
 def test_the_label_of_a_case_is_the_condition_byte_by_byte(tmp_path: Path) -> None:
     folder = tiny.make_tiny_conditions(tmp_path / "conditions", n=3)
     cases = tiny.make_tiny_cases(folder / "sources")
-    manifest = label_to_image_cohort(
-        folder,
-        cases,
-        settings=LabelToImage(),
-        scheme=tiny.SCHEME,
-        n=5,
-        seed=0,
-        out=tmp_path / "out",
-    )
+    LabelToImage().make(Sources(cases, tiny.SCHEME, 5, folder), out=tmp_path / "out")
+    manifest = read_manifest(tmp_path / "out")
     assert check_cohort(tmp_path / "out") == []
     maps = [path.read_bytes() for path in sorted((folder / "maps").iterdir())]
     for row in manifest.to_dict("records"):
@@ -75,13 +69,6 @@ def test_the_label_of_a_case_is_the_condition_byte_by_byte(tmp_path: Path) -> No
 
 def test_a_condition_of_other_cases_is_refused(tmp_path: Path) -> None:
     folder = tiny.make_tiny_conditions(tmp_path / "conditions", n=2)
+    cases = tiny.make_tiny_cases(folder / "sources")[1:]
     with pytest.raises(CohortError, match="its source is not among the 1 labelled cases"):
-        label_to_image_cohort(
-            folder,
-            tiny.make_tiny_cases(folder / "sources")[1:],
-            settings=LabelToImage(),
-            scheme=tiny.SCHEME,
-            n=1,
-            seed=0,
-            out=tmp_path / "out",
-        )
+        LabelToImage().make(Sources(cases, tiny.SCHEME, 1, folder), out=tmp_path / "out")

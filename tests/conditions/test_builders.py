@@ -10,7 +10,9 @@ import pytest
 import tiny
 
 from vcmaug import parts
-from vcmaug.arms.deformed import deformed_cohort
+from vcmaug.arms.base import Sources
+from vcmaug.arms.deformed import Deformed
+from vcmaug.cohort.manifest import read_manifest
 from vcmaug.conditions.base import Condition, SourceMap, Step, as_it_is
 from vcmaug.conditions.build import build_conditions
 from vcmaug.conditions.builder import Builder, Moves, Ready
@@ -157,8 +159,8 @@ def test_a_new_builder_works_in_a_chain_by_its_name(
         assert np.array_equal(label, np.roll(before, 1, axis=0))
         shown = read_image(folder / "channels-image" / f"{row.condition_id}.nii.gz", case_id="x")
         np.testing.assert_allclose(2 * shown.array, label, atol=1e-3)
-    manifest = deformed_cohort(folder, cases, scheme=tiny.SCHEME, n=2, out=tmp_path / "deformed")
-    for row in manifest.to_dict("records"):
+    Deformed().make(Sources(cases, tiny.SCHEME, 2, folder), out=tmp_path / "deformed")
+    for row in read_manifest(tmp_path / "deformed").to_dict("records"):
         image = read_image(tmp_path / "deformed" / row["image"], case_id="x").array
         label = read_label_map(tmp_path / "deformed" / row["label"], case_id="x").array
         np.testing.assert_allclose(2 * image, label, atol=1e-3)

@@ -5,7 +5,7 @@ import torch
 
 from vcmaug.control.networks.layout import Layout
 from vcmaug.ldm.schedule import Schedule
-from vcmaug.ldm.schedule_settings import ScheduleSettings
+from vcmaug.ldm.spec import ScheduleSettings
 
 SHAPE = (2, 4, 5, 3)
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from vcmaug import parts
 from vcmaug.conditions.target import Target
 from vcmaug.config import Settings, parse_settings
-from vcmaug.control.build import load_control, write_control
+from vcmaug.control.base import load_control, write_control
 from vcmaug.control.method import ControlMethod, control_method
 from vcmaug.control.network import ControlNetwork, Steered
 from vcmaug.control.shown import ALONE

@@ -6,14 +6,13 @@ import torch
 from pydantic import ValidationError
 from tiny import SCHEME, make_tiny_control, make_tiny_prior
 
-from vcmaug.control.base import Control
-from vcmaug.control.build import load_control
+from vcmaug.control.base import Control, load_control
 from vcmaug.control.channels import one_hot_batch
 from vcmaug.control.methods.vcm import VCM
-from vcmaug.control.networks.modulation import modulate
+from vcmaug.control.network import ModulatingNetwork
 from vcmaug.data.labels import index_map
 from vcmaug.errors import ModelError
-from vcmaug.ldm.denoiser import Context
+from vcmaug.ldm.denoiser import Context, Encoded
 from vcmaug.ldm.prior import Prior, load_prior
 
 SETTINGS = VCM(
@@ -81,8 +80,21 @@ def test_time_enters_the_encoder_only_if_asked(prior: Prior) -> None:
 
 
 def test_modulation_is_the_equation() -> None:
-    epsilon, gamma, beta = torch.tensor([2.0]), torch.tensor([0.5]), torch.tensor([-1.0])
-    assert modulate(epsilon, gamma, beta).item() == 2.0 * 1.5 - 1.0
+    class Known(ModulatingNetwork):
+        def encode(self, shown: torch.Tensor) -> Encoded:
+            return Encoded(())
+
+        def modulation(self, *looked_at: torch.Tensor, **others: object):
+            return torch.tensor([0.5]), torch.tensor([-1.0])
+
+    asked = {"t": torch.tensor([5]), "context": Context(), "encoded": Encoded(())}
+    for strength, expected in ((1.0, 2.0 * 1.5 - 1.0), (0.5, 2.0 * 1.25 - 0.5)):
+        steered = Known().steered(
+            lambda z, t, context: z, torch.tensor([2.0]), **asked, strength=strength
+        )
+        assert steered.epsilon.item() == expected
+        assert steered.penalty is not None
+        assert steered.penalty.item() == 1.5
 
 
 def _trained(tmp_path: Path, prior: Prior) -> Control:

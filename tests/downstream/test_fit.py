@@ -15,14 +15,13 @@ from vcmaug.downstream.data import Bank, LabelledVolumes
 from vcmaug.downstream.evaluator import train_evaluator
 from vcmaug.downstream.fit import _num_synthetic, fit
 from vcmaug.downstream.segmenters.unet import UNet
-from vcmaug.downstream.settings import AugmentSettings, FitSettings
-from vcmaug.downstream.tasks.base import Ground
+from vcmaug.downstream.settings import AugmentSettings, FitSettings, StudySettings
 from vcmaug.downstream.tasks.segmentation import Segmentation
 from vcmaug.errors import DataError, ModelError
 
 TINY = UNet(channels=(8, 16), num_res_units=0)
 TASK = Segmentation()
-GROUND = Ground(scheme=LabelScheme.from_mapping({"box": 1}), segmenter=TINY)
+STUDY = StudySettings(segmenter=TINY, augment=AugmentSettings(versions=2))
 
 
 def _volumes(num: int = 3, *, first: int = 0) -> LabelledVolumes:
@@ -45,15 +44,9 @@ def _volumes(num: int = 3, *, first: int = 0) -> LabelledVolumes:
 def _fit(
     synthetic: LabelledVolumes | None = None, **more: object
 ) -> tuple[torch.nn.Module, object]:
-    return fit(
-        _volumes(),
-        synthetic,
-        task=TASK,
-        ground=GROUND,
-        augment=AugmentSettings(versions=2),
-        settings=FitSettings.model_validate({"updates": 8, "batch_size": 2, **more}),
-        seed=0,
-    )
+    settings = FitSettings.model_validate({"updates": 8, "batch_size": 2, **more})
+    study = STUDY.model_copy(update={"fit": settings})
+    return fit(_volumes(), synthetic, study=study, seed=0)
 
 
 def _weights(network: torch.nn.Module) -> torch.Tensor:
@@ -201,14 +194,8 @@ def test_an_evaluator_reads_label_maps_of_the_scheme(tmp_path: Path) -> None:
         write_label_map(paths[1], Volume(7 * labels.numpy().astype(np.uint16), np.eye(4)))
         cases.append(Case(name, name, {"image": paths[0]}, label=paths[1]))
     settings = FitSettings(updates=60, batch_size=2, learning_rate=0.01)
-    evaluator = train_evaluator(
-        cases,
-        task=TASK,
-        ground=Ground(scheme=scheme, segmenter=TINY),
-        augment=AugmentSettings(),
-        settings=settings,
-        seed=0,
-    )
+    study = StudySettings(segmenter=TINY, fit=settings)
+    evaluator = train_evaluator(cases, study=study, scheme=scheme, seed=0)
     found = evaluator(volumes.images[:, 0].numpy()[:, ::-1])  # a view with a negative stride
     assert set(np.unique(found)) == {0, 7}
     assert np.mean((found == 7) == (volumes.labels.numpy()[:, ::-1] == 1)) > 0.9

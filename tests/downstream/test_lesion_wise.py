@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from vcmaug.downstream.lesion_wise import lesion_wise
+from vcmaug.downstream.scoring import lesion_wise
 
 
 def boxes(*places: tuple[int, int]) -> NDArray[np.bool_]:

@@ -68,8 +68,8 @@ def test_a_package_that_is_called_stays_a_package(monkeypatch: pytest.MonkeyPatc
     assert "cases" in str(package.__signature__)
     monkeypatch.setattr("vcmaug.face.conditions.conditions", lambda *args, **more: (args, more))
     assert va.conditions(1, n=2) == ((1,), {"n": 2})
-    monkeypatch.setattr("vcmaug.generate.plan.num_shards", "changed")
-    assert plan_of_cohort.num_shards == "changed"
+    monkeypatch.setattr("vcmaug.generate.plan.Request", "changed")
+    assert plan_of_cohort.Request == "changed"
     settings = GenerateSettings(strength=2.0)
     assert pickle.loads(pickle.dumps(settings)) == settings
 

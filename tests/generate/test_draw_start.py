@@ -9,12 +9,12 @@ import tiny
 import torch
 from numpy.typing import NDArray
 
+from vcmaug.conditions.conditions import StoredCondition
 from vcmaug.control.base import Control
 from vcmaug.errors import CohortError
 from vcmaug.generate.drawer import Drawer
-from vcmaug.generate.loading import LoadedRequest, load_plan, load_request
+from vcmaug.generate.loading import load_plan
 from vcmaug.generate.noise import Noise
-from vcmaug.generate.plan import requests_of_micro_batch
 
 
 @pytest.fixture
@@ -35,10 +35,15 @@ def laid_out(plain: Drawer) -> Drawer:
     return replace(plain, control=Control(network, plain.control.card))
 
 
-def requests(world: Path) -> list[LoadedRequest]:
-    """Return the first micro-batch of a plan with its conditions."""
+IDS = ("r000000", "r000001")
+
+
+def conditions(world: Path) -> list[StoredCondition]:
+    """Return the conditions of the first micro-batch of a plan."""
     loaded = load_plan(tiny.tiny_plan(world), device="cpu")
-    return [load_request(one, loaded) for one in requests_of_micro_batch(loaded.plan, 0)]
+    requests = loaded.plan.requests_of_micro_batch(0)
+    assert tuple(request.request_id for request in requests) == IDS
+    return [loaded.condition_of(request) for request in requests]
 
 
 def drawn(
@@ -46,9 +51,8 @@ def drawn(
 ) -> NDArray[np.float32]:
     """Return that micro-batch drawn at some strength."""
     sampler = drawer.sampler.model_copy(update={"start": start})
-    targets = requests(world)
-    noise = Noise(7, [one.request.request_id for one in targets])
-    return replace(drawer, strength=strength, sampler=sampler)(targets, noise)
+    drawer = replace(drawer, strength=strength, sampler=sampler)
+    return drawer(conditions(world), Noise(7, IDS))
 
 
 def test_at_strength_0_the_layout_has_no_part(plain: Drawer, laid_out: Drawer, world: Path) -> None:
@@ -94,11 +98,11 @@ def test_without_a_layout_nothing_is_expected(plain: Drawer, laid_out: Drawer) -
 def test_what_is_shown_nothing_is_the_priors_own(
     plain: Drawer, laid_out: Drawer, world: Path
 ) -> None:
-    targets = requests(world)
-    noise = Noise(7, [one.request.request_id for one in targets])
-    targets[0] = replace(targets[0], presence={"label_map": False})
+    targets = conditions(world)
+    hidden = replace(targets[0].row, presence={"label_map": False})
+    targets[0] = replace(targets[0], row=hidden)
     for drawer in (plain, laid_out):
-        found = drawer(targets, noise)
+        found = drawer(targets, Noise(7, IDS))
         bare, steered = (drawn(drawer, world, strength=strength) for strength in (0.0, 1.0))
         assert not np.array_equal(bare[0], steered[0])
         assert np.array_equal(found[0], bare[0])

@@ -10,7 +10,7 @@ import torch
 
 from vcmaug.cohort.manifest import read_manifest
 from vcmaug.conditions.target import Target
-from vcmaug.control.build import load_control
+from vcmaug.control.base import load_control
 from vcmaug.data.nifti import image_bytes, read_label_map
 from vcmaug.data.volume import Volume
 from vcmaug.errors import ModelError

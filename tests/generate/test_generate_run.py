@@ -12,7 +12,7 @@ from vcmaug.cohort.check import check_cohort
 from vcmaug.cohort.layout import CohortLayout
 from vcmaug.cohort.manifest import read_manifest
 from vcmaug.cohort.row import RUN_COLUMNS
-from vcmaug.control.build import load_control, write_control
+from vcmaug.control.base import load_control, write_control
 from vcmaug.data.nifti import read_image, read_label_map
 from vcmaug.data.seen import Seen
 from vcmaug.data.volume import same_grid

@@ -8,15 +8,7 @@ from pydantic import ValidationError
 from vcmaug.cohort.layout import CohortLayout
 from vcmaug.config import parse_settings
 from vcmaug.errors import RecipeError, WorkFolderError
-from vcmaug.generate.plan import (
-    GenerateSettings,
-    Plan,
-    claim_plan,
-    micro_batches_of_shard,
-    num_shards,
-    read_plan,
-    requests_of_micro_batch,
-)
+from vcmaug.generate.plan import GenerateSettings, Plan
 
 
 def plan_of(*, n: int = 10, num_conditions: int = 3, seed: int = 0, prior: str = "/a", **settings):
@@ -51,9 +43,9 @@ def test_every_request_is_in_one_micro_batch_and_every_micro_batch_in_one_shard(
         micro_batch_size=size,
         micro_batches_per_shard=per_shard,
     )
-    batches = [k for shard in range(num_shards(plan)) for k in micro_batches_of_shard(plan, shard)]
+    batches = [k for shard in range(plan.num_shards) for k in plan.micro_batches_of_shard(shard)]
     assert batches == list(range(plan.num_micro_batches))
-    requests = [request for k in batches for request in requests_of_micro_batch(plan, k)]
+    requests = [request for k in batches for request in plan.requests_of_micro_batch(k)]
     assert [request.request_id for request in requests] == [
         plan.request(k).request_id for k in range(n)
     ]
@@ -67,26 +59,26 @@ def test_micro_batches_do_not_depend_on_shards(size, first, second):
     one = plan_of(n=50, micro_batch_size=size, micro_batches_per_shard=first)
     other = plan_of(n=50, micro_batch_size=size, micro_batches_per_shard=second)
     for batch in range(one.num_micro_batches):
-        assert requests_of_micro_batch(one, batch) == requests_of_micro_batch(other, batch)
+        assert one.requests_of_micro_batch(batch) == other.requests_of_micro_batch(batch)
 
 
 def test_a_plan_survives_its_file(tmp_path):
-    plan = claim_plan(tmp_path, plan_of(strength=0.5))
-    assert read_plan(tmp_path) == plan
-    assert claim_plan(tmp_path, plan) == plan
+    plan = plan_of(strength=0.5).claim(tmp_path)
+    assert Plan.read(tmp_path) == plan
+    assert plan.claim(tmp_path) == plan
 
 
 def test_another_plan_is_told_what_differs(tmp_path):
-    claim_plan(tmp_path, plan_of(seed=7))
+    plan_of(seed=7).claim(tmp_path)
     with pytest.raises(WorkFolderError, match="another plan: 2 faults") as caught:
-        claim_plan(tmp_path, plan_of(seed=8, micro_batch_size=3))
+        plan_of(seed=8, micro_batch_size=3).claim(tmp_path)
     assert "seed: 7 there, 8 now" in str(caught.value)
     assert "settings.micro_batch_size: 4 there, 3 now" in str(caught.value)
 
 
 def test_a_folder_keeps_its_shards_and_takes_new_places(tmp_path):
-    claim_plan(tmp_path, plan_of(micro_batches_per_shard=1))
-    going_on = claim_plan(tmp_path, plan_of(micro_batches_per_shard=5, prior="/moved"))
+    plan_of(micro_batches_per_shard=1).claim(tmp_path)
+    going_on = plan_of(micro_batches_per_shard=5, prior="/moved").claim(tmp_path)
     assert going_on.settings.micro_batches_per_shard == 1
     assert going_on.prior_folder == "/moved"
 
@@ -104,10 +96,10 @@ def test_the_old_name_of_acceptance_is_told_the_new_one():
 
 
 def test_a_plan_of_an_older_version_is_one_clear_error(tmp_path):
-    claim_plan(tmp_path, plan_of())
+    plan_of().claim(tmp_path)
     path = CohortLayout(tmp_path).plan
     path.write_text(path.read_text().replace('"acceptance"', '"gate"'))
     with pytest.raises(
         WorkFolderError, match=r"made by an older version\. Move the cohort's folder"
     ):
-        read_plan(tmp_path)
+        Plan.read(tmp_path)

@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -12,12 +13,11 @@ from pydantic import ValidationError
 
 from vcmaug.errors import CohortError
 from vcmaug.generate.plan import GenerateSettings
-from vcmaug.generate.samplers import DDIM, Sampler
+from vcmaug.generate.samplers import DDIM, DDPM, Position, Sampler
 from vcmaug.generate.sampling import sample
-from vcmaug.generate.solvers import ddim_step, ddpm_step
 from vcmaug.ldm.denoiser import Context, GaussianDenoiser
 from vcmaug.ldm.schedule import Schedule
-from vcmaug.ldm.schedule_settings import ScheduleSettings
+from vcmaug.ldm.spec import ScheduleSettings
 
 SCHEDULE = Schedule(ScheduleSettings())
 SHAPE = (2, 2, 8, 8, 8)
@@ -47,6 +47,19 @@ def drawn(name: str, steps: int, *, denoiser=None) -> torch.Tensor:
         sampler=sampler,
         timesteps=sampler.timesteps(1000),
         fresh=fresh,
+    )
+
+
+def position(z_t, z_0, *, alpha: float, alpha_next: float, epsilon=None, fresh=None) -> Position:
+    """Return where a sampler stands at its first step."""
+    return Position(
+        z_t=z_t,
+        z_0=z_0,
+        epsilon=epsilon,
+        previous_z_0=None,
+        alphas=(alpha, alpha, alpha_next),
+        fresh=fresh,
+        predict_next=lambda z: z,
     )
 
 
@@ -139,8 +152,9 @@ def test_ddpm_steps_are_those_of_the_posterior():
     mean = (math.sqrt(alpha_next) * beta * z_0 + math.sqrt(1 - beta) * (1 - alpha_next) * z_t) / (
         1 - alpha
     )
-    torch.testing.assert_close(ddpm_step(z_t, z_0, None, alpha=alpha, alpha_next=alpha_next), mean)
-    with_noise = ddpm_step(z_t, z_0, torch.ones(SHAPE), alpha=alpha, alpha_next=alpha_next)
+    here = position(z_t, z_0, alpha=alpha, alpha_next=alpha_next)
+    torch.testing.assert_close(DDPM().step(here), mean)
+    with_noise = DDPM().step(replace(here, fresh=torch.ones(SHAPE)))
     spread = math.sqrt(beta * (1 - alpha_next) / (1 - alpha))
     torch.testing.assert_close(with_noise - mean, torch.full(SHAPE, spread), rtol=1e-3, atol=1e-6)
 
@@ -168,9 +182,14 @@ def test_ddim_steps_are_monais():
         theirs, _ = monai.step(epsilon, t, z_t)
         z_0 = SCHEDULE.predict_z_0(z_t, epsilon, torch.full((SHAPE[0],), t))
         alpha_next = float(SCHEDULE.alphas_cumprod[t_next]) if t_next >= 0 else 1.0
-        torch.testing.assert_close(
-            ddim_step(z_0, epsilon, alpha_next=alpha_next), theirs, rtol=1e-4, atol=1e-4
+        here = position(
+            z_t,
+            z_0,
+            epsilon=epsilon,
+            alpha=float(SCHEDULE.alphas_cumprod[t]),
+            alpha_next=alpha_next,
         )
+        torch.testing.assert_close(DDIM().step(here), theirs, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", ["dpm++2m", "dpm++2m-sde"])

@@ -11,7 +11,7 @@ import torch
 from vcmaug.cohort.manifest import read_manifest
 from vcmaug.conditions.build import build_conditions
 from vcmaug.conditions.chain import ConditionSettings
-from vcmaug.control.build import write_control
+from vcmaug.control.base import write_control
 from vcmaug.control.method import control_method
 from vcmaug.control.shown import ShownSettings
 from vcmaug.data.nifti import write_image

@@ -10,14 +10,13 @@ from vcmaug.cohort.layout import CohortLayout
 from vcmaug.cohort.manifest import read_manifest
 from vcmaug.errors import WorkFolderError
 from vcmaug.files import read_json_lines
-from vcmaug.generate.plan import claim_plan, num_shards
 from vcmaug.generate.run import generate
 from vcmaug.generate.worker import ShardTask, draw_shard
 
 
 def test_any_order_of_shards_leaves_the_same_cohort(world, reference, tmp_path):
-    plan = claim_plan(tmp_path, tiny.tiny_plan(world, n=7))
-    for shard in reversed(range(num_shards(plan))):
+    plan = tiny.tiny_plan(world, n=7).claim(tmp_path)
+    for shard in reversed(range(plan.num_shards)):
         done = draw_shard(ShardTask(str(tmp_path), shard, "cpu"))
         assert done.num_requests == done.num_drawn == (1 if shard == 3 else 2)
         assert done.num_redrawn == 0
@@ -28,7 +27,7 @@ def test_any_order_of_shards_leaves_the_same_cohort(world, reference, tmp_path):
 
 
 def test_rows_follow_their_files(world, tmp_path):
-    claim_plan(tmp_path, tiny.tiny_plan(world))
+    tiny.tiny_plan(world).claim(tmp_path)
     layout = CohortLayout(tmp_path)
     layout.label("r000001").mkdir(parents=True)  # the second label of the shard cannot be written
     with pytest.raises(WorkFolderError, match="r000001"):
@@ -42,7 +41,7 @@ def test_a_task_is_small_and_holds_no_tensor(tmp_path):
 
 
 def test_the_thread_count_is_given_back(world, tmp_path):
-    claim_plan(tmp_path, tiny.tiny_plan(world))
+    tiny.tiny_plan(world).claim(tmp_path)
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:

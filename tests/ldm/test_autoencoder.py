@@ -2,7 +2,9 @@
 
 import torch
 
+from vcmaug.data.geometry import Grid
 from vcmaug.ldm.autoencoder import StemmedAutoencoder
+from vcmaug.ldm.spec import AutoencoderSettings, PriorSpec
 
 
 def images(channels: int = 1) -> torch.Tensor:
@@ -15,15 +17,12 @@ def images(channels: int = 1) -> torch.Tensor:
 
 def build(*, latent_channels: int, image_channels: int = 1) -> StemmedAutoencoder:
     torch.manual_seed(0)
-    return StemmedAutoencoder(
-        image_channels=image_channels,
-        latent_channels=latent_channels,
-        stem_factor=2,
-        channels=(4, 8),
-        num_res_blocks=1,
-        norm_num_groups=4,
-        shortcut=True,
-    ).eval()
+    settings = AutoencoderSettings(
+        latent_channels=latent_channels, channels=(4, 8), norm_num_groups=4, shortcut=True
+    )
+    grid = Grid(shape=(16, 16, 16))
+    spec = PriorSpec(name="x", grid=grid, image_channels=image_channels, autoencoder=settings)
+    return StemmedAutoencoder(spec).eval()
 
 
 def blocks(volumes: torch.Tensor) -> torch.Tensor:

@@ -5,7 +5,7 @@ import pytest
 import torch
 from tiny import make_tiny_control, make_tiny_prior
 
-from vcmaug.control.build import load_control
+from vcmaug.control.base import load_control
 from vcmaug.errors import DataError, ModelError
 from vcmaug.files import read_json, write_json
 from vcmaug.ldm.denoiser import Context
@@ -94,7 +94,7 @@ def test_weights_of_another_shape_name_the_keys(tmp_path: Path) -> None:
     card = json.loads((tmp_path / "card.json").read_text())
     card["spec"]["diffusion"]["num_res_blocks"] = 2
     (tmp_path / "card.json").write_text(json.dumps(card))
-    with pytest.raises(ModelError, match="missing in the file"):
+    with pytest.raises(ModelError, match="are missing"):
         load_prior(tmp_path)
 
 

@@ -3,7 +3,7 @@ import torch
 from monai.networks.schedulers import DDPMScheduler
 
 from vcmaug.ldm.schedule import Schedule
-from vcmaug.ldm.schedule_settings import ScheduleSettings
+from vcmaug.ldm.spec import ScheduleSettings
 
 
 def test_alpha_bar_equals_monais_for_the_schedule_of_brainldm() -> None:

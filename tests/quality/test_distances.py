@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
-from vcmaug.quality.distances import frechet_distance, mmd_rbf, standardised
-from vcmaug.quality.features import describe
+from vcmaug.quality.features import describe, standardised
+from vcmaug.quality.metrics.frechet_distance import frechet_distance
+from vcmaug.quality.metrics.mmd import mmd_rbf
 
 
 def _draw(num: int, *, shift: float = 0.0, scale: float = 1.0, seed: int = 0) -> np.ndarray:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from vcmaug.quality.memorisation import memorisation_rows, share_nearer_to_train
+from vcmaug.quality.metrics.memorisation import memorisation_rows, share_nearer_to_train
 
 
 def _draw(num: int, seed: int) -> np.ndarray:

@@ -8,10 +8,9 @@ from made_up_study import SPLITS, edit_rows, write_box_cases, write_box_cohort
 
 from vcmaug.data.dice import dice_of
 from vcmaug.errors import CohortError
-from vcmaug.files import read_json
-from vcmaug.quality.adherence import adherence_rows
+from vcmaug.quality.measured import Volumes
+from vcmaug.quality.results import EvaluatorCard, Quality
 from vcmaug.quality.run import METRICS, evaluate_cohort
-from vcmaug.quality.volumes import Volumes
 
 
 class Read:
@@ -37,32 +36,37 @@ def test_a_cohort_is_evaluated_beside_real_cases(tmp_path: Path) -> None:
         cohort,
         real=cases[4:],
         evaluator=Read(_threshold),
-        about_evaluator={},
+        about_evaluator=EvaluatorCard(),
         trained_on=cases[:4],
         out=tmp_path / "out",
     )
-    assert read_json(tmp_path / "out" / "quality.json") == quality
+    assert Quality.read(tmp_path / "out" / "quality.json") == quality
     table = pd.read_parquet(tmp_path / "out" / "adherence.parquet")
     assert table["source"].value_counts().to_dict() == {"real": 6, "synthetic": 4}
     assert (table["dice"] > 0.99).all()
-    assert [row["row"] for row in quality["distances"]] == ["real vs real", "synthetic vs real"]
-    assert {(row["num_first"], row["num_second"]) for row in quality["distances"]} == {(3, 3)}
-    assert [row["row"] for row in quality["memorisation"]] == ["real hold-out", "synthetic"]
-    assert quality["missing"] == []
-    measured = {name for part in ("distances", "memorisation") for name in quality[part][0]}
-    assert set(quality["metrics"]) == {metric.figure for metric in METRICS}
-    assert set(quality["metrics"]) - {"adherence_dice"} <= measured
+    assert [row["row"] for row in quality.rows("distances")] == [
+        "real vs real",
+        "synthetic vs real",
+    ]
+    assert {(row["num_first"], row["num_second"]) for row in quality.rows("distances")} == {(3, 3)}
+    assert [row["row"] for row in quality.rows("memorisation")] == ["real hold-out", "synthetic"]
+    assert quality.missing == ()
+    measured = {name for part in ("distances", "memorisation") for name in quality.rows(part)[0]}
+    assert set(quality.metrics) == {metric.figure for metric in METRICS}
+    assert set(quality.metrics) - {"adherence_dice"} <= measured
 
 
 def test_what_cannot_be_measured_is_said_to_be_missing(tmp_path: Path) -> None:
     cohort = write_box_cohort(tmp_path / "cohort", SPLITS.train)
     quality = evaluate_cohort(
-        cohort, real=(), evaluator=None, about_evaluator={}, out=tmp_path / "out"
+        cohort, real=(), evaluator=None, about_evaluator=EvaluatorCard(), out=tmp_path / "out"
     )
-    assert [text.split(":")[0] for text in quality["missing"]] == [
+    assert [text.split(":")[0] for text in quality.missing] == [
         "adherence", "distances", "memorisation"
     ]  # fmt: skip
-    assert quality["adherence"] == quality["distances"] == quality["memorisation"] == []
+    assert (
+        quality.rows("adherence") == quality.rows("distances") == quality.rows("memorisation") == ()
+    )
 
 
 def test_too_few_cases_and_another_grid_are_refused(tmp_path: Path) -> None:
@@ -75,7 +79,11 @@ def test_too_few_cases_and_another_grid_are_refused(tmp_path: Path) -> None:
     ):
         with pytest.raises(CohortError, match=match):
             evaluate_cohort(
-                cohort, real=cases, evaluator=None, about_evaluator={}, out=tmp_path / "out"
+                cohort,
+                real=cases,
+                evaluator=None,
+                about_evaluator=EvaluatorCard(),
+                out=tmp_path / "out",
             )
 
 
@@ -84,5 +92,5 @@ def test_adherence_is_dice_between_asked_and_found_with_empties_counted() -> Non
     asked[0, :2, :2, :2] = found[0, :2, :2, 1:3] = 3  # half of each box overlaps
     asked[1, 0, 0, 0] = 3  # asked and not found; the third case asks and finds nothing
     volumes = Volumes(("a", "b", "c"), np.zeros(asked.shape, dtype=np.float32), asked)
-    rows = adherence_rows(volumes, Read(lambda images: found), source="synthetic")
-    assert [row["dice"] for row in rows] == [0.5, 0.0, 1.0]
+    table = volumes.adherence(Read(lambda images: found), source="synthetic")
+    assert list(table["dice"]) == [0.5, 0.0, 1.0]

@@ -11,9 +11,9 @@ from torch.nn import functional as F
 from typer.testing import CliRunner
 
 from vcmaug.cli.main import app
-from vcmaug.control.build import load_control
+from vcmaug.control.base import load_control
 from vcmaug.control.card import ControlCard
-from vcmaug.control.methods.vcm_released import VCMReleased
+from vcmaug.control.methods.vcm import VCMReleased
 from vcmaug.control.networks.vcm_released import RELEASED_SCALE
 from vcmaug.data.labels import LabelScheme
 from vcmaug.errors import ModelError

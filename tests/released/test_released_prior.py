@@ -9,15 +9,20 @@ from typer.testing import CliRunner
 
 from vcmaug.cli.main import app
 from vcmaug.errors import ModelError
+from vcmaug.ldm.autoencoder import StemmedAutoencoder
+from vcmaug.ldm.denoiser import ScalarUNet
 from vcmaug.ldm.prior import load_prior
 from vcmaug.ldm.spec import PriorSpec
-from vcmaug.released.brainldm import BRAINLDM, NUM_PARAMETERS, brainldm
+from vcmaug.released.brainldm import BRAINLDM, brainldm
 from vcmaug.released.prior import core_autoencoder, core_unet, import_brainldm
 from vcmaug.shapes import as_shape3
 
 nets = pytest.importorskip(
     "generative.networks.nets", reason="the extra `legacy` (monai-generative) is not installed"
 )
+
+
+NUM_PARAMETERS = {"autoencoder": 13_766_248, "unet": 553_168_899}  # of the released files
 
 
 def small() -> PriorSpec:
@@ -103,7 +108,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 def test_the_counts_are_those_of_the_release() -> None:
     with torch.device("meta"):
-        modules = {"autoencoder": BRAINLDM.build_autoencoder(), "unet": BRAINLDM.build_unet()}
+        modules = {"autoencoder": StemmedAutoencoder(BRAINLDM), "unet": ScalarUNet(BRAINLDM)}
         released = {"autoencoder": released_autoencoder(BRAINLDM), "unet": released_unet(BRAINLDM)}
     for name, expected in NUM_PARAMETERS.items():
         for one in (modules[name], released[name]):
@@ -146,7 +151,7 @@ def _assert_as_close_as_rounding(found: Tensor, expected: Tensor) -> None:
 def test_at_full_size_the_noise_is_that_of_the_released_network() -> None:
     theirs = stirred(released_unet(BRAINLDM), deviation=0.01)
     with torch.device("meta"):
-        ours = BRAINLDM.build_unet()
+        ours = ScalarUNet(BRAINLDM)
     ours.load_state_dict(core_unet(theirs.state_dict()), assign=True)  # no second 2 GB
     generator = torch.Generator().manual_seed(1)
     z = torch.randn((1, *BRAINLDM.latent_shape), generator=generator)
@@ -160,7 +165,7 @@ def test_at_full_size_the_noise_is_that_of_the_released_network() -> None:
 @torch.no_grad()
 def test_at_full_width_the_images_are_those_of_the_released_network() -> None:
     """On a part of the latent grid: a whole decode takes 10 GiB."""
-    theirs, ours = stirred(released_autoencoder(BRAINLDM), 0.01), BRAINLDM.build_autoencoder()
+    theirs, ours = stirred(released_autoencoder(BRAINLDM), 0.01), StemmedAutoencoder(BRAINLDM)
     ours.load_state_dict(core_autoencoder(theirs.state_dict()))
     generator = torch.Generator().manual_seed(1)
     z = torch.randn((1, 3, 8, 10, 8), generator=generator)
@@ -179,9 +184,9 @@ def _released_noise(unet: torch.nn.Module, z: Tensor, t: Tensor, scalars: Tensor
 
 def test_the_card_says_where_the_weights_come_from(files: dict[str, Path], tmp_path: Path) -> None:
     card = import_brainldm(files["autoencoder"], files["diffusion"], folder=tmp_path, spec=small())
-    assert not card.imported_from["unet"]["is_the_release"]
-    assert card.imported_from["unet"]["num_keys"] == 528
-    assert card.imported_from["autoencoder"]["num_keys"] == 162
+    assert not card.imported_from["unet"].is_the_release
+    assert card.imported_from["unet"].num_keys == 528
+    assert card.imported_from["autoencoder"].num_keys == 162
 
 
 def test_the_command_says_whether_the_files_are_those_of_the_release(

@@ -8,7 +8,10 @@ import pytest
 from made_up_work import make_work
 
 from vcmaug.files import read_json, write_json
-from vcmaug.report.tables import find, flow_of, headline_of, table_of
+from vcmaug.report.document import flow_of
+from vcmaug.report.found import find
+from vcmaug.report.study import headline_of
+from vcmaug.report.tables import table_of
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +64,7 @@ def test_the_verdict_follows_from_the_interval(
     for row in summary["differences"]:
         row |= {"low": low, "high": high}
     write_json(folder / "study" / "summary.json", summary)
-    assert headline_of(find(folder))[-1].endswith(verdict)
+    assert headline_of(find(folder).summary)[-1].endswith(verdict)
 
 
 def test_the_flow_counts_what_is_there(work: Path) -> None:

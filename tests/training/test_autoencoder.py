@@ -19,7 +19,7 @@ SPEC = PriorSpec(
 @pytest.mark.parametrize("function", [encode_all, reconstructed])
 def test_large_volumes_are_encoded_in_parts(function, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same latents and images, never more at once than the limit."""
-    network = SPEC.build_autoencoder().eval()
+    network = StemmedAutoencoder(SPEC).eval()
     images = torch.rand(5, 1, *tiny.GRID.shape, generator=torch.Generator().manual_seed(0))
     whole = function(network, images)
     sizes: list[int] = []

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from vcmaug.ldm.schedule import Schedule
-from vcmaug.ldm.schedule_settings import ScheduleSettings
+from vcmaug.ldm.spec import ScheduleSettings
 from vcmaug.training.control_objective import near_weights, timestep_weights
 
 

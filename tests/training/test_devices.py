@@ -12,7 +12,7 @@ from accelerate.state import AcceleratorState, PartialState
 from away import AWAY, AwayDevice
 from torch import nn
 
-from vcmaug.control.build import write_control
+from vcmaug.control.base import write_control
 from vcmaug.control.method import control_method
 from vcmaug.control.shown import ShownSettings
 from vcmaug.data.cases import Case

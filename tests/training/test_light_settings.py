@@ -12,7 +12,7 @@ LIGHT = (
     "vcmaug.data.seen",
     "vcmaug.seeding",
     "vcmaug.control.methods.vcm",
-    "vcmaug.control.methods.mcm",
+    "vcmaug.control.methods.controlnet",
 )
 
 

@@ -16,6 +16,8 @@ from vcmaug.data.scalars import ScalarSpec
 from vcmaug.data.seen import Seen
 from vcmaug.data.volume import Volume
 from vcmaug.errors import DataError
+from vcmaug.ldm.autoencoder import StemmedAutoencoder
+from vcmaug.ldm.denoiser import ScalarUNet
 from vcmaug.ldm.prior import Prior, new_prior
 from vcmaug.ldm.spec import AutoencoderSettings, DiffusionSettings, PriorSpec
 from vcmaug.training.pairs import Pairs, labelled_pairs
@@ -65,8 +67,8 @@ def _prior(orientation: str) -> Prior:
     torch.manual_seed(0)
     return new_prior(
         spec=spec,
-        autoencoder=spec.build_autoencoder(),
-        unet=spec.build_unet(),
+        autoencoder=StemmedAutoencoder(spec),
+        unet=ScalarUNet(spec),
         latent_scale=1.0,
         seen=Seen(),
         scalar_fill={"left": 100.0},

@@ -10,7 +10,7 @@ from tiny import AFFINE, GRID, SCHEME, SMALL, label_map_of
 from torch import nn
 
 from vcmaug.conditions.builders.lowres import LowRes
-from vcmaug.control.build import load_control, write_control
+from vcmaug.control.base import load_control, write_control
 from vcmaug.control.card import ControlCard
 from vcmaug.control.method import control_method
 from vcmaug.control.methods.vcm import VCM

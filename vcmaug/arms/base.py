@@ -37,16 +37,16 @@ class Sources:
     Attributes:
         cases: Its labelled cases.
         scheme: Of the label maps.
-        conditions: Folder of its conditions; they are there if the arm needs them.
         n: How many cases a cohort of the recipe has.
+        conditions: Folder of its conditions; they are there if the arm needs them.
         seed: Of the replicate.
     """
 
     cases: tuple[Case, ...]
     scheme: LabelScheme
-    conditions: Path
     n: int
-    seed: int
+    conditions: Path = Path()
+    seed: int = 0
 
 
 class Arm(Part):
@@ -196,21 +196,19 @@ def _faults_of(arm: type[Arm]) -> list[str]:
     missing = arm.forgotten()
     if missing:
         return missing
+    name, folder = arm.model_fields["name"].default, arm.folder
+    made = _folder_of_stage(arm.needs)
     if not arm.makes_data():
-        made = _folder_of_stage(arm.needs)
-        return [] if arm.folder == made else [_of_other_data(arm.folder, made)]
-    if arm.folder is None:
+        if made is not None and folder != made:
+            return [f"what it needs makes the cohort {made!r}, and its folder is {folder!r}"]
+        if folder != made:
+            return [
+                f"it trains on {folder!r}, which nothing that it needs makes, and has no make()"
+            ]
+        return []
+    if folder is None:
         return ["it makes a cohort and states no folder for it"]
-    owner = _OWN_FOLDERS.get(arm.folder, arm.model_fields["name"].default)
-    if Path(arm.folder).parts[0] in _TAKEN:
-        return [f"it makes a cohort in {arm.folder!r}, which is the folder of a stage"]
-    if owner != arm.model_fields["name"].default:
-        return [f"it makes a cohort in {arm.folder!r}, which is the folder of {owner}"]
+    owner = "a stage" if Path(folder).parts[0] in _TAKEN else _OWN_FOLDERS.get(folder, name)
+    if owner != name:
+        return [f"it makes a cohort in {folder!r}, which is the folder of {owner}"]
     return []
-
-
-def _of_other_data(folder: str | None, made: str | None) -> str:
-    """Return what is wrong with an arm that would train on data that it does not need."""
-    if made is None:
-        return f"it trains on {folder!r}, which nothing that it needs makes, and has no make()"
-    return f"what it needs makes the cohort {made!r}, and its folder is {folder!r}"

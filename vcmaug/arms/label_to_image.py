@@ -7,34 +7,28 @@ References:
     The idea of Billot et al., "SynthSeg", 2023, Med Image Anal, written from its description.
 """
 
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar, Literal
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from pydantic import Field
 
 from vcmaug.arms.base import Arm, Need, Sources
-from vcmaug.arms.rows import parents_of, seen_by_labels, write_row
-from vcmaug.cohort.layout import CohortLayout
-from vcmaug.cohort.plain import write_plain_cohort
-from vcmaug.cohort.row import ManifestRow
+from vcmaug.arms.rows import MadeCase, parents_of, write_cases
 from vcmaug.conditions.builder import images_fit
 from vcmaug.conditions.images import followed, moves_of
 from vcmaug.conditions.slices import slice_weights
 from vcmaug.conditions.table import ConditionRow, read_conditions
 from vcmaug.data.cases import Case
-from vcmaug.data.labels import LabelScheme, index_map
+from vcmaug.data.labels import index_map
 from vcmaug.data.nifti import label_map_in, read_image
 from vcmaug.data.volume import Volume
-from vcmaug.files import locked
-from vcmaug.progress import Progress, Report, silent
+from vcmaug.progress import Report, silent
 from vcmaug.seeding import numpy_generator, stable_seed
 
-__all__ = ["LabelToImage", "image_of_labels", "label_to_image_cohort"]
+__all__ = ["LabelToImage"]
 
 
 class LabelToImage(Arm):
@@ -54,110 +48,75 @@ class LabelToImage(Arm):
     folder: ClassVar[str | None] = "label-to-image"
 
     def make(self, sources: Sources, *, out: Path, report: Report = silent) -> None:
-        """Write as many painted conditions as the recipe draws."""
-        label_to_image_cohort(
-            sources.conditions,
-            sources.cases,
-            settings=self,
-            scheme=sources.scheme,
+        """Write as many painted conditions as the recipe draws, each condition in turn.
+
+        Raises:
+            CohortError: A condition's source is not among the cases.
+        """
+        table = read_conditions(sources.conditions)
+        write_cases(
+            lambda index: self._painted(index, table[index % len(table)], sources),
+            sources,
             n=sources.n,
-            seed=sources.seed,
+            doing="painting",
             out=out,
             report=report,
+            conditions=sources.conditions,
         )
 
+    def _painted(self, index: int, asked: ConditionRow, sources: Sources) -> MadeCase:
+        """Return one painted condition."""
+        from vcmaug.conditions.replay import map_bytes
 
-def label_to_image_cohort(
-    conditions: Path,
-    cases: Sequence[Case],
-    *,
-    settings: LabelToImage,
-    scheme: LabelScheme,
-    n: int,
-    seed: int,
-    out: Path,
-    report: Report = silent,
-) -> pd.DataFrame:
-    """Write a cohort of painted conditions and return its manifest.
-
-    Args:
-        conditions: Folder of conditions; request k paints condition k modulo their number.
-        cases: The labelled cases that they were built from.
-        settings: Ranges.
-        scheme: Of the label maps.
-        n: How many.
-        seed: With the index it decides everything about a case.
-        out: The cohort's folder.
-        report: Told after every case.
-
-    Raises:
-        CohortError: A condition's source is not among the cases.
-    """
-    table = read_conditions(conditions)
-    layout = CohortLayout(out)
-    with locked(out, purpose="painting"):
-        rows = []
-        for index in range(n):
-            asked = table[index % len(table)]
-            rows.append(
-                _painted(
-                    index,
-                    asked,
-                    parents_of(asked, cases),
-                    conditions,
-                    settings,
-                    scheme,
-                    layout,
-                    seed=seed,
-                )
-            )
-            report(Progress("painting", index + 1, n))
-        return write_plain_cohort(
-            layout,
-            rows,
-            scheme=scheme,
-            seen=seen_by_labels(cases),
-            conditions_folder=conditions,
+        parents = parents_of(asked, sources.cases)
+        label_file = map_bytes(sources.conditions, asked)
+        label_map = label_map_in(label_file)
+        seed = stable_seed(sources.seed, "label to image", index)
+        classes = index_map(label_map.array, sources.scheme).astype(np.int64)
+        outside = _background(asked, parents[0], label_map, self.background_classes)
+        classes = np.where(classes > 0, classes, sources.scheme.num_structures + 1 + outside)
+        image = self.image_of_labels(classes, spacing_mm=label_map.spacing_mm, seed=seed)
+        return MadeCase(
+            method="label_to_image",
+            image=Volume(image, label_map.affine),
+            label_file=label_file,
+            condition_id=asked.condition_id,
+            parents=parents,
+            parameters=asked.steps,
+            role=asked.role,
+            seed=seed,
         )
 
+    def image_of_labels(
+        self, classes: NDArray[np.int64], *, spacing_mm: Sequence[float], seed: int
+    ) -> NDArray[np.float32]:
+        """Return an image, float32 [X, Y, Z] in [0, 1], for class numbers from 0.
 
-def _painted(
-    index: int,
-    asked: ConditionRow,
-    parents: Sequence[Case],
-    conditions: Path,
-    settings: LabelToImage,
-    scheme: LabelScheme,
-    layout: CohortLayout,
-    *,
-    seed: int,
-) -> ManifestRow:
-    """Write one painted case and return its row."""
-    from vcmaug.conditions.replay import map_bytes
+        Args:
+            classes: [X, Y, Z].
+            spacing_mm: Voxel size.
+            seed: Of everything drawn.
+        """
+        from scipy import ndimage
 
-    began = time.perf_counter()
-    label_file = map_bytes(conditions, asked)
-    label_map = label_map_in(label_file)
-    own_seed = stable_seed(seed, "label to image", index)
-    classes = index_map(label_map.array, scheme).astype(np.int64)
-    outside = _background(asked, parents[0], label_map, settings.background_classes)
-    classes = np.where(classes > 0, classes, scheme.num_structures + 1 + outside)
-    image = image_of_labels(
-        classes, settings=settings, spacing_mm=label_map.spacing_mm, seed=own_seed
-    )
-    return write_row(
-        layout,
-        index,
-        method="label_to_image",
-        image=Volume(image, label_map.affine),
-        label_file=label_file,
-        condition_id=asked.condition_id,
-        parents=parents,
-        parameters=asked.steps,
-        role=asked.role,
-        seed=own_seed,
-        seconds=time.perf_counter() - began,
-    )
+        generator = numpy_generator(seed, "painting")
+        count = int(classes.max()) + 1
+        means = generator.uniform(*self.mean, count)
+        deviations = generator.uniform(*self.deviation, count)
+        image = means[classes] + deviations[classes] * generator.standard_normal(classes.shape)
+        sigma_mm = generator.uniform(0, self.blur_mm)
+        image = ndimage.gaussian_filter(image, sigma_mm / np.asarray(spacing_mm))
+        image = image * np.exp(_smooth_noise(image.shape, generator, self.bias))
+        axis = int(generator.integers(3))
+        thickest = max(self.slice_mm, spacing_mm[axis])
+        image = _in_slices(
+            image, axis, spacing_mm[axis], generator.uniform(spacing_mm[axis], thickest)
+        )
+        low, high = np.quantile(image, (0.005, 0.995))
+        scaled = np.clip((image - low) / max(high - low, 1e-6), 0.0, 1.0)
+        gamma = np.exp(generator.uniform(-self.log_gamma, self.log_gamma))
+        painted: NDArray[np.float32] = (scaled**gamma).astype(np.float32)
+        return painted
 
 
 def _background(
@@ -170,41 +129,6 @@ def _background(
     if images_fit(moves_of(asked.steps)):
         classes = followed(Volume(classes, label_map.affine), asked.steps, classes=True).array
     return classes.astype(np.int64, copy=False)
-
-
-def image_of_labels(
-    classes: NDArray[np.int64],
-    *,
-    settings: LabelToImage,
-    spacing_mm: Sequence[float],
-    seed: int,
-) -> NDArray[np.float32]:
-    """Return an image, float32 [X, Y, Z] in [0, 1], for class numbers from 0.
-
-    Args:
-        classes: [X, Y, Z].
-        settings: Ranges.
-        spacing_mm: Voxel size.
-        seed: Of everything drawn.
-    """
-    from scipy import ndimage
-
-    generator = numpy_generator(seed, "painting")
-    count = int(classes.max()) + 1
-    means = generator.uniform(*settings.mean, count)
-    deviations = generator.uniform(*settings.deviation, count)
-    image = means[classes] + deviations[classes] * generator.standard_normal(classes.shape)
-    sigma_mm = generator.uniform(0, settings.blur_mm)
-    image = ndimage.gaussian_filter(image, sigma_mm / np.asarray(spacing_mm))
-    image = image * np.exp(_smooth_noise(image.shape, generator, settings.bias))
-    axis = int(generator.integers(3))
-    thickest = max(settings.slice_mm, spacing_mm[axis])
-    image = _in_slices(image, axis, spacing_mm[axis], generator.uniform(spacing_mm[axis], thickest))
-    low, high = np.quantile(image, (0.005, 0.995))
-    scaled = np.clip((image - low) / max(high - low, 1e-6), 0.0, 1.0)
-    gamma = np.exp(generator.uniform(-settings.log_gamma, settings.log_gamma))
-    painted: NDArray[np.float32] = (scaled**gamma).astype(np.float32)
-    return painted
 
 
 def _smooth_noise(

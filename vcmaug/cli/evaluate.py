@@ -1,7 +1,7 @@
 """`vcmaug evaluate`: does the image fit its label, and how far is it from real."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,10 +10,11 @@ from vcmaug.cli.options import AsJson, DryRun, make_or_show
 from vcmaug.errors import FaultyDataSet, WorkFolderError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from vcmaug.pipeline.work import Replicate, Work
     from vcmaug.quality.metrics.base import Metric
+    from vcmaug.quality.results import Quality
 
 __all__ = ["evaluate_command"]
 
@@ -79,8 +80,8 @@ def _place_of(cohort: Path, out: Path | None) -> "tuple[Work, Replicate]":
     return find_work(root), replicate
 
 
-def _say_figures(quality: "Mapping[str, Any]", metrics: "Sequence[Metric]") -> None:
+def _say_figures(quality: "Quality", metrics: "Sequence[Metric]") -> None:
     """Say what was measured."""
     for metric in metrics:
-        for line in metric.lines(quality.get(metric.section, ())):
+        for line in metric.lines(quality.rows(metric.section)):
             say(line)

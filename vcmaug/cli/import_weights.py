@@ -55,8 +55,8 @@ def brainldm_command(
         autoencoder, diffusion, folder=out, spec=brainldm("male0" if sex == "male0" else "female0")
     )
     for name, one in card.imported_from.items():
-        known = "the released file" if one["is_the_release"] else "NOT the md5 of the release"
-        say(f"{name}: {one['file']}, {one['num_keys']} keys, all used; md5 {one['md5']}, {known}.")
+        known = "the released file" if one.is_the_release else "NOT the md5 of the release"
+        say(f"{name}: {one.file}, {one.num_keys} keys, all used; md5 {one.md5}, {known}.")
     say(f"Sex is coded {sex}. The prior is in {out}.")
 
 

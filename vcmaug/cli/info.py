@@ -54,8 +54,10 @@ def info_command(
 
 def _prior(name: str) -> dict[str, Any]:
     """Return the card of a prior, or the counts of BrainLDM's networks without their weights."""
-    from vcmaug.control.counts import num_parameters
+    from vcmaug.ldm.autoencoder import StemmedAutoencoder
     from vcmaug.ldm.card import PriorCard, read_card
+    from vcmaug.ldm.denoiser import ScalarUNet
+    from vcmaug.ldm.weights import num_parameters
     from vcmaug.released.brainldm import AFFINE, BRAINLDM
 
     if name != BRAINLDM.name:
@@ -66,8 +68,8 @@ def _prior(name: str) -> dict[str, Any]:
         "latent_shape": BRAINLDM.latent_shape,
         "affine_of_samples": AFFINE,
         "num_parameters": {
-            "autoencoder": num_parameters(BRAINLDM.build_autoencoder),
-            "unet": num_parameters(BRAINLDM.build_unet),
+            "autoencoder": num_parameters(lambda: StemmedAutoencoder(BRAINLDM)),
+            "unet": num_parameters(lambda: ScalarUNet(BRAINLDM)),
         },
         "weights": "not here: import them with `vcmaug import-weights brainldm`",
     }
@@ -80,7 +82,6 @@ def _control(name: str, *, prior: str | None, channels: int) -> dict[str, Any]:
         ModelError: A method is named without a prior.
     """
     from vcmaug.control.card import ControlCard
-    from vcmaug.control.counts import control_counts
     from vcmaug.control.method import ControlMethod, control_method
     from vcmaug.ldm.card import read_card
 
@@ -89,8 +90,13 @@ def _control(name: str, *, prior: str | None, channels: int) -> dict[str, Any]:
         return _short(read_card(_folder(name), ControlCard))
     if prior is None:
         raise ModelError(f"counting control {name!r}: name the prior as well, --prior NAME.")
-    spec = _spec(prior)
-    return control_counts(control_method(name), spec=spec, channels=channels)
+    method = control_method(name)
+    return {
+        "name": method.name,
+        "channels": channels,
+        "settings": method.model_dump(mode="json"),
+        "num_parameters": method.num_parameters(_spec(prior), num_structures=channels),
+    }
 
 
 def _spec(name: str) -> "PriorSpec":

@@ -40,9 +40,14 @@ class StoredCondition(Shown):
         return self.row.condition_id
 
     @cached_property
+    def label_file(self) -> bytes:
+        """The file of the label map, byte by byte; it becomes the label of what is drawn."""
+        return map_bytes(self.folder, self.row)
+
+    @cached_property
     def label_map(self) -> Volume:
         """The label map to draw an image for."""
-        return label_map_in(map_bytes(self.folder, self.row))
+        return label_map_in(self.label_file)
 
     @cached_property
     def channels(self) -> Mapping[str, Volume]:

@@ -1,18 +1,24 @@
-"""A control in use: frozen, with its card; the denoiser that it makes of another.
+"""A control in use: frozen, with its card; the denoiser that it makes of another; its folder.
 
-Generation's workers load one, training leaves one.
+Training leaves one and writes it, generation's workers load it.
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from vcmaug.control.card import ControlCard
 from vcmaug.control.network import ControlNetwork
+from vcmaug.errors import ModelError
+from vcmaug.files import write_json
+from vcmaug.ldm.card import read_card
 from vcmaug.ldm.denoiser import Context, Denoiser, Encoded
+from vcmaug.ldm.prior import Prior
+from vcmaug.ldm.weights import fill_module, hash_of_weights, read_weights, write_weights
 
-__all__ = ["Control", "SteeredDenoiser"]
+__all__ = ["Control", "SteeredDenoiser", "load_control", "write_control"]
 
 
 class Control:
@@ -95,3 +101,42 @@ class SteeredDenoiser:
             return steered.epsilon
         frozen = self.denoiser(z_t, t, context)
         return torch.where(context.there[:, None, None, None, None], steered.epsilon, frozen)
+
+
+def write_control(folder: Path, control: Control, *, half: bool = False) -> None:
+    """Write `control.safetensors`, then `card.json`; no tensor of the prior is in it.
+
+    Args:
+        folder: Where.
+        control: With its card.
+        half: Store in half precision; the weights must have been rounded to it.
+    """
+    weights = control.network.state_dict()
+    write_weights(folder / "control.safetensors", weights, half=half)
+    write_json(folder / "card.json", control.card.model_dump(mode="json"))
+
+
+def load_control(folder: Path, *, prior: Prior, device: str = "cpu") -> Control:
+    """Return the control in a folder, frozen and in evaluation mode.
+
+    Raises:
+        ModelError: It was trained on another prior, or something is missing or damaged.
+    """
+    card = read_card(folder, ControlCard)
+    if card.prior_sha256 != prior.card.weights_sha256:
+        raise ModelError(
+            f"loading control {folder}: it was trained on prior {card.prior!r} "
+            f"({card.prior_sha256[:12]}), this is {prior.spec.name!r} "
+            f"({prior.card.weights_sha256[:12]}). Train a control on this prior."
+        )
+    network = card.settings.network(
+        prior.spec,
+        num_structures=card.shown.part_of(card.scheme).num_structures,
+        names=card.shown.names,
+    )
+    path = folder / "control.safetensors"
+    weights = read_weights(path)
+    if hash_of_weights(weights) != card.weights_sha256:
+        raise ModelError(f"loading control {folder}: the weights' hash is not the one on the card.")
+    fill_module(network, weights, source=path)
+    return Control(network.to(device), card)

@@ -1,6 +1,6 @@
 """The card of a control."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import PlainSerializer, PlainValidator
@@ -40,6 +40,7 @@ class ControlCard(ModelCard):
         expects_latents: Whether a condition alone lets a draw expect latents to start from.
         started_from: Folder of the control that it started from, or None.
         log: Of its training.
+        imported_from: What is known of the released file that it was made of, if there is one.
     """
 
     kind: Literal["control"] = "control"
@@ -56,6 +57,7 @@ class ControlCard(ModelCard):
     expects_latents: bool
     started_from: str | None = None
     log: Sequence[LogRow] = ()
+    imported_from: Mapping[str, str | int] = {}
 
 
 def card_of(

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import TypeAdapter
 
 from vcmaug.control.shown import ALONE
+from vcmaug.ldm.spec import PriorSpec
 from vcmaug.parts import Part
 
 if TYPE_CHECKING:
     from vcmaug.control.network import ControlNetwork
-    from vcmaug.ldm.spec import PriorSpec
 
 __all__ = ["ControlMethod", "control_method"]
 
@@ -40,7 +40,7 @@ class ControlMethod(Part):
 
     @abstractmethod
     def network(
-        self, spec: "PriorSpec", *, num_structures: int, names: Sequence[str] = ALONE
+        self, spec: PriorSpec, *, num_structures: int, names: Sequence[str] = ALONE
     ) -> "ControlNetwork":
         """Return a new network for a prior.
 
@@ -52,6 +52,18 @@ class ControlMethod(Part):
         Raises:
             ModelError: The condition's encoder does not end on the prior's latent grid.
         """
+
+    def num_parameters(self, spec: PriorSpec, *, num_structures: int) -> dict[str, int]:
+        """Return how many parameters of its network are used on a prior.
+
+        Where released code of the same network stores more than it uses, that number too.
+        """
+        from vcmaug.ldm.weights import num_parameters
+
+        used = num_parameters(lambda: self.network(spec, num_structures=num_structures))
+        if spec.name != "brainldm" or self.unused_in_release is None:
+            return {"used": used}
+        return {"used": used, "stored_in_the_release": used + self.unused_in_release}
 
 
 _METHOD: TypeAdapter[ControlMethod] = TypeAdapter(ControlMethod)

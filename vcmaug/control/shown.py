@@ -26,7 +26,6 @@ __all__ = [
     "ALONE",
     "ShownSettings",
     "further_channels",
-    "is_any_shown",
     "is_shown",
     "parts_of",
     "width_of",
@@ -148,14 +147,6 @@ def further_channels(
             result[2 * number] = np.where(known, channels[name], 0)
             result[2 * number + 1] = known
     return result
-
-
-def is_any_shown(
-    channels: Mapping[str, object], presence: Mapping[str, bool], names: Sequence[str]
-) -> bool:
-    """Return whether a control of these channels is shown any of them; see `control.channels`."""
-    there = {LABEL_MAP, *channels}
-    return any(name in there and is_shown(name, presence) for name in names)
 
 
 def is_shown(name: str, presence: Mapping[str, bool]) -> bool:

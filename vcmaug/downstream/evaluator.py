@@ -12,7 +12,7 @@ from vcmaug.data.cases import Case
 from vcmaug.data.labels import LabelScheme
 from vcmaug.downstream.data import read_case_volumes
 from vcmaug.downstream.fit import fit
-from vcmaug.downstream.settings import AugmentSettings, FitSettings, StudySettings
+from vcmaug.downstream.settings import StudySettings
 from vcmaug.downstream.tasks.base import Ground, Task
 from vcmaug.ldm.weights import fill_module, read_weights
 from vcmaug.progress import Report, silent
@@ -55,26 +55,17 @@ class Evaluator:
 def train_evaluator(
     cases: Sequence[Case],
     *,
-    task: Task,
-    ground: Ground,
-    augment: AugmentSettings,
-    settings: FitSettings,
+    study: StudySettings,
+    scheme: LabelScheme,
     seed: int,
     report: Report = silent,
 ) -> Evaluator:
     """Return an evaluator trained on real cases alone; the caller chooses which."""
+    volumes = read_case_volumes(cases, scheme)
     network, _ = fit(
-        read_case_volumes(cases, ground.scheme),
-        None,
-        task=task,
-        ground=ground,
-        augment=augment,
-        settings=settings,
-        seed=seed,
-        what="independent evaluator",
-        report=report,
+        volumes, None, study=study, seed=seed, what="independent evaluator", report=report
     )
-    return Evaluator(network, task=task, ground=ground)
+    return Evaluator(network, task=study.task, ground=study.ground(scheme))
 
 
 def load_evaluator(weights: Path, *, study: StudySettings, scheme: LabelScheme) -> Evaluator:

@@ -10,23 +10,19 @@ from torch import Tensor, nn
 
 from vcmaug.downstream.data import Bank, LabelledVolumes
 from vcmaug.downstream.results import FitRecord
-from vcmaug.downstream.settings import AugmentSettings, FitSettings
-from vcmaug.downstream.tasks.base import Ground, Task
+from vcmaug.downstream.settings import AugmentSettings, FitSettings, StudySettings
 from vcmaug.progress import Report, silent
 from vcmaug.seeding import stable_seed
 from vcmaug.training.learner import learn, seeded, warm_polynomial
 
-__all__ = ["FitRecord", "fit"]
+__all__ = ["fit"]
 
 
 def fit(
     real: LabelledVolumes,
     synthetic: LabelledVolumes | None,
     *,
-    task: Task,
-    ground: Ground,
-    augment: AugmentSettings,
-    settings: FitSettings,
+    study: StudySettings,
     seed: int,
     what: str = "network",
     report: Report = silent,
@@ -36,10 +32,8 @@ def fit(
     Args:
         real: Labelled real cases.
         synthetic: A cohort, or None.
-        task: Whose network is trained.
-        ground: What the task is told.
-        augment: The same in every arm.
-        settings: Length and speed.
+        study: Whose task is trained; task, augmentation, length and speed are the same in every
+            arm.
         seed: Of initial weights, augmentation and batches.
         what: Name for progress.
         report: Told after every update.
@@ -47,16 +41,36 @@ def fit(
     Raises:
         ModelError: The loss is no longer finite.
     """
+    began = time.perf_counter()
+    task, ground, settings = study.task, study.ground(real.scheme), study.fit
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    loss_of = task.loss()
     with _threads(settings.threads):
-        return _fit(
-            _banks(real, synthetic, augment, seed=seed),
-            task=task,
-            ground=ground,
-            settings=settings,
-            seed=seed,
+        banks = _banks(real, synthetic, study.augment, seed=seed)
+        network = seeded(lambda: task.network(ground), seed=stable_seed(seed, "segmenter"))
+        network.to(device)
+
+        def loss_at(step: int) -> Tensor:
+            inputs, targets = task.examples(*_batch(banks, settings, step=step))
+            loss: Tensor = loss_of(network(inputs.to(device)), targets.to(device))
+            return loss
+
+        loss = learn(
+            network,
+            loss_at,
+            updates=settings.updates,
+            rate=warm_polynomial(settings.learning_rate, updates=settings.updates),
+            weight_decay=settings.weight_decay,
             what=what,
             report=report,
         )
+    record = FitRecord(
+        updates=settings.updates,
+        seconds=time.perf_counter() - began,
+        augmentation_seconds=sum(bank.seconds for bank in banks),
+        loss=loss,
+    )
+    return network, record
 
 
 @contextmanager
@@ -68,46 +82,6 @@ def _threads(num: int | None) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def _fit(
-    banks: Sequence[Bank],
-    *,
-    task: Task,
-    ground: Ground,
-    settings: FitSettings,
-    seed: int,
-    what: str,
-    report: Report,
-) -> tuple[nn.Module, FitRecord]:
-    """Return a network trained on banks, and what it cost; see `fit`."""
-    began = time.perf_counter()
-    network = seeded(lambda: task.network(ground), seed=stable_seed(seed, "segmenter"))
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    network.to(device)
-    loss_of = task.loss()
-
-    def loss_at(step: int) -> Tensor:
-        inputs, targets = task.examples(*_batch(banks, settings, step=step))
-        loss: Tensor = loss_of(network(inputs.to(device)), targets.to(device))
-        return loss
-
-    loss = learn(
-        network,
-        loss_at,
-        updates=settings.updates,
-        rate=warm_polynomial(settings.learning_rate, updates=settings.updates),
-        weight_decay=settings.weight_decay,
-        what=what,
-        report=report,
-    )
-    record = FitRecord(
-        updates=settings.updates,
-        seconds=time.perf_counter() - began,
-        augmentation_seconds=sum(bank.seconds for bank in banks),
-        loss=loss,
-    )
-    return network, record
 
 
 def _banks(

@@ -25,11 +25,9 @@ def refuse_real_leaks(labelled_subjects: Iterable[str], splits: Splits) -> None:
     Raises:
         LeakError: Names every subject of test or validation among the labelled ones.
     """
-    held_out = dict.fromkeys(splits.validation, "validation")
-    held_out |= dict.fromkeys(splits.test, "test")
     faults = [
-        f"subject {subject} of {held_out[subject]} is among the real training cases"
-        for subject in sorted(set(labelled_subjects) & set(held_out))
+        f"subject {subject} of {splits.roles[subject]} is among the real training cases"
+        for subject in sorted({*labelled_subjects} & {*splits.validation, *splits.test})
     ]
     if faults:
         advice = "Give every subject one role in the splits."
@@ -55,7 +53,7 @@ def refuse_leaks(
         splits: Of the study.
         cases: Of the study.
         scheme: Of the study.
-        unlabelled: Whether further training subjects may be in it by pseudo-labels, which a
+        unlabelled: Whether other training subjects may be in it by pseudo-labels, which a
             segmenter of exactly the n labelled subjects gave them.
 
     Raises:
@@ -66,43 +64,40 @@ def refuse_leaks(
     layout, rows = CohortLayout(cohort.folder), cohort.rows
     _refuse_scheme(cohort.scheme, scheme, layout.card)
     seen = _said(cohort.card.seen, layout.card)
-    control, conditions = seen["control"], seen["conditions"]
-    labelled = set(labelled_subjects)
-    held_out = {*splits.test, *splits.validation}
+    control = seen["control"]
+    labelled, held_out = {*labelled_subjects}, {*splits.test, *splits.validation}
+    study = {*splits.train, *held_out}
     pseudo, faults = _pseudo_labelled(control, labelled=labelled, splits=splits, allowed=unlabelled)
-    faults += [
-        f"subject {subject} of test or validation was seen by the {role} ({layout.card.name})"
-        for role in sorted(seen)
-        for subject in sorted(held_out.intersection(seen[role].subjects))
-    ]
+    for role in sorted(seen):
+        what = f"of test or validation was seen by the {role} ({layout.card.name})"
+        faults += _each(held_out.intersection(seen[role].subjects), what)
     sources, faults_of_rows = _sources(rows, cases)
     faults += faults_of_rows
-    study = {*splits.train, *held_out}
+    faults += _each(
+        sources & held_out,
+        "of test or validation was seen by the conditions: it is a source of a synthetic case "
+        f"({layout.manifest.name})",
+    )
     outside = _donors(rows) - study - {case.subject_id for case in cases}
-    faults += [
-        f"subject {subject} of test or validation was seen by the conditions: it is a source of a "
-        f"synthetic case ({layout.manifest.name})"
-        for subject in sorted(sources & held_out)
-    ]
-    faults += [
-        f"subject {subject} is a source of conditions and not one of the {len(labelled)} labelled"
-        for subject in sorted(
-            (sources | set(conditions.subjects)) - labelled - held_out - pseudo - outside
-        )
-    ]
+    faults += _each(
+        (sources | {*seen["conditions"].subjects}) - labelled - held_out - pseudo - outside,
+        f"is a source of conditions and not one of the {len(labelled)} labelled",
+    )
     faults += _control_faults(
         cohort.card, control, labelled=labelled, held_out=held_out | pseudo, study=study - pseudo
     )
     if not control.images and any(row.drawn and row.drawn.control_sha256 for row in rows):
         faults.append(f"{layout.manifest.name} names a control, {layout.card.name} nobody it saw")
     if faults:
+        advice = "Train the control and build the conditions on the replicate's own cases."
         raise LeakError(
-            list_faults(
-                f"using cohort {cohort.folder} in a study",
-                faults,
-                advice="Train the control and build the conditions on the replicate's own cases.",
-            )
+            list_faults(f"using cohort {cohort.folder} in a study", faults, advice=advice)
         )
+
+
+def _each(subjects: Iterable[str], what: str) -> list[str]:
+    """Return the same fault of several subjects."""
+    return [f"subject {subject} {what}" for subject in sorted(subjects)]
 
 
 def _said(seen: SeenByCohort, path: Path) -> dict[str, Seen]:
@@ -121,21 +116,18 @@ def _pseudo_labelled(
     control: Seen, *, labelled: set[str], splits: Splits, allowed: bool
 ) -> tuple[set[str], list[str]]:
     """Return the pseudo-labelled subjects that a cohort may use, and what is wrong with others."""
-    named = set(control.pseudo_labels)
+    named, unlabelled = {*control.pseudo_labels}, {*splits.train} - labelled
     if not named:
         return set(), []
     if not allowed:
         return set(), [
             f"it uses {len(named)} pseudo-labelled subjects, and this arm has no unlabelled set"
         ]
-    pool = set(splits.train) - labelled
-    faults = [
-        f"pseudo-labelled subject {subject} is not an unlabelled training subject of this replicate"
-        for subject in sorted(named - pool)
-    ]
-    if set(control.teachers) != labelled:
+    what = "is not an unlabelled training subject of this replicate"
+    faults = [f"pseudo-labelled {fault}" for fault in _each(named - unlabelled, what)]
+    if {*control.teachers} != labelled:
         faults.append("its pseudo-labels are not those of a segmenter of the labelled subjects")
-    return named & pool, faults
+    return named & unlabelled, faults
 
 
 def _refuse_scheme(found: LabelScheme, expected: LabelScheme, path: Path) -> None:
@@ -151,16 +143,18 @@ def _refuse_scheme(found: LabelScheme, expected: LabelScheme, path: Path) -> Non
 def _sources(rows: Sequence[ManifestRow], cases: Sequence[Case]) -> tuple[set[str], list[str]]:
     """Return the subjects that rows come from, by subject or case, and a fault per row of none."""
     subject_of = {case.case_id: case.subject_id for case in cases}
-    listed: set[str] = set()
+    sources: set[str] = set()
     faults = []
     for number, row in enumerate(rows):
         by_case = {subject_of[name] for name in row.source_case_ids if name in subject_of}
-        named = {*row.source_subject_ids} | by_case
-        listed |= named
+        named = by_case.union(row.source_subject_ids)
+        sources |= named
         if not named:
-            name = f"row {number} ({row.case_id}) of the manifest"
-            faults.append(f"{name} names no source subject, so a leak cannot be ruled out")
-    return listed, faults
+            faults.append(
+                f"row {number} ({row.case_id}) of the manifest names no source subject, so a leak "
+                "cannot be ruled out"
+            )
+    return sources, faults
 
 
 def _donors(rows: Sequence[ManifestRow]) -> set[str]:
@@ -178,7 +172,7 @@ def _control_faults(
     card: CohortCard, control: Seen, *, labelled: set[str], held_out: set[str], study: set[str]
 ) -> list[str]:
     """Return what is wrong with the subjects whose labels a cohort's control has seen."""
-    seen, trained = set(control.whose_images), set(control.labels)
+    seen, trained = {*control.whose_images}, {*control.labels}
     if not seen and not trained:
         return []  # no control: a cohort made without one
     faults = []
@@ -193,13 +187,12 @@ def _control_faults(
             f"{len(trained & seen)} of them; cohort.json contradicts itself"
         )
     beyond = seen - labelled - held_out
-    faults += [
-        f"subject {subject} of this study, not labelled in this replicate, was seen by the control"
-        for subject in sorted(beyond & study)
-    ]
+    faults += _each(
+        beyond & study, "of this study, not labelled in this replicate, was seen by the control"
+    )
     if beyond - study and not card.control_pretrained_on:
         faults.append(
-            f"its control has seen {len(beyond - study)} further subjects and names no source "
+            f"its control has seen {len(beyond - study)} other subjects and names no source "
             "(control_pretrained_on)"
         )
     return faults

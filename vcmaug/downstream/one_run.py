@@ -4,12 +4,10 @@ A run is known by everything that decides its scores, so that a finished one is 
 changed one is made anew.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
 from torch import nn
 
 from vcmaug.cohort.cohort import Cohort
@@ -18,21 +16,18 @@ from vcmaug.data.cases import Case, cases_of
 from vcmaug.data.labels import LabelScheme
 from vcmaug.data.splits import Splits, labelled_subset
 from vcmaug.data.work_layout import run_file
-from vcmaug.downstream.data import (
-    LabelledVolumes,
-    read_case_volumes,
-    read_cohort_volumes,
-)
+from vcmaug.downstream.data import read_case_volumes, read_cohort_volumes
 from vcmaug.downstream.fit import fit
 from vcmaug.downstream.results import RunResult, read_result
 from vcmaug.downstream.settings import StudySettings
-from vcmaug.downstream.tasks.base import Figures
 from vcmaug.downstream.training_data import TrainingData
 from vcmaug.files import write_json
 from vcmaug.progress import Report
 from vcmaug.provenance import fingerprint
 
-__all__ = ["Run", "StudyInputs", "file_of", "labelled_of_run", "run_or_read"]
+__all__ = ["Run", "StudyInputs"]
+
+_DECIDES = {"task", "segmenter", "augment", "fit", "lesions"}
 
 
 @dataclass(frozen=True)
@@ -53,10 +48,6 @@ class StudyInputs:
     arms: Mapping[str, TrainingData]
     keep: Callable[[nn.Module, Path], None] | None = None
 
-    def scored(self, settings: StudySettings) -> tuple[str, ...]:
-        """Return the subjects on which the arms are scored."""
-        return self.splits.test if settings.scored_on == "test" else self.splits.validation
-
 
 @dataclass(frozen=True)
 class Run:
@@ -65,115 +56,102 @@ class Run:
     arm: str
     num_labelled: int
     seed: int
+    settings: StudySettings
+    inputs: StudyInputs
 
-    def cohort(self, inputs: StudyInputs) -> Cohort | None:
+    def __str__(self) -> str:
+        """Return a phrase for messages."""
+        return f"{self.arm}, n = {self.num_labelled}, seed {self.seed}"
+
+    @property
+    def data(self) -> TrainingData:
+        """What its arm trains on."""
+        return self.inputs.arms[self.arm]
+
+    @property
+    def labelled(self) -> tuple[str, ...]:
+        """Its labelled subjects; the same for every arm."""
+        return labelled_subset(self.inputs.splits, num_labelled=self.num_labelled, seed=self.seed)
+
+    @property
+    def scored(self) -> tuple[str, ...]:
+        """The subjects on which it is scored."""
+        splits = self.inputs.splits
+        return splits.test if self.settings.scored_on == "test" else splits.validation
+
+    def cohort(self) -> Cohort | None:
         """Return the cohort that it trains on; None: it has real cases alone."""
-        folder = inputs.arms[self.arm].cohort_of(self.num_labelled, self.seed)
+        folder = self.data.cohort_of(self.num_labelled, self.seed)
         return None if folder is None else Cohort.open(folder)
 
+    def result(self, out: Path, *, report: Report) -> RunResult:
+        """Return its result, from its file if nothing it depends on has changed.
 
-def labelled_of_run(run: Run, inputs: StudyInputs) -> tuple[str, ...]:
-    """Return the labelled subjects of a run; the same for every arm."""
-    return labelled_subset(inputs.splits, num_labelled=run.num_labelled, seed=run.seed)
+        Args:
+            out: Folder of the study.
+            report: Told after every update.
+        """
+        path = run_file(out, self.arm, num_labelled=self.num_labelled, seed=self.seed)
+        weights, keep = path.with_suffix(".safetensors"), self.inputs.keep
+        keeps = keep is not None and self.data.keeps_network
+        identity = self._identity()
+        before = None if keeps and not weights.exists() else read_result(path)
+        if before is not None and before.identity == identity:
+            return before
+        result, network = self._train_and_score(identity, report)
+        if keep is not None and keeps:
+            keep(network, weights)
+        write_json(path, asdict(result))
+        return result
 
+    @property
+    def _place(self) -> dict[str, str | int]:
+        """Its columns in a table of scores."""
+        return {"arm": self.arm, "num_labelled": self.num_labelled, "seed": self.seed}
 
-def run_or_read(
-    run: Run, settings: StudySettings, inputs: StudyInputs, *, out: Path, report: Report
-) -> RunResult:
-    """Return the result of a run, from its file if nothing it depends on has changed."""
-    path = file_of(run, out)
-    identity = _identity(run, settings, inputs)
-    keep = inputs.keep if inputs.arms[run.arm].keeps_network else None
-    weights = path.with_suffix(".safetensors")
-    before = read_result(path) if keep is None or weights.exists() else None
-    if before is not None and before.identity == identity:
-        return before
-    result, network = _train_and_score(run, settings, inputs, identity=identity, report=report)
-    if keep is not None:
-        keep(network, weights)
-    write_json(path, asdict(result))
-    return result
+    def _identity(self) -> str:
+        """Return the fingerprint of all that it depends on."""
+        cases = [
+            [case.case_id, case.subject_id, case.hash_of(IMAGE), case.hash_of(LABEL)]
+            for case in cases_of(self.inputs.cases, [*self.labelled, *self.scored])
+            if case.label is not None
+        ]
+        made = [
+            [case.case_id, case.hash_of(IMAGE), case.hash_of(LABEL)] for case in self.cohort() or ()
+        ]
+        shared = self.settings.model_dump(mode="json", include=_DECIDES)
+        return fingerprint([self._place, shared, cases, self.inputs.scheme.to_json(), made])
 
+    def _train_and_score(self, identity: str, report: Report) -> tuple[RunResult, nn.Module]:
+        """Return scores and cost of the training, and the network."""
+        scheme = self.inputs.scheme
+        real = read_case_volumes(cases_of(self.inputs.cases, self.labelled), scheme)
+        cohort = self.cohort()
+        made = None if cohort is None else read_cohort_volumes(cohort, scheme, like=real)
+        network, cost = fit(
+            real, made, study=self.settings, seed=self.seed, what=str(self), report=report
+        )
+        result = RunResult(
+            arm=self.arm,
+            num_labelled=self.num_labelled,
+            seed=self.seed,
+            num_real=len(real.names),
+            num_synthetic=0 if made is None else len(made.names),
+            cost=cost,
+            scores=tuple(self._scores(network)),
+            identity=identity,
+        )
+        return result, network
 
-def file_of(run: Run, out: Path) -> Path:
-    """Return the file of a run's result."""
-    return run_file(out, run.arm, num_labelled=run.num_labelled, seed=run.seed)
-
-
-def _identity(run: Run, settings: StudySettings, inputs: StudyInputs) -> str:
-    """Return the fingerprint of all that a run depends on."""
-    of_all_arms = {"task", "segmenter", "augment", "fit", "lesions"}
-    shared = settings.model_dump(mode="json", include=of_all_arms)
-    subjects = [*labelled_of_run(run, inputs), *inputs.scored(settings)]
-    cases = [
-        [case.case_id, case.subject_id, case.hash_of(IMAGE), case.hash_of(LABEL)]
-        for case in cases_of(inputs.cases, subjects)
-        if case.label is not None
-    ]
-    cohort = run.cohort(inputs)
-    made = [[case.case_id, case.hash_of(IMAGE), case.hash_of(LABEL)] for case in cohort or ()]
-    return fingerprint([asdict(run), shared, cases, inputs.scheme.to_json(), made])
-
-
-def _train_and_score(
-    run: Run, settings: StudySettings, inputs: StudyInputs, *, identity: str, report: Report
-) -> tuple[RunResult, nn.Module]:
-    """Return scores and cost of one training, and the network."""
-    real = read_case_volumes(cases_of(inputs.cases, labelled_of_run(run, inputs)), inputs.scheme)
-    cohort = run.cohort(inputs)
-    synthetic = None
-    if cohort is not None:
-        synthetic = read_cohort_volumes(cohort, inputs.scheme, like=real)
-    network, record = fit(
-        real,
-        synthetic,
-        task=settings.task,
-        ground=settings.ground(inputs.scheme),
-        augment=settings.augment,
-        settings=settings.fit,
-        seed=run.seed,
-        what=f"{run.arm}, n = {run.num_labelled}, seed {run.seed}",
-        report=report,
-    )
-    result = RunResult(
-        arm=run.arm,
-        num_labelled=run.num_labelled,
-        seed=run.seed,
-        num_real=len(real.names),
-        num_synthetic=0 if synthetic is None else len(synthetic.names),
-        cost=record,
-        scores=tuple(_scores(run, settings, inputs, network)),
-        identity=identity,
-    )
-    return result, network
-
-
-def _scores(
-    run: Run, settings: StudySettings, inputs: StudyInputs, network: nn.Module
-) -> list[dict[str, object]]:
-    """Return one row for everything that the task scores in each test case."""
-    cases = cases_of(inputs.cases, inputs.scored(settings))
-    volumes = read_case_volumes(cases, inputs.scheme)
-    shown, targets = settings.task.examples(volumes.images, volumes.labels)
-    predictions = settings.task.predict(network, shown)
-    return [
-        {**asdict(run), "case_id": case.case_id, "subject_id": case.subject_id, **row}
-        for case, prediction, target in zip(cases, predictions, targets.numpy(), strict=True)
-        for row in _rows(prediction, target, volumes, settings, inputs)
-    ]
-
-
-def _rows(
-    prediction: NDArray[np.generic],
-    target: NDArray[np.generic],
-    volumes: LabelledVolumes,
-    settings: StudySettings,
-    inputs: StudyInputs,
-) -> Sequence[Figures]:
-    """Return the task's scores of one case."""
-    return settings.task.score(
-        prediction,
-        target,
-        ground=settings.ground(inputs.scheme),
-        spacing_mm=volumes.spacing_mm,
-    )
+    def _scores(self, network: nn.Module) -> list[dict[str, object]]:
+        """Return one row for everything that the task scores in each scored case."""
+        task, ground = self.settings.task, self.settings.ground(self.inputs.scheme)
+        cases = cases_of(self.inputs.cases, self.scored)
+        volumes = read_case_volumes(cases, self.inputs.scheme)
+        inputs, targets = task.examples(volumes.images, volumes.labels)
+        found = zip(cases, task.predict(network, inputs), targets.numpy(), strict=True)
+        return [
+            {**self._place, "case_id": case.case_id, "subject_id": case.subject_id, **row}
+            for case, prediction, target in found
+            for row in task.score(prediction, target, ground=ground, spacing_mm=volumes.spacing_mm)
+        ]

@@ -1,87 +1,87 @@
 """From scores to means, paired differences and the share of the label gap closed."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from vcmaug.downstream.results import Difference, GapClosed, Mean
+from vcmaug.downstream.results import Difference, GapClosed, Mean, RunResult, Summary
+from vcmaug.downstream.settings import StudySettings
 from vcmaug.downstream.statistics import bootstrap_mean, paired_bootstrap, share_of_gap
 from vcmaug.downstream.training_data import TrainingData
+from vcmaug.provenance import machine, versions
 from vcmaug.seeding import numpy_generator
 
-__all__ = ["Compared", "compared"]
+__all__ = ["summarised"]
 
-Scores = NDArray[np.float64]  # [seeds, subjects]
+Tables = Mapping[str, NDArray[np.float64]]  # by arm [seeds, subjects]
 
-
-@dataclass(frozen=True)
-class Compared:
-    """Figures of all arms, by score, n and arm."""
-
-    means: list[Mean] = field(default_factory=list)
-    differences: list[Difference] = field(default_factory=list)
-    gap_closed: list[GapClosed] = field(default_factory=list)
+_MANY_SEEDS = 5
 
 
-def compared(
+def summarised(
     scores: pd.DataFrame,
-    arms: Mapping[str, TrainingData],
+    runs: Sequence[RunResult],
     *,
-    figures: Sequence[str],
-    num_labelled: Sequence[int],
-    num_draws: int,
-) -> Compared:
-    """Return means, differences and shares of the label gap, one per figure, n and arm.
+    settings: StudySettings,
+    arms: Mapping[str, TrainingData],
+    structures: tuple[str, ...],
+    num_test_subjects: int,
+) -> Summary:
+    """Return means and paired differences with intervals, and what the study cost.
 
     Args:
-        scores: Rows with arm, num_labelled, seed, subject_id and the figures.
+        scores: Rows with arm, num_labelled, seed, subject_id and the scores of the task.
+        runs: All trainings.
+        settings: Of the study; a ceiling has an n of its own and stands beside each of the grid.
         arms: What each arm is, by its name.
-        figures: Columns that are compared, where the scores have them.
-        num_labelled: The n of the grid; a ceiling has one of its own and stands beside each.
-        num_draws: Bootstrap draws.
+        structures: Of the scheme.
+        num_test_subjects: How many were scored.
     """
-    found = Compared()
-    roles = _Roles.of(arms)
-    is_ceiling = scores.arm.isin(roles.ceilings)
-    ceiling = scores[is_ceiling]
-    for metric in (name for name in figures if name in scores):
-        for n in num_labelled:
-            at_n = scores[(scores.num_labelled == n) & ~is_ceiling]
-            tables = _tables(at_n, metric)
-            _add_means(found, tables, metric=metric, n=n, num_draws=num_draws)
-            tables |= _tables(ceiling, metric)
-            _add_differences(found, tables, roles, metric=metric, n=n, num_draws=num_draws)
-            _add_shares(found, tables, roles, metric=metric, n=n, num_draws=num_draws)
-        for n in ceiling.num_labelled.unique():
-            _add_means(
-                found, _tables(ceiling, metric), metric=metric, n=int(n), num_draws=num_draws
-            )
-    return found
+    means: list[Mean] = []
+    differences: list[Difference] = []
+    gap_closed: list[GapClosed] = []
+    is_ceiling = scores.arm.isin([name for name, data in arms.items() if data.is_ceiling])
+    for metric in (score.name for score in settings.task.scores if score.name in scores):
+        ceilings = _tables(scores[is_ceiling], metric)
+        for n in settings.num_labelled:
+            place = _Place(metric, n, arms, settings.bootstrap_draws)
+            tables = _tables(scores[~is_ceiling & (scores.num_labelled == n)], metric)
+            means += place.means(tables)
+            differences += place.differences({**tables, **ceilings})
+            gap_closed += place.gap_closed({**tables, **ceilings})
+        for n in scores[is_ceiling].num_labelled.unique():
+            means += _Place(metric, int(n), arms, settings.bootstrap_draws).means(ceilings)
+    seconds = sum(run.cost.seconds for run in runs)
+    augmentation = sum(run.cost.augmentation_seconds for run in runs)
+    return Summary(
+        means=tuple(means),
+        differences=tuple(differences),
+        gap_closed=tuple(gap_closed),
+        task=settings.task.name,
+        scores=settings.task.scores,
+        structures=structures,
+        scored_on=settings.scored_on,
+        num_test_subjects=num_test_subjects,
+        updates=settings.fit.updates,
+        num_labelled=settings.num_labelled,
+        seeds=settings.seeds,
+        runs=tuple(run.facts for run in runs),
+        seconds=seconds,
+        augmentation_share=augmentation / seconds if seconds else 0.0,
+        empty_rule=settings.task.empty_rule,
+        seeds_resampled=len(settings.seeds) > 1,
+        interval="95 % percentile bootstrap over subjects"
+        + (" and seeds" if len(settings.seeds) > 1 else "; one seed, so none over seeds")
+        + ("; few seeds, so rather too narrow" if len(settings.seeds) < _MANY_SEEDS else ""),
+        versions=versions(),
+        machine=machine(),
+    )
 
 
-@dataclass(frozen=True)
-class _Roles:
-    """Names of the arms that others are held against."""
-
-    baselines: tuple[str, ...]
-    floors: tuple[str, ...]
-    ceilings: tuple[str, ...]
-
-    @classmethod
-    def of(cls, arms: Mapping[str, TrainingData]) -> "_Roles":
-        """Return the roles of arms; baselines without help come first."""
-        baselines = [name for name, data in arms.items() if data.is_baseline]
-        return cls(
-            baselines=tuple(sorted(baselines, key=lambda name: not arms[name].is_floor)),
-            floors=tuple(name for name in baselines if arms[name].is_floor),
-            ceilings=tuple(name for name, data in arms.items() if data.is_ceiling),
-        )
-
-
-def _tables(scores: pd.DataFrame, metric: str) -> dict[str, Scores]:
+def _tables(scores: pd.DataFrame, metric: str) -> Tables:
     """Return scores [seeds, subjects] per arm: means over structures and a subject's cases."""
     tables = {}
     for arm in scores.arm.unique():
@@ -91,69 +91,59 @@ def _tables(scores: pd.DataFrame, metric: str) -> dict[str, Scores]:
     return tables
 
 
-def _add_means(
-    found: Compared,
-    tables: dict[str, Scores],
-    *,
-    metric: str,
-    n: int,
-    num_draws: int,
-) -> None:
-    """Add the mean of every arm at one n."""
-    for arm, table in tables.items():
-        generator = numpy_generator("mean", metric, arm, n)
-        estimate = bootstrap_mean(table, num_draws=num_draws, generator=generator)
-        found.means.append(Mean(metric=metric, arm=arm, num_labelled=n, **vars(estimate)))
+@dataclass(frozen=True)
+class _Place:
+    """One score at one n."""
 
+    metric: str
+    n: int
+    arms: Mapping[str, TrainingData]
+    num_draws: int
 
-def _add_differences(
-    found: Compared,
-    tables: dict[str, Scores],
-    roles: _Roles,
-    *,
-    metric: str,
-    n: int,
-    num_draws: int,
-) -> None:
-    """Add every arm against each baseline at one n."""
-    for place, baseline in enumerate(roles.baselines):
-        others = [arm for arm in tables if arm not in roles.baselines[: place + 1]]
-        for arm in others if baseline in tables else []:
-            estimate = paired_bootstrap(
-                tables[baseline],
-                tables[arm],
-                num_draws=num_draws,
-                generator=numpy_generator("difference", metric, arm, n),
-            )
-            found.differences.append(
-                Difference(
-                    metric=metric, arm=arm, num_labelled=n, against=baseline, **vars(estimate)
+    def _generator(self, what: str, arm: str) -> np.random.Generator:
+        """Return the generator of the draws for one figure of an arm."""
+        return numpy_generator(what, self.metric, arm, self.n)
+
+    def means(self, tables: Tables) -> Iterator[Mean]:
+        """Yield the mean of every arm."""
+        for arm, table in tables.items():
+            generator = self._generator("mean", arm)
+            estimate = bootstrap_mean(table, num_draws=self.num_draws, generator=generator)
+            yield Mean(metric=self.metric, arm=arm, num_labelled=self.n, **vars(estimate))
+
+    def differences(self, tables: Tables) -> Iterator[Difference]:
+        """Yield every arm against each baseline; baselines without help come first."""
+        baselines = [name for name, data in self.arms.items() if data.is_baseline]
+        baselines.sort(key=lambda name: not self.arms[name].is_floor)
+        for place, baseline in enumerate(baselines):
+            others = [arm for arm in tables if arm not in baselines[: place + 1]]
+            for arm in others if baseline in tables else []:
+                estimate = paired_bootstrap(
+                    tables[baseline],
+                    tables[arm],
+                    num_draws=self.num_draws,
+                    generator=self._generator("difference", arm),
                 )
+                yield Difference(
+                    metric=self.metric,
+                    arm=arm,
+                    num_labelled=self.n,
+                    against=baseline,
+                    **vars(estimate),
+                )
+
+    def gap_closed(self, tables: Tables) -> Iterator[GapClosed]:
+        """Yield every arm's share of the gap between floor and ceiling."""
+        floor = next((arm for arm in tables if self.arms[arm].is_floor), None)
+        ceiling = next((arm for arm in tables if self.arms[arm].is_ceiling), None)
+        if floor is None or ceiling is None:
+            return
+        for arm in (name for name in tables if name not in (floor, ceiling)):
+            share = share_of_gap(
+                tables[floor],
+                tables[arm],
+                tables[ceiling],
+                num_draws=self.num_draws,
+                generator=self._generator("gap", arm),
             )
-
-
-def _add_shares(
-    found: Compared,
-    tables: dict[str, Scores],
-    roles: _Roles,
-    *,
-    metric: str,
-    n: int,
-    num_draws: int,
-) -> None:
-    """Add every arm's share of the gap between floor and ceiling at one n."""
-    floors, ceilings = (
-        [a for a in names if a in tables] for names in (roles.floors, roles.ceilings)
-    )
-    if not floors or not ceilings:
-        return
-    floor, ceiling = floors[0], ceilings[0]
-    for arm in [arm for arm in tables if arm not in (floor, ceiling)]:
-        share = share_of_gap(
-            tables[floor],
-            tables[arm],
-            tables[ceiling],
-            num_draws=num_draws,
-            generator=numpy_generator("gap", metric, arm, n),
-        )
-        found.gap_closed.append(GapClosed(metric=metric, arm=arm, num_labelled=n, **vars(share)))
+            yield GapClosed(metric=self.metric, arm=arm, num_labelled=self.n, **vars(share))

@@ -9,8 +9,7 @@ from vcmaug.cohort.exporter import Exporter
 from vcmaug.compute import resolve_compute
 from vcmaug.conditions.conditions import Conditions
 from vcmaug.config import Settings, parse_settings
-from vcmaug.control.base import Control
-from vcmaug.control.build import write_control
+from vcmaug.control.base import Control, write_control
 from vcmaug.data.splits import Splits
 from vcmaug.errors import CohortError
 from vcmaug.generate.drawer import Drawer

@@ -7,9 +7,8 @@ from typing import Any
 import torch
 
 from vcmaug.config import parse_settings
-from vcmaug.control.base import Control
-from vcmaug.control.build import load_control as load
-from vcmaug.control.build import write_control
+from vcmaug.control.base import Control, write_control
+from vcmaug.control.base import load_control as load
 from vcmaug.control.card import ControlCard
 from vcmaug.control.method import ControlMethod, control_method
 from vcmaug.control.shown import ShownSettings

@@ -126,18 +126,9 @@ def mean_dice(ground: GateGround, train: "LabelledVolumes", settings: FitSetting
     """Return the mean score on validation of a network trained on some volumes."""
     from vcmaug.downstream.fit import fit
 
-    study = ground.study
+    study = ground.study.model_copy(update={"fit": settings})
     told = study.ground(ground.cases.scheme)
-    network, _ = fit(
-        train,
-        None,
-        task=study.task,
-        ground=told,
-        augment=study.augment,
-        settings=settings,
-        seed=ground.settings.seed,
-        report=ground.report,
-    )
+    network, _ = fit(train, None, study=study, seed=ground.settings.seed, report=ground.report)
     shown = ground.validation
     inputs, targets = study.task.examples(shown.images, shown.labels)
     pairs = zip(study.task.predict(network, inputs), targets.numpy(), strict=True)

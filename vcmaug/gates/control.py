@@ -1,24 +1,21 @@
 """The gate of a control: do drawn images fit their labels as real ones do?"""
 
-from collections.abc import Mapping
-from typing import Any
-
 from vcmaug.gates.base import GateResult, Limit
+from vcmaug.quality.results import Quality
 
 __all__ = ["measure_control"]
 
 _MOST_LOST = 0.03
 
 
-def measure_control(quality: Mapping[str, Any], *, num_labelled: int) -> GateResult:
+def measure_control(quality: Quality, *, num_labelled: int) -> GateResult:
     """Return adherence on synthetic and on real images, and what is between them.
 
     Args:
         quality: The evaluation of its cohort.
         num_labelled: Labelled cases that it was trained on.
     """
-    rows = [row for row in quality["adherence"] if row["structure"] == "mean"]
-    dice = {row["source"]: row["dice"] for row in rows}
+    dice = quality.mean_adherence
     lost = dice["real"] - dice["synthetic"]
     figures = {
         "adherence": dice["synthetic"],

@@ -8,7 +8,6 @@ Notes:
     The measure must not have seen more labels than the control.
 """
 
-import importlib
 import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
 from vcmaug.config import Settings
+from vcmaug.doors import behind
 from vcmaug.errors import CohortError
 from vcmaug.files import sha256_of_file
 
@@ -124,8 +124,7 @@ def load_measure(source: MeasureSource) -> Measure:
             f"loading the measure of acceptance: {card} is not the one that the plan was made "
             "with. Restore it, or move the cohort's folder away and draw it again."
         )
-    module, function = source.loader.split(":")
-    measure: Measure = getattr(importlib.import_module(module), function)(Path(source.folder))
+    measure: Measure = behind(source.loader)(Path(source.folder))
     return measure
 
 

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vcmaug.compute.clock import Clock
+from vcmaug.conditions.base import LABEL_MAP
 from vcmaug.conditions.target import Drawable
 from vcmaug.control.base import Control
 from vcmaug.control.channels import shown_of
-from vcmaug.control.shown import is_any_shown
+from vcmaug.control.shown import is_shown
 from vcmaug.data.labels import LabelScheme
 from vcmaug.data.volume import Volume
 from vcmaug.generate.noise import Noise
@@ -126,7 +127,7 @@ class Drawer:
         encoded = self.control.encode(
             shown_of(targets, shows=shows, scheme=self.scheme).to(self.device)
         )
-        there = [is_any_shown(one.channels, one.presence, shows.names) for one in targets]
+        there = [_is_any_shown(one, shows.names) for one in targets]
         known = None if all(there) else torch.tensor(there, device=self.device)
         return Context(scalars, encoded, known)
 
@@ -194,6 +195,14 @@ class Drawer:
             return self.prior
         scale = self.control.card.latent_scale
         return self.prior if scale is None else replace(self.prior, latent_scale=scale)
+
+
+def _is_any_shown(target: Drawable, names: Sequence[str]) -> bool:
+    """Return whether a control of these channels is shown any of them."""
+    return any(
+        is_shown(name, target.presence) and (name == LABEL_MAP or name in target.channels)
+        for name in names
+    )
 
 
 def _decoded(prior: Prior, z_0: Tensor, texture: Tensor | None) -> NDArray[np.float32]:

@@ -1,22 +1,19 @@
-"""What a worker loads: the models of a plan once, and each request with its condition.
+"""What a worker loads: the models of a plan once, and each request's condition.
 
 Whatever a plan names is held against the hashes that it was made with.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
-from vcmaug.conditions.replay import channel_arrays, map_bytes
-from vcmaug.conditions.table import ConditionRow, read_conditions
-from vcmaug.control.base import Control
-from vcmaug.control.build import load_control
+from vcmaug.cohort.layout import CohortLayout
+from vcmaug.conditions.conditions import Conditions, StoredCondition
+from vcmaug.control.base import Control, load_control
 from vcmaug.control.shown import ALONE
-from vcmaug.data.labels import LabelScheme
-from vcmaug.data.nifti import label_map_in
-from vcmaug.data.scalars import ScalarSpec, asked_value
 from vcmaug.data.volume import Volume
 from vcmaug.errors import CohortError, DataError, list_faults
 from vcmaug.files import sha256_of_file
@@ -25,14 +22,7 @@ from vcmaug.generate.drawer import Drawer
 from vcmaug.generate.plan import GenerateSettings, Plan, Request
 from vcmaug.ldm.prior import Prior, load_prior
 
-__all__ = [
-    "LoadedPlan",
-    "LoadedRequest",
-    "UnreadableRequest",
-    "drawer_of",
-    "load_plan",
-    "load_request",
-]
+__all__ = ["LoadedPlan", "Shard", "drawer_of", "load_plan"]
 
 
 @dataclass(frozen=True)
@@ -41,65 +31,56 @@ class LoadedPlan:
 
     Attributes:
         plan: How to draw.
-        drawer: Draws.
-        scheme: Of the label maps.
-        conditions: The table of conditions.
+        control: That steers the prior.
+        drawer: Draws with both.
+        conditions: Those of the plan.
         measure: Measures drawn images for acceptance, or None.
     """
 
     plan: Plan
+    control: Control
     drawer: Drawer
-    scheme: LabelScheme
-    conditions: Sequence[ConditionRow]
+    conditions: Conditions
     measure: Measure | None = None
 
+    def condition_of(self, request: Request) -> StoredCondition:
+        """Return the condition of a request; its map and the channels that are shown are read.
 
-@dataclass(frozen=True)
-class LoadedRequest:
-    """A request with its condition in memory; a target of the drawer.
+        Raises:
+            CohortError: The map is missing, changed after the conditions were built, or does not
+                fit the prior's grid or the control's scheme.
+            DataError: The map or a channel cannot be read.
+        """
+        condition = self.conditions[request.condition]
+        try:
+            label_map = condition.label_map
+        except DataError as fault:
+            raise CohortError(f"request {request.request_id}, {fault}") from None
+        channels = {} if self.control.shows.names == ALONE else condition.channels
+        if faults := self._misfits(label_map, channels):
+            raise CohortError(
+                list_faults(
+                    f"request {request.request_id}, condition {condition.condition_id}", faults
+                )
+            )
+        return condition
 
-    Attributes:
-        request: Which.
-        condition: Row of its condition.
-        label_map: The condition's map, on the prior's grid.
-        label_file: The map's file, byte by byte; it becomes the label of the case.
-        scalars: Raw values by name; None is missing.
-        channels: Further volumes that the control is shown, by name.
-        presence: Which channels are shown; empty: the label map and all there are.
-    """
-
-    request: Request
-    condition: ConditionRow
-    label_map: Volume
-    label_file: bytes
-    scalars: Mapping[str, float | None]
-    channels: Mapping[str, Volume]
-    presence: Mapping[str, bool]
-
-    @property
-    def condition_id(self) -> str:
-        """Of its condition."""
-        return self.condition.condition_id
-
-    def values_of(self, scalars: Sequence[ScalarSpec]) -> Mapping[str, float | None]:
-        """Return the raw values of the prior's scalars by name; None is missing."""
-        del scalars
-        return self.scalars
-
-
-@dataclass(frozen=True)
-class UnreadableRequest:
-    """A request whose condition cannot be used.
-
-    Attributes:
-        request: Which.
-        condition: Row of its condition.
-        reason: Why.
-    """
-
-    request: Request
-    condition: ConditionRow
-    reason: str
+    def _misfits(self, label_map: Volume, channels: Mapping[str, Volume]) -> list[str]:
+        """Return why prior and control cannot draw for a map with its channels."""
+        grid, scheme = self.drawer.prior.spec.grid, self.control.card.scheme
+        faults = [
+            f"{name} has shape {volume.shape}, the prior draws {tuple(grid.shape)}"
+            for name, volume in {"the map": label_map, **channels}.items()
+            if volume.shape != tuple(grid.shape)
+        ]
+        if not np.allclose(label_map.spacing_mm, grid.spacing_mm, atol=1e-3):
+            faults.append(
+                f"its voxels are {label_map.spacing_mm} mm, the prior's {tuple(grid.spacing_mm)} mm"
+            )
+        if unknown := scheme.unknown_values(label_map.array):
+            known = dict(zip(scheme.names, scheme.values, strict=True))
+            faults.append(f"label values {unknown} are not in the control's scheme {known}")
+        return faults
 
 
 def load_plan(plan: Plan, *, device: str) -> LoadedPlan:
@@ -110,8 +91,7 @@ def load_plan(plan: Plan, *, device: str) -> LoadedPlan:
     """
     prior = load_prior(Path(plan.prior_folder), device=device)
     control = load_control(Path(plan.control_folder), prior=prior, device=device)
-    faults = _changed(plan, prior, control)
-    if faults:
+    if faults := _changed(plan, prior, control):
         raise CohortError(
             list_faults(
                 "loading what a plan needs",
@@ -121,11 +101,39 @@ def load_plan(plan: Plan, *, device: str) -> LoadedPlan:
         )
     return LoadedPlan(
         plan,
+        control,
         drawer_of(plan.settings, prior=prior, control=control),
-        control.card.scheme,
-        read_conditions(Path(plan.conditions_folder)),
+        Conditions(Path(plan.conditions_folder)),
         load_measure(plan.measure) if plan.measure is not None else None,
     )
+
+
+@lru_cache(maxsize=1)
+def _kept(plan: Plan, device: str) -> LoadedPlan:
+    """Return a plan with its models, loaded once per process."""
+    return load_plan(plan, device=device)
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A shard that a worker has in hand.
+
+    Attributes:
+        plan: Of the cohort.
+        layout: Of the cohort's folder.
+        number: Which.
+        device: A torch device.
+    """
+
+    plan: Plan
+    layout: CohortLayout
+    number: int
+    device: str
+
+    @property
+    def loaded(self) -> LoadedPlan:
+        """The plan with its models, loaded when the first shard needs them."""
+        return _kept(self.plan, self.device)
 
 
 def drawer_of(settings: GenerateSettings, *, prior: Prior, control: Control) -> Drawer:
@@ -143,65 +151,14 @@ def drawer_of(settings: GenerateSettings, *, prior: Prior, control: Control) -> 
 def _changed(plan: Plan, prior: Prior, control: Control) -> list[str]:
     """Return what is not as it was when the plan was made."""
     table = Path(plan.conditions_folder) / "conditions.parquet"
-    found = {
-        plan.prior_folder: (prior.card.weights_sha256, plan.prior_sha256),
-        plan.control_folder: (control.card.weights_sha256, plan.control_sha256),
-        str(table): (
-            sha256_of_file(table) if table.exists() else "no file",
-            plan.conditions_sha256,
-        ),
-    }
+    conditions_sha256 = sha256_of_file(table) if table.exists() else "no file"
+    found = [
+        (plan.prior_folder, prior.card.weights_sha256, plan.prior_sha256),
+        (plan.control_folder, control.card.weights_sha256, plan.control_sha256),
+        (table, conditions_sha256, plan.conditions_sha256),
+    ]
     return [
         f"{place}: found {is_now[:12]}, the plan was made with {planned[:12]}"
-        for place, (is_now, planned) in found.items()
+        for place, is_now, planned in found
         if is_now != planned
     ]
-
-
-def load_request(request: Request, loaded: LoadedPlan) -> LoadedRequest:
-    """Return a request with its condition's map, scalars and channels.
-
-    Raises:
-        CohortError: The map is missing, changed after the conditions were built, or does not fit
-            the prior's grid or the control's scheme.
-        DataError: The map or a channel cannot be read.
-    """
-    folder, condition = Path(loaded.plan.conditions_folder), loaded.conditions[request.condition]
-    try:
-        label_file = map_bytes(folder, condition)
-    except DataError as fault:
-        raise CohortError(f"request {request.request_id}, {fault}") from None
-    label_map = label_map_in(label_file)
-    faults = _misfits(label_map, loaded)
-    if faults:
-        raise CohortError(
-            list_faults(f"request {request.request_id}, condition {condition.condition_id}", faults)
-        )
-    prior, control = loaded.drawer.prior, loaded.drawer.control
-    alone = control is None or control.shows.names == ALONE
-    arrays = {} if alone else channel_arrays(folder, condition)
-    return LoadedRequest(
-        request=request,
-        condition=condition,
-        label_map=label_map,
-        label_file=label_file,
-        scalars={spec.name: asked_value(spec, condition.columns) for spec in prior.spec.scalars},
-        channels={name: Volume(array, label_map.affine) for name, array in arrays.items()},
-        presence=condition.presence,
-    )
-
-
-def _misfits(label_map: Volume, loaded: LoadedPlan) -> list[str]:
-    """Return why prior and control cannot draw for a map."""
-    grid, faults = loaded.drawer.prior.spec.grid, []
-    if label_map.shape != tuple(grid.shape):
-        faults.append(f"the map has shape {label_map.shape}, the prior draws {tuple(grid.shape)}")
-    if not np.allclose(label_map.spacing_mm, grid.spacing_mm, atol=1e-3):
-        faults.append(
-            f"its voxels are {label_map.spacing_mm} mm, the prior's {tuple(grid.spacing_mm)} mm"
-        )
-    unknown = loaded.scheme.unknown_values(label_map.array)
-    if unknown:
-        known = dict(zip(loaded.scheme.names, loaded.scheme.values, strict=True))
-        faults.append(f"label values {unknown} are not in the control's scheme {known}")
-    return faults

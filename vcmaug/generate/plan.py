@@ -10,9 +10,9 @@ Notes:
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, JsonValue, ValidationError, field_validator
 
 from vcmaug.cohort.layout import CohortLayout
 from vcmaug.config import Settings
@@ -21,17 +21,10 @@ from vcmaug.files import read_json, write_json
 from vcmaug.generate.acceptance import Acceptance, MeasureSource
 from vcmaug.generate.samplers import DDIM, Sampler
 
-__all__ = [
-    "GenerateSettings",
-    "Plan",
-    "Request",
-    "claim_plan",
-    "micro_batches_of_shard",
-    "num_shards",
-    "read_plan",
-    "requests_of_micro_batch",
-    "requests_of_shard",
-]
+__all__ = ["GenerateSettings", "Plan", "Request"]
+
+_FREE = {"prior_folder", "control_folder", "conditions_folder", "micro_batches_per_shard"}
+_FREE |= {"folder", "figures"}  # of the measure; it may lie elsewhere too
 
 
 class GenerateSettings(Settings):
@@ -95,84 +88,78 @@ class Plan(Settings):
         """Micro-batches in all; the last may be smaller."""
         return -(-self.n // self.settings.micro_batch_size)
 
+    @property
+    def num_shards(self) -> int:
+        """Shards in all; the last may be smaller."""
+        return -(-self.num_micro_batches // self.settings.micro_batches_per_shard)
 
-def requests_of_micro_batch(plan: Plan, micro_batch: int) -> list[Request]:
-    """Return the requests of a micro-batch: a fixed run of indices."""
-    first = micro_batch * plan.settings.micro_batch_size
-    last = min(plan.n, first + plan.settings.micro_batch_size)
-    return [plan.request(index) for index in range(first, last)]
+    def requests_of_micro_batch(self, micro_batch: int) -> list[Request]:
+        """Return the requests of a micro-batch: a fixed run of indices."""
+        first = micro_batch * self.settings.micro_batch_size
+        last = min(self.n, first + self.settings.micro_batch_size)
+        return [self.request(index) for index in range(first, last)]
 
+    def micro_batches_of_shard(self, shard: int) -> range:
+        """Return the micro-batches of a shard: a fixed run of them."""
+        first = shard * self.settings.micro_batches_per_shard
+        last = min(self.num_micro_batches, first + self.settings.micro_batches_per_shard)
+        return range(first, last)
 
-def num_shards(plan: Plan) -> int:
-    """Return how many shards a plan has."""
-    return -(-plan.num_micro_batches // plan.settings.micro_batches_per_shard)
+    def requests_of_shard(self, shard: int) -> list[Request]:
+        """Return the requests of a shard: a fixed run of indices."""
+        batches = self.micro_batches_of_shard(shard)
+        return [one for batch in batches for one in self.requests_of_micro_batch(batch)]
 
+    @classmethod
+    def read(cls, folder: Path) -> "Plan":
+        """Return the plan of a cohort.
 
-def micro_batches_of_shard(plan: Plan, shard: int) -> range:
-    """Return the micro-batches of a shard: a fixed run of them."""
-    first = shard * plan.settings.micro_batches_per_shard
-    last = min(plan.num_micro_batches, first + plan.settings.micro_batches_per_shard)
-    return range(first, last)
-
-
-def requests_of_shard(plan: Plan, shard: int) -> list[Request]:
-    """Return the requests of a shard: a fixed run of indices."""
-    batches = micro_batches_of_shard(plan, shard)
-    return [one for batch in batches for one in requests_of_micro_batch(plan, batch)]
-
-
-def read_plan(folder: Path) -> Plan:
-    """Return the plan of a cohort.
-
-    Raises:
-        WorkFolderError: An older version made it.
-    """
-    path = CohortLayout(folder).plan
-    try:
-        return Plan.model_validate(read_json(path))
-    except ValidationError:
-        raise WorkFolderError(
-            f"reading {path}: made by an older version. Move the cohort's folder away and run "
-            "`vcmaug generate` again."
-        ) from None
-
-
-def claim_plan(folder: Path, plan: Plan) -> Plan:
-    """Write the plan, or find it written already; return the plan to go on with.
-
-    A folder keeps the shards that it began with, since its rows lie in their parts; where prior,
-    control and conditions lie is taken from the new plan.
-
-    Raises:
-        WorkFolderError: The folder holds another plan; the message says what differs.
-    """
-    path = CohortLayout(folder).plan
-    if path.exists():
-        before = read_plan(folder).model_dump(mode="json")  # what it does not name by default
-        differences = _differences(before, plan.model_dump(mode="json"))
-        if differences:
+        Raises:
+            WorkFolderError: An older version made it.
+        """
+        path = CohortLayout(folder).plan
+        try:
+            return cls.model_validate(read_json(path))
+        except ValidationError:
             raise WorkFolderError(
-                list_faults(
-                    f"generating in {folder}: the folder holds a cohort of another plan",
-                    differences,
-                    advice="Repeat the first command to go on with it, or move the folder away.",
+                f"reading {path}: made by an older version. Move the cohort's folder away and run "
+                "`vcmaug generate` again."
+            ) from None
+
+    def claim(self, folder: Path) -> "Plan":
+        """Write the plan, or find it written already; return the plan to go on with.
+
+        A folder keeps the shards that it began with, since its rows lie in their parts; where
+        prior, control and conditions lie is taken from the new plan.
+
+        Raises:
+            WorkFolderError: The folder holds another plan; the message says what differs.
+        """
+        path, plan = CohortLayout(folder).plan, self
+        if path.exists():
+            before = Plan.read(folder)  # with what it does not name by default
+            differences = _differences(before.model_dump(mode="json"), self.model_dump(mode="json"))
+            if differences:
+                raise WorkFolderError(
+                    list_faults(
+                        f"generating in {folder}: the folder holds a cohort of another plan",
+                        differences,
+                        advice="Repeat the first command to go on with it, or move the folder "
+                        "away.",
+                    )
                 )
-            )
-        shards = {"micro_batches_per_shard": before["settings"]["micro_batches_per_shard"]}
-        plan = plan.model_copy(update={"settings": plan.settings.model_copy(update=shards)})
-    write_json(path, plan.model_dump(mode="json"))
-    return plan
+            shards = {"micro_batches_per_shard": before.settings.micro_batches_per_shard}
+            plan = self.model_copy(update={"settings": self.settings.model_copy(update=shards)})
+        write_json(path, plan.model_dump(mode="json"))
+        return plan
 
 
-def _differences(before: dict[str, Any], now: dict[str, Any], place: str = "") -> list[str]:
+def _differences(before: JsonValue, now: JsonValue, place: str = "") -> list[str]:
     """Return what differs between two plans; where folders lie and how shards are cut may."""
-    free = {"prior_folder", "control_folder", "conditions_folder", "micro_batches_per_shard"}
-    free |= {"folder", "figures"}  # of the measure
-    faults = []
-    for name in sorted((set(before) | set(now)) - free):
-        first, second = before.get(name), now.get(name)
-        if isinstance(first, dict) and isinstance(second, dict):
-            faults += _differences(first, second, f"{place}{name}.")
-        elif first != second:
-            faults.append(f"{place}{name}: {first!r} there, {second!r} now")
-    return faults
+    if isinstance(before, dict) and isinstance(now, dict):
+        return [
+            fault
+            for name in sorted({*before, *now} - _FREE)
+            for fault in _differences(before.get(name), now.get(name), f"{place}.{name}")
+        ]
+    return [] if before == now else [f"{place.removeprefix('.')}: {before!r} there, {now!r} now"]

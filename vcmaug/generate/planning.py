@@ -4,15 +4,11 @@ Cards and tables are read and no weights are loaded, so that a fault shows withi
 """
 
 import os
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from vcmaug.conditions.replay import map_bytes
-from vcmaug.conditions.spec import read_spec
-from vcmaug.conditions.table import ConditionRow, read_conditions
+from vcmaug.conditions.conditions import Conditions
 from vcmaug.control.card import ControlCard
 from vcmaug.data.labels import LabelScheme
-from vcmaug.data.nifti import label_map_in
 from vcmaug.errors import CohortError, ModelError, list_faults
 from vcmaug.files import read_json, sha256_of_file
 from vcmaug.generate.acceptance import IMAGE_FIGURES, MeasureSource, unknown_figures
@@ -57,10 +53,9 @@ def make_plan(
             f"planning a cohort: control {control_folder} was trained on another prior than "
             f"{prior_folder}. Train a control on this prior."
         )
-    conditions = read_conditions(conditions_folder)
-    spec = prior.spec
-    faults = _misfits(spec, control, conditions=conditions, folder=conditions_folder, n=n)
-    faults += _unfit_measure(settings, measure, control)
+    conditions, spec = Conditions(conditions_folder), prior.spec
+    faults = [] if n >= 1 else [f"n = {n}, expected at least 1"]
+    faults += _misfits(spec, control, conditions) + _unfit_measure(settings, measure, control)
     expects = control.expects_latents or has_mean(prior_folder)
     if settings.sampler.start < 1.0 and not expects:
         faults.append(
@@ -85,47 +80,33 @@ def make_plan(
     )
 
 
-def _misfits(
-    spec: PriorSpec,
-    control: ControlCard,
-    *,
-    conditions: Sequence[ConditionRow],
-    folder: Path,
-    n: int,
-) -> list[str]:
+def _misfits(spec: PriorSpec, control: ControlCard, conditions: Conditions) -> list[str]:
     """Return what keeps a cohort from being drawn, as far as seconds can tell."""
-    faults = []
-    if n < 1:
-        faults.append(f"n = {n}, expected at least 1")
     if not conditions:
-        return [*faults, "the table of conditions is empty, expected at least one"]
+        return ["the table of conditions is empty, expected at least one"]
+    faults = []
     if spec.image_channels != 1:
         faults.append(f"the prior draws {spec.image_channels} image channels; a cohort holds one")
-    conditions_spec = read_spec(folder)
-    asked, known = _values(conditions_spec.scheme), _values(control.scheme)
+    asked, known = _values(conditions.scheme), _values(control.scheme)
     if asked != known:
         faults.append(f"the conditions' scheme is {asked}, the control's {known}")
-    lazy = conditions_spec.lazy
-    absent = [] if lazy else _absent(folder, [row.map for row in conditions])
+    absent = _absent_maps(conditions)
     if absent:
         faults.append(f"{len(absent)} maps are not there, {absent[0]} first")
     else:
-        shape = label_map_in(map_bytes(folder, conditions[0])).shape
+        shape = conditions[0].label_map.shape
         if shape != tuple(spec.grid.shape):
             faults.append(f"the maps have shape {shape}, the prior draws {tuple(spec.grid.shape)}")
     return faults
 
 
-def _absent(folder: Path, names: Iterable[str]) -> list[str]:
-    """Return the files that a folder lacks; for many, listing is faster than asking for each."""
-    places = {name.rpartition("/")[0] for name in names}
-    there = {
-        f"{place}/{entry}".lstrip("/")
-        for place in places
-        if (folder / place).is_dir()
-        for entry in os.listdir(folder / place)
-    }
-    return [name for name in names if name not in there]
+def _absent_maps(conditions: Conditions) -> list[str]:
+    """Return the label maps that a folder lacks; for many, listing is faster than asking."""
+    if conditions.spec.lazy:
+        return []
+    maps = conditions.folder / "maps"
+    there = {f"maps/{name}" for name in os.listdir(maps)} if maps.is_dir() else set()
+    return [row.map for row in conditions.rows if row.map not in there]
 
 
 def _unfit_measure(

@@ -13,12 +13,11 @@ from vcmaug.cohort.row import Drawn, ManifestRow
 from vcmaug.compute.clock import Clock
 from vcmaug.compute.devices import threads_of, torch_device
 from vcmaug.data.nifti import image_bytes, image_in, read_image
-from vcmaug.data.volume import Volume
 from vcmaug.errors import CohortError, DataError
 from vcmaug.files import sha256_of_bytes
-from vcmaug.generate.loading import load_plan, load_request
+from vcmaug.generate.loading import load_plan
 from vcmaug.generate.micro_batch import draw_requests
-from vcmaug.generate.plan import read_plan, requests_of_micro_batch
+from vcmaug.generate.plan import Plan
 
 __all__ = ["Repeated", "repeat"]
 
@@ -55,14 +54,14 @@ def repeat(folder: Path, request_id: str, *, device: str = "cpu") -> Repeated:
     wanted = request_id.removeprefix("synthetic-")
     row, drawn = _drawn_row(folder, wanted)
     before = _file_of(folder / row.image, request_id)
-    plan = read_plan(folder)
+    plan = Plan.read(folder)
     with threads_of(plan.settings.threads_per_worker):
         loaded = load_plan(plan, device=device)
-        requests = requests_of_micro_batch(plan, drawn.micro_batch)
-        readable = [load_request(request, loaded) for request in requests]
+        requests = plan.requests_of_micro_batch(drawn.micro_batch)
+        readable = {request: loaded.condition_of(request) for request in requests}
         draws = draw_requests(readable, loaded, clock=Clock(device))
-    last = {draw.request_id: draw for draw in draws}[wanted]
-    content = image_bytes(Volume(last.image, last.loaded.label_map.affine))
+    last = {draw.request.request_id: draw for draw in draws}[wanted]
+    content = image_bytes(last.image)
     difference = float(np.abs(image_in(content) - image_in(before)).max())
     same = content == before
     how = "the same bytes" if same else f"other bytes, at most {difference:.3g} apart"

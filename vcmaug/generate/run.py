@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from vcmaug.cohort.card import CohortCard, SeenByCohort, seen_maps
 from vcmaug.cohort.layout import CohortLayout
@@ -18,7 +17,7 @@ from vcmaug.conditions.spec import read_spec
 from vcmaug.control.card import ControlCard
 from vcmaug.errors import CohortError
 from vcmaug.files import locked
-from vcmaug.generate.plan import Plan, claim_plan, num_shards, requests_of_shard
+from vcmaug.generate.plan import Plan
 from vcmaug.generate.worker import ShardDone, ShardTask, draw_shard
 from vcmaug.ldm.card import PriorCard, read_card
 from vcmaug.progress import Progress, Report, silent
@@ -54,7 +53,7 @@ def generate(
     """
     layout = CohortLayout(out)
     with locked(out, purpose="generating"):
-        plan = claim_plan(out, plan)
+        plan = plan.claim(out)
         layout.remove_leftovers()
         run_all(
             draw,
@@ -66,7 +65,8 @@ def generate(
         )
         layout.remove_leftovers()
         shards = [
-            [r.request_id for r in requests_of_shard(plan, k)] for k in range(num_shards(plan))
+            [request.request_id for request in plan.requests_of_shard(k)]
+            for k in range(plan.num_shards)
         ]
         merged = merge_parts(layout, shards)
         _card(plan, merged).write(out)
@@ -94,35 +94,32 @@ class _Tally:
         self._redrawn += done.num_redrawn
         self._drawn[done.worker] += done.num_drawn
         self._peaks[done.worker] = max(done.peak_mib, self._peaks[done.worker])
-        figures = self._figures()
-        rates = [one["volumes_per_hour"] for one in figures["of_workers"].values()]
+        seconds, drawn = time.monotonic() - self._began, self._drawn.total()
+        rate = round(3600 * drawn / seconds)
+        rates = {name: round(3600 * num / seconds) for name, num in self._drawn.items()}
         note = (
-            f"{figures['volumes_per_hour']:,} volumes per hour, {len(rates)} at work "
-            f"({min(rates):,} to {max(rates):,} each), {max(self._peaks.values()):,} MiB at most"
+            f"{rate:,} volumes per hour, {len(rates)} at work ({min(rates.values()):,} to "
+            f"{max(rates.values()):,} each), {max(self._peaks.values()):,} MiB at most"
         )
         note += f", {self._redrawn} redrawn" if self._redrawn else ""
-        self._report(Progress("generating", self._done, self._total, note, figures))
-
-    def _figures(self) -> dict[str, Any]:
-        """Return what is known of the run and of each worker."""
-        seconds = time.monotonic() - self._began
-        drawn, left = self._drawn.total(), self._total - self._done
-        return {
-            "volumes_per_hour": round(3600 * drawn / seconds),
+        left = self._total - self._done
+        figures = {
+            "volumes_per_hour": rate,
             "seconds_left": round(seconds / drawn * left) if drawn else None,
             "redrawn": self._redrawn,
             "of_workers": {
-                name: {"volumes_per_hour": round(3600 * num / seconds), "peak_mib": peak}
-                for (name, num), peak in zip(self._drawn.items(), self._peaks.values(), strict=True)
+                name: {"volumes_per_hour": rates[name], "peak_mib": peak}
+                for name, peak in self._peaks.items()
             },
         }
+        self._report(Progress("generating", self._done, self._total, note, figures))
 
 
 def tasks_of(plan: Plan, *, out: Path, device: str) -> list[ShardTask]:
     """Return one task per shard."""
     folder, tasks = str(out.resolve()), []
-    for shard in range(num_shards(plan)):
-        requests = requests_of_shard(plan, shard)
+    for shard in range(plan.num_shards):
+        requests = plan.requests_of_shard(shard)
         named = f"requests {requests[0].request_id} to {requests[-1].request_id}"
         tasks.append(ShardTask(folder, shard, device, named))
     return tasks

@@ -11,11 +11,9 @@ Notes:
 import os
 import socket
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vcmaug.cohort.layout import CohortLayout
@@ -24,24 +22,13 @@ from vcmaug.cohort.row import ManifestRow
 from vcmaug.compute import peak_memory
 from vcmaug.compute.clock import Clock
 from vcmaug.compute.devices import threads_of, torch_device
+from vcmaug.conditions.conditions import StoredCondition
 from vcmaug.errors import VcmaugError
 from vcmaug.files import append_lines, sha256_of_file
-from vcmaug.generate.loading import (
-    LoadedPlan,
-    LoadedRequest,
-    UnreadableRequest,
-    load_plan,
-    load_request,
-)
-from vcmaug.generate.micro_batch import draw_requests
-from vcmaug.generate.plan import (
-    Plan,
-    Request,
-    micro_batches_of_shard,
-    read_plan,
-    requests_of_micro_batch,
-)
-from vcmaug.generate.writing import DrawnBatch, Shard, write_batch
+from vcmaug.generate.loading import Shard
+from vcmaug.generate.micro_batch import MicroBatch, draw_requests
+from vcmaug.generate.plan import Plan, Request
+from vcmaug.generate.writing import write_batch
 
 __all__ = ["ShardDone", "ShardTask", "draw_shard"]
 
@@ -88,33 +75,6 @@ class ShardDone:
     peak_mib: int
 
 
-@dataclass(frozen=True)
-class _OpenBatch:
-    """A micro-batch before it is drawn.
-
-    Attributes:
-        number: Which.
-        num_requests: Of it.
-        attempts: Which attempt it is, of the requests that are to be written.
-        readable: Its requests with their conditions; none where nothing is to be written.
-        unreadable: Requests whose conditions cannot be used; the others are drawn without them.
-        clock: Knows how long reading took.
-    """
-
-    number: int
-    num_requests: int
-    attempts: Mapping[str, int]
-    readable: list[LoadedRequest]
-    unreadable: list[UnreadableRequest]
-    clock: Clock
-
-
-@lru_cache(maxsize=1)
-def _loaded(plan: Plan, device: str) -> LoadedPlan:
-    """Return a plan with its models, loaded once per process."""
-    return load_plan(plan, device=device)
-
-
 def draw_shard(task: ShardTask) -> ShardDone:
     """Draw what is missing of a shard; return what became of it.
 
@@ -123,9 +83,10 @@ def draw_shard(task: ShardTask) -> ShardDone:
         WorkFolderError: The disk is full.
     """
     folder = Path(task.folder)
-    plan = read_plan(folder)
+    plan = Plan.read(folder)
     shard = Shard(plan, CohortLayout(folder), task.shard, torch_device(task.device))
-    rows = rows_of_part(shard.layout.part(shard.number)).rows
+    part = shard.layout.part(shard.number)
+    rows = rows_of_part(part).rows
     num_requests = num_drawn = num_redrawn = 0
     with (
         threads_of(plan.settings.threads_per_worker),
@@ -133,44 +94,39 @@ def draw_shard(task: ShardTask) -> ShardDone:
         ThreadPoolExecutor(1, "writer") as writer,
     ):
         writing: Future[None] | None = None
-        micro_batches = micro_batches_of_shard(plan, task.shard)
+        micro_batches = plan.micro_batches_of_shard(task.shard)
         for batch in _ahead(reader, lambda number: _open(shard, number, rows), micro_batches):
-            num_requests += batch.num_requests
+            num_requests += len(batch.requests)
             if not batch.attempts:
                 continue
             if num_drawn == 0:
-                append_lines(shard.layout.part(task.shard), [{"status": BEGUN}])
+                append_lines(part, [{"status": BEGUN}])
             drawn = _drawn(shard, batch)
             num_drawn += len(drawn.attempts)
-            num_redrawn += drawn.num_redrawn
+            num_redrawn += len(drawn.draws) - len(drawn.readable)
             if writing is not None:
                 writing.result()
             writing = writer.submit(write_batch, drawn, shard)
         if writing is not None:
             writing.result()
-    peak = peak_memory() // _MIB
-    return ShardDone(num_requests, num_drawn, num_redrawn, _name_of_process(), peak)
+    worker = f"{socket.gethostname()}:{os.getpid()}"
+    return ShardDone(num_requests, num_drawn, num_redrawn, worker, peak_memory() // _MIB)
 
 
 def _ahead(
-    pool: ThreadPoolExecutor, function: Callable[[int], _OpenBatch], items: Iterable[int]
-) -> Iterator[_OpenBatch]:
+    pool: ThreadPoolExecutor, function: Callable[[int], MicroBatch], items: Iterable[int]
+) -> Iterator[MicroBatch]:
     """Yield what a function makes of each item, in order, and compute the next meanwhile."""
-    futures: deque[Future[_OpenBatch]] = deque()
+    following: Future[MicroBatch] | None = None
     for item in items:
-        futures.append(pool.submit(function, item))
-        if len(futures) > 1:
-            yield futures.popleft().result()
-    while futures:
-        yield futures.popleft().result()
+        current, following = following, pool.submit(function, item)
+        if current is not None:
+            yield current.result()
+    if following is not None:
+        yield following.result()
 
 
-def _name_of_process() -> str:
-    """Return which machine and process this is."""
-    return f"{socket.gethostname()}:{os.getpid()}"
-
-
-def _open(shard: Shard, number: int, rows: Mapping[str, ManifestRow]) -> _OpenBatch:
+def _open(shard: Shard, number: int, rows: Mapping[str, ManifestRow]) -> MicroBatch:
     """Return a micro-batch with its conditions, or without attempts where all of it is there.
 
     Args:
@@ -178,57 +134,38 @@ def _open(shard: Shard, number: int, rows: Mapping[str, ManifestRow]) -> _OpenBa
         number: Of the micro-batch.
         rows: That the shard's part holds, by request.
     """
-    requests = requests_of_micro_batch(shard.plan, number)
-    attempts = {
-        request.request_id: _attempts_of(rows.get(request.request_id)) + 1
-        for request in requests
-        if not _is_settled(rows.get(request.request_id), shard.layout.folder)
-    }
-    batch = _OpenBatch(number, len(requests), attempts, [], [], Clock(shard.device))
+    requests = shard.plan.requests_of_micro_batch(number)
+    attempts = {}
+    for request in requests:
+        row = rows.get(request.request_id)
+        if row is None or not _is_settled(row, shard.layout.folder):
+            attempts[request.request_id] = 1 if row is None else row.run.attempt + 1
+    readable: dict[Request, StoredCondition] = {}
+    unreadable: dict[Request, str] = {}
+    clock = Clock(shard.device)
     if attempts:
-        with batch.clock.phase("read", beside=True):
-            loaded = _loaded(shard.plan, shard.device)
+        with clock.phase("read", beside=True):
             for request in requests:
-                _read(request, loaded, batch)
-    return batch
+                try:
+                    readable[request] = shard.loaded.condition_of(request)
+                except VcmaugError as fault:
+                    unreadable[request] = str(fault)
+    return MicroBatch(number, requests, attempts, clock, readable, unreadable)
 
 
-def _read(request: Request, loaded: LoadedPlan, batch: _OpenBatch) -> None:
-    """Add a request with its condition to a micro-batch, or the reason why it cannot be read."""
-    try:
-        batch.readable.append(load_request(request, loaded))
-    except VcmaugError as fault:
-        condition = loaded.conditions[request.condition]
-        batch.unreadable.append(UnreadableRequest(request, condition, str(fault)))
-
-
-def _drawn(shard: Shard, batch: _OpenBatch) -> DrawnBatch:
+def _drawn(shard: Shard, batch: MicroBatch) -> MicroBatch:
     """Return a micro-batch, drawn whole."""
-    began, loaded = time.perf_counter(), _loaded(shard.plan, shard.device)
-    readable = batch.readable
-    draws = draw_requests(readable, loaded, clock=batch.clock) if readable else []
-    return DrawnBatch(
-        number=batch.number,
-        num_requests=batch.num_requests,
-        draws=draws,
-        unreadable=batch.unreadable,
-        attempts=batch.attempts,
-        seconds=time.perf_counter() - began,
-        clock=batch.clock,
-    )
+    began = time.perf_counter()
+    draws = draw_requests(batch.readable, shard.loaded, clock=batch.clock)
+    return replace(batch, draws=draws, seconds=time.perf_counter() - began)
 
 
-def _attempts_of(row: ManifestRow | None) -> int:
-    """Return how often a request was drawn so far."""
-    return 0 if row is None else row.run.attempt
-
-
-def _is_settled(row: ManifestRow | None, folder: Path) -> bool:
+def _is_settled(row: ManifestRow, folder: Path) -> bool:
     """Return whether nothing is left to do: rejected for good, or files with the row's hashes."""
-    if row is None or row.status == "failed":
+    if row.status == "failed":
         return False
-    files = row.case(folder).files if row.is_done else {}
-    return all(
-        path.exists() and sha256_of_file(path) == row.case(folder).sha256[name]
-        for name, path in files.items()
+    case = row.case(folder)
+    return not row.is_done or all(
+        path.exists() and sha256_of_file(path) == case.sha256[name]
+        for name, path in case.files.items()
     )

@@ -24,6 +24,8 @@ from monai.networks.nets import AutoencoderKL
 from monai.networks.utils import pixelshuffle, pixelunshuffle
 from torch import Tensor, nn
 
+from vcmaug.ldm.spec import PriorSpec
+
 __all__ = ["StemmedAutoencoder", "volumes_at_once"]
 
 _LOG_VARIANCE = -5.0  # of the posterior at the start of the shortcut
@@ -47,43 +49,28 @@ class StemmedAutoencoder(nn.Module):
     """An autoencoder [B, C, X, Y, Z] <-> [B, L, x, y, z].
 
     Args:
-        image_channels: C.
-        latent_channels: L.
-        stem_factor: Edge of the block of voxels that the stem folds into channels.
-        channels: Feature channels per level; each level after the first halves the grid.
-        num_res_blocks: Residual blocks per level.
-        norm_num_groups: Groups of the group normalisation.
-        shortcut: Add a linear map of single blocks to encoder and decoder; see `start_linear`.
+        spec: Of the prior; with the shortcut, encoder and decoder have a linear map of single
+            blocks beside them, see `start_linear`.
     """
 
-    def __init__(
-        self,
-        *,
-        image_channels: int,
-        latent_channels: int,
-        stem_factor: int,
-        channels: Sequence[int],
-        num_res_blocks: int,
-        norm_num_groups: int,
-        shortcut: bool = False,
-    ) -> None:
+    def __init__(self, spec: PriorSpec) -> None:
         super().__init__()
-        self.stem_factor = stem_factor
-        edge = stem_factor * 2 ** (len(channels) - 1)
-        self.into = nn.Conv3d(image_channels, latent_channels, edge, edge) if shortcut else None
-        self.back = (
-            nn.ConvTranspose3d(latent_channels, image_channels, edge, edge) if shortcut else None
-        )
-        folded = image_channels * stem_factor**3
+        own, image_channels, edge = spec.autoencoder, spec.image_channels, spec.latent_factor
+        self.stem_factor = own.stem_factor
+        self.into = self.back = None
+        if own.shortcut:
+            self.into = nn.Conv3d(image_channels, own.latent_channels, edge, edge)
+            self.back = nn.ConvTranspose3d(own.latent_channels, image_channels, edge, edge)
+        folded = image_channels * own.stem_factor**3
         self.kl = AutoencoderKL(
             spatial_dims=3,
             in_channels=folded,
             out_channels=folded,
-            num_res_blocks=num_res_blocks,
-            channels=tuple(channels),
-            attention_levels=(False,) * len(channels),
-            latent_channels=latent_channels,
-            norm_num_groups=norm_num_groups,
+            num_res_blocks=own.num_res_blocks,
+            channels=own.channels,
+            attention_levels=(False,) * len(own.channels),
+            latent_channels=own.latent_channels,
+            norm_num_groups=own.norm_num_groups,
             with_encoder_nonlocal_attn=False,
             with_decoder_nonlocal_attn=False,
         )

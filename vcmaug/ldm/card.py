@@ -5,7 +5,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 from pydantic import ConfigDict, JsonValue, ValidationError
 
@@ -15,7 +15,7 @@ from vcmaug.errors import ModelError
 from vcmaug.files import read_json
 from vcmaug.ldm.spec import PriorSpec
 
-__all__ = ["LogRow", "ModelCard", "PriorCard", "read_card"]
+__all__ = ["LogRow", "ModelCard", "PriorCard", "ReleasedFile", "read_card"]
 
 Number = bool | int | float | None
 LogRow = Mapping[str, int | float]
@@ -33,7 +33,6 @@ class ModelCard(Settings):
         figures: What was measured of the training and of its result.
         licence: SPDX expression, or a sentence.
         note: For whoever uses it.
-        imported_from: The files of another project that it was made of.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow")
@@ -45,7 +44,24 @@ class ModelCard(Settings):
     figures: Mapping[str, Number | Mapping[str, Number]] = {}
     licence: str | None = None
     note: str = ""
-    imported_from: Mapping[str, Any] = {}
+
+
+class ReleasedFile(Settings):
+    """A file of another project, of which a network was made.
+
+    Attributes:
+        file: Its name.
+        md5: As it was found.
+        md5_of_the_release: As it was published.
+        is_the_release: Whether both are the same.
+        num_keys: Tensors in it.
+    """
+
+    file: str
+    md5: str
+    md5_of_the_release: str
+    is_the_release: bool
+    num_keys: int
 
 
 class PriorCard(ModelCard):
@@ -57,6 +73,7 @@ class PriorCard(ModelCard):
         num_parameters: Of each network.
         scalar_fill: What replaces a missing scalar, in its own unit.
         log: Of the training of each network.
+        imported_from: The released file of each network, if they were not trained here.
         sampler: The settings of the sampler that its measured frontier chose, if there is one.
     """
 
@@ -66,6 +83,7 @@ class PriorCard(ModelCard):
     num_parameters: Mapping[str, int] = {}
     scalar_fill: Mapping[str, float] = {}
     log: Mapping[str, Sequence[LogRow]] = {}
+    imported_from: Mapping[str, ReleasedFile] = {}
     sampler: Mapping[str, JsonValue] | None = None
 
 
@@ -84,37 +102,32 @@ def read_card(folder: Path, model: type[C]) -> C:
             is needed, or this version does not know what it says.
     """
     kind, path = str(model.model_fields["kind"].default), folder / "card.json"
+    doing = f"loading {kind} {folder}"
     if not path.exists():
         raise ModelError(
-            f"loading {kind} {folder}: no card.json there. A {kind} is complete once its card is "
-            f"written; run `vcmaug train-{kind}` first."
+            f"{doing}: no card.json there. A {kind} is complete once its card is written; run "
+            f"`vcmaug train-{kind}` first."
         )
     content = read_json(path)
-    _refuse_unfit(content, model, f"loading {kind} {folder}", kind=kind)
-    try:
-        return model.model_validate(content)
-    except ValidationError as fault:
-        raise ModelError(
-            f"loading {kind} {folder}: this version cannot read the settings on its card. Use the "
-            f"version that trained it, or train it again. {fault}"
-        ) from None
-
-
-def _refuse_unfit(content: Any, model: type[ModelCard], doing: str, *, kind: str) -> None:
-    """Refuse content that is no card of a kind, an older one, or a part of one."""
     found = content.get("kind") if isinstance(content, dict) else type(content).__name__
     if found != kind:
         raise ModelError(f"{doing}: the card says {found!r}, expected {kind!r}.")
-    fields = model.model_fields.items()
-    missing = [name for name, field in fields if field.is_required() and name not in content]
-    if "seen" in missing and "subjects" in content:
-        raise ModelError(
-            f"{doing}: an older version of vcmaug made it, whose card does not say apart whose "
-            f"images and whose labels were seen. Run `vcmaug train-{kind}` again, or import it "
-            "again."
-        )
-    if missing:
-        raise ModelError(
-            f"{doing}: card.json lacks {', '.join(missing)}. Copy the folder whole, or train it "
-            "again."
-        )
+    try:
+        return model.model_validate(content)
+    except ValidationError as fault:
+        missing = [str(error["loc"][0]) for error in fault.errors() if error["type"] == "missing"]
+        if "seen" in missing and "subjects" in content:
+            reason = (
+                "an older version of vcmaug made it, whose card does not say apart whose images "
+                f"and whose labels were seen. Run `vcmaug train-{kind}` again, or import it again."
+            )
+        elif missing:
+            reason = (
+                f"card.json lacks {', '.join(missing)}. Copy the folder whole, or train it again."
+            )
+        else:
+            reason = (
+                "this version cannot read the settings on its card. Use the version that trained "
+                f"it, or train it again. {fault}"
+            )
+        raise ModelError(f"{doing}: {reason}") from None

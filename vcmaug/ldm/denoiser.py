@@ -7,9 +7,9 @@ References:
     Pinaya et al. 2022, arXiv 2209.07162 (scalars as constant channels and by cross-attention).
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import torch
@@ -17,6 +17,7 @@ from monai.networks.nets import DiffusionModelUNet
 from torch import Tensor, nn
 
 from vcmaug.ldm.schedule import Schedule
+from vcmaug.ldm.spec import PriorSpec
 
 __all__ = [
     "Context",
@@ -87,42 +88,20 @@ class ScalarUNet(nn.Module):
     """A MONAI `DiffusionModelUNet` that takes scalars twice, as in BrainLDM.
 
     Args:
-        latent_channels: L.
-        num_scalars: S; zero makes a U-Net without any conditioning.
-        channels: Feature channels per level.
-        attention_levels: Which levels attend.
-        num_res_blocks: Residual blocks per level.
-        num_head_channels: Channels of one attention head, per level if a sequence.
-        norm_num_groups: Groups of the group normalisation; divides every entry of `channels`.
-        upcast_attention: Attend in full precision.
+        spec: Of the prior; without scalars there is no conditioning at all.
     """
 
-    def __init__(
-        self,
-        *,
-        latent_channels: int,
-        num_scalars: int,
-        channels: Sequence[int],
-        attention_levels: Sequence[bool],
-        num_res_blocks: int,
-        num_head_channels: int | Sequence[int],
-        norm_num_groups: int,
-        upcast_attention: bool = False,
-    ) -> None:
+    def __init__(self, spec: PriorSpec) -> None:
         super().__init__()
+        latent_channels, num_scalars = spec.autoencoder.latent_channels, len(spec.scalars)
         self.unet = DiffusionModelUNet(
             spatial_dims=3,
             in_channels=latent_channels + num_scalars,
             out_channels=latent_channels,
-            num_res_blocks=num_res_blocks,
-            channels=tuple(channels),
-            attention_levels=tuple(attention_levels),
-            norm_num_groups=norm_num_groups,
             resblock_updown=True,
-            num_head_channels=num_head_channels,
             with_conditioning=num_scalars > 0,
             cross_attention_dim=num_scalars or None,
-            upcast_attention=upcast_attention,
+            **spec.diffusion.model_dump(),
         )
 
     def forward(
@@ -133,7 +112,8 @@ class ScalarUNet(nn.Module):
         with ExitStack() as hooks:
             for block, added in zip(self.unet.down_blocks, features.levels, strict=False):
                 last = (getattr(block, "attentions", None) or block.resnets)[-1]
-                hooks.enter_context(_adding(last, added))
+                add = partial(_plus, added)
+                hooks.enter_context(last.register_forward_hook(add))  # until the block ends
             epsilon: Tensor = self.unet(
                 with_scalars(z_t, scalars),
                 t,
@@ -152,14 +132,9 @@ def with_scalars(z_t: Tensor, scalars: Tensor | None) -> Tensor:
     return torch.cat([z_t, maps], dim=1)
 
 
-@contextmanager
-def _adding(module: nn.Module, added: Tensor) -> Iterator[None]:
-    """Add a tensor to a module's output within the context."""
-    handle = module.register_forward_hook(lambda module, args, output: output + added)
-    try:
-        yield
-    finally:
-        handle.remove()
+def _plus(added: Tensor, module: nn.Module, inputs: object, output: Tensor) -> Tensor:
+    """Return the output of a module with a tensor added to it, as a forward hook."""
+    return output + added
 
 
 class FrozenDenoiser:

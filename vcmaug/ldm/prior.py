@@ -174,7 +174,7 @@ def _all_weights(
     """Return every tensor of a prior's file by its name there."""
     weights = weights_of(autoencoder, unet)
     if texture is not None:
-        weights |= {f"texture.{name}": part for name, part in texture.to_tensors().items()}
+        weights |= {f"texture.{name}": part for name, part in vars(texture).items()}
     return weights if mean is None else weights | {_MEAN: mean}
 
 
@@ -223,7 +223,7 @@ def load_prior(folder: Path, *, device: str = "cpu") -> Prior:
     weights = read_weights(path)
     if hash_of_weights(weights) != card.weights_sha256:
         raise ModelError(f"loading prior {folder}: the weights' hash is not the one on the card.")
-    autoencoder, unet = card.spec.build_autoencoder(), card.spec.build_unet()
+    autoencoder, unet = StemmedAutoencoder(card.spec), ScalarUNet(card.spec)
     fill_module(autoencoder, _part(weights, "autoencoder."), source=path)
     fill_module(unet, _part(weights, "unet."), source=path)
     return replace(_assembled(card, autoencoder, unet, weights).to(device), folder=folder)

@@ -10,7 +10,7 @@ References:
 import torch
 from torch import Tensor
 
-from vcmaug.ldm.schedule_settings import ScheduleSettings
+from vcmaug.ldm.spec import ScheduleSettings
 
 __all__ = ["Schedule"]
 

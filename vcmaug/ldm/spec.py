@@ -1,27 +1,22 @@
 """What a prior is made of: grid, networks, schedule, scalars. Settings only, no weights.
 
-A person writes it in a recipe, and the card beside a prior's weights repeats it. Reading it loads
-no torch; building a network does.
+A person writes it in a recipe, and the card beside a prior's weights repeats it. Networks are built
+of it (`StemmedAutoencoder(spec)`, `ScalarUNet(spec)`); this module loads no torch.
 
 References:
     Pinaya et al. 2022, arXiv 2209.07162, for the shape of the whole.
 """
 
-from typing import TYPE_CHECKING
+from typing import Literal
 
 from pydantic import Field, model_validator
 
 from vcmaug.config import Settings
 from vcmaug.data.geometry import Grid
 from vcmaug.data.scalars import ScalarSpec
-from vcmaug.ldm.schedule_settings import ScheduleSettings
 from vcmaug.shapes import Shape3, as_shape3, latent_shape
 
-if TYPE_CHECKING:
-    from vcmaug.ldm.autoencoder import StemmedAutoencoder
-    from vcmaug.ldm.denoiser import ScalarUNet
-
-__all__ = ["AutoencoderSettings", "DiffusionSettings", "PriorSpec"]
+__all__ = ["AutoencoderSettings", "DiffusionSettings", "PriorSpec", "ScheduleSettings"]
 
 
 class AutoencoderSettings(Settings):
@@ -46,6 +41,15 @@ class DiffusionSettings(Settings):
     num_head_channels: int | tuple[int, ...] = Field(32, description="or one number per level")
     norm_num_groups: int = Field(16, ge=1)
     upcast_attention: bool = False
+
+
+class ScheduleSettings(Settings):
+    """How the noise grows: beta over the timesteps; the defaults are those of BrainLDM."""
+
+    num_timesteps: int = Field(1000, ge=2, description="T; timesteps run from 0 to T - 1")
+    beta_start: float = Field(0.0015, gt=0, lt=1)
+    beta_end: float = Field(0.0205, gt=0, lt=1)
+    kind: Literal["scaled_linear", "linear"] = "scaled_linear"
 
 
 class PriorSpec(Settings):
@@ -87,22 +91,4 @@ class PriorSpec(Settings):
         return (
             self.autoencoder.latent_channels,
             *latent_shape(grid_shape, self.latent_factor),
-        )
-
-    def build_autoencoder(self) -> "StemmedAutoencoder":
-        """Return a new autoencoder with fresh weights."""
-        from vcmaug.ldm.autoencoder import StemmedAutoencoder
-
-        return StemmedAutoencoder(
-            image_channels=self.image_channels, **self.autoencoder.model_dump()
-        )
-
-    def build_unet(self) -> "ScalarUNet":
-        """Return a new diffusion U-Net with fresh weights."""
-        from vcmaug.ldm.denoiser import ScalarUNet
-
-        return ScalarUNet(
-            latent_channels=self.autoencoder.latent_channels,
-            num_scalars=len(self.scalars),
-            **self.diffusion.model_dump(),
         )

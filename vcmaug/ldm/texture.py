@@ -39,13 +39,9 @@ class Texture:
     levels: Tensor
     strengths: Tensor
 
-    def to_tensors(self) -> dict[str, Tensor]:
-        """Return the parts by name."""
-        return {"gain": self.gain, "levels": self.levels, "strengths": self.strengths}
-
     def to(self, device: str) -> "Texture":
         """Return the texture on another device."""
-        return Texture(**{name: part.to(device) for name, part in self.to_tensors().items()})
+        return Texture(**{name: part.to(device) for name, part in vars(self).items()})
 
     def add(self, decoded: Tensor, noise: Tensor) -> Tensor:
         """Return decoded images with a residual, [B, C, X, Y, Z], not clipped.

@@ -4,7 +4,7 @@ Priors and controls are saved and loaded through here, and nothing is unpickled.
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from vcmaug.errors import ModelError, list_faults
+from vcmaug.errors import ModelError
 from vcmaug.files import write_bytes
 
 __all__ = [
@@ -21,7 +21,9 @@ __all__ = [
     "hash_of_weights",
     "in_half_precision",
     "names_of_weights",
+    "num_parameters",
     "read_weights",
+    "refuse_other_weights",
     "write_weights",
 ]
 
@@ -102,27 +104,40 @@ def in_half_precision(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     }
 
 
-def fill_module(module: nn.Module, weights: Mapping[str, Tensor], *, source: Path) -> None:
-    """Load weights into a module; every key must be used and none may be missing.
+def refuse_other_weights(
+    weights: Mapping[str, Tensor], own: Mapping[str, Tensor], *, doing: str
+) -> None:
+    """Refuse weights whose names or shapes are not those of a network.
+
+    Args:
+        weights: By name.
+        own: Those of the network.
+        doing: What they are needed for, such as `loading FILE`.
 
     Raises:
-        ModelError: Names the keys that are unknown, missing or of another shape.
+        ModelError: Counts those that are unknown, missing or of another shape.
     """
-    own = module.state_dict()
-    faults = [f"{name}: missing in the file" for name in own if name not in weights]
-    faults += [f"{name}: unknown to the network" for name in weights if name not in own]
-    faults += [
-        f"{name}: shape {tuple(weights[name].shape)}, expected {tuple(own[name].shape)}"
-        for name in own
-        if name in weights and weights[name].shape != own[name].shape
-    ]
-    if faults:
+    unknown, missing = sorted(set(weights) - set(own)), sorted(set(own) - set(weights))
+    other = [name for name in own if name in weights and weights[name].shape != own[name].shape]
+    if unknown or missing or other:
         raise ModelError(
-            list_faults(
-                f"loading {source}",
-                faults,
-                advice="The card and the weights do not belong together.",
-                most=8,
-            )
+            f"{doing}: {len(unknown)} of its {len(weights)} keys are unknown, {len(missing)} are "
+            f"missing and {len(other)} have another shape (the first: "
+            f"{[*unknown, *missing, *other][0]}). It is the file of another model."
         )
+
+
+def fill_module(module: nn.Module, weights: Mapping[str, Tensor], *, source: Path) -> None:
+    """Load weights into a module; every one must be used and none may be missing.
+
+    Raises:
+        ModelError: The file holds the weights of another network.
+    """
+    refuse_other_weights(weights, module.state_dict(), doing=f"loading {source}")
     module.load_state_dict(dict(weights))
+
+
+def num_parameters(make: Callable[[], nn.Module]) -> int:
+    """Return the parameters of the network that a call makes, on a device without memory."""
+    with torch.device("meta"):
+        return sum(parameter.numel() for parameter in make().parameters())

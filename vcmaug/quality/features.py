@@ -10,12 +10,13 @@ References:
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["NAMES", "describe"]
+__all__ = ["Rows", "describe", "standardised"]
 
-NAMES = ("mean", "deviation", "gradient", "second_difference")
+Rows = NDArray[np.float64]
+"""Descriptors of images [N, D]."""
 
 
-def describe(images: NDArray[np.float32]) -> NDArray[np.float64]:
+def describe(images: NDArray[np.float32]) -> Rows:
     """Return descriptors [N, 36] of images [N, X, Y, Z] in [0, 1]."""
     return np.stack([_describe_one(image) for image in images])
 
@@ -33,3 +34,9 @@ def _describe_one(image: NDArray[np.float32]) -> NDArray[np.float64]:
         for block in blocks
     ]
     return np.asarray(numbers, dtype=np.float64).reshape(-1)
+
+
+def standardised(reference: Rows, *others: Rows) -> tuple[Rows, ...]:
+    """Return all sets in units of the reference's mean and deviation per column."""
+    mean, deviation = reference.mean(axis=0), reference.std(axis=0) + 1e-9
+    return tuple((rows - mean) / deviation for rows in (reference, *others))

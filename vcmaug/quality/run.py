@@ -4,9 +4,8 @@ The evaluator is an independent network, trained on real subjects that the contr
 also reads held-out real images: what it misses there is its own fault, not the cohort's.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,16 +13,16 @@ from numpy.typing import NDArray
 from vcmaug.data.cases import Case
 from vcmaug.data.nifti import read_image
 from vcmaug.errors import CohortError
-from vcmaug.files import write_bytes, write_json, write_text
+from vcmaug.files import write_bytes, write_text
 from vcmaug.progress import Report, silent
 from vcmaug.provenance import versions
-from vcmaug.quality.measured import Measured
+from vcmaug.quality.measured import Measured, Reads, volumes_of_cases, volumes_of_cohort
 from vcmaug.quality.metrics.adherence import Adherence
 from vcmaug.quality.metrics.base import Metric, Row
 from vcmaug.quality.metrics.frechet_distance import FrechetDistance
 from vcmaug.quality.metrics.memorisation import Memorisation
 from vcmaug.quality.metrics.mmd import MMD
-from vcmaug.quality.volumes import Reads, volumes_of_cases, volumes_of_cohort
+from vcmaug.quality.results import EvaluatorCard, Quality
 
 __all__ = ["METRICS", "evaluate_cohort"]
 
@@ -36,12 +35,12 @@ def evaluate_cohort(
     *,
     real: Sequence[Case],
     evaluator: Reads | None,
-    about_evaluator: Mapping[str, Any],
+    about_evaluator: EvaluatorCard,
     out: Path,
     trained_on: Sequence[Case] = (),
     metrics: Sequence[Metric] = METRICS,
     report: Report = silent,
-) -> dict[str, Any]:
+) -> Quality:
     """Write adherence.parquet, adherence.csv and quality.json, and return the last.
 
     Args:
@@ -69,17 +68,16 @@ def evaluate_cohort(
     table = ground.adherence
     write_bytes(out / "adherence.parquet", table.to_parquet(index=False))
     write_text(out / "adherence.csv", table.to_csv(index=False))
-    quality = {
-        "kind": "quality",
-        "num_synthetic": len(ground.drawn),
-        "num_real": len(ground.held_out),
-        "reader": dict(about_evaluator),
+    quality = Quality(
+        num_synthetic=len(ground.drawn),
+        num_real=len(ground.held_out),
+        evaluator=about_evaluator,
+        metrics={metric.figure: metric.about() for metric in metrics},
+        missing=_missing(metrics, ground),
+        versions=versions(),
         **_sections(metrics, ground),
-        "metrics": {metric.figure: metric.about() for metric in metrics},
-        "missing": _missing(metrics, ground),
-        "versions": versions(),
-    }
-    write_json(out / "quality.json", quality)
+    )
+    quality.write(out / "quality.json")
     return quality
 
 
@@ -100,31 +98,19 @@ def _refuse_other_grids(cohort: Path, ground: Measured) -> None:
             )
 
 
-def _sections(metrics: Iterable[Metric], ground: Measured) -> dict[str, list[dict[str, Any]]]:
+def _sections(metrics: Iterable[Metric], ground: Measured) -> dict[str, tuple[Row, ...]]:
     """Return the rows of each section; metrics of one section add columns to the same rows."""
-    sections: dict[str, list[dict[str, Any]]] = {}
+    sections: dict[str, dict[str | int | float, Row]] = {}
     for metric in metrics:
+        joined = sections.setdefault(metric.section, {})
         rows = [] if metric.missing(ground) else metric.rows(ground)
-        known = sections.setdefault(metric.section, [])
-        if known:
-            _join(known, rows)
-        else:
-            known += [dict(row) for row in rows]
-    return sections
+        for place, row in enumerate(rows):
+            name = row.get("row", place)
+            joined[name] = {**joined.get(name, {}), **row}
+    return {section: tuple(rows.values()) for section, rows in sections.items()}
 
 
-def _join(known: list[dict[str, Any]], rows: Sequence[Row]) -> None:
-    """Add the columns of rows to the rows of the same name."""
-    by_name = {row.get("row"): row for row in known}
-    for row in rows:
-        own = by_name.get(row.get("row"))
-        if own is None:
-            known.append(dict(row))
-        else:
-            own |= row
-
-
-def _missing(metrics: Iterable[Metric], ground: Measured) -> list[str]:
+def _missing(metrics: Iterable[Metric], ground: Measured) -> tuple[str, ...]:
     """Return what could not be measured, and why, once for each section."""
     said = {m.section: "; ".join(m.missing(ground)) for m in metrics if m.missing(ground)}
-    return [f"{section}: {why}" for section, why in said.items()]
+    return tuple(f"{section}: {why}" for section, why in said.items())

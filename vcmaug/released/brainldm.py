@@ -18,13 +18,11 @@ from typing import Literal
 
 from vcmaug.data.geometry import Grid
 from vcmaug.data.scalars import ScalarSpec
-from vcmaug.ldm.schedule_settings import ScheduleSettings
-from vcmaug.ldm.spec import AutoencoderSettings, DiffusionSettings, PriorSpec
+from vcmaug.ldm.spec import AutoencoderSettings, DiffusionSettings, PriorSpec, ScheduleSettings
 
 __all__ = [
     "AFFINE",
     "BRAINLDM",
-    "NUM_PARAMETERS",
     "POPULATION_MEANS",
     "RELEASED_MD5",
     "SexCoding",
@@ -33,7 +31,6 @@ __all__ = [
 
 SexCoding = Literal["female0", "male0"]
 
-NUM_PARAMETERS: Mapping[str, int] = {"autoencoder": 13_766_248, "unet": 553_168_899}
 RELEASED_MD5: Mapping[str, str] = {
     "autoencoder": "329e97b3085643ff235f11f049856242",
     "unet": "21c3047556fb671caf0556f1cce6ef22",
@@ -84,9 +81,7 @@ def brainldm(sex: SexCoding = "female0") -> PriorSpec:
             norm_num_groups=32,
             upcast_attention=True,
         ),
-        schedule=ScheduleSettings(
-            num_timesteps=1000, beta_start=0.0015, beta_end=0.0205, kind="scaled_linear"
-        ),
+        schedule=ScheduleSettings(),  # its defaults are those of BrainLDM
         scalars=(
             ScalarSpec(name="sex", low=0, high=1, column="sex", codes=codes),
             ScalarSpec(name="age", low=44, high=82, unit="years", column="age"),

@@ -14,18 +14,16 @@ from pathlib import Path
 
 from torch import Tensor
 
-from vcmaug.control.base import Control
-from vcmaug.control.build import write_control
+from vcmaug.control.base import Control, write_control
 from vcmaug.control.card import ControlCard, card_of
-from vcmaug.control.methods.vcm_released import VCMReleased
+from vcmaug.control.methods.vcm import VCMReleased
 from vcmaug.control.networks.vcm_released import RELEASED_SCALE
 from vcmaug.data.labels import LabelScheme
 from vcmaug.data.seen import Seen
 from vcmaug.errors import ModelError
 from vcmaug.ldm.prior import Prior
-from vcmaug.ldm.weights import fill_module
+from vcmaug.ldm.weights import refuse_other_weights
 from vcmaug.released.files import read_released
-from vcmaug.released.prior import refuse_other_model
 
 __all__ = ["RELEASED_SCHEME", "import_vcm"]
 
@@ -78,9 +76,8 @@ def import_vcm(
     _refuse_other_latents(released, prior, path)
     stored, unused = _stored_names(released, own, path), _unused_tensors(own)
     expected = unused | {theirs: own[ours] for theirs, ours in stored.items()}
-    refuse_other_model(released, expected, name="the released VCM", path=path)
-    weights = {ours: released[theirs] for theirs, ours in stored.items()}
-    fill_module(network, weights, source=path)
+    refuse_other_weights(released, expected, doing=f"importing {path} as the released VCM")
+    network.load_state_dict({ours: released[theirs] for theirs, ours in stored.items()})
     card = card_of(
         network,
         method=settings,

@@ -5,21 +5,25 @@ References:
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from torch import Tensor, nn
 
 from vcmaug.data.seen import Seen
-from vcmaug.errors import ModelError, list_faults
-from vcmaug.ldm.card import PriorCard
+from vcmaug.ldm.autoencoder import StemmedAutoencoder
+from vcmaug.ldm.card import PriorCard, ReleasedFile
+from vcmaug.ldm.denoiser import ScalarUNet
 from vcmaug.ldm.prior import new_prior, write_prior
 from vcmaug.ldm.spec import PriorSpec
-from vcmaug.ldm.weights import fill_module
-from vcmaug.released.brainldm import BRAINLDM, NUM_PARAMETERS, POPULATION_MEANS, RELEASED_MD5
+from vcmaug.ldm.weights import refuse_other_weights
+from vcmaug.released.brainldm import BRAINLDM, POPULATION_MEANS, RELEASED_MD5
 from vcmaug.released.files import md5_of_file, read_released
 
-__all__ = ["import_brainldm", "refuse_other_model"]
+__all__ = ["import_brainldm"]
+
+Renamed = Callable[[Mapping[str, Tensor]], dict[str, Tensor]]
+"""Released tensors -> the same under our names."""
 
 
 def core_autoencoder(released: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -56,25 +60,11 @@ def import_brainldm(
     Raises:
         ModelError: A file cannot be read, or is not of these networks.
     """
-    own_autoencoder, own_unet = spec.build_autoencoder(), spec.build_unet()
-    networks = {"autoencoder": own_autoencoder, "unet": own_unet}
-    paths = {"autoencoder": autoencoder, "unet": diffusion}
-    rename = {"autoencoder": core_autoencoder, "unet": core_unet}
-    files = {}
-    for name, module in networks.items():
-        released = read_released(paths[name])
-        weights = rename[name](released)
-        refuse_other_model(weights, module.state_dict(), name=name, path=paths[name])
-        fill_module(module, weights, source=paths[name])
-        found, known = md5_of_file(paths[name]), RELEASED_MD5[name]
-        files[name] = {
-            "file": paths[name].name,
-            "md5": found,
-            "md5_of_the_release": known,
-            "is_the_release": found == known,
-            "num_keys": len(released),
-        }
-    _refuse_other_counts(networks, spec)
+    own_autoencoder, own_unet = StemmedAutoencoder(spec), ScalarUNet(spec)
+    files = {
+        "autoencoder": _fill("autoencoder", own_autoencoder, autoencoder, core_autoencoder),
+        "unet": _fill("unet", own_unet, diffusion, core_unet),
+    }
     prior = new_prior(
         spec=spec,
         autoencoder=own_autoencoder,
@@ -89,31 +79,16 @@ def import_brainldm(
     return prior.card
 
 
-def refuse_other_model(
-    weights: Mapping[str, Tensor], own: Mapping[str, Tensor], *, name: str, path: Path
-) -> None:
-    """Refuse a file whose keys or shapes are not those of the network."""
-    unknown, missing = sorted(set(weights) - set(own)), sorted(set(own) - set(weights))
-    other = [key for key in own if key in weights and weights[key].shape != own[key].shape]
-    if unknown or missing or other:
-        raise ModelError(
-            f"importing {path} as {name}: {len(unknown)} of its {len(weights)} keys are unknown, "
-            f"{len(missing)} are missing and {len(other)} have another shape (the first: "
-            f"{[*unknown, *missing, *other][0]}). It is the file of another model."
-        )
-
-
-def _refuse_other_counts(networks: Mapping[str, nn.Module], spec: PriorSpec) -> None:
-    """Refuse networks of BrainLDM whose counts are not the known ones."""
-    if spec.name != BRAINLDM.name or spec.diffusion != BRAINLDM.diffusion:
-        return
-    counts = {
-        name: sum(p.numel() for p in module.parameters()) for name, module in networks.items()
-    }
-    faults = [
-        f"{name}: {counts[name]} parameters, expected {expected}"
-        for name, expected in NUM_PARAMETERS.items()
-        if counts[name] != expected
-    ]
-    if faults:
-        raise ModelError(list_faults("importing BrainLDM", faults))
+def _fill(name: str, network: nn.Module, path: Path, renamed: Renamed) -> ReleasedFile:
+    """Fill a network from its released file; return what file that is."""
+    released = read_released(path)
+    weights, md5, known = renamed(released), md5_of_file(path), RELEASED_MD5[name]
+    refuse_other_weights(weights, network.state_dict(), doing=f"importing {path} as {name}")
+    network.load_state_dict(weights)
+    return ReleasedFile(
+        file=path.name,
+        md5=md5,
+        md5_of_the_release=known,
+        is_the_release=md5 == known,
+        num_keys=len(released),
+    )

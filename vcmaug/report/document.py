@@ -1,45 +1,36 @@
 """`write_report`: everything in a work folder as one HTML file that opens offline.
 
-The sections are filled from `tables` and `figures`; the template lies beside this file.
+The sections are filled from `tables`, `study` and `figures`; the template lies beside this file.
 """
 
-import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from vcmaug.cohort.manifest import finished
-from vcmaug.data.labels import LabelScheme
 from vcmaug.files import write_text
 from vcmaug.report.figures import difference_plot, mean_plot, montage
-from vcmaug.report.sections import drawing_tables, quality_tables, study_tables
+from vcmaug.report.found import Found, ReplicateFound, find
+from vcmaug.report.study import headline_of, study_tables
 from vcmaug.report.tables import (
-    Found,
-    ReplicateFound,
     Table,
-    find,
-    flow_of,
-    headline_of,
-    num_labelled,
+    drawing_tables,
+    listed,
+    manifest_table,
+    quality_tables,
     table_of,
 )
 from vcmaug.seeding import stable_seed
 
-__all__ = ["write_report"]
+__all__ = ["flow_of", "write_report"]
 
 _SHOWN = 5
-_MANIFEST_COLUMNS = {
-    "case_id": "case",
-    "status": "status",
-    "condition_id": "condition",
-    "source_case_ids": "from",
-    "builder": "builder",
-    "sampler": "sampler",
-    "strength": "strength",
-    "seconds": "seconds",
-    "image_sha256": "image sha256",
-}
+_SIDES = {"R": "The patient's left is on the left.", "L": "The patient's left is on the right."}
+
+Files = list[tuple[str, Path, Path]]
+"""Caption, image and label map of each case of a montage."""
 
 
 def write_report(work: Path, out: Path | None = None, *, seed: int = 0) -> Path:
@@ -54,141 +45,154 @@ def write_report(work: Path, out: Path | None = None, *, seed: int = 0) -> Path:
         WorkFolderError: It is no work folder.
     """
     found = find(work)
-    target = out or found.layout.report
+    recipe, prepared = found.recipe, found.prepared
+    said = f" (simulated: {recipe.simulated})" if recipe.simulated else ""
+    manifests = [(one.name, one.manifest) for one in found.replicates if one.manifest is not None]
     environment = Environment(
         loader=PackageLoader("vcmaug.report", "."), autoescape=True, undefined=StrictUndefined
     )
-    simulated = found.recipe["recipe"].get("simulated")
-    said = f" (simulated: {simulated})" if simulated else ""
     page = environment.get_template("report.html.j2").render(
-        title=found.recipe["title"] or found.recipe["name"],
-        name=found.recipe["name"],
-        profile=found.recipe["profile"],
-        caveat=found.recipe["recipe"].get("caveat", ""),
-        headline=headline_of(found),
+        title=recipe.title or recipe.name,
+        name=recipe.name,
+        profile=recipe.profile,
+        caveat=recipe.caveat,
+        headline=headline_of(found.summary),
         flow=flow_of(found),
-        legend=[] if found.prepare is None else found.prepare["scheme"],
-        sides=_sides(found),
+        legend=prepared.structures if prepared else (),
+        sides=_SIDES.get(prepared.grid.orientation[0], "") if prepared and prepared.grid else "",
         montages=[(caption + said, png) for caption, png in _montages(found, seed=seed)],
-        quality=quality_tables(found),
+        quality=quality_tables(found.replicates),
         plots=[(caption + said, svg) for caption, svg in _plots(found)],
-        study=study_tables(found),
-        manifests=drawing_tables(found)
-        + [_manifest(r.name, r.manifest) for r in found.replicates if r.manifest is not None],
+        study=study_tables(found.summary, found.scores),
+        manifests=drawing_tables(found.replicates)
+        + [manifest_table(name, manifest) for name, manifest in manifests],
         provenance=_provenance(found),
         limits=_limits(found),
     )
+    target = out or found.layout.report
     write_text(target, page)
     return target
 
 
-def _montages(found: Found, *, seed: int) -> list[tuple[str, str | None]]:
-    """Return (caption, PNG or None) per montage."""
-    cases = found.cases
-    if found.prepare is None or cases is None:
-        return [("Real and synthetic volumes: missing, since no case is prepared.", None)]
-    scheme = LabelScheme.from_json(found.prepare["scheme"])
-    shown = [
-        ("Real cases, chosen at random, with their label maps", _real(found, cases, seed=seed))
-    ]
-    drawn = [(r, r.manifest) for r in found.replicates if r.manifest is not None]
-    if not drawn:
-        return [(shown[0][0], montage(shown[0][1], scheme)), ("Synthetic cases: missing.", None)]
-    shown += _synthetic(*drawn[0], seed=seed)
-    return [(caption, montage(files, scheme) if files else None) for caption, files in shown]
+def flow_of(found: Found) -> list[tuple[str, str, str]]:
+    """Return the flow as (step, count, detail), in order; a missing step says so."""
+    steps = {
+        "cases": ("missing", ""),
+        "split": ("missing", "by subject"),
+        "prior": ("missing", "frozen diffusion model"),
+        "control": ("missing", "one per (n, seed)"),
+        "conditions": ("missing", "from the labelled cases only"),
+        "cohort": ("missing", "synthetic cases"),
+        "study": ("missing", "trainings, scored on the test subjects"),
+    }
+    if (cases := found.cases) is not None:
+        steps["cases"] = str(len(cases)), f"of {cases['subject_id'].nunique()} subjects"
+    if (splits := found.splits) is not None:
+        held_out = f"{len(splits.validation)} validation, {len(splits.test)} test"
+        steps["split"] = str(len(splits.train)), f"train; {held_out}"
+    if found.prior is not None:
+        steps["prior"] = "1", f"frozen; saw images of {len(found.prior.seen.images)} subjects"
+    if labelled := [len(one.control.seen.labels) for one in found.replicates if one.control]:
+        steps["control"] = str(len(labelled)), f"on {listed(set(labelled))} labelled subjects"
+    if conditions := sum(len(r.conditions) for r in found.replicates if r.conditions is not None):
+        steps["conditions"] = str(conditions), steps["conditions"][1]
+    if manifests := [one.manifest for one in found.replicates if one.manifest is not None]:
+        drawn = sum(len(finished(manifest)) for manifest in manifests)
+        failed = sum(map(len, manifests)) - drawn
+        steps["cohort"] = str(drawn), f"synthetic cases; {failed or 'none'} failed"
+    if found.summary is not None:
+        steps["study"] = str(len(found.summary.runs)), steps["study"][1]
+    return [(step, count, detail) for step, (count, detail) in steps.items()]
 
 
-def _sides(found: Found) -> str:
-    """Return where the patient's left is in coronal and axial slices."""
-    grid = {} if found.prepare is None else found.prepare.get("settings", {}).get("grid", {})
-    sides = {"R": "The patient's left is on the left.", "L": "The patient's left is on the right."}
-    return sides.get(grid.get("orientation", " ")[0], "")
+def _montages(found: Found, *, seed: int) -> Iterator[tuple[str, str | None]]:
+    """Yield (caption, PNG or None) per montage."""
+    if found.prepared is None or found.cases is None:
+        yield "Real and synthetic volumes: missing, since no case is prepared.", None
+        return
+    scheme = found.prepared.scheme
+    real = _real(found, found.cases, seed=seed)
+    shown = [("Real cases, chosen at random, with their label maps", real)]
+    drawn = next((one for one in found.replicates if one.manifest is not None), None)
+    if drawn is None or drawn.manifest is None:
+        shown.append(("Synthetic cases: missing.", []))
+    else:
+        shown += _synthetic(drawn, drawn.manifest, seed=seed)
+    for caption, files in shown:
+        yield caption, montage(files, scheme) if files else None
 
 
-def _real(found: Found, cases: pd.DataFrame, *, seed: int) -> list[tuple[str, Path, Path]]:
+def _real(found: Found, cases: pd.DataFrame, *, seed: int) -> Files:
     """Return some labelled training cases, by hash."""
-    folder = found.layout.cases
     if found.splits is not None:
-        cases = cases[cases["subject_id"].astype(str).isin(found.splits["train"])]
-    if "label" in cases:
-        cases = cases[cases["label"].notna()]
-    rows = sorted(cases.to_dict("records"), key=lambda r: stable_seed(seed, str(r["case_id"])))
-    return [
-        (str(row["case_id"]), folder / str(row["image"]), folder / str(row["label"]))
-        for row in rows[:_SHOWN]
-    ]
+        cases = cases[cases["subject_id"].astype(str).isin(found.splits.train)]
+    labelled = cases[cases["label"].notna()] if "label" in cases else cases[:0]
+    table = labelled.set_index(labelled["case_id"].astype(str))
+    return _files(table, _by_hash(table, seed), folder=found.layout.cases)
 
 
 def _synthetic(
     replicate: ReplicateFound, manifest: pd.DataFrame, *, seed: int
-) -> list[tuple[str, list[tuple[str, Path, Path]]]]:
+) -> list[tuple[str, Files]]:
     """Return random, best and worst synthetic cases with their captions."""
     done = finished(manifest).set_index("case_id")
-    by_hash = sorted(done.index, key=lambda name: stable_seed(seed, str(name)))
-    shown = [(f"Synthetic cases ({replicate.name}), chosen at random", by_hash[:_SHOWN])]
+    shown = {f"Synthetic cases ({replicate.name}), chosen at random": _by_hash(done, seed)}
     dice = pd.Series(dtype=float)
     if replicate.adherence is not None and not replicate.adherence.empty:
         own = replicate.adherence[replicate.adherence["source"] == "synthetic"]
         dice = own.groupby("case_id")["dice"].mean().sort_values()
-        shown.append(("Synthetic cases of best adherence", list(dice.index[::-1][:_SHOWN])))
-        shown.append(("Synthetic cases of worst adherence", list(dice.index[:_SHOWN])))
-    folder = replicate.layout.cohort
+        shown["Synthetic cases of best adherence"] = list(dice.index[::-1])
+        shown["Synthetic cases of worst adherence"] = list(dice.index)
+    said = {name: f"{name}, Dice {value:.2f}" for name, value in dice.items()}
     return [
         (
             caption,
             [
-                (
-                    f"{name.removeprefix('synthetic-')}"
-                    + (f", Dice {dice[name]:.2f}" if name in dice.index else ""),
-                    folder / str(done.loc[name, "image"]),
-                    folder / str(done.loc[name, "label"]),
-                )
-                for name in names
+                (said.get(name, name).removeprefix("synthetic-"), image, label)
+                for name, image, label in _files(done, names, folder=replicate.layout.cohort)
             ],
         )
-        for caption, names in shown
+        for caption, names in shown.items()
     ]
 
 
-def _plots(found: Found) -> list[tuple[str, str]]:
-    """Return (caption, SVG) per plot of the study."""
+def _by_hash(table: pd.DataFrame, seed: int) -> list[str]:
+    """Return the ids that index a table in an order that the seed decides."""
+    return sorted(map(str, table.index), key=lambda name: stable_seed(seed, name))
+
+
+def _files(table: pd.DataFrame, names: list[str], *, folder: Path) -> Files:
+    """Return id, image and label map of the first few of some cases."""
+    return [
+        (name, folder / str(table.loc[name, "image"]), folder / str(table.loc[name, "label"]))
+        for name in names[:_SHOWN]
+    ]
+
+
+def _plots(found: Found) -> Iterator[tuple[str, str]]:
+    """Yield (caption, SVG) per plot of the study."""
     if found.summary is None:
-        return []
+        return
     headline = found.summary.headline.title
-    plots = [(f"Mean {headline} on test subjects, 95 % intervals", mean_plot(found.summary))]
+    yield f"Mean {headline} on test subjects, 95 % intervals", mean_plot(found.summary)
     if found.summary.differences:
         caption = "Paired difference from real only, 95 % intervals"
-        plots.append((caption, difference_plot(found.summary)))
-    return plots
-
-
-def _manifest(name: str, manifest: pd.DataFrame) -> Table:
-    """Return the first rows of a manifest, its main columns."""
-    counts = ", ".join(f"{n} {status}" for status, n in manifest["status"].value_counts().items())
-    rows = [{str(k): v for k, v in row.items()} for row in manifest.head(20).to_dict("records")]
-    for row in rows:
-        ids = row["source_case_ids"]  # JSON in older manifests
-        row["source_case_ids"] = ", ".join(json.loads(ids) if isinstance(ids, str) else ids)
-        row["image_sha256"] = row["image_sha256"][:12]
-    caption = f"{name}: {counts}; the first {len(rows)} rows of manifest.parquet"
-    return table_of(caption, rows, _MANIFEST_COLUMNS)
+        yield caption, difference_plot(found.summary)
 
 
 def _provenance(found: Found) -> Table:
     """Return where the data, the models and the numbers come from."""
-    facts = {"data": found.recipe["recipe"].get("data_note") or "not stated"}
-    if found.prior is not None:
-        parameters = sum(found.prior["num_parameters"].values())
+    facts = {"data": found.recipe.data_note or "not stated"}
+    if (prior := found.prior) is not None:
         facts |= {
-            "prior": f"{found.prior['name']}, {parameters:,} parameters",
-            "prior, sha256": found.prior["weights_sha256"],
-            "prior, licence": found.prior.get("licence") or "not stated",
-            "prior, data": found.prior.get("data") or "not stated",
+            "prior": f"{prior.name}, {prior.total_parameters:,} parameters",
+            "prior, sha256": prior.weights_sha256,
+            "prior, licence": prior.licence or "not stated",
+            "prior, data": prior.data or "not stated",
         }
     for replicate in found.replicates:
-        facts |= _facts_of(replicate)
-    if found.summary is not None:
-        summary = found.summary
+        facts |= {f"{replicate.name}, {what}": value for what, value in _facts_of(replicate)}
+    if (summary := found.summary) is not None:
         facts |= {
             "study, seconds": f"{summary.seconds:.0f}",
             "study, share of augmentation": f"{100 * summary.augmentation_share:.0f} %",
@@ -199,29 +203,24 @@ def _provenance(found: Found) -> Table:
     return table_of("Files, hashes, licences, versions", rows, {"what": "what", "value": "value"})
 
 
-def _facts_of(replicate: ReplicateFound) -> dict[str, str]:
-    """Return what is known of a replicate's control and cohort."""
-    facts = {}
-    if replicate.control is not None:
-        control = replicate.control
-        text = f"{control['num_parameters']:,} parameters"
-        text += f", {num_labelled(control)} labelled subjects"
-        start = control.get("started_from")
-        text += f", started from {start}" if start else ""
-        facts[f"{replicate.name}, control"] = text
-        facts[f"{replicate.name}, control, sha256"] = control["weights_sha256"]
-        facts[f"{replicate.name}, control, licence"] = control.get("licence") or "not stated"
+def _facts_of(replicate: ReplicateFound) -> Iterator[tuple[str, str]]:
+    """Yield what is known of a replicate's control and cohort."""
+    if (control := replicate.control) is not None:
+        text = f"{control.total_parameters:,} parameters"
+        text += f", {len(control.seen.labels)} labelled subjects"
+        start = control.started_from
+        yield "control", text + (f", started from {start}" if start else "")
+        yield "control, sha256", control.weights_sha256
+        yield "control, licence", control.licence or "not stated"
     if replicate.manifest is not None:
         devices = " and ".join(sorted(replicate.manifest["device"].astype(str).unique()))
         spent = replicate.manifest["seconds"].mean()
-        facts[f"{replicate.name}, cohort"] = f"drawn on {devices}, {spent:.2f} s per case"
-    return facts
+        yield "cohort", f"drawn on {devices}, {spent:.2f} s per case"
 
 
 def _limits(found: Found) -> list[str]:
     """Return what the page does not show."""
-    caveat = found.recipe["recipe"].get("caveat")
-    limits = [caveat] if caveat else []
+    limits = [found.recipe.caveat] if found.recipe.caveat else []
     summary = found.summary
     if summary is None:
         limits.append("The study is missing.")

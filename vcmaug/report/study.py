@@ -1,12 +1,19 @@
-"""What a report knows of the arms of a study, older ones included."""
+"""What the page says of a study: one sentence per arm and n, and the tables behind them."""
+
+from collections.abc import Mapping
+
+import pandas as pd
 
 from vcmaug.arms.base import Arm
+from vcmaug.downstream.results import Difference, Summary
+from vcmaug.downstream.tasks.base import Score
+from vcmaug.report.tables import Table, listed, records, table_of
 
-__all__ = ["is_ceiling", "is_floor"]
+__all__ = ["headline_of", "is_ceiling", "is_floor", "study_tables"]
 
 
 def is_ceiling(arm: str) -> bool:
-    """Return whether an arm is known to train on every label."""
+    """Return whether an arm, of an older study too, is known to train on every label."""
     known = Arm.of_result(arm)
     return known is not None and known.is_ceiling
 
@@ -15,3 +22,123 @@ def is_floor(arm: str) -> bool:
     """Return whether an arm is known to be the baseline without any help."""
     known = Arm.of_result(arm)
     return known is not None and known.is_baseline and known.folder is None
+
+
+def headline_of(summary: Summary | None) -> list[str]:
+    """Return what was asked, and what came out, one sentence per arm and n."""
+    if summary is None:
+        return ["The study is missing: nothing can be said yet about what the cohort is worth."]
+    headline = summary.headline
+    rows = [
+        row
+        for row in summary.differences
+        if row.metric == headline.name and is_floor(row.against) and not is_ceiling(row.arm)
+    ]
+    if not rows:
+        return ["The study has one arm only, so there are no differences to report."]
+    asked = (
+        "Asked: does training on the few labelled cases and on made ones segment "
+        f"{listed(name.replace('_', ' ') for name in summary.structures)} better than "
+        f"training on the labelled cases alone, at the same {summary.updates} updates?"
+    )
+    closed = {
+        (row.arm, row.num_labelled): f" That is {100 * row.share:.0f} % of the way to all labels."
+        for row in summary.gap_closed
+        if row.metric == headline.name and row.share is not None
+    }
+    outcomes = [
+        _outcome(row, headline) + closed.get((row.arm, row.num_labelled), "") for row in rows
+    ]
+    return [asked, *outcomes]
+
+
+def _outcome(row: Difference, headline: Score) -> str:
+    """Return the paired difference at one n as a sentence."""
+    side = "above" if row.low > 0 else "below" if row.high < 0 else ""
+    verdict = (
+        f"the interval lies {side} zero"
+        if side
+        else ("the interval holds zero, so no effect is shown")
+    )
+    if side == {"higher": "below", "lower": "above"}[headline.better]:
+        verdict += ", so the cohort harmed here"
+    seeds = f"{row.num_seeds} seed" + ("s" if row.num_seeds > 1 else "")
+    cases = f"{row.num_labelled} labelled case" + ("s" if row.num_labelled > 1 else "")
+    return (
+        f"{row.arm}, {cases}: mean {headline.title} changed by {row.mean:+.4f} "
+        f"(95 % interval {row.low:+.4f} to {row.high:+.4f}; {row.num_subjects} test "
+        f"subjects, {seeds}): {verdict}."
+    )
+
+
+def study_tables(summary: Summary | None, scores: pd.DataFrame | None) -> list[Table]:
+    """Return means and differences of a study.
+
+    Args:
+        summary: Of the study; None: there is none.
+        scores: Of every test case, if they are there.
+    """
+    if summary is None:
+        return []
+    titles = {score.name: score.title for score in summary.scores}
+    means, differences, closed = (
+        [{**vars(row), "metric": titles[row.metric]} for row in rows]
+        for rows in (summary.means, summary.differences, summary.gap_closed)
+    )
+    interval = {"low": "2.5 %", "high": "97.5 %"}
+    estimate = {"mean": "mean", **interval, "num_subjects": "subjects"}
+    place = {"metric": "metric", "arm": "arm", "num_labelled": "n"}
+    against = {"metric": "metric", "arm": "arm", "against": "against", "num_labelled": "n"}
+    tables = [
+        table_of(
+            f"Paired differences; {summary.interval}. {_directions(summary)}",
+            differences,
+            {**against, **estimate, "num_seeds": "seeds"},
+            signed=("mean", "low", "high"),
+        ),
+        table_of(
+            "Share of the label gap closed: (arm - real) / (all-real - real); 1 is as good as all "
+            "labels. No interval is given where the gap itself may be zero.",
+            closed,
+            {**place, "share": "share", **interval},
+        ),
+        table_of(
+            f"Means over {summary.scored_on} subjects, "
+            f"{summary.updates} updates in every arm. {summary.empty_rule}",
+            means,
+            {**place, **estimate},
+        ),
+    ]
+    if not closed:  # no arm with every label
+        tables.pop(1)
+    return tables if scores is None else tables + _by_structure(scores, summary)
+
+
+def _directions(summary: Summary) -> str:
+    """Return which scores are better lower and which higher, of those that are compared."""
+    held = {row.metric for row in summary.differences}
+    lower = [s.title for s in summary.scores if s.name in held and s.better == "lower"]
+    if not lower:
+        return "Higher is better."
+    others = "; all others: higher is better" if len(lower) < len(held) else ""
+    return f"{'; '.join(lower)}: lower is better{others}."
+
+
+def _by_structure(scores: pd.DataFrame, summary: Summary) -> list[Table]:
+    """Return mean scores per structure, n and arm, in the tables that the scores name."""
+    if "structure" not in scores:
+        return []
+    columns: dict[str, dict[str, str]] = {}
+    for score in summary.scores:
+        if score.name in scores:
+            columns.setdefault(score.table, {})[score.name] = score.title
+    return [_means(caption, scores, titles) for caption, titles in columns.items()]
+
+
+def _means(caption: str, scores: pd.DataFrame, titles: Mapping[str, str]) -> Table:
+    """Return the means of some scores per structure, n and arm."""
+    names, keys = list(titles), ["structure", "num_labelled", "arm"]
+    means = scores.dropna(subset=names).groupby(keys, sort=False)[names].mean().reset_index()
+    means = means.sort_values(["structure", "num_labelled"], kind="stable")
+    heads = {"structure": "structure", "num_labelled": "n", "arm": "arm", **titles}
+    return table_of(caption, records(means), heads)

@@ -53,7 +53,7 @@ def train_autoencoder(
         identity: See `loop.train`.
         report: Told after every step.
     """
-    autoencoder = seeded(spec.build_autoencoder, seed=stable_seed(seed, "autoencoder"))
+    autoencoder = seeded(lambda: StemmedAutoencoder(spec), seed=stable_seed(seed, "autoencoder"))
     autoencoder.start_linear(images)
     latent = spec.latent_shape
 

@@ -19,8 +19,7 @@ from typing import Any
 
 from torch import nn
 
-from vcmaug.control.base import Control
-from vcmaug.control.build import load_control
+from vcmaug.control.base import Control, load_control
 from vcmaug.control.card import ControlCard, card_of
 from vcmaug.control.method import ControlMethod
 from vcmaug.control.network import ControlNetwork

@@ -287,7 +287,7 @@ def _train_unet(
     report: Report,
 ) -> tuple[ScalarUNet, Trained]:
     """Return the diffusion U-Net trained to predict epsilon, and the record of it."""
-    unet = seeded(spec.build_unet, seed=stable_seed(seed, "diffusion"))
+    unet = seeded(lambda: ScalarUNet(spec), seed=stable_seed(seed, "diffusion"))
     schedule = Schedule(spec.schedule)
 
     def objective(module: nn.Module, step: int, share: Share) -> tuple[Tensor, dict[str, float]]:

@@ -9,7 +9,8 @@ from made_up_study import SPLITS, write_box_cohort
 from monai.data import load_decathlon_datalist
 from typer.testing import CliRunner
 
-from vcmaug.arms.copy_paste import CopyPaste, copy_paste_cohort
+from vcmaug.arms.base import Sources
+from vcmaug.arms.copy_paste import CopyPaste
 from vcmaug.cli.main import app
 from vcmaug.cohort.cohort import Cohort
 from vcmaug.cohort.exporters.monai_datalist import MonaiDatalist
@@ -50,7 +51,7 @@ def cases(tmp_path_factory) -> Cases:
 @pytest.fixture(scope="module")
 def cohort(cases: Cases, tmp_path_factory) -> Cohort:
     out = tmp_path_factory.mktemp("cohort")
-    copy_paste_cohort(cases.cases, settings=CopyPaste(), scheme=cases.scheme, n=3, seed=0, out=out)
+    CopyPaste().make(Sources(cases.cases, cases.scheme, n=3), out=out)
     return Cohort.open(out)
 
 

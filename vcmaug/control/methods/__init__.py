@@ -1,1 +1,1 @@
-"""The control methods, one file each: settings, and the network that they stand for."""
+"""The control methods: settings, and the network that they stand for."""

@@ -1,26 +1,26 @@
-"""The Volumetric Conditioning Module, the default control.
+"""The control methods that modulate: the Volumetric Conditioning Module, its release, and MCM.
 
 References:
-    Ahn et al. 2025, WACV, arXiv 2410.21826.
+    Ahn et al. 2025, WACV, arXiv 2410.21826; Ham et al. 2023, arXiv 2302.12764 (MCM).
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
 from vcmaug.control.method import ControlMethod
-from vcmaug.control.shown import ALONE
+from vcmaug.control.shown import ALONE, width_of
+from vcmaug.ldm.spec import PriorSpec
 
 if TYPE_CHECKING:
     from vcmaug.control.network import ControlNetwork
-    from vcmaug.ldm.spec import PriorSpec
 
-__all__ = ["VCM"]
+__all__ = ["MCM", "VCM", "VCMReleased"]
 
 
 class VCM(ControlMethod):
-    """A Volumetric Conditioning Module."""
+    """A Volumetric Conditioning Module, the default control."""
 
     name: Literal["vcm"] = "vcm"
     stem_factor: int = Field(2, ge=1, description="edge of the block folded into channels")
@@ -54,14 +54,55 @@ class VCM(ControlMethod):
         return self.layout
 
     def network(
-        self, spec: "PriorSpec", *, num_structures: int, names: Sequence[str] = ALONE
+        self, spec: PriorSpec, *, num_structures: int, names: Sequence[str] = ALONE
     ) -> "ControlNetwork":
         """Return a new network; see `ControlMethod.network`."""
         from vcmaug.control.networks.vcm import VCMNetwork
 
-        return VCMNetwork(
-            spec=spec,
-            num_structures=num_structures,
-            names=names,
-            **self.model_dump(exclude={"name"}),
-        )
+        shapes = self.model_dump(exclude={"name"})
+        return VCMNetwork(spec=spec, num_structures=num_structures, names=names, **shapes)
+
+
+class VCMReleased(ControlMethod):
+    """The VCM as it was released, faults and all, for its checkpoint and for comparison."""
+
+    unused_in_release: ClassVar[int | None] = 394_752
+
+    name: Literal["vcm_released"] = "vcm_released"
+    encoder_channels: tuple[int, ...] | None = Field(
+        None, description="of the condition's encoder, each halves the grid; None: as needed"
+    )
+    channels: tuple[int, ...] = (64, 128, 256)
+    norm_num_groups: int = Field(32, ge=1)
+    hidden_channels: int = Field(128, ge=1)
+    head_norm: bool = Field(True, description="instance normalisation of gamma and beta")
+
+    def network(
+        self, spec: PriorSpec, *, num_structures: int, names: Sequence[str] = ALONE
+    ) -> "ControlNetwork":
+        """Return a new network; see `ControlMethod.network`."""
+        from vcmaug.control.networks.vcm_released import VCMReleasedNetwork
+
+        width, shapes = width_of(names, num_structures), self.model_dump(exclude={"name"})
+        return VCMReleasedNetwork(spec=spec, num_structures=width, **shapes)
+
+
+class MCM(ControlMethod):
+    """Output modulation by the U-Net of a VCM without its condition encoder."""
+
+    name: Literal["mcm"] = "mcm"
+    channels: tuple[int, ...] = (64, 128, 256)
+    attention_levels: tuple[bool, ...] = (False, True, True)
+    num_res_blocks: int = Field(2, ge=1)
+    num_head_channels: int | tuple[int, ...] = (0, 128, 256)
+    hidden_channels: int = Field(128, ge=1, description="features shared by the two heads")
+    norm_num_groups: int = Field(32, ge=1)
+
+    def network(
+        self, spec: PriorSpec, *, num_structures: int, names: Sequence[str] = ALONE
+    ) -> "ControlNetwork":
+        """Return a new network; see `ControlMethod.network`."""
+        from vcmaug.control.networks.vcm import MCMNetwork
+
+        width, shapes = width_of(names, num_structures), self.model_dump(exclude={"name"})
+        return MCMNetwork(spec=spec, num_structures=width, **shapes)

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from vcmaug.errors import ModelError
 
-__all__ = ["ConditionEncoder", "ModalityEncoders", "widths_for"]
+__all__ = ["ConditionEncoder", "ChannelEncoders", "widths_for"]
 
 _FREQUENCIES = 64  # of the embedding of a timestep
 
@@ -115,7 +115,7 @@ def _time_shift(width: int) -> nn.Module:
     return nn.Sequential(nn.Linear(_FREQUENCIES, width), nn.SiLU(), nn.Linear(width, width))
 
 
-class ModalityEncoders(nn.Module):
+class ChannelEncoders(nn.Module):
     """One encoder per channel of a condition; features are averaged over those that are there.
 
     Args:

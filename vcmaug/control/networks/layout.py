@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from vcmaug.ldm.schedule import Schedule
-from vcmaug.ldm.schedule_settings import ScheduleSettings
+from vcmaug.ldm.spec import ScheduleSettings
 
 __all__ = ["Layout"]
 

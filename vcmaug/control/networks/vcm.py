@@ -1,43 +1,78 @@
-"""The network of the Volumetric Conditioning Module: epsilon' = epsilon * (1 + gamma_t) + beta_t.
+"""The networks of the Volumetric Conditioning Module and of MCM, which both modulate.
 
-A condition encoder, a time-conditioned U-Net over [z_t, epsilon_t, encoded condition], and two
-heads that scale and shift the frozen prediction.
+A VCM is a condition encoder, a time-conditioned U-Net over [z_t, epsilon_t, encoded condition], and
+two heads that scale and shift the frozen prediction: epsilon' = epsilon * (1 + gamma_t) + beta_t.
+An MCM is the same without the encoder: averaging brings its condition to the latent grid.
 
 References:
     Ahn et al. 2025, WACV, arXiv 2410.21826; Ham et al. 2023, arXiv 2302.12764 (modulation of a
     frozen model's output).
 
 Notes:
-    Three deviations from the released code, each on purpose: the heads end in bare convolutions
+    Three deviations from the released VCM, each on purpose: the heads end in bare convolutions
     that start at zero, so that a new control returns the frozen prediction exactly (there, an
     instance normalisation after each head makes that impossible); the penalty is the mean of
     |gamma| + |beta| over all elements; the label map enters through a space-to-depth stem.
+
+    How the three-dimensional MCM beside the released VCM brought its condition to the latent grid
+    is not known; here each cell holds the share of its voxels that each structure takes.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 import torch
+from monai.networks.nets import DiffusionModelUNet
 from torch import Tensor, nn
+from torch.nn import functional
 
 from vcmaug.conditions.base import LABEL_MAP
-from vcmaug.control.network import ControlNetwork, Steered
-from vcmaug.control.networks.encoder import ConditionEncoder, ModalityEncoders, widths_for
+from vcmaug.control.network import ModulatingNetwork, zero
+from vcmaug.control.networks.encoder import ChannelEncoders, ConditionEncoder, widths_for
 from vcmaug.control.networks.layout import Layout
-from vcmaug.control.networks.modulation import modulated, zero
-from vcmaug.control.networks.unet import AnyGridUNet
 from vcmaug.control.shown import ALONE, parts_of
-from vcmaug.ldm.denoiser import Context, Denoiser, Encoded
+from vcmaug.ldm.denoiser import Encoded
 from vcmaug.ldm.prior import Prior
 from vcmaug.ldm.spec import PriorSpec
+from vcmaug.shapes import as_shape3
 
-__all__ = ["VCMNetwork"]
+__all__ = ["AnyGridUNet", "MCMNetwork", "VCMNetwork"]
 
 _WIDTHS = (32, 48, 64)
 
 
-class VCMNetwork(ControlNetwork):
+class AnyGridUNet(DiffusionModelUNet):  # type: ignore[misc]
+    """MONAI's `DiffusionModelUNet` on latent grids that its halvings do not divide as well.
+
+    There it fails in its forward pass where a skip is one cell longer; here the input is padded
+    with zeros and the output cut again. Weights and their names are the same.
+
+    Args:
+        starts_at_zero: Keep the last convolution at zero, as MONAI starts it. Heads that start at
+            zero want it otherwise: two zeros in a row would let no gradient through.
+        shapes: Of `DiffusionModelUNet`.
+
+    Notes:
+        Attention is fused: its matrix is never stored. Numbers differ from those of plain attention
+        by rounding.
+    """
+
+    def __init__(self, *, starts_at_zero: bool = False, **shapes: Any) -> None:
+        super().__init__(spatial_dims=3, resblock_updown=True, use_flash_attention=True, **shapes)
+        if not starts_at_zero:
+            self.out[-1].conv.reset_parameters()
+
+    def forward(self, x: Tensor, timesteps: Tensor) -> Tensor:
+        """Return features [B, out, x, y, z] of an input [B, in, x, y, z] at timesteps [B]."""
+        width, height, depth = x.shape[2:]
+        step = 2 ** (len(self.block_out_channels) - 1)
+        padding = (0, -depth % step, 0, -height % step, 0, -width % step)  # the last axis first
+        result: Tensor = super().forward(functional.pad(x, padding), timesteps)
+        return result[:, :, :width, :height, :depth]
+
+
+class VCMNetwork(ModulatingNetwork):
     """The trainable part: (z_t, epsilon_t, encoded condition, t) -> gamma_t, beta_t.
 
     Args:
@@ -83,7 +118,6 @@ class VCMNetwork(ControlNetwork):
                 schedule=spec.schedule,
             )
         self.timed = time_in_encoder
-        self.several = tuple(names) != ALONE
         encoder = partial(
             ConditionEncoder,
             stem_factor=stem_factor,
@@ -92,8 +126,14 @@ class VCMNetwork(ControlNetwork):
             norm_num_groups=norm_num_groups,
             timed=time_in_encoder,
         )
-        self.encoder = _encoder(encoder, parts_of(names, num_structures))
-        self.unet = _unet(
+        parts = parts_of(names, num_structures)
+        self.several = tuple(names) != ALONE
+        self.encoder = (
+            ChannelEncoders(parts, encoder)
+            if self.several
+            else encoder(num_structures=parts[LABEL_MAP].stop)
+        )
+        self.unet = AnyGridUNet(
             in_channels=(3 if layout else 2) * latent_channels + widths[-1],
             out_channels=hidden,
             norm_num_groups=norm_num_groups,
@@ -131,35 +171,13 @@ class VCMNetwork(ControlNetwork):
             expected = self.layout.mean + there * (expected - self.layout.mean)
         return Encoded((features,), expected, there)
 
-    def steered(
-        self,
-        denoiser: Denoiser,
-        z_t: Tensor,
-        *,
-        t: Tensor,
-        context: Context,
-        encoded: Encoded,
-        strength: float = 1.0,
-    ) -> Steered:
-        """Return epsilon'; see `ControlNetwork.steered`."""
-        frozen = denoiser(z_t, t, context).float()
-        if self.timed:
-            (shown,) = encoded.features
-            encoded = self._encoded(shown, t)
-        gamma, beta = self.modulation(z_t, frozen, t=t, encoded=encoded)
-        return modulated(frozen, gamma, beta, strength)
-
     def modulation(
         self, z_t: Tensor, epsilon: Tensor, *, t: Tensor, encoded: Encoded
     ) -> tuple[Tensor, Tensor]:
-        """Return gamma_t and beta_t, each [B, L, x, y, z]; zero where nothing is shown.
-
-        Args:
-            z_t: Noisy latents [B, L, x, y, z].
-            epsilon: The frozen prediction for them, likewise.
-            t: Timesteps, long [B].
-            encoded: From `encode`.
-        """
+        """Return gamma_t and beta_t, each [B, L, x, y, z]; zero where nothing is shown."""
+        if self.timed:
+            (shown,) = encoded.features
+            encoded = self._encoded(shown, t)
         gamma, beta = self._modulation(z_t, epsilon, t=t, encoded=encoded)
         if encoded.there is None:
             return gamma, beta
@@ -170,31 +188,50 @@ class VCMNetwork(ControlNetwork):
     ) -> tuple[Tensor, Tensor]:
         """Return gamma_t and beta_t for features and, if there is a layout, expected latents."""
         if self.layout is None or encoded.expected is None:
-            shared = self._features(z_t, epsilon, *encoded.features, t=t)
-            return self.gamma_head(shared), self.beta_head(shared)
+            return super().modulation(z_t, epsilon, t=t, encoded=encoded)
         expected = encoded.expected.detach()  # its own loss trains it
         away = self.layout.away(z_t, epsilon, t, expected)
-        shared = self._features(z_t, epsilon, *encoded.features, away, t=t)
+        seen = torch.cat([z_t, epsilon, *encoded.features, away], dim=1)
+        shared = self.shared(self.unet(seen, t))
         follow = self.follow_head(shared) * self.layout.as_shift(away, t)
         return self.gamma_head(shared), self.beta_head(shared) + follow
 
-    def _features(self, *parts: Tensor, t: Tensor) -> Tensor:
-        """Return what both heads look at, [B, hidden, x, y, z]."""
-        shared: Tensor = self.shared(self.unet(torch.cat(parts, dim=1), t))
-        return shared
 
+class MCMNetwork(ModulatingNetwork):
+    """(z_t, epsilon_t, shares of structures, t) -> gamma_t, beta_t.
 
-def _encoder(encoder: Callable[..., ConditionEncoder], parts: Mapping[str, slice]) -> nn.Module:
-    """Return the encoder of a label map alone, or of several channels."""
-    if tuple(parts) == ALONE:
-        return encoder(num_structures=parts[LABEL_MAP].stop)
-    return ModalityEncoders(parts, encoder)
+    Args:
+        spec: Of the prior.
+        num_structures: K.
+        channels: Of each level of the U-Net.
+        hidden_channels: Features shared by the heads.
+        unet: Further shapes of the U-Net, as MONAI names them.
+    """
 
+    def __init__(
+        self,
+        *,
+        spec: PriorSpec,
+        num_structures: int,
+        channels: Sequence[int],
+        hidden_channels: int,
+        **unet: Any,
+    ) -> None:
+        super().__init__()
+        latent_channels, *cells = spec.latent_shape
+        self.cells = as_shape3(cells)
+        width, hidden = channels[0], hidden_channels
+        self.unet = AnyGridUNet(
+            in_channels=2 * latent_channels + num_structures,
+            out_channels=width,
+            channels=channels,
+            include_fc=False,
+            **unet,
+        )
+        self.shared = nn.Sequential(nn.Conv3d(width, hidden, 3, padding=1), nn.LeakyReLU(0.01))
+        self.gamma_head = zero(nn.Conv3d(hidden, latent_channels, 3, padding=1))
+        self.beta_head = zero(nn.Conv3d(hidden, latent_channels, 3, padding=1))
 
-def _unet(**shapes: Any) -> AnyGridUNet:
-    """Return the U-Net on the latent grid."""
-    unet = AnyGridUNet(spatial_dims=3, resblock_updown=True, **shapes)
-    # MONAI starts this convolution at zero; the heads do so here, and two zeros in a row would let
-    # no gradient through.
-    unet.out[-1].conv.reset_parameters()
-    return unet
+    def encode(self, shown: Tensor) -> Encoded:
+        """Return the share of each latent cell that each structure takes, [B, K, x, y, z]."""
+        return Encoded((functional.adaptive_avg_pool3d(shown, self.cells),))

@@ -16,11 +16,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vcmaug.control.network import ControlNetwork, Steered
+from vcmaug.control.network import ModulatingNetwork, zero
 from vcmaug.control.networks.encoder import widths_for
-from vcmaug.control.networks.modulation import modulated, zero
-from vcmaug.control.networks.unet import AnyGridUNet
-from vcmaug.ldm.denoiser import Context, Denoiser, Encoded
+from vcmaug.control.networks.vcm import AnyGridUNet
+from vcmaug.ldm.denoiser import Encoded
 from vcmaug.ldm.spec import PriorSpec
 
 __all__ = ["RELEASED_SCALE", "VCMReleasedNetwork"]
@@ -52,7 +51,7 @@ class _Block(nn.Module):
         return result
 
 
-class VCMReleasedNetwork(ControlNetwork):
+class VCMReleasedNetwork(ModulatingNetwork):
     """(z_t, epsilon_t, encoded condition, t) -> gamma_t, beta_t.
 
     Args:
@@ -79,11 +78,7 @@ class VCMReleasedNetwork(ControlNetwork):
         super().__init__()
         latent_channels = spec.autoencoder.latent_channels
         widths = widths_for(
-            encoder_channels,
-            _WIDTHS,
-            method="vcm_released",
-            first=2,
-            factor=spec.latent_factor,
+            encoder_channels, _WIDTHS, method="vcm_released", first=2, factor=spec.latent_factor
         )
         layers: list[nn.Module] = [nn.Conv3d(num_structures, widths[0], 3, padding=1)]
         for below, width in zip([widths[0], *widths], widths, strict=False):
@@ -95,14 +90,13 @@ class VCMReleasedNetwork(ControlNetwork):
         self.encoder = nn.Sequential(*layers)
         levels = len(channels)
         self.unet = AnyGridUNet(
-            spatial_dims=3,
+            starts_at_zero=True,
             in_channels=2 * latent_channels + widths[-1],
             out_channels=channels[0],
             num_res_blocks=2,
             channels=channels,
             attention_levels=(False,) * (levels - 1) + (True,),
             norm_num_groups=norm_num_groups,
-            resblock_updown=True,
             num_head_channels=channels[-1],
             include_fc=False,
         )
@@ -115,19 +109,10 @@ class VCMReleasedNetwork(ControlNetwork):
         """Return features [B, channels, x, y, z] of label maps [B, K, X, Y, Z]."""
         return Encoded((self.encoder(shown),))
 
-    def steered(
-        self,
-        denoiser: Denoiser,
-        z_t: Tensor,
-        *,
-        t: Tensor,
-        context: Context,
-        encoded: Encoded,
-        strength: float = 1.0,
-    ) -> Steered:
-        """Return epsilon'; see `ControlNetwork.steered`."""
-        frozen = denoiser(z_t, t, context).float()
-        features = self.unet(torch.cat([z_t, frozen, *encoded.features], dim=1), t)
+    def modulation(
+        self, z_t: Tensor, epsilon: Tensor, *, t: Tensor, encoded: Encoded
+    ) -> tuple[Tensor, Tensor]:
+        """Return gamma_t and beta_t, each [B, L, x, y, z], normalised unless that is off."""
+        features = self.unet(torch.cat([z_t, epsilon, *encoded.features], dim=1), t)
         shared = functional.leaky_relu(self.shared(features), 0.01)
-        gamma, beta = (self.head_norm(head(shared)) for head in (self.gamma_head, self.beta_head))
-        return modulated(frozen, gamma, beta, strength)
+        return self.head_norm(self.gamma_head(shared)), self.head_norm(self.beta_head(shared))

@@ -91,8 +91,7 @@ class Segmentation(Task):
         spacing_mm: Sequence[float],
     ) -> Sequence[Figures]:
         """Return one row per structure; those named as lesions have lesion-wise scores too."""
-        from vcmaug.downstream.lesion_wise import lesion_wise
-        from vcmaug.downstream.scoring import score_structure
+        from vcmaug.downstream.scoring import lesion_wise, score_structure
 
         rows: list[Figures] = []
         for channel, name in enumerate(ground.scheme.names, start=1):

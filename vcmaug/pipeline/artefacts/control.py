@@ -89,13 +89,13 @@ class TrainedControl(Artefact["Control"]):
 
     def load(self) -> "Control":
         """Return the control."""
-        from vcmaug.control.build import load_control
+        from vcmaug.control.base import load_control
 
         return load_control(self.folder, prior=self.prior.load())
 
     def _make(self, run: Run) -> None:
         """Train it, or go on with it."""
-        from vcmaug.control.build import write_control
+        from vcmaug.control.base import write_control
         from vcmaug.pipeline.models import prior_under
         from vcmaug.training.control import ControlJob, train_control
 

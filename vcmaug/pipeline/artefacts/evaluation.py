@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from vcmaug.cohort.card import CohortCard
 from vcmaug.data.cases import Cases, cases_of
 from vcmaug.data.splits import Splits, labelled_subset
-from vcmaug.files import read_json, write_json
+from vcmaug.files import write_json
 from vcmaug.pipeline.artefact import Artefact, Run
 from vcmaug.pipeline.artefacts.cohort import CohortArtefact
 from vcmaug.pipeline.artefacts.teacher import keep_weights
@@ -18,6 +18,7 @@ from vcmaug.pipeline.work import Work
 
 if TYPE_CHECKING:
     from vcmaug.downstream.evaluator import Evaluator
+    from vcmaug.quality.results import EvaluatorCard, Quality
 
 __all__ = ["Evaluation", "IndependentEvaluator", "evaluator_subjects"]
 
@@ -93,16 +94,17 @@ class IndependentEvaluator(Artefact["Evaluator | None"]):
         """The updates."""
         return Amount(self.work.recipe.evaluator.updates, "updates")
 
-    def about(self) -> dict[str, Any]:
+    def about(self) -> "EvaluatorCard":
         """Return what it was trained on."""
-        content: dict[str, Any] = read_json(self._card)
-        return content
+        from vcmaug.quality.results import EvaluatorCard
+
+        return EvaluatorCard.read(self._card)
 
     def load(self) -> "Evaluator | None":
         """Return the evaluator, or None."""
         from vcmaug.downstream.evaluator import load_evaluator
 
-        if not self.about()["subjects"]:
+        if not self.about().subjects:
             return None
         return load_evaluator(
             self._weights, study=self.work.recipe.study, scheme=self.cases.load().scheme
@@ -123,10 +125,8 @@ class IndependentEvaluator(Artefact["Evaluator | None"]):
         settings = self.work.recipe.evaluator
         evaluator = train_evaluator(
             labelled,
-            task=study.task,
-            ground=study.ground(cases.scheme),
-            augment=study.augment,
-            settings=settings,
+            study=study.model_copy(update={"fit": settings}),
+            scheme=cases.scheme,
             seed=self.work.recipe.seed,
             report=run.report,
         )
@@ -144,7 +144,7 @@ class IndependentEvaluator(Artefact["Evaluator | None"]):
 
 
 @dataclass(frozen=True, eq=False)
-class Evaluation(Artefact[dict[str, Any]]):
+class Evaluation(Artefact["Quality"]):
     """The metrics of a cohort, each beside what real images score."""
 
     work: Work
@@ -179,10 +179,11 @@ class Evaluation(Artefact[dict[str, Any]]):
         """The images to read."""
         return Amount(self.work.recipe.generate.n, "images")
 
-    def load(self) -> dict[str, Any]:
+    def load(self) -> "Quality":
         """Return the figures."""
-        content: dict[str, Any] = read_json(self.cohort.replicate.quality_file)
-        return content
+        from vcmaug.quality.results import Quality
+
+        return Quality.read(self.cohort.replicate.quality_file)
 
     def _make(self, run: Run) -> None:
         """Measure them."""

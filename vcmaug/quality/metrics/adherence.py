@@ -1,11 +1,13 @@
 """`adherence`: does an independent evaluator find in an image the label map it was drawn for."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
-from vcmaug.quality.adherence import means_of
+import pandas as pd
+
 from vcmaug.quality.measured import Measured
-from vcmaug.quality.metrics.base import Metric, Need, Row
+from vcmaug.quality.metrics.base import Better, Metric, Need, Row
+from vcmaug.quality.results import Quality
 
 __all__ = ["Adherence"]
 
@@ -17,7 +19,7 @@ class Adherence(Metric):
 
     figure: ClassVar[str] = "adherence_dice"
     title: ClassVar[str] = "Adherence"
-    better: ClassVar[Literal["higher", "lower", "near 0.5"]] = "higher"
+    better: ClassVar[Better] = "higher"
     high: ClassVar[float | None] = 1
     needs: ClassVar[frozenset[Need]] = frozenset({Need.EVALUATOR})
     blind_spot: ClassVar[str] = (
@@ -32,12 +34,16 @@ class Adherence(Metric):
 
     def rows(self, ground: Measured) -> Sequence[Row]:
         """Return the mean per source and structure, and over structures."""
-        return means_of(ground.adherence)
+        table = ground.adherence
+        each = table.groupby(["source", "structure"], sort=False)["dice"].mean().reset_index()
+        whole = table.groupby("source", sort=False)["dice"].mean().reset_index()
+        rows = pd.concat([each, whole.assign(structure="mean")]).to_dict("records")
+        return [{str(column): value for column, value in row.items()} for row in rows]
 
     @classmethod
-    def caption(cls, evaluations: Sequence[Mapping[str, Any]]) -> str:
+    def caption(cls, evaluations: Sequence[Quality]) -> str:
         """Return the caption, with the number of subjects that the evaluator learned from."""
-        subjects = max(quality.get("reader", {}).get("subjects", 0) for quality in evaluations)
+        subjects = max(quality.evaluator.subjects for quality in evaluations)
         return (
             "Adherence: Dice (0 to 1, higher is better) between the label map and what an "
             f"independent segmenter finds in the image. It was trained on {subjects} other real "

@@ -3,15 +3,16 @@
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from enum import Enum
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from vcmaug.parts import Part
 from vcmaug.quality.measured import Measured
+from vcmaug.quality.results import Quality, Reading, Row
 
-__all__ = ["Metric", "Need", "Row"]
+__all__ = ["Better", "Metric", "Need", "Row"]
 
-Row = Mapping[str, str | int | float]
-"""One row of figures, by column; `row` or `source` says of which images."""
+Better = Literal["higher", "lower", "near 0.5"]
+"""Where a figure is good."""
 
 
 class Need(Enum):
@@ -53,7 +54,7 @@ class Metric(Part):
 
     figure: ClassVar[str]
     title: ClassVar[str]
-    better: ClassVar[Literal["higher", "lower", "near 0.5"]]
+    better: ClassVar[Better]
     low: ClassVar[float | None] = 0
     high: ClassVar[float | None] = None
     unit: ClassVar[str] = ""
@@ -78,11 +79,11 @@ class Metric(Part):
         """Return its figures, one row for each kind of images."""
 
     @classmethod
-    def caption(cls, evaluations: Sequence[Mapping[str, Any]]) -> str:
+    def caption(cls, evaluations: Sequence[Quality]) -> str:
         """Return the caption of its section in a report.
 
         Args:
-            evaluations: The contents of quality.json of all cohorts.
+            evaluations: Of all cohorts.
         """
         del evaluations
         return f"{cls.title} ({cls.better} is better). {cls.blind_spot}"
@@ -103,8 +104,13 @@ class Metric(Part):
         ]
 
     @classmethod
-    def about(cls) -> dict[str, Any]:
-        """Return how the figure is to be read, for quality.json."""
-        limits = [cls.low, cls.high]
-        said = {"title": cls.title, "unit": cls.unit, "blind_spot": cls.blind_spot}
-        return {"better": cls.better, "range": limits, **said, "section": cls.section}
+    def about(cls) -> Reading:
+        """Return how the figure is to be read."""
+        return Reading(
+            better=cls.better,
+            range=(cls.low, cls.high),
+            title=cls.title,
+            unit=cls.unit,
+            blind_spot=cls.blind_spot,
+            section=cls.section,
+        )

@@ -1,15 +1,20 @@
-"""`mmd`: kernel two-sample statistic of descriptors of drawn and real images, with a p value."""
+"""`mmd`: kernel two-sample statistic of descriptors of drawn and real images, with a p value.
 
-from collections.abc import Mapping, Sequence
+References:
+    Gretton et al., 2012, JMLR 13.
+"""
+
+from collections.abc import Mapping
 from typing import ClassVar, Literal
 
-from vcmaug.quality.distances import mmd_rbf
-from vcmaug.quality.measured import Measured
-from vcmaug.quality.metrics.base import Row
+import numpy as np
+from numpy.typing import NDArray
+
+from vcmaug.quality.features import Rows
 from vcmaug.quality.metrics.distance import Distance
 from vcmaug.seeding import numpy_generator
 
-__all__ = ["MMD"]
+__all__ = ["MMD", "mmd_rbf"]
 
 _PERMUTATIONS = 199
 
@@ -30,17 +35,42 @@ class MMD(Distance):
         "mmd_p_value": "p (permutation)",
     }
 
-    def rows(self, ground: Measured) -> Sequence[Row]:
-        """Return the distances of half of the real images from the others and from drawn ones."""
-        halves = ground.halves
-        rows: list[Row] = []
-        for row, other in halves.pairs:
-            mmd, p_value = mmd_rbf(
-                halves.real,
-                other,
-                num_permutations=_PERMUTATIONS,
-                generator=numpy_generator("quality", "permutations"),
-            )
-            figures = {self.figure: mmd, "mmd_p_value": p_value}
-            rows.append({**self.sets(row, halves.real, other), **figures})
-        return rows
+    def between(self, real: Rows, other: Rows) -> Mapping[str, float]:
+        """Return the statistic and its p value."""
+        generator = numpy_generator("quality", "permutations")
+        mmd, p_value = mmd_rbf(real, other, num_permutations=_PERMUTATIONS, generator=generator)
+        return {self.figure: mmd, "mmd_p_value": p_value}
+
+
+def mmd_rbf(
+    first: Rows, second: Rows, *, num_permutations: int, generator: np.random.Generator
+) -> tuple[float, float]:
+    """Return the squared maximum mean discrepancy and its permutation p value.
+
+    Args:
+        first: [N1, D].
+        second: [N2, D].
+        num_permutations: Of the labels of the two sets.
+        generator: Of the permutations.
+
+    Notes:
+        Gaussian kernel; its width is the median distance over both sets.
+    """
+    from scipy.spatial.distance import cdist
+
+    both = np.concatenate([first, second])
+    squared = cdist(both, both, "sqeuclidean")
+    median = np.median(squared[np.triu_indices_from(squared, k=1)])
+    kernel = np.exp(-squared / max(float(median), 1e-12))
+    size = len(first)
+    found = _mmd(kernel, np.arange(len(both)), size)
+    draws = [_mmd(kernel, generator.permutation(len(both)), size) for _ in range(num_permutations)]
+    p_value = (1 + sum(draw >= found for draw in draws)) / (1 + num_permutations)
+    return found, float(p_value)
+
+
+def _mmd(kernel: Rows, order: NDArray[np.int_], size: int) -> float:
+    """Return the biased statistic for the first `size` of an order against the rest."""
+    a, b = order[:size], order[size:]
+    within = kernel[np.ix_(a, a)].mean() + kernel[np.ix_(b, b)].mean()
+    return float(within - 2.0 * kernel[np.ix_(a, b)].mean())

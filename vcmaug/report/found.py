@@ -1,0 +1,152 @@
+"""What a work folder holds, read for the report; what is missing is said, never filled in."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import pandas as pd
+from pydantic import AliasPath, ConfigDict, Field
+
+from vcmaug.cohort.card import CohortCard
+from vcmaug.cohort.layout import CohortLayout
+from vcmaug.config import Settings
+from vcmaug.data.geometry import Grid
+from vcmaug.data.labels import LabelScheme, Structure
+from vcmaug.data.seen import Seen
+from vcmaug.data.splits import Splits, read_splits
+from vcmaug.data.work_layout import Replicate, WorkLayout
+from vcmaug.downstream.results import Summary, read_summary
+from vcmaug.files import read_json
+from vcmaug.quality.results import Quality
+
+__all__ = ["Found", "ReplicateFound", "find"]
+
+T = TypeVar("T")
+
+
+class _Facts(Settings):
+    """What the page says of a file; the rest of it is passed over."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
+class RecipeFacts(_Facts):
+    """Whose folder it is: recipe.json."""
+
+    name: str
+    title: str = ""
+    profile: str = ""
+    caveat: str = Field("", validation_alias=AliasPath("recipe", "caveat"))
+    simulated: str = Field("", validation_alias=AliasPath("recipe", "simulated"))
+    data_note: str = Field("", validation_alias=AliasPath("recipe", "data_note"))
+
+
+class PreparedFacts(_Facts):
+    """What prepared cases are: prepare.json."""
+
+    structures: tuple[Structure, ...] = Field(validation_alias="scheme")
+    grid: Grid | None = Field(None, validation_alias=AliasPath("settings", "grid"))
+
+    @property
+    def scheme(self) -> LabelScheme:
+        """Of the label maps."""
+        return LabelScheme(self.structures)
+
+
+class ModelFacts(_Facts):
+    """The card of a prior or a control."""
+
+    name: str = ""
+    num_parameters: int | Mapping[str, int] = 0
+    weights_sha256: str
+    seen: Seen = Seen()
+    licence: str | None = None
+    data: str | None = None
+    started_from: str | None = None
+
+    @property
+    def total_parameters(self) -> int:
+        """Of all its networks."""
+        counts = self.num_parameters
+        return counts if isinstance(counts, int) else sum(counts.values())
+
+
+@dataclass(frozen=True)
+class ReplicateFound:
+    """What there is of one (n, seed); None where it is missing."""
+
+    layout: Replicate
+    control: ModelFacts | None
+    conditions: pd.DataFrame | None
+    manifest: pd.DataFrame | None
+    cohort: CohortCard | None
+    quality: Quality | None
+    adherence: pd.DataFrame | None
+
+    @property
+    def name(self) -> str:
+        """Such as n10-s0."""
+        return self.layout.name
+
+
+@dataclass(frozen=True)
+class Found:
+    """What there is in a work folder; None where it is missing."""
+
+    layout: WorkLayout
+    recipe: RecipeFacts
+    cases: pd.DataFrame | None
+    prepared: PreparedFacts | None
+    splits: Splits | None
+    prior: ModelFacts | None
+    replicates: tuple[ReplicateFound, ...]
+    summary: Summary | None
+    scores: pd.DataFrame | None
+
+
+def find(work: Path) -> Found:
+    """Return everything a report can use of a work folder.
+
+    Raises:
+        WorkFolderError: It is no work folder, or one of an older version.
+    """
+    layout = WorkLayout(work)
+    return Found(
+        layout=layout,
+        recipe=RecipeFacts.model_validate(layout.about()),
+        cases=_if_there(pd.read_csv, layout.cases_csv),
+        prepared=_if_there(_facts(PreparedFacts), layout.prepared),
+        splits=_if_there(read_splits, layout.splits),
+        prior=_if_there(_facts(ModelFacts), layout.prior_card),
+        replicates=tuple(map(_replicate, layout.replicates_there)),
+        summary=_if_there(read_summary, layout.summary),
+        scores=_if_there(pd.read_parquet, layout.scores),
+    )
+
+
+def _replicate(replicate: Replicate) -> ReplicateFound:
+    """Return what there is of a replicate."""
+    cohort = CohortLayout(replicate.cohort)
+    return ReplicateFound(
+        layout=replicate,
+        control=_if_there(_facts(ModelFacts), replicate.control_card),
+        conditions=_if_there(pd.read_parquet, replicate.conditions_table),
+        manifest=_if_there(pd.read_parquet, cohort.manifest),
+        cohort=CohortCard.read(cohort.folder) if cohort.card.exists() else None,
+        quality=_if_there(Quality.read, replicate.quality_file),
+        adherence=_if_there(pd.read_parquet, replicate.adherence_file),
+    )
+
+
+def _if_there(read: Callable[[Path], T], path: Path) -> T | None:
+    """Return what is in a file; None where there is none."""
+    return read(path) if path.exists() else None
+
+
+F = TypeVar("F", bound=_Facts)
+
+
+def _facts(kind: type[F]) -> Callable[[Path], F]:
+    """Return how facts are read from a JSON file."""
+    return lambda path: kind.model_validate(read_json(path))
