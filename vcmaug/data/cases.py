@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from pydantic import ConfigDict
+from pydantic import AliasPath, ConfigDict, Field
 
 from vcmaug.config import Settings
 from vcmaug.data.case import Case
@@ -17,54 +17,32 @@ from vcmaug.data.case_table import read_table_of_cases
 from vcmaug.data.geometry import Grid
 from vcmaug.data.labels import LabelScheme, Structure
 from vcmaug.data.splits import Splits, SplitSettings, make_splits, nested_subset
-from vcmaug.data.volumes import LabelledVolumes, read_labelled
+from vcmaug.data.volumes import LabelledVolumes, read_case_volumes
 from vcmaug.doors import Shown
-from vcmaug.files import read_json, write_json
+from vcmaug.files import read_json
 
 __all__ = ["Case", "Cases", "Prepared", "SplitCases", "cases_of"]
 
 
-_PREPARED = "prepare.json"
-
-
-class _Settings(Settings):
-    """What is read of the settings from which cases were prepared; a reader may be gone."""
-
-    model_config = ConfigDict(extra="allow")
-
-    grid: Grid
-
-
 class Prepared(Settings):
-    """What prepare.json says of prepared cases.
+    """What prepare.json says of prepared cases, as far as it is read.
 
     Attributes:
-        settings: From which they were prepared.
-        scheme: The structures of their label maps.
+        structures: Of their label maps.
         source_values: The user's own values, in channel order.
-        num_cases: How many.
-        versions: Of Python and packages.
+        grid: On which they all lie.
     """
 
-    settings: _Settings
-    scheme: tuple[Structure, ...]
-    source_values: tuple[int, ...]
-    num_cases: int
-    versions: dict[str, str]
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
-    @classmethod
-    def read(cls, folder: Path) -> "Prepared":
-        """Return what the file in a folder says."""
-        return cls.model_validate(read_json(folder / _PREPARED))
-
-    def write(self, folder: Path) -> None:
-        """Write the file, which makes the folder a whole one."""
-        write_json(folder / _PREPARED, self.model_dump(mode="json"))
+    structures: tuple[Structure, ...] = Field(validation_alias="scheme")
+    source_values: tuple[int, ...] = ()
+    grid: Grid = Field(validation_alias=AliasPath("settings", "grid"))
 
     @property
-    def label_scheme(self) -> LabelScheme:
+    def scheme(self) -> LabelScheme:
         """Meaning of the label maps."""
-        return LabelScheme(self.scheme, source_values=self.source_values)
+        return LabelScheme(self.structures, source_values=self.source_values)
 
 
 @dataclass(frozen=True, repr=False)
@@ -94,8 +72,8 @@ class Cases(Shown):
             FaultyDataSet: Files are missing; all at once.
         """
         cases = read_table_of_cases(folder)
-        about = Prepared.read(folder)
-        return cls(cases, folder, about.label_scheme, about.settings.grid)
+        about = Prepared.model_validate(read_json(folder / "prepare.json"))
+        return cls(cases, folder, about.scheme, about.grid)
 
     def __len__(self) -> int:
         return len(self.cases)
@@ -160,7 +138,7 @@ class Cases(Shown):
             DataError: There is no case, or one has no label map.
             FaultyDataSet: A file does not fit the others; all at once.
         """
-        return read_labelled(self.cases, self.scheme)
+        return read_case_volumes(self.cases, self.scheme)
 
 
 class SplitCases(NamedTuple):

@@ -12,13 +12,14 @@ import numpy as np
 
 from vcmaug.data.case import Case
 from vcmaug.data.case_table import write_table_of_cases
-from vcmaug.data.cases import Cases, Prepared
+from vcmaug.data.cases import Cases
 from vcmaug.data.intensity import window_of
 from vcmaug.data.nifti import read_image, read_label_map
 from vcmaug.data.source import DataSettings
 from vcmaug.data.volume import Volume, is_mask, same_grid
 from vcmaug.data.writing import write_case
 from vcmaug.errors import DataError, FaultyDataSet
+from vcmaug.files import write_json
 from vcmaug.progress import Progress, Report, silent
 from vcmaug.provenance import versions
 
@@ -55,10 +56,12 @@ def prepare(settings: DataSettings, out: Path, *, report: Report = silent) -> Ca
     write_table_of_cases(out, cases)
     about = {
         "settings": settings.model_dump(mode="json"),
-        "scheme": scheme.structures,
+        "scheme": scheme.to_json(),
         "source_values": scheme.source_values,
+        "num_cases": len(cases),
+        "versions": versions(),
     }
-    Prepared(**about, num_cases=len(cases), versions=versions()).write(out)
+    write_json(out / "prepare.json", about)
     return Cases.open(out)
 
 

@@ -16,7 +16,7 @@ from vcmaug.errors import DataError, FaultyDataSet
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["LabelledVolumes", "read_labelled"]
+__all__ = ["LabelledVolumes", "read_case_volumes"]
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class LabelledVolumes:
         return torch.from_numpy(self.images)[:, None], torch.from_numpy(channels)
 
 
-def read_labelled(cases: Sequence[Case], scheme: LabelScheme) -> LabelledVolumes:
+def read_case_volumes(cases: Sequence[Case], scheme: LabelScheme) -> LabelledVolumes:
     """Return labelled cases that share one grid, in memory.
 
     Raises:

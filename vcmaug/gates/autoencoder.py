@@ -27,8 +27,9 @@ def measure_autoencoder(ground: GateGround, prior: "Prior", *, dice: float) -> G
     made = replace(ground.train, images=reconstructed(prior, ground.train))
     lost = dice - mean_dice(ground, made, ground.study.fit)
     shown = ground.validation
-    again = reconstructed(prior, shown)
-    ratio = float(gradient_energy(again).sum() / gradient_energy(shown.images).sum())
+    again = replace(shown, images=reconstructed(prior, shown))
+    energies = [gradient_energy(one.tensors()[0]).sum() for one in (again, shown)]
+    ratio = float(energies[0] / energies[1])
     figures = {
         "dice_lost": lost,
         "gradient_energy_ratio": ratio,

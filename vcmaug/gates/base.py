@@ -15,9 +15,7 @@ from vcmaug.gates.settings import GateSettings
 from vcmaug.progress import Report, silent
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from vcmaug.downstream.data import LabelledVolumes
+    from vcmaug.data.volumes import LabelledVolumes
     from vcmaug.ldm.prior import Prior
 
 __all__ = ["GateGround", "GateResult", "Limit", "mean_dice", "reconstructed"]
@@ -116,10 +114,7 @@ class GateGround:
 
     def read(self, subjects: Sequence[str]) -> "LabelledVolumes":
         """Return the labelled cases of some subjects in memory."""
-        from vcmaug.downstream.data import read_case_volumes
-
-        labelled = [case for case in self.cases_of(subjects) if case.label is not None]
-        return read_case_volumes(labelled, self.cases.scheme)
+        return self.cases.of(subjects).labelled().read()
 
 
 def mean_dice(ground: GateGround, train: "LabelledVolumes", settings: FitSettings) -> float:
@@ -130,7 +125,7 @@ def mean_dice(ground: GateGround, train: "LabelledVolumes", settings: FitSetting
     told = study.ground(ground.cases.scheme)
     network, _ = fit(train, None, study=study, seed=ground.settings.seed, report=ground.report)
     shown = ground.validation
-    inputs, targets = study.task.examples(shown.images, shown.labels)
+    inputs, targets = study.task.examples(*shown.tensors())
     pairs = zip(study.task.predict(network, inputs), targets.numpy(), strict=True)
     headline = study.task.scores[0].name
     scores = [
@@ -141,15 +136,15 @@ def mean_dice(ground: GateGround, train: "LabelledVolumes", settings: FitSetting
     return float(np.mean(scores))
 
 
-def reconstructed(prior: "Prior", volumes: "LabelledVolumes") -> "Tensor":
-    """Return reconstructions [N, 1, X, Y, Z] with the prior's texture."""
+def reconstructed(prior: "Prior", volumes: "LabelledVolumes") -> NDArray[np.float32]:
+    """Return reconstructions [N, X, Y, Z] with the prior's texture."""
     import torch
 
     from vcmaug.generate.noise import Noise
 
-    shape = tuple(volumes.images.shape[1:])
     parts = []
-    for name, image in zip(volumes.names, volumes.images, strict=True):
-        noise = Noise(0, [name]).of(shape, "texture")
+    for name, image in zip(volumes.names, volumes.tensors()[0], strict=True):
+        noise = Noise(0, [name]).of(tuple(image.shape), "texture")
         parts.append(prior.decode(prior.encode(image[None]), noise))
-    return torch.cat(parts)
+    again: NDArray[np.float32] = torch.cat(parts)[:, 0].numpy()
+    return again

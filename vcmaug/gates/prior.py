@@ -45,8 +45,7 @@ def measure_prior(ground: GateGround, prior: "Prior", *, reads: Reads | None) ->
     response = _scalar_response(ground.cases.scheme, prior, cases, drawn, reads=reads)
     order = numpy_generator(settings.seed, "halves").permutation(len(real.names))
     half = len(order) // 2
-    images = real.images[:, 0].numpy()
-    again = reconstructed(prior, real)[:, 0].numpy()
+    images, again = real.images, reconstructed(prior, real)
     told_by = partial(
         tell_apart, settings=settings.realism, seed=settings.seed, report=ground.report
     )

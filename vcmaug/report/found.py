@@ -11,8 +11,7 @@ from pydantic import AliasPath, ConfigDict, Field
 from vcmaug.cohort.card import CohortCard
 from vcmaug.cohort.layout import CohortLayout
 from vcmaug.config import Settings
-from vcmaug.data.geometry import Grid
-from vcmaug.data.labels import LabelScheme, Structure
+from vcmaug.data.cases import Prepared
 from vcmaug.data.seen import Seen
 from vcmaug.data.splits import Splits, read_splits
 from vcmaug.data.work_layout import Replicate, WorkLayout
@@ -40,18 +39,6 @@ class RecipeFacts(_Facts):
     caveat: str = Field("", validation_alias=AliasPath("recipe", "caveat"))
     simulated: str = Field("", validation_alias=AliasPath("recipe", "simulated"))
     data_note: str = Field("", validation_alias=AliasPath("recipe", "data_note"))
-
-
-class PreparedFacts(_Facts):
-    """What prepared cases are: prepare.json."""
-
-    structures: tuple[Structure, ...] = Field(validation_alias="scheme")
-    grid: Grid | None = Field(None, validation_alias=AliasPath("settings", "grid"))
-
-    @property
-    def scheme(self) -> LabelScheme:
-        """Of the label maps."""
-        return LabelScheme(self.structures)
 
 
 class ModelFacts(_Facts):
@@ -97,7 +84,7 @@ class Found:
     layout: WorkLayout
     recipe: RecipeFacts
     cases: pd.DataFrame | None
-    prepared: PreparedFacts | None
+    prepared: Prepared | None
     splits: Splits | None
     prior: ModelFacts | None
     replicates: tuple[ReplicateFound, ...]
@@ -116,7 +103,7 @@ def find(work: Path) -> Found:
         layout=layout,
         recipe=RecipeFacts.model_validate(layout.about()),
         cases=_if_there(pd.read_csv, layout.cases_csv),
-        prepared=_if_there(_facts(PreparedFacts), layout.prepared),
+        prepared=_if_there(_facts(Prepared), layout.prepared),
         splits=_if_there(read_splits, layout.splits),
         prior=_if_there(_facts(ModelFacts), layout.prior_card),
         replicates=tuple(map(_replicate, layout.replicates_there)),
@@ -144,7 +131,7 @@ def _if_there(read: Callable[[Path], T], path: Path) -> T | None:
     return read(path) if path.exists() else None
 
 
-F = TypeVar("F", bound=_Facts)
+F = TypeVar("F", bound=Settings)
 
 
 def _facts(kind: type[F]) -> Callable[[Path], F]:
