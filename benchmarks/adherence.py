@@ -17,7 +17,6 @@ from vcmaug.downstream.statistics import bootstrap_mean
 from vcmaug.generate.planning import make_plan
 from vcmaug.generate.run import generate
 from vcmaug.pipeline.graph import Graph
-from vcmaug.pipeline.models import scalars_of_prior
 from vcmaug.pipeline.work import Replicate, Work
 
 DRAWS, PER_NEW_MAP = 2000, 2
@@ -77,7 +76,7 @@ def of_new_maps(work: Work, replicate: Replicate, folder: Path) -> Path:
         n=PER_NEW_MAP * len(held_out),
         seed=replicate.seed,
         roles={},
-        scalars=scalars_of_prior(work),
+        scalars=work.recipe.prior.scalars,
         compute=here,
     )
     plan = make_plan(

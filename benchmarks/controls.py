@@ -48,10 +48,9 @@ from vcmaug.files import read_json
 from vcmaug.ldm.denoiser import Context
 from vcmaug.ldm.prior import load_prior
 from vcmaug.pipeline.artefact import Run, make_all
-from vcmaug.pipeline.artefacts.evaluation import evaluator_subjects
+from vcmaug.pipeline.artefacts.segmenters import evaluator_subjects
 from vcmaug.pipeline.graph import Graph
 from vcmaug.pipeline.recipe import PriorRecipe, Recipe, read_recipe
-from vcmaug.pipeline.run import draw_cohort
 from vcmaug.pipeline.work import Replicate, Work, claim_work
 from vcmaug.provenance import fingerprint, machine, versions
 
@@ -153,7 +152,7 @@ def one(asked: argparse.Namespace) -> dict[str, Any]:
     work = work_of(asked.out, recipe, asked.profile, method, asked.task)
     replicate = work.replicate(n, seed)
     compute = resolve_compute(gpus=None, workers=0, scheduler=None)
-    draw_cohort(work, replicate, compute=compute, say=lambda name, ran: None)
+    Graph(work).evaluation(replicate).make(Run(compute))
     card = read_json(replicate.control / "card.json")
     quality = read_json(replicate.quality / "quality.json")
     shown = recipe.control.shows.structures or Cases.open(work.cases).scheme.names

@@ -1,7 +1,6 @@
 """Making artefacts in tests: in this process, and said to nobody."""
 
 from collections.abc import Callable
-from typing import Any
 
 from vcmaug.compute import Compute
 from vcmaug.pipeline.artefact import Artefact, Run
@@ -11,7 +10,7 @@ from vcmaug.pipeline.work import Work
 HERE = Compute("in-process")
 
 
-def make(artefact: Artefact[Any], *, say: Callable[[str, bool], None] | None = None) -> bool:
+def make(artefact: Artefact, *, say: Callable[[str, bool], None] | None = None) -> bool:
     """Make an artefact; return whether it was made."""
     return artefact.make(Run(HERE, say or (lambda name, made: None)))
 

@@ -8,12 +8,16 @@ from making import HERE, make
 from typer.testing import CliRunner
 
 from vcmaug.cli.main import app
+from vcmaug.control.methods.vcm import MCM
+from vcmaug.data.geometry import Grid
 from vcmaug.files import read_json
 from vcmaug.pipeline.dry_run import forecast
 from vcmaug.pipeline.graph import Graph
-from vcmaug.pipeline.rates import Cost, Rated, machine_label, rate_of, rates_file, record_rate
+from vcmaug.pipeline.rates import Cost, Rate, Rated, machine_label, rate_of, rates_file, record_rate
 from vcmaug.pipeline.recipe import read_recipe
 from vcmaug.pipeline.work import Work, claim_work
+from vcmaug.training.settings import ControlTraining
+from vcmaug.zoo import zoo_folder
 
 UNKNOWN = "not measured yet on this machine"
 
@@ -42,8 +46,7 @@ def test_nothing_there(work: Work) -> None:
         *("evaluator", "quality-n2-s0", "study", "report"),
     ]
     assert lines(work)["cases"] == f"would be made, 24 files; {UNKNOWN}"
-    assert lines(work)["control-n2-s0"] == f"would be made, 6 updates; {UNKNOWN}"
-    assert told.lines()[-1] == f"In all: 10 of 10 {UNKNOWN}."
+    assert told.lines()[-1] == f"In all: about 0 seconds; 2 of 10 by cards; 8 of 10 {UNKNOWN}."
     assert not work.folder.exists()
 
 
@@ -89,11 +92,31 @@ def test_an_estimate_scales_what_was_measured(work: Work) -> None:
     )
     told = forecast([Graph(work).report], compute=HERE)
     assert told.lines()[-1] == (
-        f"In all: about 7.7 minutes, 900 MiB of memory, 24 MiB of disk; 8 of 10 {UNKNOWN}."
+        "In all: about 7.7 minutes, 900 MiB of memory, 24 MiB of disk; 1 of 10 by cards; "
+        f"7 of 10 {UNKNOWN}."
     )
     found = {one["name"]: one for one in json.loads(told.as_json())["artefacts"]}
     assert found["evaluator"]["seconds"] == 400
     assert found["cohort-n2-s0"]["seconds"] is None
+
+
+def test_a_training_that_was_never_measured_here_is_estimated_by_a_card(work: Work) -> None:
+    """The card of the nearest grid, its seconds per update scaled by voxels and updates."""
+    recipe = work.recipe.model_copy(
+        update={"data": work.recipe.data.model_copy(update={"grid": Grid(shape=(32, 48, 32))})}
+    )
+    asked = Work(work.folder, recipe).changed(control={"training": ControlTraining(updates=1000)})
+    shown = lines(asked)
+    card = read_json(zoo_folder("brain-mini-4mm/tissue4") / "card.json")
+    seconds = card["figures"]["seconds"] / 800 * 1000 * (32 * 48 * 32) / (40 * 48 * 40)
+    assert shown["control-n2-s0"] == (
+        f"would be made, 1,000 updates; about {seconds / 60:.2g} minutes by the card of "
+        "brain-mini-4mm/tissue4, measured on 2 CPU cores"
+    )
+    assert shown["prior"].endswith("by the card of hippocampus-1mm, measured on 2 CPU cores")
+    method = work.recipe.control.model_copy(update={"network": MCM()})
+    other = work.recipe.model_copy(update={"control": method})
+    assert lines(Work(work.folder, other))["control-n2-s0"].endswith(UNKNOWN)  # no card of it
 
 
 def test_workers_share_what_can_be_shared(work: Work) -> None:
@@ -111,7 +134,7 @@ def test_rates_move_and_a_damaged_file_is_none() -> None:
     record_rate(rated, Cost(14.0, 400, 0, 4), items=2)
     rate = rate_of(rated)
     assert rate is not None
-    assert (rate.per_item, rate.times) == (Cost(6.0, 500, 0, 2), 2)
+    assert rate == Rate(6.0, 500, 0, 2, times=2)
     assert rate_of(Rated("control vcm, updates", "another machine", 8)) is None
     rates_file().write_text("{")
     assert rate_of(rated) is None

@@ -7,18 +7,16 @@ from pathlib import Path
 
 import pytest
 from made_up_study import rewrite_manifest
+from making import make
 from typer.testing import CliRunner, Result
 
 from vcmaug.cli.main import app
 from vcmaug.cohort.manifest import read_manifest, read_rows
-from vcmaug.compute import Compute
 from vcmaug.errors import CohortError, WorkFolderError
 from vcmaug.files import locked, read_json
+from vcmaug.pipeline.graph import Graph
 from vcmaug.pipeline.recipe import read_recipe
-from vcmaug.pipeline.run import draw_cohort
 from vcmaug.pipeline.work import Work, claim_work
-
-HERE = Compute("in-process")
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +25,7 @@ def drawn(recipe_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Work:
     work = claim_work(
         tmp_path_factory.mktemp("work") / "tiny", read_recipe(recipe_path), profile=""
     )
-    draw_cohort(work, work.replicates[0], compute=HERE, say=lambda name, ran: None)
+    make(Graph(work).evaluation(work.replicates[0]))
     return work
 
 

@@ -6,19 +6,20 @@ from typing import Any
 
 import pytest
 import yaml
-from making import HERE, make, prepare
+from making import make, prepare
 from tiny import make_tiny_control, make_tiny_prior
 
 from vcmaug.cohort.card import CohortCard
 from vcmaug.config import merged
+from vcmaug.control.base import rescaled
 from vcmaug.data.seen import Seen
 from vcmaug.errors import LeakError, ModelError, RecipeError
 from vcmaug.files import read_json, sha256_of_file, write_json
 from vcmaug.generate.samplers import DDIM
+from vcmaug.ldm.prior import load_prior
+from vcmaug.pipeline.artefacts.models import bring_prior
 from vcmaug.pipeline.graph import Graph
-from vcmaug.pipeline.models import bring_prior, prior_under
-from vcmaug.pipeline.recipe import PriorRecipe, read_recipe
-from vcmaug.pipeline.run import run_gates, run_recipe
+from vcmaug.pipeline.recipe import read_recipe
 from vcmaug.pipeline.work import Work, claim_work
 
 Write = Callable[[Mapping[str, Any]], Path]
@@ -53,7 +54,7 @@ def write(models: Path, recipe_path: Path) -> Write:
 def finished(write: Write, tmp_path_factory: pytest.TempPathFactory) -> Work:
     """A work folder through all stages, on a prior from a folder."""
     work = claim_work(tmp_path_factory.mktemp("w") / "tiny", read_recipe(write({})), profile=None)
-    run_recipe(work, compute=HERE, say=lambda name, ran: None)
+    make(Graph(work).report)
     return work
 
 
@@ -64,7 +65,8 @@ def test_a_prior_from_a_folder_goes_the_whole_way(finished: Work, models: Path) 
     assert card.prior_name == "tiny"
     assert card.seen.prior == Seen(images=("p1", "p2"))
     assert not make(Graph(finished).prior)
-    result = run_gates(finished, compute=HERE, say=lambda name, ran: None)
+    make(Graph(finished).gates)
+    result = read_json(finished.gates_file)
     assert [gate["gate"] for gate in result["gates"]][:3] == [
         "1-segmenter",
         "2-autoencoder",
@@ -89,9 +91,9 @@ def test_a_prior_of_another_grid_is_refused_before_anything_is_done(
 def test_its_weights_are_linked_and_its_card_is_copied(
     models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    source, recipe = models / "prior", PriorRecipe(folder=str(models / "prior"))
+    source = models / "prior"
     for target in (tmp_path, tmp_path):  # a second time over the first
-        bring_prior(recipe, target)
+        bring_prior(source, target, link=True)
     assert (tmp_path / "prior.safetensors").samefile(source / "prior.safetensors")
     assert not (tmp_path / "card.json").samefile(source / "card.json")
 
@@ -99,7 +101,7 @@ def test_its_weights_are_linked_and_its_card_is_copied(
         raise OSError("another file system")
 
     monkeypatch.setattr(Path, "hardlink_to", refuse)
-    bring_prior(recipe, tmp_path / "copy")
+    bring_prior(source, tmp_path / "copy", link=True)
     assert not (tmp_path / "copy" / "prior.safetensors").samefile(source / "prior.safetensors")
     for folder in (tmp_path, tmp_path / "copy"):
         assert sorted(path.name for path in folder.iterdir() if path.is_file()) == [
@@ -119,11 +121,7 @@ def test_a_prior_of_a_folder_that_saw_a_test_subject_is_refused(
     write_json(models / "leaky" / "card.json", card | {"seen": {"images": [subject]}})
     recipe = read_recipe(write({"prior": {"folder": "leaky"}}))
     with pytest.raises(LeakError, match=f"subject {subject} of test or validation .* prior"):
-        run_recipe(claim_work(tmp_path / "w", recipe, profile=None), compute=HERE, say=_quiet)
-
-
-def _quiet(name: str, ran: bool) -> None:
-    """Say nothing."""
+        make(Graph(claim_work(tmp_path / "w", recipe, profile=None)).report)
 
 
 def test_a_control_starts_from_a_folder_and_keeps_its_latent_scale(
@@ -142,7 +140,7 @@ def test_a_control_starts_from_a_folder_and_keeps_its_latent_scale(
     assert make(Graph(work).control(work.replicates[0]))
     second = read_json(first / "card.json")
     assert second["started_from"] == f"{models.name}/first"
-    assert second["latent_scale"] == prior_under(start, work.prior).latent_scale == 0.5
+    assert second["latent_scale"] == rescaled(load_prior(work.prior), start).latent_scale == 0.5
     assert second["seen"]["before"]["labels"] == ["elsewhere"]
     assert "elsewhere" not in second["seen"]["labels"]
 
@@ -153,7 +151,7 @@ def test_what_is_not_there_is_said_before_anything_is_done(
     recipe = read_recipe(write({"prior": {"folder": "gone"}, "control": {"start_from": "tisue4"}}))
     work = claim_work(tmp_path / "w", recipe, profile=None)
     with pytest.raises(RecipeError) as caught:
-        run_recipe(work, compute=HERE, say=_quiet)
+        make(Graph(work).report)
     for name in ("gone/prior.safetensors", "gone/card.json", "tisue4/control.safetensors"):
         assert f"there is no {models / name}" in str(caught.value)
     assert "brain-mini-4mm/tissue4" in str(caught.value)

@@ -8,13 +8,13 @@ from typing import ClassVar, Literal
 import numpy as np
 import pytest
 import yaml
+from making import make
 from torch import nn
 
 from vcmaug.arms.base import Arm, Need, Sources
 from vcmaug.arms.rows import seen_by_labels, write_row
 from vcmaug.cohort.layout import CohortLayout
 from vcmaug.cohort.plain import write_plain_cohort
-from vcmaug.compute import Compute
 from vcmaug.config import merged
 from vcmaug.data.nifti import read_image
 from vcmaug.data.steps import Step
@@ -24,7 +24,6 @@ from vcmaug.errors import RecipeError
 from vcmaug.files import read_json
 from vcmaug.pipeline.graph import Graph
 from vcmaug.pipeline.recipe import read_recipe
-from vcmaug.pipeline.run import run_recipe
 from vcmaug.pipeline.work import claim_work
 from vcmaug.progress import Report, silent
 from vcmaug.quality.measured import Measured
@@ -103,7 +102,7 @@ def test_own_parts_go_the_whole_way(recipe_path: Path, tmp_path: Path) -> None:
     work = claim_work(tmp_path / "work", read_recipe(path), profile=None)
     assert "darker-n2-s0" in {need.name for need in Graph(work).study.needs()}
     said: list[str] = []
-    run_recipe(work, compute=Compute("in-process"), say=lambda name, ran: said.append(name))
+    make(Graph(work).report, say=lambda name, ran: said.append(name))
     assert "darker-n2-s0" in said
     runs = {run["arm"]: run for run in read_json(work.study / "summary.json")["runs"]}
     assert runs["real+darker"]["num_synthetic"] == 2
@@ -114,7 +113,7 @@ def test_own_parts_go_the_whole_way(recipe_path: Path, tmp_path: Path) -> None:
     assert "Brightness (higher is better). It sees nothing but the mean." in page
     assert "#123456" in page  # the arm's colour, in the plots
     again: dict[str, bool] = {}
-    run_recipe(work, compute=Compute("in-process"), say=again.__setitem__)
+    make(Graph(work).report, say=again.__setitem__)
     assert [name for name, ran in again.items() if ran] == []
 
 

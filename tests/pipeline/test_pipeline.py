@@ -8,7 +8,7 @@ import pytest
 import tiny
 import yaml
 from made_up_study import rewrite_manifest
-from making import HERE, make, prepare
+from making import make, prepare
 from typer.testing import CliRunner
 
 from vcmaug.cli.main import app
@@ -22,10 +22,9 @@ from vcmaug.data.volume import Volume, same_grid
 from vcmaug.errors import LeakError, RecipeError, WorkFolderError
 from vcmaug.files import read_json, sha256_of_file, write_json
 from vcmaug.ldm.card import PriorCard, read_card
-from vcmaug.pipeline.artefacts.evaluation import evaluator_subjects
+from vcmaug.pipeline.artefacts.segmenters import evaluator_subjects
 from vcmaug.pipeline.graph import Graph
 from vcmaug.pipeline.recipe import ControlRecipe, read_recipe
-from vcmaug.pipeline.run import draw_cohort, run_recipe
 from vcmaug.pipeline.work import Work, claim_work
 
 
@@ -33,7 +32,7 @@ from vcmaug.pipeline.work import Work, claim_work
 def finished(recipe_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Work:
     """A work folder through all stages."""
     work = _work(recipe_path, tmp_path_factory.mktemp("work") / "tiny")
-    run_recipe(work, compute=HERE, say=lambda name, ran: None)
+    make(Graph(work).report)
     return work
 
 
@@ -161,7 +160,7 @@ def _labelled(control: Path) -> list[str]:
 def test_a_second_run_keeps_every_stage(finished: Work) -> None:
     said: dict[str, bool] = {}
     before = {p: p.stat().st_mtime_ns for p in finished.folder.glob("replicates/*/cohort/*/*")}
-    run_recipe(finished, compute=HERE, say=said.__setitem__)
+    make(Graph(finished).report, say=said.__setitem__)
     assert [name for name, ran in said.items() if ran] == []
     assert before == {p: p.stat().st_mtime_ns for p in before}
 
@@ -191,7 +190,7 @@ def test_a_changed_setting_redoes_what_depends_on_it_and_loses_nothing(
     study = recipe.study.model_copy(update={"seeds": (0,)})
     work = Work(folder, recipe.model_copy(update={"generate": changed, "study": study}))
     said: dict[str, bool] = {}
-    run_recipe(work, compute=HERE, say=said.__setitem__)
+    make(Graph(work).report, say=said.__setitem__)
     redone = {name for name, ran in said.items() if ran}
     assert redone == {"cohort-n2-s0", "evaluator", "quality-n2-s0", "study", "report"}
     assert len(pd.read_parquet(work.replicates[0].cohort / "manifest.parquet")) == 4
@@ -224,7 +223,7 @@ def test_another_control_by_its_name_runs_through_generate_and_evaluate(
         (folder / "stages" / f"control-{replicate.name}.json").unlink()
         shutil.rmtree(replicate.control / ".checkpoints")
     assert len(weights) == 1
-    draw_cohort(work, replicate, compute=HERE, say=lambda name, ran: None)
+    make(Graph(work).evaluation(replicate))
     assert read_json(replicate.control / "card.json")["name"] == "t2i_adapter"
     rows = read_json(replicate.quality / "quality.json")["adherence"]
     assert {row["source"] for row in rows} >= {"synthetic", "real"}
@@ -266,7 +265,7 @@ def test_every_method_runs_through_generate_and_evaluate(
     )
     work = Work(folder, finished.recipe.model_copy(update={"control": control}))
     replicate = work.replicates[0]
-    draw_cohort(work, replicate, compute=HERE, say=lambda name, ran: None)
+    make(Graph(work).evaluation(replicate))
     assert read_json(replicate.control / "card.json")["name"] == method
     assert set(read_manifest(replicate.cohort)["status"]) == {"done"}
     rows = read_json(replicate.quality / "quality.json")["adherence"]

@@ -5,26 +5,24 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from making import make
 
 from vcmaug.cohort.card import CohortCard
 from vcmaug.cohort.check import check_cohort
-from vcmaug.compute import Compute
 from vcmaug.control.card import ControlCard
 from vcmaug.data.nifti import read_label_map
 from vcmaug.files import read_json, sha256_of_file
 from vcmaug.ldm.card import read_card
+from vcmaug.pipeline.graph import Graph
 from vcmaug.pipeline.recipe import read_recipe
-from vcmaug.pipeline.run import run_gates, run_recipe
 from vcmaug.pipeline.work import Work, claim_work
-
-HERE = Compute("in-process")
 
 
 @pytest.fixture(scope="module")
 def finished(recipe_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Work:
     folder = tmp_path_factory.mktemp("work") / "pool"
     work = claim_work(folder, read_recipe(recipe_path, profile="pool"), profile="pool")
-    run_recipe(work, compute=HERE, say=lambda name, ran: None)
+    make(Graph(work).report)
     return work
 
 
@@ -78,14 +76,15 @@ def test_both_builders_took_their_turns(finished: Work) -> None:
 def test_a_second_run_keeps_everything(finished: Work) -> None:
     said: dict[str, bool] = {}
     before = sha256_of_file(finished.study / "scores.csv")
-    run_recipe(finished, compute=HERE, say=said.__setitem__)
+    make(Graph(finished).report, say=said.__setitem__)
     assert [name for name, ran in said.items() if ran] == []
     assert sha256_of_file(finished.study / "scores.csv") == before
 
 
 def test_the_gates_are_measured_in_order_and_kept(finished: Work) -> None:
     said: dict[str, bool] = {}
-    result = run_gates(finished, compute=HERE, say=said.__setitem__)
+    make(Graph(finished).gates, say=said.__setitem__)
+    result = read_json(finished.gates_file)
     names = [gate["gate"] for gate in result["gates"]]
     assert names == ["1-segmenter", "2-autoencoder", "3-prior", "4-control-n4", "5-control-n3"]
     assert [name.split(":")[0] for name in said if name.startswith("gate ")] == [
@@ -101,5 +100,5 @@ def test_the_gates_are_measured_in_order_and_kept(finished: Work) -> None:
     means = {r["source"]: r["dice"] for r in quality["adherence"] if r["structure"] == "mean"}
     assert result["gates"][3]["lost"] == pytest.approx(means["real"] - means["synthetic"])
     again: dict[str, bool] = {}
-    run_gates(finished, compute=HERE, say=again.__setitem__)
+    make(Graph(finished).gates, say=again.__setitem__)
     assert not any(again.values())

@@ -126,17 +126,6 @@ def _train_control(
 
     prior, shows = load_prior(prior_folder), ShownSettings()
     method = control_method(SMALL[name])
-    look = pictures(
-        cases[:1],
-        every=3,
-        prior=prior,
-        scheme=tiny.SCHEME,
-        method=method,
-        shows=shows,
-        settings=GenerateSettings(sampler=DDIM(steps=2, start=0.5)),
-        seed=0,
-        folder=folder,
-    )
     job = ControlJob(
         method=method,
         scheme=tiny.SCHEME,
@@ -151,7 +140,9 @@ def _train_control(
         ),
         shows=shows,
     )
-    watches = [Watch(2, stop), look]
+    settings = GenerateSettings(sampler=DDIM(steps=2, start=0.5))
+    look = pictures(cases[:1], job, prior=prior, settings=settings, folder=folder)
+    watches = [Watch(2, stop), Watch(3, look)]
     control = train_control(cases, prior=prior, job=job, folder=folder, watches=watches)
     write_control(folder, control)
 

@@ -1,1 +1,1 @@
-"""The command line: one verb per file, in the order of the flow."""
+"""The command line: `verbs` lists what there is, and in which module."""

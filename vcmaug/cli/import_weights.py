@@ -8,9 +8,9 @@ import typer
 from vcmaug.cli.console import say
 from vcmaug.errors import ModelError
 
-__all__ = ["import_weights_app"]
+__all__ = ["import_weights_command"]
 
-import_weights_app = typer.Typer(
+import_weights_command = typer.Typer(
     no_args_is_help=True,
     help="Bring released weights into a folder with a card, every key checked.",
 )
@@ -19,7 +19,7 @@ Out = Annotated[Path, typer.Option("--out", help="Folder for weights and card.")
 PRIOR, CONTROL = Path("work/priors/brainldm"), Path("work/controls/vcm")
 
 
-@import_weights_app.command("brainldm")
+@import_weights_command.command("brainldm")
 def brainldm_command(
     autoencoder: Annotated[
         Path | None, typer.Option("--autoencoder", help="Released autoencoder, .pt or .pth.")
@@ -60,7 +60,7 @@ def brainldm_command(
     say(f"Sex is coded {sex}. The prior is in {out}.")
 
 
-@import_weights_app.command("vcm")
+@import_weights_command.command("vcm")
 def vcm_command(
     path: Annotated[Path, typer.Argument(metavar="PATH", help="Released checkpoint, .pt.")],
     prior: Annotated[

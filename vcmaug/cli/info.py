@@ -1,4 +1,4 @@
-"""`vcmaug info`: models, priors, recipes, machine."""
+"""`vcmaug info` and `vcmaug schema`: models, machine, and what a recipe may say."""
 
 import json
 from pathlib import Path
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from vcmaug.ldm.card import ModelCard
     from vcmaug.ldm.spec import PriorSpec
 
-__all__ = ["info_command"]
+__all__ = ["info_command", "schema_command"]
 
 
 def info_command(
@@ -124,3 +124,16 @@ def _short(card: "ModelCard") -> dict[str, Any]:
     kept = card.model_dump(mode="json", exclude={"log", "seen"})
     counts = {name: len(ids) for name, ids in card.seen if isinstance(ids, tuple)}
     return kept | {"subjects": len(card.seen.subjects), "seen": counts}
+
+
+def schema_command() -> None:
+    """Print the JSON Schema of recipes, by which editors complete and check them.
+
+    It knows the parts of every installed package. The first line of a recipe names the file:
+    `# yaml-language-server: $schema=recipe.schema.json`.
+
+    Example: vcmaug schema > recipe.schema.json
+    """
+    from vcmaug.pipeline.schema import recipe_schema
+
+    say(json.dumps(recipe_schema(), indent=1, ensure_ascii=False))

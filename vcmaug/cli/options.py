@@ -20,17 +20,16 @@ if TYPE_CHECKING:
     from vcmaug.compute import Compute
     from vcmaug.pipeline.artefact import Artefact
     from vcmaug.pipeline.work import Replicate, Work
-    from vcmaug.progress import Report
 
 __all__ = [
     "AsJson",
     "ComputeOptions",
     "DryRun",
-    "NumLabelled",
     "RecipeOptions",
     "ReplicateOptions",
     "Resume",
-    "start_again",
+    "ShowOptions",
+    "make_model",
     "make_or_show",
     "spread",
 ]
@@ -46,10 +45,14 @@ Resume = Annotated[
     Literal["latest", "never"],
     typer.Option("--resume", help="Resume from the latest checkpoint, or start again."),
 ]
-NumLabelled = Annotated[
-    int | None,
-    typer.Option("--n-labelled", min=1, help="Labelled cases. Default: the study's first n."),
-]
+
+
+@dataclass(frozen=True)
+class ShowOptions:
+    """The options of every verb that can say what it would do."""
+
+    dry_run: DryRun = False
+    as_json: AsJson = False
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,10 @@ class RecipeOptions:
 class ReplicateOptions:
     """The options of a verb about one (n, seed)."""
 
-    num_labelled: NumLabelled = None
+    num_labelled: Annotated[
+        int | None,
+        typer.Option("--n-labelled", min=1, help="Labelled cases. Default: the study's first n."),
+    ] = None
     pool: Annotated[
         bool,
         typer.Option(
@@ -164,10 +170,9 @@ def _options_of(group: Any) -> list[inspect.Parameter]:
 
 
 def make_or_show(
-    target: "Artefact[Any]",
+    target: "Artefact",
+    options: RecipeOptions | ShowOptions,
     *,
-    dry_run: bool,
-    as_json: bool = False,
     compute: "Compute | None" = None,
     again: bool = False,
     quiet: bool = False,
@@ -177,8 +182,7 @@ def make_or_show(
 
     Args:
         target: What is asked for.
-        dry_run: Make nothing; print what is there, what would be made, and at what cost.
-        as_json: Print that as JSON.
+        options: Whether to show it, and how.
         compute: Where to run; None: in this process.
         again: Make it although it is there.
         quiet: Say nothing.
@@ -188,41 +192,31 @@ def make_or_show(
         Whether it was made; None after a dry run.
     """
     from vcmaug.compute import Compute
+    from vcmaug.pipeline.artefact import Run
 
-    where = compute or Compute("in-process")
-    names = frozenset({target.name} if again else ())
-    if dry_run:
+    where, names = compute or Compute("in-process"), frozenset({target.name} if again else ())
+    if options.dry_run:
         from vcmaug.pipeline.dry_run import forecast
 
         told = forecast([target], compute=where, again=names)
-        say(told.as_json() if as_json else "\n".join(told.lines()))
+        say(told.as_json() if options.as_json else "\n".join(told.lines()))
         if told.faults:
             raise typer.Exit(2)
         return None
-    with progress(quiet=quiet, json_lines=json_lines) as report:
-        return _made(target, where, again=names, report=report, told=not (quiet or json_lines))
-
-
-def _made(
-    target: "Artefact[Any]",
-    compute: "Compute",
-    *,
-    again: frozenset[str],
-    report: "Report",
-    told: bool,
-) -> bool:
-    """Make an artefact, and say so of each one on the way."""
-    from vcmaug.pipeline.artefact import Run
 
     def say_made(name: str, made: bool) -> None:
-        if told:
+        if not (quiet or json_lines):
             say(f"{name}: {'done' if made else 'unchanged, kept'}")
 
-    return target.make(Run(compute, say_made, report, again))
+    with progress(quiet=quiet, json_lines=json_lines) as report:
+        return target.make(Run(where, say_made, report, names))
 
 
-def start_again(folder: Path, resume: str) -> bool:
-    """Return whether a training starts again; if so, its checkpoints are removed."""
-    if resume == "never":
-        shutil.rmtree(folder / ".checkpoints", ignore_errors=True)
-    return resume == "never"
+def make_model(target: "Artefact", options: RecipeOptions, resume: str) -> None:
+    """Train a model, from its latest checkpoint or anew, and say where it is; or show it."""
+    anew = resume == "never"
+    if anew and not options.dry_run:
+        shutil.rmtree(target.folder / ".checkpoints", ignore_errors=True)
+    made = make_or_show(target, options, again=anew)
+    if made is not None:
+        say(f"The {target.kind} {'is' if made else 'was already'} in {target.folder}.")

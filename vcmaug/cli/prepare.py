@@ -4,17 +4,18 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 from pkgutil import iter_modules
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from vcmaug.cli.console import progress, say
-from vcmaug.cli.options import AsJson, DryRun, RecipeOptions, make_or_show, spread
+from vcmaug.cli.options import RecipeOptions, ShowOptions, make_or_show, spread
 from vcmaug.data import readers
 from vcmaug.errors import RecipeError
 
 if TYPE_CHECKING:
     from vcmaug.data.cases import Cases
+    from vcmaug.data.geometry import Grid
     from vcmaug.data.prepare import DataSettings
 
 __all__ = ["prepare_command"]
@@ -90,67 +91,70 @@ class SourceOptions:
     ] = 0
     seed: Annotated[int, typer.Option("--seed", help="Of the split.")] = 0
 
-    @property
-    def is_recipe(self) -> bool:
-        """Whether a recipe says what to prepare."""
-        return self.source.suffix in {".yaml", ".yml"}
-
     def settings(self) -> "DataSettings":
         """Return what is to be prepared."""
         from vcmaug.config import parse_settings
         from vcmaug.data.prepare import DataSettings
 
-        grid = _grid(
-            self.grid, spacing=self.spacing, orientation=self.orientation, padding=self.padding
-        )
         content = {
             "source": str(self.source),
             "format": _format(self.layout, images=self.images, labels=self.labels),
             "scheme": _structures(self.structures),
-            "grid": grid,
+            "grid": self._grid(),
             "require_labels": not self.unlabelled,
         }
         return parse_settings(DataSettings, content, source="the options of prepare")
 
+    def _grid(self) -> "Grid | dict[str, object]":
+        """Return the grid of the options, or that of BrainLDM.
+
+        Raises:
+            RecipeError: BrainLDM's grid is asked for and changed at once, or no grid is given.
+        """
+        spacing = None if self.spacing is None else _numbers(self.spacing, "--spacing")
+        given = {"spacing_mm": spacing, "orientation": self.orientation, "padding": self.padding}
+        named = {name: value for name, value in given.items() if value is not None}
+        if self.grid != _BRAINLDM:
+            return {"shape": _numbers(self.grid, "--grid"), **named}
+        if named:
+            found = ", ".join(f"--{name.removesuffix('_mm')}" for name in named)
+            raise RecipeError(
+                f"reading --grid {_BRAINLDM}: found {found} beside it, and the grid of BrainLDM is "
+                "fixed (160x224x160 voxels of 1 mm, LAS, padded with zeros). Leave them out, or "
+                "give the grid in voxels."
+            )
+        from vcmaug.released.brainldm import BRAINLDM
+
+        return BRAINLDM.grid
+
 
 @spread
-def prepare_command(
-    options: SourceOptions, dry_run: DryRun = False, as_json: AsJson = False
-) -> None:
+def prepare_command(options: SourceOptions, show: ShowOptions) -> None:
     """Read images and label maps, list every fault at once, and bring them onto one grid.
 
     Example: vcmaug prepare my_data --out work/mine/cases --structures anterior=1,posterior=2
     --grid 32x48x32
     """
-    out = options.out
-    if options.is_recipe:
-        of_recipe = RecipeOptions(
-            options.source, options.profile, out.parent, dry_run=dry_run, as_json=as_json
-        )
-        _from_recipe(of_recipe, out)
+    if options.source.suffix in {".yaml", ".yml"}:
+        _from_recipe(options, show)
         return
     settings = options.settings()
-    if dry_run:
-        _show(settings, out, as_json=as_json)
+    if show.dry_run:
+        from vcmaug.data.prepare import find_cases
+
+        found = f"would prepare {len(find_cases(settings, []))} cases into {options.out}; with\n"
+        asked = json.dumps(settings.model_dump(mode="json"), indent=2)
+        say(asked if show.as_json else f"{found}{asked}")
         return
     from vcmaug.data.prepare import prepare
 
     with progress() as report:
-        cases = prepare(settings, out, report=report)
+        cases = prepare(settings, options.out, report=report)
     if options.num_test:
         _split(cases, options)
-    say(f"{len(cases)} cases of {len(cases.subjects)} subjects are in {out}.")
+    say(f"{len(cases)} cases of {len(cases.subjects)} subjects are in {options.out}.")
     if options.grid == _BRAINLDM:
         say(_ASSUMED)
-
-
-def _show(settings: "DataSettings", out: Path, *, as_json: bool) -> None:
-    """Say what would be prepared."""
-    from vcmaug.data.prepare import find_cases
-
-    found = len(find_cases(settings, []))
-    asked = json.dumps(settings.model_dump(mode="json"), indent=2)
-    say(asked if as_json else f"would prepare {found} cases into {out}; with\n{asked}")
 
 
 def _split(cases: "Cases", options: SourceOptions) -> None:
@@ -165,63 +169,27 @@ def _split(cases: "Cases", options: SourceOptions) -> None:
     write_splits(layout.splits, make_splits(cases.subjects, settings))
 
 
+def _from_recipe(options: SourceOptions, show: ShowOptions) -> None:
+    """Prepare the cases of a recipe, and split their subjects."""
+    from vcmaug.pipeline.graph import Graph
+
+    if options.out.name != "cases":
+        raise RecipeError(
+            f"preparing recipe {options.source}: --out {options.out} must end in 'cases', e.g. "
+            "work/NAME/cases: the folder above it is the recipe's work folder."
+        )
+    recipe = RecipeOptions(
+        options.source, options.profile, options.out.parent, dry_run=show.dry_run
+    )
+    if make_or_show(Graph(recipe.open_work()).splits, show) is not None:
+        say(f"The cases are in {options.out}.")
+
+
 def _format(layout: str, *, images: str | None, labels: str | None) -> dict[str, str]:
     """Return the reader's settings; patterns belong to the plain folder unless one is named."""
     given = {"images": images, "labels": labels}
     patterns = {name: pattern for name, pattern in given.items() if pattern is not None}
     return {"name": "folder" if patterns and layout == _FORMATS[0] else layout, **patterns}
-
-
-def _grid(
-    text: str, *, spacing: str | None, orientation: str | None, padding: str | None
-) -> dict[str, Any]:
-    """Return the grid of the options, or that of BrainLDM.
-
-    Raises:
-        RecipeError: BrainLDM's grid is asked for and changed at once, or no grid is given.
-    """
-    given = {"--spacing": spacing, "--orientation": orientation, "--padding": padding}
-    if text == _BRAINLDM:
-        _refuse_with_brainldm([name for name, value in given.items() if value is not None])
-        from vcmaug.released.brainldm import BRAINLDM
-
-        return BRAINLDM.grid.model_dump()
-    chosen = {
-        "shape": _numbers(text, "--grid"),
-        "spacing_mm": None if spacing is None else _numbers(spacing, "--spacing"),
-        "orientation": orientation,
-        "padding": padding,
-    }
-    return {name: value for name, value in chosen.items() if value is not None}
-
-
-def _refuse_with_brainldm(names: list[str]) -> None:
-    """Refuse options that would change BrainLDM's grid."""
-    if names:
-        raise RecipeError(
-            f"reading --grid {_BRAINLDM}: found {', '.join(names)} beside it, and the grid of "
-            "BrainLDM is fixed (160x224x160 voxels of 1 mm, LAS, padded with zeros). Leave them "
-            "out, or give the grid in voxels."
-        )
-
-
-def _from_recipe(options: RecipeOptions, out: Path) -> None:
-    """Prepare the cases of a recipe, and split their subjects.
-
-    Args:
-        options: Of the recipe; its work folder is above `out`.
-        out: Folder of the cases.
-    """
-    from vcmaug.pipeline.graph import Graph
-
-    if out.name != "cases":
-        raise RecipeError(
-            f"preparing recipe {options.recipe}: --out {out} must end in 'cases', e.g. "
-            "work/NAME/cases: the folder above it is the recipe's work folder."
-        )
-    splits = Graph(options.open_work()).splits
-    if make_or_show(splits, dry_run=options.dry_run, as_json=options.as_json) is not None:
-        say(f"The cases are in {out}.")
 
 
 def _structures(text: str) -> dict[str, int]:

@@ -3,7 +3,7 @@
 Training leaves one and writes it, generation's workers load it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -18,7 +18,7 @@ from vcmaug.ldm.denoiser import Context, Denoiser, Encoded
 from vcmaug.ldm.prior import Prior
 from vcmaug.ldm.weights import fill_module, hash_of_weights, read_weights, write_weights
 
-__all__ = ["Control", "SteeredDenoiser", "load_control", "write_control"]
+__all__ = ["Control", "SteeredDenoiser", "load_control", "rescaled", "write_control"]
 
 
 class Control:
@@ -140,3 +140,14 @@ def load_control(folder: Path, *, prior: Prior, device: str = "cpu") -> Control:
         raise ModelError(f"loading control {folder}: the weights' hash is not the one on the card.")
     fill_module(network, weights, source=path)
     return Control(network.to(device), card)
+
+
+def rescaled(prior: Prior, start: Path | None) -> Prior:
+    """Return a prior with the latent scale of the control that another starts from.
+
+    Args:
+        prior: As it is.
+        start: Folder of that control; None: there is none.
+    """
+    scale = None if start is None else read_card(start, ControlCard).latent_scale
+    return prior if scale is None else replace(prior, latent_scale=scale)

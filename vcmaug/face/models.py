@@ -1,20 +1,17 @@
 """`vcmaug.train_prior`, `vcmaug.train` and `vcmaug.load_control`: models in memory."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from vcmaug.config import parse_settings
-from vcmaug.control.base import Control, write_control
+from vcmaug.control.base import Control, rescaled, write_control
 from vcmaug.control.base import load_control as load
-from vcmaug.control.card import ControlCard
 from vcmaug.control.method import ControlMethod, control_method
 from vcmaug.control.shown import ShownSettings
 from vcmaug.data.cases import Cases
 from vcmaug.face.folders import folder_for
-from vcmaug.ldm.card import read_card
 from vcmaug.ldm.prior import Prior, load_prior, write_prior
 from vcmaug.ldm.spec import PriorSpec
 from vcmaug.progress import Report, silent
@@ -102,7 +99,8 @@ def train(
         ModelError: `start_from` does not fit.
         RecipeError: A setting is unknown or wrong.
     """
-    place, start = folder_for(folder, name="control"), _folder_of(start_from)
+    place = folder_for(folder, name="control")
+    start = None if start_from is None else model_folder(start_from)
     chosen = parse_settings(ControlTraining, settings, source="the arguments of train")
     device = _device_of(prior)
     job = ControlJob(
@@ -116,7 +114,7 @@ def train(
         about={"licence": licence},
     )
     control = train_control(
-        cases.cases, prior=_scaled(prior, start), job=job, folder=place, report=report
+        cases.cases, prior=rescaled(prior, start), job=job, folder=place, report=report
     )
     write_control(place, control, half=chosen.half)
     return load(place, prior=prior.to(device), device=device)  # training may have moved the prior
@@ -135,20 +133,7 @@ def load_control(source: Path | str, *, prior: Prior) -> Control:
     return load(model_folder(source), prior=prior, device=_device_of(prior))
 
 
-def _folder_of(source: Path | str | None) -> Path | None:
-    """Return the folder of a model, if one is named."""
-    return None if source is None else model_folder(source)
-
-
 def _device_of(prior: Prior) -> str:
     """Return the torch device of a prior."""
     parameter: torch.nn.Parameter = next(prior.autoencoder.parameters())
     return str(parameter.device)
-
-
-def _scaled(prior: Prior, start: Path | None) -> Prior:
-    """Return a prior with the latent scale of the control that another starts from."""
-    if start is None:
-        return prior
-    scale = read_card(start, ControlCard).latent_scale
-    return prior if scale is None else replace(prior, latent_scale=scale)

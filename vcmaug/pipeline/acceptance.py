@@ -6,20 +6,44 @@ never takes part in its acceptance.
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, PlainSerializer
 
-from vcmaug.data.labels import LabelScheme
+from vcmaug.data.labels import LabelScheme, Structure
 from vcmaug.downstream.settings import StudySettings
 from vcmaug.errors import ModelError
 from vcmaug.files import read_json, sha256_of_file
 from vcmaug.generate.acceptance import Measure, MeasureSource
 
-__all__ = ["WEIGHTS", "load_adherence", "measure_source"]
+__all__ = ["WEIGHTS", "MeasureCard", "load_adherence", "measure_source"]
 
 WEIGHTS = "segmenter.safetensors"
 _DICE = "adherence.dice"
+_OF_NETWORK = {"task", "segmenter", "lesions"}
+
+
+class MeasureCard(BaseModel):
+    """What the segmenter is, beside its weights.
+
+    Attributes:
+        kind: Of the model.
+        study: Whose network it is; what builds the network is kept of it.
+        scheme: Structures of the label maps.
+        subjects: Whose labels it was trained on.
+        file_sha256: Of the weights.
+    """
+
+    kind: str = "segmenter"
+    study: Annotated[
+        StudySettings,
+        PlainSerializer(lambda study: study.model_dump(mode="json", include=_OF_NETWORK)),
+    ]
+    scheme: tuple[Structure, ...]
+    subjects: tuple[str, ...]
+    file_sha256: str
 
 
 def measure_source(folder: Path, scheme: LabelScheme) -> MeasureSource:
@@ -45,15 +69,14 @@ def load_adherence(folder: Path) -> Measure:
     """
     from vcmaug.downstream.evaluator import load_evaluator
 
-    card = read_json(folder / "card.json")
-    if sha256_of_file(folder / WEIGHTS) != card["file_sha256"]:
+    card = MeasureCard.model_validate(read_json(folder / "card.json"))
+    if sha256_of_file(folder / WEIGHTS) != card.file_sha256:
         raise ModelError(
             f"loading the segmenter of acceptance: {folder / WEIGHTS} is not the file of its "
             "card.json. Remove the folder and run the same command again; it will be made again."
         )
-    scheme = LabelScheme.from_json(card["scheme"])
-    study = StudySettings.model_validate(card["study"])
-    evaluator = load_evaluator(folder / WEIGHTS, study=study, scheme=scheme)
+    scheme = LabelScheme(card.scheme)
+    evaluator = load_evaluator(folder / WEIGHTS, study=card.study, scheme=scheme)
 
     def measure(
         images: NDArray[np.float32], asked: NDArray[np.uint16]

@@ -2,49 +2,27 @@
 
 One law for all: a key is the fingerprint of every setting that decides, of every file outside the
 work folder that is read, and of the keys of the artefacts that are needed. What was made from other
-settings is set aside in `.stale/`, and comes back when the recipe does.
+settings is set aside as a whole in `.stale/`, and comes back when the recipe does.
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Literal, Self, TypeVar
+from typing import ClassVar, Literal, Self
 
 from vcmaug.compute import Compute
 from vcmaug.errors import RecipeError, list_faults
-from vcmaug.pipeline.marker import (
-    Marker,
-    bring_back,
-    differences,
-    plain,
-    read_marker,
-    set_aside,
-    write_marker,
-)
-from vcmaug.pipeline.meter import Meter
-from vcmaug.pipeline.rates import Amount, Rated, machine_label, record_rate
-from vcmaug.pipeline.work import Work
+from vcmaug.files import locked
+from vcmaug.pipeline.marker import Marker
+from vcmaug.pipeline.rates import Amount, Meter, Rated, machine_label, record_rate
+from vcmaug.pipeline.work import Replicate, Work
 from vcmaug.progress import Report, silent
-from vcmaug.provenance import fingerprint
 
-__all__ = [
-    "Artefact",
-    "Run",
-    "Say",
-    "State",
-    "Step",
-    "faults_of_steps",
-    "make_all",
-    "rated",
-    "steps_to",
-]
-
-T = TypeVar("T")
-
-Say = Callable[[str, bool], None]
-"""(artefact, whether it was made) -> None."""
+__all__ = ["Artefact", "OfReplicate", "Run", "State", "Step", "faults_of", "make_all", "steps_to"]
 
 
 @dataclass(frozen=True)
@@ -69,41 +47,43 @@ class State:
         return f"{self.what}: {'; '.join(self.why)}" if self.why else self.what
 
 
-_HERE = Compute("in-process")
-
-
 @dataclass
 class Run:
     """One making of artefacts: where, and who is told.
 
     Attributes:
         compute: Where conditions, cohorts and the study's networks are made.
-        say: Told after every artefact.
+        say: Told after every artefact what it is called, and whether it was made.
         report: Told within the long ones.
         again: Names of those that are made although they are there.
         wanted: All that are to be made, in order.
         ended: Name -> whether it was made.
     """
 
-    compute: Compute = _HERE
-    say: Say = lambda name, ran: None
+    compute: Compute = field(default_factory=lambda: Compute("in-process"))
+    say: Callable[[str, bool], None] = lambda name, made: None
     report: Report = silent
     again: frozenset[str] = frozenset()
-    wanted: tuple["Artefact[Any]", ...] = ()
+    wanted: tuple["Artefact", ...] = ()
     ended: dict[str, bool] = field(default_factory=dict)
 
 
-class Artefact(ABC, Generic[T]):
-    """One result of a recipe; a subclass is a frozen dataclass whose fields name what it needs.
+@dataclass(frozen=True, eq=False)
+class Artefact(ABC):
+    """One result of a recipe; the fields of a subclass name what it needs.
+
+    One that others read has a method `load`, which returns it and makes nothing.
 
     Attributes:
         kind: What it is; with the settings it decides the key.
+        last: The file in its folder that is written last; nothing: the folder is a file itself.
         sets_aside: Whether what other settings left is moved away as a whole; if not, what makes
             it knows by itself what it can keep.
         work: The work folder.
     """
 
     kind: ClassVar[str]
+    last: ClassVar[str] = ""
     sets_aside: ClassVar[bool] = True
     work: Work
 
@@ -122,11 +102,11 @@ class Artefact(ABC, Generic[T]):
     def folder(self) -> Path:
         """Its own folder, or its file."""
 
-    def settings(self) -> Mapping[str, Any]:
-        """Return every setting that decides about it, JSON-like."""
+    def settings(self) -> Mapping[str, object]:
+        """Return every setting that decides about it, by the section of the recipe."""
         return {}
 
-    def files(self) -> Mapping[str, Any]:
+    def files(self) -> Mapping[str, object]:
         """Return every file outside the work folder that is read, with what tells of a change."""
         return {}
 
@@ -137,46 +117,41 @@ class Artefact(ABC, Generic[T]):
     @property
     def is_whole(self) -> bool:
         """Whether what is written last is there."""
-        return self.folder.exists()
+        return (self.folder / self.last).exists()
 
     @property
     def amount(self) -> Amount:
         """How much work it is; for an estimate."""
-        return Amount(1, "times")
+        return Amount()
 
     @property
-    def on_gpu(self) -> bool:
-        """Whether it is computed on a GPU where there is one."""
-        return False
-
-    @property
-    def variant(self) -> str:
-        """What beside the grid decides about its cost, such as a method."""
-        return ""
-
-    @abstractmethod
-    def load(self) -> T:
-        """Return it; nothing is made or written."""
+    def rated(self) -> Rated:
+        """Of what kind its cost is."""
+        amount = self.amount
+        kind = f"{self.kind} {amount.by}".rstrip()
+        voxels = math.prod(self.work.recipe.data.grid.shape)
+        return Rated(f"{kind}, {amount.of}", machine_label(gpu=amount.on_gpu), voxels)
 
     @abstractmethod
     def _make(self, run: Run) -> None:
         """Make it; all that it needs is there. It resumes by itself what was left unfinished."""
 
-    def needs(self) -> tuple["Artefact[Any]", ...]:
+    def needs(self) -> tuple["Artefact", ...]:
         """Return the artefacts that it is made from: those among its fields."""
-        found: list[Artefact[Any]] = []
-        for one in fields(self):  # type: ignore[arg-type]
-            value = getattr(self, one.name)
-            found += [need for need in _as_tuple(value) if isinstance(need, Artefact)]
-        return tuple(found)
+        values = [getattr(self, one.name) for one in fields(self)]
+        listed = [value if isinstance(value, tuple) else (value,) for value in values]
+        return tuple(one for several in listed for one in several if isinstance(one, Artefact))
 
     @cached_property
     def now(self) -> Marker:
         """What it would be made from."""
-        needs = {need.name: need.key() for need in self.needs()}
-        settings, files = plain(self.settings()), plain(self.files())
-        key = fingerprint([self.kind, settings, files, list(needs.values())], length=64)
-        return Marker(self.name, key, settings, files, needs)
+        return Marker.of(
+            self.name,
+            kind=self.kind,
+            settings=self.settings(),
+            files=self.files(),
+            needs={need.name: need.key() for need in self.needs()},
+        )
 
     def key(self) -> str:
         """Return its fingerprint."""
@@ -187,20 +162,13 @@ class Artefact(ABC, Generic[T]):
         """Where it is recorded what it was made from."""
         return self.work.stages / f"{self.name}.json"
 
-    def recorded(self) -> Marker | None:
-        """Return what it was made from; None: it was never made here."""
-        return read_marker(self.marker)
-
     def state(self) -> State:
         """Return whether it is there, and if it is stale, what differs."""
-        before = self.recorded()
-        if before is None:
+        before = Marker.read(self.marker)
+        if before is None or not self.folder.exists():
             return State("missing")
         if before.key != self.key():
-            gone = not self.folder.exists()
-            return State("missing") if gone else State("stale", differences(before, self.now))
-        if not self.folder.exists():
-            return State("missing")
+            return State("stale", before.differences(self.now))
         return State("there" if before.done and self.is_whole else "unfinished")
 
     def comes_back(self) -> bool:
@@ -221,42 +189,59 @@ class Artefact(ABC, Generic[T]):
         """Return those of its kind that are to be made in a run, itself among them."""
         return [one for one in run.wanted if type(one) is type(self)] or [self]
 
+    def make_marked(self, run: Run) -> None:
+        """Set aside what other settings left, make it, and record from what and at what cost."""
+        before, now, amount = Marker.read(self.marker), self.now, self.amount
+        if before is not None and before.key != now.key and self.sets_aside:
+            self._exchange(before.key)
+        is_fresh = not (self.sets_aside and self.folder.exists())
+        now.write(self.marker)
+        workers = max(1, run.compute.num) if amount.is_shared else 1
+        meter = Meter(self.folder, report=run.report, workers=workers)
+        self._make(replace(run, report=meter.report))
+        cost = meter.read()
+        if is_fresh:
+            record_rate(self.rated, cost, items=amount.items)
+        told = {name: round(value, 3) for name, value in asdict(cost).items()}
+        told |= {"items": amount.items, "of": amount.of}
+        now.model_copy(update={"done": True, "cost": told}).write(self.marker)
+
     def _aside(self, key: str) -> Path:
         """Return where a result of some key is set aside."""
         return self.work.stale / f"{self.name}-{key[:12]}"
 
-    def _make_marked(self, run: Run) -> None:
-        """Set aside what other settings left, make it, and record from what and at what cost."""
-        before, now = self.recorded(), self.now
-        if before is not None and before.key != now.key and self.sets_aside:
-            set_aside(self.folder, self._aside(before.key))
-            bring_back(self.folder, self._aside(now.key))
-        fresh = not (self.sets_aside and self.folder.exists())
-        write_marker(self.marker, now)
-        amount = self.amount
-        workers = max(1, run.compute.num) if amount.shared else 1
-        meter = Meter(self.folder, report=run.report, workers=workers)
-        self._make(replace(run, report=meter.report))
-        cost = meter.read()
-        if fresh:
-            record_rate(rated(self), cost, items=amount.items)
-        told = cost.record() | {"items": amount.items, "of": amount.of}
-        write_marker(self.marker, Marker(**asdict(now) | {"done": True, "cost": told}))
+    def _exchange(self, before: str) -> None:
+        """Move what is there away, and back what was made of these settings.
+
+        Args:
+            before: The key of what is there; an older result of that key stays where it is.
+
+        Raises:
+            WorkFolderError: Somebody works in the folder.
+        """
+        place, aside, back = self.folder, self._aside(before), self._aside(self.key())
+        if place.exists():
+            purpose = "setting aside what was made with other settings"
+            with locked(place, purpose=purpose) if place.is_dir() else nullcontext():
+                while aside.exists():
+                    aside = aside.with_name(f"{aside.name}-older")
+                aside.parent.mkdir(parents=True, exist_ok=True)
+                place.replace(aside)
+        if back.exists():
+            place.parent.mkdir(parents=True, exist_ok=True)
+            back.replace(place)
 
 
-def _as_tuple(value: Any) -> tuple[Any, ...]:
-    """Return a value, or the values of a tuple."""
-    return value if isinstance(value, tuple) else (value,)
+@dataclass(frozen=True, eq=False)
+class OfReplicate(Artefact):
+    """An artefact that each replicate has."""
 
+    replicate: Replicate
 
-def rated(artefact: Artefact[Any]) -> Rated:
-    """Return of what kind the cost of an artefact is."""
-    kind = " ".join(part for part in (artefact.kind, artefact.variant) if part)
-    voxels = 1
-    for length in artefact.work.recipe.data.grid.shape:
-        voxels *= length
-    device = machine_label(gpu=artefact.on_gpu)
-    return Rated(f"{kind}, {artefact.amount.of}", device, voxels)
+    @property
+    def name(self) -> str:
+        """Such as control-n10-s0."""
+        return f"{self.kind}-{self.replicate.name}"
 
 
 @dataclass(frozen=True)
@@ -270,19 +255,24 @@ class Step:
             asked for or needed by one that would be made.
     """
 
-    artefact: Artefact[Any]
+    artefact: Artefact
     state: State
     is_made: bool
 
 
-def steps_to(
-    targets: Iterable[Artefact[Any]], *, again: frozenset[str] = frozenset()
-) -> list[Step]:
+def steps_to(targets: Iterable[Artefact], *, again: frozenset[str] = frozenset()) -> list[Step]:
     """Return all artefacts on the way to some, each once, after what it needs."""
+    order: dict[str, Artefact] = {}
+
+    def collect(artefact: Artefact) -> None:
+        if artefact.name not in order:
+            for need in artefact.needs():
+                collect(need)
+            order[artefact.name] = artefact
+
     asked = list(targets)
-    order: dict[str, Artefact[Any]] = {}
     for target in asked:
-        _collect(target, order)
+        collect(target)
     states = {name: one.state() for name, one in order.items()}
     made = {one.name for one in asked}
     for name in reversed(order):  # all that need it have been seen
@@ -293,22 +283,13 @@ def steps_to(
     return [Step(one, states[name], name in made) for name, one in order.items()]
 
 
-def _collect(artefact: Artefact[Any], order: dict[str, Artefact[Any]]) -> None:
-    """Add an artefact after what it needs."""
-    if artefact.name in order:
-        return
-    for need in artefact.needs():
-        _collect(need, order)
-    order[artefact.name] = artefact
-
-
-def faults_of_steps(steps: Iterable[Step]) -> list[str]:
+def faults_of(steps: Iterable[Step]) -> list[str]:
     """Return, one sentence each, what keeps any of the steps from being made."""
     found = [fault for step in steps if step.is_made for fault in step.artefact.faults()]
     return list(dict.fromkeys(found))
 
 
-def make_all(targets: Iterable[Artefact[Any]], run: Run) -> None:
+def make_all(targets: Iterable[Artefact], run: Run) -> None:
     """Make some artefacts and all that they need; what is there is kept.
 
     Raises:
@@ -316,13 +297,13 @@ def make_all(targets: Iterable[Artefact[Any]], run: Run) -> None:
         WorkFolderError: What would be moved aside is in use.
     """
     steps = steps_to(targets, again=run.again)
-    if faults := faults_of_steps(steps):
+    if faults := faults_of(steps):
         name = steps[-1].artefact.work.recipe.name
         raise RecipeError(list_faults(f"running recipe {name!r}", faults))
     run.wanted = tuple(step.artefact for step in steps if step.is_made)
     for step in steps:
         if step.is_made:
-            step.artefact._make_marked(run)
+            step.artefact.make_marked(run)
         if step.is_made or step.state.is_there:
             run.ended[step.artefact.name] = step.is_made
             run.say(step.artefact.title, step.is_made)

@@ -4,43 +4,44 @@
 recipe alone.
 """
 
-from typing import Any
+from pydantic import BaseModel
 
 from vcmaug.generate.acceptance import Acceptance
 from vcmaug.pipeline.artefact import Artefact
 from vcmaug.pipeline.graph import Graph
+from vcmaug.pipeline.marker import Marker
 from vcmaug.pipeline.work import Replicate, Work
 
 __all__ = ["with_cohort_as_asked", "with_models_as_asked"]
 
 
-def _recorded(artefact: Artefact[Any], section: str) -> dict[str, Any]:
-    """Return the settings of one section that an artefact was made from; none: it is not there."""
-    marker = artefact.recorded()
-    found = {} if marker is None or not artefact.folder.exists() else marker.settings
-    section_of: dict[str, Any] = found.get(section) or {}
-    return section_of
+class _Asked(BaseModel):
+    """Those settings of a section that options can change; None: as the recipe says."""
+
+    seed: int | None = None
+    n: int | None = None
+    lazy: bool | None = None
+    acceptance: Acceptance | None = None
+
+
+def _asked(artefact: Artefact, section: str) -> _Asked:
+    """Return what an artefact that is there was made from."""
+    marker = Marker.read(artefact.marker) if artefact.folder.exists() else None
+    return _Asked.model_validate(marker.settings.get(section, {}) if marker else {})
 
 
 def with_models_as_asked(work: Work, replicate: Replicate) -> Work:
     """Return a work folder with the prior's seed and the conditions' number as they were asked."""
     graph = Graph(work)
-    prior = _recorded(graph.prior, "prior")
-    conditions = _recorded(graph.conditions(replicate), "conditions")
+    prior = _asked(graph.prior, "prior")
+    conditions = _asked(graph.conditions(replicate), "conditions")
     return work.changed(
-        prior={"seed": prior.get("seed")},
-        conditions={name: conditions.get(name) for name in ("n", "lazy")},
+        prior={"seed": prior.seed}, conditions={"n": conditions.n, "lazy": conditions.lazy}
     )
 
 
 def with_cohort_as_asked(work: Work, replicate: Replicate) -> Work:
     """Return a work folder with number and acceptance of a cohort as they were asked, too."""
     asked = with_models_as_asked(work, replicate)
-    drawn = _recorded(Graph(asked).cohort(replicate), "generate")
-    acceptance = drawn.get("acceptance")
-    return asked.changed(
-        generate={
-            "n": drawn.get("n"),
-            "acceptance": None if acceptance is None else Acceptance.model_validate(acceptance),
-        }
-    )
+    drawn = _asked(Graph(asked).cohort(replicate), "generate")
+    return asked.changed(generate={"n": drawn.n, "acceptance": drawn.acceptance})

@@ -6,21 +6,26 @@ A dry run scales these rates to what a recipe asks for.
 import os
 import platform
 import subprocess
-from collections.abc import Mapping
+import time
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Self
 
+from pydantic import BaseModel, ValidationError
+
+from vcmaug.compute.devices import gpu_peak_memory
+from vcmaug.compute.memory import forget_peak_memory, peak_memory
 from vcmaug.compute.where import visible_gpus
 from vcmaug.errors import VcmaugError
-from vcmaug.files import read_json, write_json
+from vcmaug.files import write_text
+from vcmaug.progress import Progress, Report
 
 __all__ = [
-    "MIB",
     "Amount",
     "Cost",
+    "Meter",
     "Rate",
     "Rated",
     "machine_label",
@@ -29,9 +34,7 @@ __all__ = [
     "record_rate",
 ]
 
-_FORMAT = 1
-_WEIGHT_OF_NEW = 0.5
-MIB = 2**20
+_MIB = 2**20
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ class Rated:
     """What a rate is of: only equals are compared.
 
     Attributes:
-        kind: Of the work, such as "control vcm".
+        kind: Of the work, such as "control vcm, updates".
         device: The machine, see `machine_label`.
         voxels: Of the grid.
     """
@@ -61,12 +64,16 @@ class Amount:
     Attributes:
         items: So many.
         of: What they are, such as "updates"; what they cost depends on it.
-        shared: Whether workers share them.
+        by: What else decides about their cost, such as a method.
+        is_shared: Whether workers share them.
+        on_gpu: Whether they are computed on a GPU where there is one.
     """
 
-    items: float
-    of: str
-    shared: bool = False
+    items: float = 1
+    of: str = "times"
+    by: str = ""
+    is_shared: bool = False
+    on_gpu: bool = False
 
 
 @dataclass(frozen=True)
@@ -85,28 +92,67 @@ class Cost:
     gpu_mib: float = 0.0
     disk_mib: float = 0.0
 
-    def record(self) -> dict[str, Any]:
-        """Return it for a file."""
-        return {name: round(value, 3) for name, value in asdict(self).items()}
+    def scaled(self, factor: float) -> Self:
+        """Return the cost of so many times the work; peaks stay."""
+        return replace(self, seconds=self.seconds * factor, disk_mib=self.disk_mib * factor)
 
 
 @dataclass(frozen=True)
-class Rate:
-    """The cost of one item; peaks are those of the whole."""
+class Rate(Cost):
+    """The cost of one item, and how often it was measured; peaks are those of the whole."""
 
-    per_item: Cost
     times: int = 1
 
-    def of(self, items: float) -> Cost:
-        """Return what so many items cost."""
-        one = self.per_item
-        return Cost(one.seconds * items, one.memory_mib, one.gpu_mib, one.disk_mib * items)
+    def moved(self, new: Cost) -> "Rate":
+        """Return it half the way to a new measurement; peaks do not fall."""
+        return Rate(
+            seconds=(self.seconds + new.seconds) / 2,
+            memory_mib=max(self.memory_mib, new.memory_mib),
+            gpu_mib=max(self.gpu_mib, new.gpu_mib),
+            disk_mib=(self.disk_mib + new.disk_mib) / 2,
+            times=self.times + 1,
+        )
+
+
+class _Rates(BaseModel):
+    """The file of a user's rates."""
+
+    format: int = 1
+    rates: dict[str, Rate] = {}
 
 
 def rates_file() -> Path:
     """Return the file of this user's rates, in the folder for caches."""
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(home) / "vcmaug" / "rates.json"
+
+
+def _known() -> dict[str, Rate]:
+    """Return all rates of this user; a file that cannot be read holds none."""
+    try:
+        return _Rates.model_validate_json(rates_file().read_bytes()).rates
+    except (ValidationError, OSError):
+        return {}
+
+
+def rate_of(rated: Rated) -> Rate | None:
+    """Return what one item costs; None: it was never measured on this machine."""
+    return _known().get(rated.key)
+
+
+def record_rate(rated: Rated, cost: Cost, *, items: float) -> None:
+    """Keep what some items cost; a rate that is known moves half the way to the new one.
+
+    A file that cannot be written is left: a rate is worth no failure.
+    """
+    if items <= 0:
+        return
+    known = _known()
+    new = Rate(cost.seconds / items, cost.memory_mib, cost.gpu_mib, cost.disk_mib / items)
+    before = known.get(rated.key)
+    known[rated.key] = new if before is None else before.moved(new)
+    with suppress(VcmaugError):
+        write_text(rates_file(), _Rates(rates=known).model_dump_json(indent=2))
 
 
 @cache
@@ -142,52 +188,40 @@ def _gpu_name() -> str:
     return next(iter(told.stdout.splitlines()), "GPU").strip()
 
 
-def rate_of(rated: Rated) -> Rate | None:
-    """Return what one item costs; None: it was never measured on this machine."""
-    found = _known().get(rated.key)
-    return None if found is None else found
+class Meter:
+    """Measures what it costs to make something, from now on.
 
-
-def record_rate(rated: Rated, cost: Cost, *, items: float) -> None:
-    """Keep what some items cost; a rate that is known moves half the way to the new one.
-
-    A file that cannot be written is left: a rate is worth no failure.
+    Args:
+        path: The folder or file that is made.
+        report: Told of progress; workers report their peaks there.
+        workers: How many share the work.
     """
-    if items <= 0:
-        return
-    known = _known()
-    before = known.get(rated.key)
-    new = Cost(cost.seconds / items, cost.memory_mib, cost.gpu_mib, cost.disk_mib / items)
-    known[rated.key] = Rate(new) if before is None else _moved(before, new)
-    content = {key: asdict(rate.per_item) | {"times": rate.times} for key, rate in known.items()}
-    with suppress(VcmaugError):
-        write_json(rates_file(), {"format": _FORMAT, "rates": content})
+
+    def __init__(self, path: Path, *, report: Report, workers: int) -> None:
+        self._path, self._report, self._workers = path, report, workers
+        self._mib_before = _mib_of(path)
+        self._worker_mib = 0.0
+        forget_peak_memory()
+        self._began = time.perf_counter()
+
+    def report(self, progress: Progress) -> None:
+        """Pass a report on; keep the largest memory of a worker."""
+        workers = progress.figures.get("of_workers", {}).values()
+        peaks = [float(one.get("peak_mib", 0)) for one in workers]
+        self._worker_mib = max([self._worker_mib, *peaks])
+        self._report(progress)
+
+    def read(self) -> Cost:
+        """Return the cost so far."""
+        return Cost(
+            seconds=(time.perf_counter() - self._began) * self._workers,
+            memory_mib=max(peak_memory() / _MIB, self._worker_mib),
+            gpu_mib=gpu_peak_memory() / _MIB,
+            disk_mib=max(0.0, _mib_of(self._path) - self._mib_before),
+        )
 
 
-def _moved(before: Rate, new: Cost) -> Rate:
-    """Return a rate that has moved towards a new measurement; peaks do not fall."""
-    old, share = before.per_item, _WEIGHT_OF_NEW
-    return Rate(
-        Cost(
-            seconds=(1 - share) * old.seconds + share * new.seconds,
-            memory_mib=max(old.memory_mib, new.memory_mib),
-            gpu_mib=max(old.gpu_mib, new.gpu_mib),
-            disk_mib=(1 - share) * old.disk_mib + share * new.disk_mib,
-        ),
-        before.times + 1,
-    )
-
-
-def _known() -> dict[str, Rate]:
-    """Return all rates of this user; a file that cannot be read holds none."""
-    try:
-        content = read_json(rates_file())
-        return {key: _rate(one) for key, one in content["rates"].items()}
-    except (VcmaugError, KeyError, TypeError, AttributeError, OSError):
-        return {}
-
-
-def _rate(content: Mapping[str, float]) -> Rate:
-    """Return a rate as it stands in the file."""
-    costs = {name: float(value) for name, value in content.items() if name != "times"}
-    return Rate(Cost(**costs), int(content.get("times", 1)))
+def _mib_of(path: Path) -> float:
+    """Return the size of a file, or of all files in a folder."""
+    files = path.rglob("*") if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files if file.is_file()) / _MIB

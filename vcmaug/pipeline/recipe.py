@@ -5,7 +5,7 @@ It composes the settings of all rooms, and its reader reports every fault of the
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
@@ -26,6 +26,7 @@ from vcmaug.control.methods.vcm import VCM
 from vcmaug.control.shown import ShownSettings
 from vcmaug.data.mirror import lone_sides
 from vcmaug.data.prepare import DataSettings
+from vcmaug.data.scalars import ScalarSpec
 from vcmaug.data.splits import SplitSettings
 from vcmaug.downstream.settings import FitSettings, StudySettings
 from vcmaug.errors import RecipeError
@@ -101,6 +102,18 @@ class PriorRecipe(Settings):
             raise RecipeError("training a prior: the recipe brings a finished one (zoo or folder).")
         return self.spec
 
+    @property
+    def known_spec(self) -> PriorSpec | None:
+        """What is trained, or what the card says of what is brought; None: no card is there."""
+        if self.source is None or not (self.source / "card.json").exists():
+            return self.spec
+        return read_card(self.source, PriorCard).spec
+
+    @property
+    def scalars(self) -> tuple[ScalarSpec, ...]:
+        """The scalars that the prior knows; none where its card is not there."""
+        return self.known_spec.scalars if self.known_spec else ()
+
 
 class ControlRecipe(Settings):
     """The control of each replicate; the name of a method alone will do."""
@@ -138,6 +151,14 @@ class ControlRecipe(Settings):
         return None if self.start_from is None else Path(self.start_from)
 
 
+S = TypeVar("S", bound=Settings)
+
+
+def _only(kind: type[S], settings: S) -> S:
+    """Return those settings of a section of the recipe that are of another room."""
+    return kind(**{name: getattr(settings, name) for name in kind.model_fields})
+
+
 class ConditionRecipe(ConditionSettings):
     """The conditions of each replicate."""
 
@@ -147,7 +168,7 @@ class ConditionRecipe(ConditionSettings):
     @property
     def of_builders(self) -> ConditionSettings:
         """What builders are told."""
-        return ConditionSettings(chains=self.chains, inherit=self.inherit, scalars=self.scalars)
+        return _only(ConditionSettings, self)
 
 
 class GenerateRecipe(GenerateSettings):
@@ -158,9 +179,7 @@ class GenerateRecipe(GenerateSettings):
     @property
     def of_plan(self) -> GenerateSettings:
         """How each case is drawn."""
-        return GenerateSettings(
-            **{name: getattr(self, name) for name in GenerateSettings.model_fields}
-        )
+        return _only(GenerateSettings, self)
 
 
 class StudyRecipe(StudySettings):

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from pydantic import ValidationError
 
@@ -27,7 +26,7 @@ class Work(WorkLayout):
         study = self.recipe.study
         return [self.replicate(n, seed) for n in study.num_labelled for seed in study.seeds]
 
-    def changed(self, **sections: Mapping[str, Any]) -> "Work":
+    def changed(self, **sections: Mapping[str, object]) -> "Work":
         """Return the same folder with other settings in some sections of the recipe.
 
         Args:

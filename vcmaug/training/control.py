@@ -97,7 +97,7 @@ def train_control(
     watches: Sequence[Watch] = (),
     report: Report = silent,
 ) -> Control:
-    """Return a trained control; `control.build.write_control` writes it.
+    """Return a trained control; `control.base.write_control` writes it.
 
     Args:
         cases: The labelled cases; the labels of exactly these are seen.

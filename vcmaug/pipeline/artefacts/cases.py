@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from vcmaug.data.cases import Case, Cases, cases_of
-from vcmaug.data.prepare import DataSettings, prepare
+from vcmaug.data.prepare import prepare
 from vcmaug.data.splits import (
     Splits,
     labelled_subset,
@@ -15,59 +15,41 @@ from vcmaug.data.splits import (
     unfit,
     write_splits,
 )
-from vcmaug.data.work_layout import Replicate
 from vcmaug.errors import DataError, FaultyDataSet, VcmaugError, WorkFolderError
 from vcmaug.files import sha256_of_file
-from vcmaug.pipeline.artefact import Artefact, Run
-from vcmaug.pipeline.marker import json_like
-from vcmaug.pipeline.models import other_grid
+from vcmaug.pipeline.artefact import Artefact, OfReplicate, Run
 from vcmaug.pipeline.rates import Amount
-from vcmaug.pipeline.work import Work
 
-__all__ = ["PreparedCases", "RecipeSplits", "labelled_of", "unlabelled_of"]
-
-
-def labelled_of(cases: Cases, splits: Splits, replicate: Replicate) -> tuple[Case, ...]:
-    """Return the n labelled cases of a replicate."""
-    subjects = labelled_subset(splits, num_labelled=replicate.num_labelled, seed=replicate.seed)
-    return cases_of(cases.cases, subjects)
-
-
-def unlabelled_of(cases: Cases, splits: Splits, replicate: Replicate) -> tuple[Case, ...]:
-    """Return the training cases of which a replicate may see images alone."""
-    known = {case.subject_id for case in labelled_of(cases, splits, replicate)}
-    return cases_of(cases.cases, set(splits.train) - known)
+__all__ = ["FromCases", "OfLabelled", "PreparedCases", "RecipeSplits"]
 
 
 @dataclass(frozen=True, eq=False)
-class PreparedCases(Artefact[Cases]):
+class PreparedCases(Artefact):
     """The cases of a recipe, on one grid."""
 
-    work: Work
-
     kind: ClassVar[str] = "cases"
+    last: ClassVar[str] = "prepare.json"
 
     @property
     def folder(self) -> Path:
         """WORK/cases."""
         return self.work.cases
 
-    def settings(self) -> Mapping[str, Any]:
+    def settings(self) -> Mapping[str, object]:
         """Return what to read and how; the source counts by its files."""
         recipe = self.work.recipe
-        population = json_like(recipe.population) if recipe.population else None
-        data = json_like(recipe.data, without=("source", "label_values_file"))
-        return {"data": data, "population": population}
+        data = recipe.data.model_dump(exclude={"source", "label_values_file"})
+        return {"data": data, "population": recipe.population}
 
-    def files(self) -> Mapping[str, Any]:
+    def files(self) -> Mapping[str, object]:
         """Return size and time of each file of the source, and the table of label values."""
-        found: dict[str, Any] = {
-            _name(path, self.work.recipe.data.path): [path.stat().st_size, path.stat().st_mtime_ns]
-            for path in self._source_files()
-        }
-        values = self.work.recipe.data.label_values_file
-        if values is not None and Path(values).is_file():
-            found["label_values_file"] = sha256_of_file(Path(values))
+        data, found = self.work.recipe.data, dict[str, object]()
+        root = data.path if data.path.is_dir() else data.path.parent
+        for path in self._source_files():
+            name = path.relative_to(root) if path.is_relative_to(root) else path
+            found[str(name)] = [path.stat().st_size, path.stat().st_mtime_ns]
+        if data.label_values_file is not None and Path(data.label_values_file).is_file():
+            found["label_values_file"] = sha256_of_file(Path(data.label_values_file))
         return found
 
     def _source_files(self) -> list[Path]:
@@ -82,20 +64,38 @@ class PreparedCases(Artefact[Cases]):
 
     def faults(self) -> list[str]:
         """Return which data are not there, and where the prior lies on another grid."""
-        recipe, found = self.work.recipe, []
-        if recipe.population is None and not recipe.data.path.exists():
-            found.append(f"data.source: there is no {recipe.data.path}")
-        elif recipe.population is None:
-            found += _unreadable(recipe.data)
-        values = recipe.data.label_values_file
+        recipe, values = self.work.recipe, self.work.recipe.data.label_values_file
+        found = [] if recipe.population is not None else self._faults_of_source()
         if values is not None and not Path(values).exists():
             found.append(f"data.label_values_file: there is no {values}")
-        return found + other_grid(recipe)
+        return found + self._other_grid()
 
-    @property
-    def is_whole(self) -> bool:
-        """Whether what `prepare` writes last is there."""
-        return self.work.prepared.exists()
+    def _faults_of_source(self) -> list[str]:
+        """Return that the source is not there, holds nothing, or why no reader takes it."""
+        data = self.work.recipe.data
+        if not data.path.exists():
+            return [f"data.source: there is no {data.path}"]
+        try:
+            found = data.reader.files(data.path)
+        except DataError as fault:
+            return [f"data.source: {fault}".rstrip(".")]
+        missing = f"data.source: no case in {data.path}; expected {data.reader.expected}"
+        return [] if found else [missing]
+
+    def _other_grid(self) -> list[str]:
+        """Return where the prior's grid is not the one that cases are brought to.
+
+        A shape that differs would end a training; a spacing or orientation would pass unseen.
+        """
+        mine, prior = self.work.recipe.data.grid, self.work.recipe.prior
+        theirs = prior.known_spec.grid if prior.known_spec else mine
+        named = "of prior.spec" if prior.source is None else f"of the prior in {prior.source}"
+        return [
+            f"data.grid.{name} is {getattr(mine, name)}, that {named} {getattr(theirs, name)}; "
+            "make them the same"
+            for name in ("shape", "spacing_mm", "orientation")
+            if getattr(mine, name) != getattr(theirs, name)
+        ]
 
     @property
     def amount(self) -> Amount:
@@ -111,43 +111,26 @@ class PreparedCases(Artefact[Cases]):
 
     def _make(self, run: Run) -> None:
         """Check them all, then write them."""
-        settings, recipe = self.work.recipe.data, self.work.recipe
-        if recipe.population is not None:
+        settings, population = self.work.recipe.data, self.work.recipe.population
+        if population is not None:
             from vcmaug.data.template import make_population
 
-            population = make_population(
+            source = make_population(
                 self.work.population,
-                num_subjects=recipe.population.num_subjects,
-                seed=recipe.population.seed,
+                num_subjects=population.num_subjects,
+                seed=population.seed,
                 grid=settings.grid,
                 report=run.report,
             )
-            settings = settings.model_copy(update={"source": str(population)})
+            settings = settings.model_copy(update={"source": str(source)})
         prepare(settings, self.folder, report=run.report)
 
 
-def _name(path: Path, source: Path) -> str:
-    """Return a file's name in its source, the same wherever the source lies."""
-    root = source if source.is_dir() else source.parent
-    return str(path.relative_to(root) if path.is_relative_to(root) else path)
-
-
-def _unreadable(data: DataSettings) -> list[str]:
-    """Return why no reader takes a source, or that it holds nothing."""
-    try:
-        found = data.reader.files(data.path)
-    except DataError as fault:
-        return [f"data.source: {fault}".rstrip(".")]
-    expected = f"; expected {data.reader.expected}"
-    return [] if found else [f"data.source: no case in {data.path}{expected}"]
-
-
 @dataclass(frozen=True, eq=False)
-class RecipeSplits(Artefact[Splits]):
+class RecipeSplits(Artefact):
     """Who is for training, validation and test; written once, and read afterwards."""
 
-    work: Work
-    cases: Artefact[Cases]
+    cases: PreparedCases
 
     kind: ClassVar[str] = "splits"
     sets_aside: ClassVar[bool] = False
@@ -157,12 +140,12 @@ class RecipeSplits(Artefact[Splits]):
         """WORK/splits.json."""
         return self.work.splits
 
-    def settings(self) -> Mapping[str, Any]:
+    def settings(self) -> Mapping[str, object]:
         """Return the counts and the seed, where no file is given."""
         splits = self.work.recipe.splits
-        return {} if splits.file is not None else {"splits": json_like(splits, without=("file",))}
+        return {} if splits.file is not None else {"splits": splits.model_dump(exclude={"file"})}
 
-    def files(self) -> Mapping[str, Any]:
+    def files(self) -> Mapping[str, object]:
         """Return the hash of the recipe's file."""
         file = self.work.recipe.splits.file
         if file is None:
@@ -175,26 +158,21 @@ class RecipeSplits(Artefact[Splits]):
         if file is not None and not Path(file).exists():
             return [f"splits.file: there is no {file}"]
         try:
-            known = self.cases.state().is_there and self.folder.exists()
-            return self._unfit(self.cases.load()) if known else []
+            is_known = self.cases.state().is_there and self.folder.exists()
+            return self._unfit(self.cases.load()) if is_known else []
         except VcmaugError:
             return []  # said when they are read
 
     def _unfit(self, cases: Cases) -> list[str]:
         """Return how the splits that are there differ from those that the recipe asks for."""
         settings, subjects = self.work.recipe.splits, cases.subjects
+        advice = "move the file away and run again for a new split"
         try:
             faults = unfit(read_splits(self.folder, subjects), settings, subjects)
         except FaultyDataSet as fault:
-            return [
-                f"{fault}\nIt was written for other cases: move the file away and run again for "
-                "a new split"
-            ]
-        advice = (
-            "Set splits in the recipe to what the file holds, or move the file away and run again "
-            "for a new split"
-        )
-        return [f"using {self.folder}: {'; '.join(faults)}. {advice}"] if faults else []
+            return [f"{fault}\nIt was written for other cases: {advice}"]
+        said = f"using {self.folder}: {'; '.join(faults)}. Set splits in the recipe to what the"
+        return [f"{said} file holds, or {advice}"] if faults else []
 
     def load(self) -> Splits:
         """Return the splits."""
@@ -202,9 +180,39 @@ class RecipeSplits(Artefact[Splits]):
 
     def _make(self, run: Run) -> None:
         """Write them unless they are there, and check them against the recipe."""
-        del run
         cases = self.cases.load()
         if not self.folder.exists():
             write_splits(self.folder, splits_from(self.work.recipe.splits, cases.subjects))
         if faults := self._unfit(cases):
             raise WorkFolderError(f"{'; '.join(faults)}.")
+
+
+@dataclass(frozen=True, eq=False)
+class FromCases(Artefact):
+    """An artefact of the work folder that is made from its cases."""
+
+    cases: PreparedCases
+    splits: RecipeSplits
+
+
+@dataclass(frozen=True, eq=False)
+class OfLabelled(OfReplicate):
+    """An artefact of a replicate that is made from its n labelled cases."""
+
+    cases: PreparedCases
+    splits: RecipeSplits
+
+    def settings(self) -> Mapping[str, object]:
+        """Return n and seed."""
+        return {"num_labelled": self.replicate.num_labelled, "seed": self.replicate.seed}
+
+    def labelled(self) -> tuple[Case, ...]:
+        """Return the n labelled cases."""
+        own = self.replicate
+        subjects = labelled_subset(self.splits.load(), num_labelled=own.num_labelled, seed=own.seed)
+        return cases_of(self.cases.load().cases, subjects)
+
+    def unlabelled(self) -> tuple[Case, ...]:
+        """Return the training cases of which the replicate may see images alone."""
+        known = {case.subject_id for case in self.labelled()}
+        return cases_of(self.cases.load().cases, set(self.splits.load().train) - known)
