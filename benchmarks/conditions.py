@@ -24,8 +24,8 @@ from monai.transforms import Rand3DElastic
 from numpy.typing import NDArray
 
 from vcmaug.compute import Compute
+from vcmaug.conditions.atlas import AtlasSettings
 from vcmaug.conditions.atlas_index import index_atlas
-from vcmaug.conditions.atlas_settings import AtlasSettings
 from vcmaug.conditions.base import SourceMap, as_it_is
 from vcmaug.conditions.build import build_conditions
 from vcmaug.conditions.builders.lesions import LesionMixing, Lesions

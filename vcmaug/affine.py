@@ -26,6 +26,7 @@ __all__ = [
     "affine_of",
     "axis_towards",
     "centred",
+    "inverse",
     "moved_field",
     "moved_points",
     "opposite",
@@ -54,6 +55,11 @@ def affine_of(matrix: ArrayLike, offset: ArrayLike = (0.0, 0.0, 0.0)) -> Affine:
 def with_steps(steps: Sequence[float], offset: ArrayLike = (0.0, 0.0, 0.0)) -> Affine:
     """Return the affine whose axes are the world's, with such a step [3] along each."""
     return affine_of(np.diag(np.asarray(steps, dtype=np.float64)), offset)
+
+
+def inverse(affine: Affine) -> Affine:
+    """Return the affine from millimetres back to voxels."""
+    return np.asarray(np.linalg.inv(affine), dtype=np.float64)
 
 
 def moved_points(affine: Affine, points: ArrayLike) -> NDArray[np.float64]:

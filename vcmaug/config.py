@@ -9,14 +9,17 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar, Self, TypeVar
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, ValidationInfo
+from pydantic_core import ErrorDetails
 
 from vcmaug.errors import RecipeError, list_faults
+from vcmaug.files import read_json, write_json
 
 __all__ = [
+    "JsonFile",
     "RecipePath",
     "Settings",
     "beside_the_recipe",
@@ -39,6 +42,30 @@ class Settings(BaseModel):
 
     renamed: ClassVar[Mapping[str, str]] = {}
     gone: ClassVar[Mapping[str, str]] = {}
+
+    @classmethod
+    def about_unknown(cls, name: str) -> str:
+        """Return what an unknown name is called now, or the nearest of those that are known."""
+        if name in cls.gone:
+            return f"was removed; {cls.gone[name]}"
+        if name in cls.renamed:
+            return f"is called {cls.renamed[name]!r} now"
+        return f"unknown name{nearest_name(name, list(cls.model_fields))}"
+
+
+class JsonFile(Settings):
+    """The base of records that are kept in a JSON file each; what else the file says is dropped."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Return the record in a file."""
+        return cls.model_validate(read_json(path))
+
+    def write(self, path: Path) -> None:
+        """Write the record into a file, atomically."""
+        write_json(path, self.model_dump(mode="json"))
 
 
 S = TypeVar("S", bound=Settings)
@@ -133,7 +160,7 @@ def parse_settings(
         ) from None
 
 
-def _causes(errors: Sequence[Any]) -> list[Any]:
+def _causes(errors: Sequence[ErrorDetails]) -> list[ErrorDetails]:
     """Return errors without those of lists that are too short only because an entry is refused."""
     places = [error["loc"] for error in errors]
     return [
@@ -144,7 +171,7 @@ def _causes(errors: Sequence[Any]) -> list[Any]:
     ]
 
 
-def _reworded(error: Any, model: type[BaseModel]) -> str:
+def _reworded(error: ErrorDetails, model: type[Settings]) -> str:
     """Return one pydantic error as a sentence with the dotted place in the file."""
     place = ".".join(str(part) for part in error["loc"]) or "the whole file"
     if error["type"] == "extra_forbidden":
@@ -153,10 +180,6 @@ def _reworded(error: Any, model: type[BaseModel]) -> str:
         return f"{place}: missing, and it has no default"
     if error["type"] in ("part", "unknown_name"):  # said by a part
         return f"{place}: {error['msg']}"
-    if error["type"] == "union_tag_invalid":  # of settings that are chosen by a name
-        known = re.findall("'(.*?)'", error["ctx"]["expected_tags"])
-        name = error["ctx"]["tag"]
-        return f"{place}: unknown name {name!r}{nearest_name(name, known)}"
     return f"{place}: {error['msg']} (found {error['input']!r})"
 
 
@@ -171,19 +194,12 @@ def nearest_name(name: str, known: Sequence[str]) -> str:
     return f"; did you mean {close[0]!r}?" if close else f"; known names: {', '.join(known)}"
 
 
-def _about_unknown(location: tuple[Any, ...], model: type[BaseModel]) -> str:
-    """Return what an unknown name is called now, or the nearest of those that stand beside it."""
+def _about_unknown(location: tuple[str | int, ...], model: type[Settings]) -> str:
+    """Return what is said of an unknown name by the settings that it stands in."""
     for part in location[:-1]:
         field = model.model_fields.get(str(part))
         inner = None if field is None else field.annotation
-        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+        if not (isinstance(inner, type) and issubclass(inner, Settings)):
             return "unknown name"
         model = inner
-    name = str(location[-1])
-    renamed: Mapping[str, str] = getattr(model, "renamed", {})
-    gone: Mapping[str, str] = getattr(model, "gone", {})
-    if name in gone:
-        return f"was removed; {gone[name]}"
-    if name in renamed:
-        return f"is called {renamed[name]!r} now"
-    return f"unknown name{nearest_name(name, list(model.model_fields))}"
+    return model.about_unknown(str(location[-1]))

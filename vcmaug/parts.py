@@ -14,12 +14,13 @@ References:
 
 import importlib
 import pkgutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, ClassVar, Self
 
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError
+from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, core_schema
 
 from vcmaug.config import Settings, nearest_name
@@ -127,7 +128,7 @@ class Part(Settings):
     @classmethod
     def __get_pydantic_json_schema__(
         cls, schema: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> dict[str, Any]:
+    ) -> JsonSchemaValue:
         """Return the JSON Schema: of a family, a name or the settings of any of its parts."""
         if not _is_family(cls):
             return handler(schema)
@@ -164,7 +165,7 @@ class Part(Settings):
             raise _with_suggestions(fault, part) from None
 
 
-def _with_name(schema: dict[str, Any], *, needed: bool) -> dict[str, Any]:
+def _with_name(schema: JsonSchemaValue, *, needed: bool) -> JsonSchemaValue:
     """Return the JSON Schema of a part whose settings need its name, or do without."""
     required = ["name", *schema.get("required", [])] if needed else schema.get("required", [])
     return {**schema, "required": required}
@@ -232,21 +233,11 @@ def _told(family: type[Part], content: Mapping[str, Any], fault: KeyError) -> st
 
 def _with_suggestions(fault: ValidationError, part: type[Part]) -> ValidationError:
     """Return the same faults, those of unknown settings with the nearest known one."""
-    return ValidationError.from_exception_data(
-        part.__name__, [_suggested(error, part) for error in fault.errors(include_url=False)]
-    )
-
-
-def _suggested(error: Any, part: type[Part]) -> InitErrorDetails:
-    """Return one fault as it is raised again."""
-    kind = PydanticCustomError(error["type"], error["msg"].replace("{", "{{").replace("}", "}}"))
-    if error["type"] == "extra_forbidden" and len(error["loc"]) == 1:
-        name = str(error["loc"][0])
-        known: Sequence[str] = [one for one in part.model_fields if one != "name"]
-        told = (
-            f"is called {part.renamed[name]!r} now"
-            if name in part.renamed
-            else f"unknown name{nearest_name(name, known)}"
-        )
-        kind = PydanticCustomError("unknown_name", told)
-    return InitErrorDetails(type=kind, loc=error["loc"], input=error["input"])
+    found = []
+    for error in fault.errors(include_url=False):
+        kind, told = error["type"], error["msg"].replace("{", "{{").replace("}", "}}")
+        if kind == "extra_forbidden" and len(error["loc"]) == 1:
+            kind, told = "unknown_name", part.about_unknown(str(error["loc"][0]))
+        worded = PydanticCustomError(kind, told)
+        found.append(InitErrorDetails(type=worded, loc=error["loc"], input=error["input"]))
+    return ValidationError.from_exception_data(part.__name__, found)

@@ -13,7 +13,7 @@ from vcmaug.cohort.manifest import read_manifest
 from vcmaug.conditions.build import build_conditions
 from vcmaug.conditions.builders.modalities import Modalities
 from vcmaug.conditions.builders.perturb import Perturb
-from vcmaug.conditions.chain import Chain, ConditionSettings, images_can_follow
+from vcmaug.conditions.chain import Chain, ConditionSettings
 from vcmaug.data.cases import Case
 from vcmaug.data.nifti import read_image, read_label_map, write_image
 from vcmaug.data.volume import Volume
@@ -74,9 +74,9 @@ def test_what_is_shown_of_a_map_does_not_keep_its_image_from_following(
 ) -> None:
     shown = Modalities(channels=("label_map", "image"))
     chain = Chain(steps=(SETTINGS, shown))
-    assert images_can_follow(chain)
-    assert images_can_follow(Chain(steps=(shown, SETTINGS)))
-    assert not images_can_follow(Chain(steps=(shown,)))  # nothing to follow
+    assert chain.images_follow
+    assert Chain(steps=(shown, SETTINGS)).images_follow
+    assert not Chain(steps=(shown,)).images_follow  # nothing to follow
     plain = _deformed(tmp_path, cases)
     shutil.rmtree(tmp_path / "out")
     shutil.rmtree(tmp_path / "conditions")

@@ -21,7 +21,7 @@ from vcmaug.conditions.builders.lowres import LowRes
 from vcmaug.conditions.builders.modalities import Modalities
 from vcmaug.conditions.builders.perturb import Perturb
 from vcmaug.conditions.builders.shape_model import ShapeModel
-from vcmaug.conditions.chain import Chain, ConditionSettings, faults_of, images_can_follow
+from vcmaug.conditions.chain import Chain, ConditionSettings
 from vcmaug.conditions.images import aligned_image
 from vcmaug.conditions.table import read_conditions
 from vcmaug.control.shown import ShownSettings
@@ -137,8 +137,8 @@ def test_a_new_builder_works_in_a_chain_by_its_name(
 ) -> None:
     steps = ["test-shift", {"name": "modalities", "channels": ["label_map", "image"]}]
     settings = ConditionSettings(chains=[{"steps": steps}])
-    assert faults_of(settings, tiny.SCHEME.names) == []
-    assert images_can_follow(settings.chains[0])
+    assert settings.faults(tiny.SCHEME.names) == []
+    assert settings.chains[0].images_follow
     folder = tmp_path / "conditions"
     build_conditions(
         settings,

@@ -8,10 +8,9 @@ import tiny
 
 from vcmaug.compute import Compute
 from vcmaug.conditions.build import build_conditions
-from vcmaug.conditions.chain import ConditionSettings, chain_of, faults_of, missing_files
-from vcmaug.conditions.replay import map_bytes, replay
-from vcmaug.conditions.scalars import ScalarSettings, with_scalars
-from vcmaug.conditions.spec import workshop_in
+from vcmaug.conditions.chain import ConditionSettings
+from vcmaug.conditions.replay import map_bytes, replay, workshop_in
+from vcmaug.conditions.scalars import ScalarSettings
 from vcmaug.conditions.table import read_conditions
 from vcmaug.config import parse_settings
 from vcmaug.data.nifti import label_map_in, read_label_map, write_label_map
@@ -40,7 +39,7 @@ def test_chains_take_turns_by_weight() -> None:
     two = ConditionSettings(
         chains=[{"weight": 3, "steps": [PERTURB]}, {"weight": 1, "steps": [PERTURB]}]
     )
-    drawn = [chain_of(two, index) for index in range(40)]
+    drawn = [two.chain_of(index) for index in range(40)]
     assert sum(chain == 0 for chain, _ in drawn) == 30
     for chain in (0, 1):  # its turns are counted without a gap
         assert [turn for one, turn in drawn if one == chain] == list(range((30, 10)[chain]))
@@ -59,7 +58,7 @@ def test_every_fault_is_listed_at_once(tmp_path: Path) -> None:
         {"name": "lowres", "spacing_mm": 4},
         {"name": "modalities", "channels": ["image"], "subsets": [["image", "t2"]]},
     )
-    faults = "\n".join([*faults_of(settings, ("shell", "core")), *missing_files(settings)])
+    faults = "\n".join([*settings.faults(("shell", "core")), *settings.missing_files()])
     for found in (
         "steps.0 (perturb): resize: found 'ventricle', expected a structure of the scheme",
         "steps.1 (shape_model): volumes_mm3: 'shell' is not among the structures that are drawn",
@@ -158,37 +157,31 @@ def row(**columns: object) -> dict[str, object]:
 
 
 def scalars_of(settings: ScalarSettings, turn: int = 0, seed: int = 0, **columns: object):
-    return with_scalars(
-        row(**columns),
-        settings,
-        (BRAIN, AGE),
-        table=[{"age": 30.0}, {"age": 70.0}],
-        turn=turn,
-        seed=seed,
-        name="c0",
-    )
+    table = [{"age": 30.0}, {"age": 70.0}]
+    asked = settings.applied(row(**columns), table=table, turn=turn, seed=seed)
+    return settings.in_range(asked, (BRAIN, AGE), name="c0")
 
 
 def test_a_scalar_beyond_the_priors_range_is_clipped_and_recorded_or_refused() -> None:
-    made = scalars_of(ScalarSettings())
-    assert made.columns["scalar_brain"] == 1.0
-    assert made.columns["scalar_age"] == pytest.approx(0.5)
-    assert made.clipped == {"brain": 6000.0}
-    assert asked_value(BRAIN, made.columns) == 5000.0
-    assert asked_value(AGE, made.columns) == pytest.approx(50.0)
+    columns, clipped = scalars_of(ScalarSettings())
+    assert columns["scalar_brain"] == 1.0
+    assert columns["scalar_age"] == pytest.approx(0.5)
+    assert clipped == {"brain": 6000.0}
+    assert asked_value(BRAIN, columns) == 5000.0
+    assert asked_value(AGE, columns) == pytest.approx(50.0)
     with pytest.raises(DataError, match="'brain' is 6000 mm3, the prior's range is 0 to 5000"):
         scalars_of(ScalarSettings(out_of_range="refuse"))
 
 
 def test_columns_are_fixed_swept_drawn_from_the_table_or_from_a_range() -> None:
     fixed = ScalarSettings(columns={"age": {"fixed": 33}})
-    assert scalars_of(fixed).columns["age"] == 33
+    assert scalars_of(fixed)[0]["age"] == 33
     swept = ScalarSettings(columns={"age": {"sweep": [20, 50, 80]}})
-    assert [scalars_of(swept, turn).columns["age"] for turn in range(4)] == [20, 50, 80, 20]
+    assert [scalars_of(swept, turn)[0]["age"] for turn in range(4)] == [20, 50, 80, 20]
     table = ScalarSettings(columns={"age": {"table": True}})
-    assert {scalars_of(table, seed=seed).columns["age"] for seed in range(20)} == {30.0, 70.0}
+    assert {scalars_of(table, seed=seed)[0]["age"] for seed in range(20)} == {30.0, 70.0}
     uniform = ScalarSettings(columns={"age": {"uniform": [40, 45]}})
-    assert all(40 <= scalars_of(uniform, seed=seed).columns["age"] <= 45 for seed in range(20))
+    assert all(40 <= scalars_of(uniform, seed=seed)[0]["age"] <= 45 for seed in range(20))
     with pytest.raises(ValueError, match="exactly one of table, fixed, sweep and uniform"):
         ScalarSettings(columns={"age": {"fixed": 33, "table": True}})
 
@@ -197,5 +190,5 @@ def test_a_condition_is_made_by_its_index_alone(tmp_path: Path) -> None:
     folder = built(tmp_path, chains(PERTURB))
     made = workshop_in(folder).make(5)
     written = read_conditions(folder)[5]
-    assert made.condition.condition_id == written.condition_id
-    assert made.scalars.columns == written.columns
+    assert made.row.columns == written.columns
+    assert made.row.files == written.files

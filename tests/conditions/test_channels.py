@@ -8,10 +8,9 @@ import pytest
 import tiny
 
 from vcmaug.conditions.base import Condition, SourceMap, as_it_is
-from vcmaug.conditions.builders.lowres import LowRes
+from vcmaug.conditions.builders.lowres import LowRes, slice_weights
 from vcmaug.conditions.builders.modalities import Modalities, subsets_of
 from vcmaug.conditions.builders.perturb import Perturb
-from vcmaug.conditions.slices import slice_weights
 from vcmaug.data.nifti import write_image
 from vcmaug.data.volume import Volume
 from vcmaug.errors import DataError

@@ -7,12 +7,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from vcmaug.conditions.atlas import Atlas
+from vcmaug.conditions.atlas import Atlas, AtlasSettings
 from vcmaug.conditions.atlas_index import index_atlas, refuse_other_space
-from vcmaug.conditions.atlas_settings import AtlasSettings
 from vcmaug.conditions.base import Condition, SourceMap, as_it_is
 from vcmaug.conditions.builders.lesions import LesionMixing, Lesions
-from vcmaug.conditions.mass_effect import pushed_aside
+from vcmaug.conditions.host import pushed_aside
 from vcmaug.conditions.placement import AffinePlace, Placed, elastic_change, place, to_map
 from vcmaug.data.labels import LabelScheme
 from vcmaug.data.nifti import write_image, write_label_map

@@ -6,8 +6,8 @@ import tiny
 from scipy import ndimage
 
 from vcmaug.conditions.base import SourceMap, as_it_is, recomputed
-from vcmaug.conditions.builders.perturb import Perturb, displacement_of
-from vcmaug.conditions.chain import ConditionSettings, faults_of
+from vcmaug.conditions.builders.perturb import Perturb, PerturbDraw
+from vcmaug.conditions.chain import ConditionSettings
 from vcmaug.conditions.images import aligned_image
 from vcmaug.conditions.resize import side_weights
 from vcmaug.conditions.topology import counts_of, parts_of
@@ -133,9 +133,9 @@ def test_a_map_with_one_side_alone_is_not_mirrored():
     with pytest.raises(DataError, match="'left_ball' has no 'right_ball' to change places with"):
         settings.ready(scheme).build(as_it_is(two_balls(), condition_id="c0"), seed=1)
     chains = ConditionSettings(chains=[{"steps": [settings]}])
-    (fault,) = faults_of(chains, scheme.names)
+    (fault,) = chains.faults(scheme.names)
     assert "flip_probability: 'left_ball' has no 'right_ball'" in fault
-    assert faults_of(chains, BALLS.names) == []
+    assert chains.faults(BALLS.names) == []
 
 
 @pytest.mark.parametrize("change", [-0.5, -0.2, 0.2, 1.0])
@@ -225,7 +225,9 @@ def test_a_plate_one_voxel_thick_does_not_vanish():
     for seed in range(8):
         settings = Perturb(max_displacement_mm=2, smoothness_mm=8)
         made = settings.ready(scheme).build(as_it_is(source, condition_id="c0"), seed=seed)
-        displacement = displacement_of(made.steps[0].parameters, source.label_map)
+        displacement = PerturbDraw.model_validate(made.steps[0].parameters).displacement(
+            source.label_map
+        )
         places = np.indices(array.shape) + displacement
         expected = ndimage.map_coordinates((array == 1).astype(float), places, order=1).sum()
         assert np.count_nonzero(made.label_map.array == 1) == pytest.approx(expected, rel=0.05)

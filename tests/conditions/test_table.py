@@ -13,7 +13,7 @@ from vcmaug.conditions.table import (
     merge_parts,
     part_of,
     read_conditions,
-    write_part,
+    write_rows,
 )
 from vcmaug.errors import DataError, WorkFolderError
 
@@ -67,13 +67,13 @@ def test_what_is_written_in_parts_is_read_again(tmp_path: Path, size: int) -> No
     parts = []
     for first in range(0, len(ROWS), size):
         parts.append(part_of(tmp_path, first))
-        write_part(parts[-1], ROWS[first : first + size])
+        write_rows(parts[-1], ROWS[first : first + size])
     merge_parts(tmp_path, parts)
     assert read_conditions(tmp_path) == tuple(ROWS)
 
 
 def test_the_csv_beside_it_holds_nested_values_as_json(tmp_path: Path) -> None:
-    write_part(part_of(tmp_path, 0), ROWS)
+    write_rows(part_of(tmp_path, 0), ROWS)
     merge_parts(tmp_path, [part_of(tmp_path, 0)])
     with (tmp_path / "conditions.csv").open(encoding="utf-8") as stream:
         lines = list(csv.DictReader(stream))
@@ -86,7 +86,7 @@ def test_the_csv_beside_it_holds_nested_values_as_json(tmp_path: Path) -> None:
 def test_a_name_with_two_types_is_refused(tmp_path: Path) -> None:
     odd = [row(0, Step("idle", {"size": 1.0}, {})), row(1, Step("idle", {"size": "large"}, {}))]
     with pytest.raises(DataError, match="c000000 to c000001: a builder recorded values of two"):
-        write_part(part_of(tmp_path, 0), odd)
+        write_rows(part_of(tmp_path, 0), odd)
 
 
 def test_a_table_of_an_older_version_says_what_to_do(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from made_up_study import SPLITS, edit_rows, write_box_cases, write_box_cohort
 
 from vcmaug.data.dice import dice_of
 from vcmaug.errors import CohortError
+from vcmaug.files import read_json, write_json
 from vcmaug.quality.measured import Volumes
 from vcmaug.quality.results import EvaluatorCard, Quality
 from vcmaug.quality.run import METRICS, evaluate_cohort
@@ -94,3 +95,23 @@ def test_adherence_is_dice_between_asked_and_found_with_empties_counted() -> Non
     volumes = Volumes(("a", "b", "c"), np.zeros(asked.shape, dtype=np.float32), asked)
     table = volumes.adherence(Read(lambda images: found), source="synthetic")
     assert list(table["dice"]) == [0.5, 0.0, 1.0]
+
+
+def test_an_older_evaluation_calls_the_evaluator_reader(tmp_path: Path) -> None:
+    path, about = tmp_path / "quality.json", {"subjects": 3, "settings": {"threads": None}}
+    rows = [{"source": "real", "structure": "mean", "dice": 0.5}]
+    write_json(path, {"reader": about, "adherence": rows, "missing": []})
+    quality = Quality.read(path)
+    assert (quality.evaluator.subjects, quality.mean_adherence) == (3, {"real": 0.5})
+    quality.write(path)
+    assert read_json(path)["evaluator"] == about
+    assert "reader" not in read_json(path)
+
+
+def test_published_evaluations_are_read() -> None:
+    files = sorted((Path(__file__).parents[2] / "recipes").glob("*/results*/quality.json"))
+    assert files
+    for content in (one for path in files for one in read_json(path).values()):
+        quality = Quality.model_validate(content)
+        assert set(quality.mean_adherence) == {"synthetic", "real"}
+        assert len(quality.rows("distances")) == len(content["distances"])

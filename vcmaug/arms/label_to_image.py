@@ -18,8 +18,8 @@ from pydantic import Field
 from vcmaug.arms.base import Arm, Need, Sources
 from vcmaug.arms.rows import MadeCase, parents_of, write_cases
 from vcmaug.conditions.builder import images_fit
+from vcmaug.conditions.builders.lowres import slice_weights
 from vcmaug.conditions.images import followed, moves_of
-from vcmaug.conditions.slices import slice_weights
 from vcmaug.conditions.table import ConditionRow, read_conditions
 from vcmaug.data.cases import Case
 from vcmaug.data.labels import index_map

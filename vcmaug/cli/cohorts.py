@@ -15,7 +15,6 @@ from vcmaug.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from vcmaug.cohort.exporter import Exporter
     from vcmaug.generate.acceptance import Acceptance
 
 __all__ = ["build_conditions_command", "check_command", "export_command", "generate_command"]
@@ -206,30 +205,18 @@ def export_command(
 
     Example: vcmaug export work/replicates/n10-s0/cohort --to monai-datalist --out drawn.json
     """
+    import yaml
+
     from vcmaug.cohort.cohort import Cohort
+    from vcmaug.cohort.exporter import Exporter
+    from vcmaug.config import parse_settings
     from vcmaug.data.splits import read_splits
 
-    exporter = _exporter(to, settings or [])
+    given = dict(text.partition("=")[::2] for text in settings or [])
+    asked = {"name": to} | {name: yaml.safe_load(value) for name, value in given.items()}
+    exporter = parse_settings(Exporter, asked, source="the options of export")  # type: ignore[type-abstract]
     opened = Cohort.open(cohort)
     roles = None if splits is None else read_splits(splits)
     with progress() as report:
         written = exporter.export(opened, out, splits=roles, report=report)
     say(f"{len(opened)} cases of {cohort} are listed in {written}.")
-
-
-def _exporter(name: str, settings: list[str]) -> "Exporter":
-    """Return the exporter of a name with settings such as native=true."""
-    import yaml
-
-    from vcmaug.cohort.exporter import Exporter
-    from vcmaug.config import Settings, parse_settings
-
-    class Options(Settings):
-        """The options of the verb."""
-
-        to: Exporter
-
-    given = dict(text.partition("=")[::2] for text in settings)
-    content = {key: yaml.safe_load(value) for key, value in given.items()}
-    asked = {"to": {"name": name, **content}}
-    return parse_settings(Options, asked, source="the options of export").to

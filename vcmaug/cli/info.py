@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 __all__ = ["info_command", "schema_command"]
 
+_DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
 
 def info_command(
     prior: Annotated[
@@ -134,6 +136,16 @@ def schema_command() -> None:
 
     Example: vcmaug schema > recipe.schema.json
     """
-    from vcmaug.pipeline.schema import recipe_schema
+    from vcmaug.control.method import ControlMethod
+    from vcmaug.pipeline.recipe import Recipe
 
-    say(json.dumps(recipe_schema(), indent=1, ensure_ascii=False))
+    schema = Recipe.model_json_schema()
+    sections = schema.pop("properties")
+    sections["profiles"] = {
+        "description": "parts of a recipe by name; `--profile NAME` lays one over the rest",
+        "type": "object",
+        "additionalProperties": {"type": "object"},
+    }
+    sections["control"] = {"anyOf": [{"enum": list(ControlMethod.parts())}, sections["control"]]}
+    whole = {"$schema": _DIALECT, **schema, "title": "vcmaug recipe", "properties": sections}
+    say(json.dumps(whole, indent=1, ensure_ascii=False))

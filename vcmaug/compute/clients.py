@@ -132,7 +132,7 @@ def _environment(threads: int) -> Iterator[None]:
         os.environ.update(before)
 
 
-def _configuration(retries: int) -> dict[str, Any]:
+def _configuration(retries: int) -> dict[str, int | float | bool | str]:
     """Return Dask's settings for local workers.
 
     One item at a time per worker, so that an item whose neighbour kills the worker is not counted

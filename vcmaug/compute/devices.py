@@ -1,10 +1,12 @@
-"""The torch device and the threads that a process computes with; torch is imported when asked."""
+"""The torch device and the threads of a process, and the time it spends; torch comes when asked."""
 
 import sys
+import time
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["device_name", "gpu_peak_memory", "threads_of", "torch_device"]
+__all__ = ["Clock", "device_name", "gpu_peak_memory", "threads_of", "torch_device"]
 
 
 def torch_device(wanted: str) -> str:
@@ -49,3 +51,29 @@ def gpu_peak_memory() -> int:
     peak = int(torch.cuda.max_memory_allocated())
     torch.cuda.reset_peak_memory_stats()
     return peak
+
+
+class Clock:
+    """Seconds by phase.
+
+    Args:
+        device: A torch device; a GPU is waited for at the end of each phase.
+
+    Attributes:
+        seconds: Spent so far, by the name of the phase.
+    """
+
+    def __init__(self, device: str = "cpu") -> None:
+        self.device = device
+        self.seconds: defaultdict[str, float] = defaultdict(float)
+
+    @contextmanager
+    def phase(self, name: str, *, beside: bool = False) -> Iterator[None]:
+        """Count the time that is spent within; work beside the device does not wait for it."""
+        began = time.perf_counter()
+        yield
+        if self.device.startswith("cuda") and not beside:
+            import torch
+
+            torch.cuda.synchronize()
+        self.seconds[name] += time.perf_counter() - began

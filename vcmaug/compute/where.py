@@ -10,7 +10,7 @@ from typing import Literal
 
 from vcmaug.errors import ComputeError
 
-__all__ = ["Compute", "resolve_compute", "visible_gpus"]
+__all__ = ["Compute", "gpu_model", "resolve_compute", "visible_gpus"]
 
 
 @dataclass(frozen=True)
@@ -90,11 +90,23 @@ def visible_gpus() -> list[str]:
     chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
     if chosen is not None:
         return [gpu.strip() for gpu in chosen.split(",") if gpu.strip() not in {"", "-1"}]
+    return [str(number) for number in range(len(_listed_gpus()))]
+
+
+def gpu_model() -> str:
+    """Return the model of the first GPU that a worker may be given; nothing: there is none."""
+    if not visible_gpus():
+        return ""
+    line = next(iter(_listed_gpus()), "GPU")  # such as GPU 0: NVIDIA A100 (UUID: GPU-..)
+    return line.partition(": ")[2].partition(" (UUID")[0] or "GPU"
+
+
+def _listed_gpus() -> list[str]:
+    """Return what the driver says of each GPU, one line each."""
     try:
         listed = subprocess.run(
             ["nvidia-smi", "-L"], capture_output=True, text=True, timeout=20, check=False
         )
     except (OSError, subprocess.TimeoutExpired):
         return []
-    gpus = [line for line in listed.stdout.splitlines() if line.startswith("GPU")]
-    return [str(number) for number in range(len(gpus))]
+    return [line for line in listed.stdout.splitlines() if line.startswith("GPU")]

@@ -10,23 +10,66 @@ Notes:
 
 import json
 import math
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from pydantic import Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
-from vcmaug.files import write_bytes
+from vcmaug.affine import spacing_of
+from vcmaug.config import RecipePath, Settings
+from vcmaug.files import atomic_path
 
-__all__ = ["Atlas", "Lesion", "extent_mm"]
+__all__ = ["Atlas", "AtlasSettings", "Lesion"]
 
 Size = Literal["any", "small", "medium", "large"]
 
 _THIRDS = {"small": (0.0, 1 / 3), "medium": (1 / 3, 2 / 3), "large": (2 / 3, 1.0)}
+
+
+class AtlasSettings(Settings):
+    """Where the masks are and what their values mean."""
+
+    source: RecipePath = Field(description="a folder of masks, or a table of them (.csv)")
+    pattern: str = Field("**/*.nii.gz", description="of the masks in a folder")
+    subject: str = Field(
+        r"([^/]+?)(?:_lesions?|_mask)?\.nii(?:\.gz)?$",
+        description="regular expression whose first group is the subject",
+    )
+    values: dict[str, int] = Field(
+        {"lesion": 1}, min_length=1, description="structure of the scheme -> value in the masks"
+    )
+    template: RecipePath | None = Field(
+        None, description="image of a head without skull in the space of the atlas"
+    )
+    role: str = Field("train", description="rows of a table with another role are left out")
+    smallest_mm3: float = Field(10.0, ge=0, description="smaller lesions are not indexed")
+
+    @field_validator("subject")
+    @classmethod
+    def _has_a_group(cls, value: str) -> str:
+        """Refuse an expression without a group."""
+        if re.compile(value).groups < 1:
+            raise ValueError("expected a regular expression with a group for the subject")
+        return value
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_old_key(cls, value: object) -> object:
+        """Refuse the old name of `role`."""
+        if isinstance(value, dict) and "fold" in value:
+            raise PydanticCustomError("unknown_name", "fold: is called 'role' now")
+        return value
+
+    def masks(self) -> list[Path]:
+        """Return the files of a folder, or the table; what is not there stands for itself."""
+        return sorted(self.source.glob(self.pattern)) if self.source.is_dir() else [self.source]
 
 
 @dataclass(frozen=True)
@@ -48,6 +91,27 @@ class Lesion:
     volume_mm3: float
     crop: NDArray[np.uint8]
     affine: NDArray[np.float64]
+
+    @property
+    def spacing_mm(self) -> tuple[float, float, float]:
+        """Voxel size of the crop."""
+        return spacing_of(self.affine)
+
+    @property
+    def extent_mm(self) -> NDArray[np.float64]:
+        """The edges of its box [3], to a tenth of a millimetre."""
+        edges: NDArray[np.float64] = (np.array(self.crop.shape) * self.spacing_mm).round(1)
+        return edges
+
+
+class _About(Settings):
+    """What the file of an index holds beside its arrays."""
+
+    ids: tuple[str, ...]
+    subjects: tuple[str, ...]
+    counts: dict[str, int]
+    files: dict[str, str]
+    structures: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -94,68 +158,53 @@ class Atlas:
 
     def table(self) -> pd.DataFrame:
         """Return one row per lesion: subject, volume, extent and centre."""
-        rows = [
+        table = pd.DataFrame(
             {
-                "lesion_id": one.lesion_id,
-                "subject_id": one.subject_id,
-                "volume_mm3": one.volume_mm3,
-                **dict(
-                    zip(("extent_x_mm", "extent_y_mm", "extent_z_mm"), extent_mm(one), strict=True)
-                ),
-                **dict(zip(("x_mm", "y_mm", "z_mm"), one.centre_mm.round(1), strict=True)),
+                "lesion_id": [one.lesion_id for one in self.lesions],
+                "subject_id": [one.subject_id for one in self.lesions],
+                "volume_mm3": [one.volume_mm3 for one in self.lesions],
             }
-            for one in self.lesions
-        ]
-        return pd.DataFrame(rows)
+        )
+        table[["extent_x_mm", "extent_y_mm", "extent_z_mm"]] = self._of_each("extent_mm")
+        table[["x_mm", "y_mm", "z_mm"]] = self._of_each("centre_mm").round(1)
+        return table
+
+    def _of_each(self, name: str) -> NDArray[np.float64]:
+        """Return an attribute of every lesion as one array."""
+        return np.stack([getattr(lesion, name) for lesion in self.lesions])
 
     def write(self, path: Path) -> None:
         """Write the index atomically."""
-        shapes = np.array([one.crop.shape for one in self.lesions], dtype=np.int32)
-        about = {
-            "ids": [one.lesion_id for one in self.lesions],
-            "subjects": [one.subject_id for one in self.lesions],
-            "counts": dict(self.counts),
-            "files": dict(self.files),
-            "structures": list(self.structures),
-        }
-        stream = BytesIO()
-        np.savez_compressed(
-            stream,
-            about=np.array(json.dumps(about)),
-            shapes=shapes,
-            crops=np.concatenate([one.crop.ravel() for one in self.lesions]),
-            affines=np.stack([one.affine for one in self.lesions]),
-            centres=np.stack([one.centre_mm for one in self.lesions]),
-            volumes=np.array([one.volume_mm3 for one in self.lesions]),
-            box_mm=self.box_mm,
+        about = _About(
+            ids=tuple(one.lesion_id for one in self.lesions),
+            subjects=tuple(one.subject_id for one in self.lesions),
+            counts=dict(self.counts),
+            files=dict(self.files),
+            structures=self.structures,
         )
-        write_bytes(path, stream.getvalue())
+        with atomic_path(path) as temporary, temporary.open("wb") as stream:
+            np.savez_compressed(
+                stream,
+                about=np.array(json.dumps(about.model_dump(mode="json"))),
+                shapes=np.array([one.crop.shape for one in self.lesions], dtype=np.int32),
+                crops=np.concatenate([one.crop.ravel() for one in self.lesions]),
+                affines=self._of_each("affine"),
+                centres=self._of_each("centre_mm"),
+                volumes=np.array([one.volume_mm3 for one in self.lesions]),
+                box_mm=self.box_mm,
+            )
 
     @classmethod
     def read(cls, path: Path) -> "Atlas":
         """Return the index of a file."""
         with np.load(path, allow_pickle=False) as stored:
-            about = json.loads(str(stored["about"]))
-            content = {name: stored[name] for name in stored.files if name != "about"}
-        ends = np.cumsum(content["shapes"].prod(axis=1))
-        lesions = tuple(
-            Lesion(
-                lesion_id=about["ids"][k],
-                subject_id=about["subjects"][k],
-                centre_mm=content["centres"][k],
-                volume_mm3=float(content["volumes"][k]),
-                crop=content["crops"][end - shape.prod() : end].reshape(shape),
-                affine=content["affines"][k],
-            )
-            for k, (shape, end) in enumerate(zip(content["shapes"], ends, strict=True))
-        )
-        return cls(
-            lesions, about["counts"], about["files"], tuple(about["structures"]), content["box_mm"]
-        )
-
-
-def extent_mm(lesion: Lesion) -> tuple[float, float, float]:
-    """Return the edges of a lesion's box in mm."""
-    spacing = np.sqrt((lesion.affine[:3, :3] ** 2).sum(axis=0))
-    first, second, third = (np.array(lesion.crop.shape) * spacing).round(1).tolist()
-    return first, second, third
+            about = _About.model_validate_json(str(stored["about"]))
+            shapes, crops, box_mm = stored["shapes"], stored["crops"], stored["box_mm"]
+            affines, centres, volumes = stored["affines"], stored["centres"], stored["volumes"]
+        ends = np.cumsum(shapes.prod(axis=1))[:-1]
+        crops = [
+            crop.reshape(shape) for crop, shape in zip(np.split(crops, ends), shapes, strict=True)
+        ]
+        columns = about.ids, about.subjects, centres, volumes.tolist(), crops, affines
+        lesions = tuple(Lesion(*values) for values in zip(*columns, strict=True))
+        return cls(lesions, about.counts, about.files, about.structures, box_mm)

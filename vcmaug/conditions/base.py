@@ -5,14 +5,24 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from vcmaug.data.case import Case
+from vcmaug.data.case import Case, Cell
 from vcmaug.data.labels import LabelScheme, volumes_mm3
 from vcmaug.data.nifti import read_label_map
 from vcmaug.data.steps import Step
 from vcmaug.data.volume import Volume
 from vcmaug.errors import DataError
 
-__all__ = ["LABEL_MAP", "Condition", "SourceMap", "Step", "as_it_is", "recomputed", "source_map"]
+__all__ = [
+    "LABEL_MAP",
+    "Cell",
+    "Condition",
+    "SourceMap",
+    "Step",
+    "as_it_is",
+    "recomputed",
+    "source_map",
+]
+
 
 LABEL_MAP = "label_map"
 """The channel that is the label map itself."""
@@ -34,7 +44,7 @@ class SourceMap:
     case_id: str
     subject_id: str
     label_map: Volume
-    row: Mapping[str, Any]
+    row: Mapping[str, Cell]
     images: Mapping[str, Path | Volume] = field(default_factory=dict)
 
 
@@ -58,7 +68,7 @@ class Condition:
     condition_id: str
     source: SourceMap
     label_map: Volume
-    row: Mapping[str, Any]
+    row: Mapping[str, Cell]
     source_case_ids: tuple[str, ...]
     source_subject_ids: tuple[str, ...]
     turn: int = 0
@@ -125,7 +135,9 @@ def as_it_is(
     )
 
 
-def recomputed(row: Mapping[str, Any], label_map: Volume, *, scheme: LabelScheme) -> dict[str, Any]:
+def recomputed(
+    row: Mapping[str, Cell], label_map: Volume, *, scheme: LabelScheme
+) -> dict[str, Cell]:
     """Return a condition's columns for scalars, with the volumes of its final map in mm3."""
     volumes = volumes_mm3(label_map.array, scheme, label_map.spacing_mm)
     return dict(row) | {f"volume_{name}_mm3": volume for name, volume in volumes.items()}

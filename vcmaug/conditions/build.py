@@ -5,32 +5,24 @@ maps/<id>.nii.gz come first and conditions.parquet last.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from vcmaug.compute import Compute, run_all
-from vcmaug.conditions.base import Condition
 from vcmaug.conditions.builder import Preparation
-from vcmaug.conditions.chain import ConditionSettings, faults_of, missing_files, steps_of
-from vcmaug.conditions.spec import ConditionSpec, Made, Workshop, workshop_in, write_spec
-from vcmaug.conditions.table import (
-    ConditionRow,
-    merge_parts,
-    part_of,
-    read_part,
-    write_part,
-)
+from vcmaug.conditions.chain import ConditionSettings
+from vcmaug.conditions.replay import workshop_in
+from vcmaug.conditions.spec import ConditionSpec
+from vcmaug.conditions.table import merge_parts, part_of, read_rows, write_rows
 from vcmaug.data.cases import Case
 from vcmaug.data.labels import LabelScheme
-from vcmaug.data.nifti import image_bytes, label_map_bytes
 from vcmaug.data.scalars import ScalarSpec
-from vcmaug.data.volume import Volume
 from vcmaug.errors import DataError, LeakError, list_faults
-from vcmaug.files import locked, sha256_of_bytes, sha256_of_file, write_bytes
+from vcmaug.files import locked, sha256_of_file, write_bytes
 from vcmaug.progress import Progress, Report, silent
 
-__all__ = ["build_conditions", "files_of"]
+__all__ = ["build_conditions"]
 
 _CHUNK = 16
 _HELD_OUT = ("validation", "test")
@@ -85,42 +77,67 @@ def build_conditions(
         ComputeError: Some could not be built; the others are kept.
     """
     _refuse(settings, sources, scheme, roles, n=n)
-    spec = ConditionSpec(
-        settings,
-        tuple(_for_workers(case) for case in sources),
-        scheme,
-        tuple(scalars),
-        roles,
-        seed,
-        lazy,
+    spec = ConditionSpec.of(
+        settings, sources, scheme=scheme, scalars=scalars, roles=roles, seed=seed, lazy=lazy
     )
+    folder = folder.resolve()
     with locked(folder, purpose="building conditions"):
-        write_spec(folder, spec)
+        spec.write(folder)
         for leftover in folder.glob("**/.*.tmp"):  # of a run that was killed
             leftover.unlink(missing_ok=True)
-        _prepare(spec, folder, compute=compute, report=report)
-        chunks = [
-            _Chunk(first, min(n, first + _CHUNK), folder.resolve()) for first in range(0, n, _CHUNK)
-        ]
-        done = 0
 
-        def count(chunk: _Chunk, made: None) -> None:
-            nonlocal done
-            done += chunk.last - chunk.first
-            report(Progress("building conditions", done, n))
+        def run(function: Callable[[Any], None], items: Sequence[Any], *, doing: str) -> None:
+            _run(function, items, doing=doing, compute=compute, report=report)
 
-        run_all(_build_chunk, chunks, compute=compute, threads=1, on_done=count)
+        given = Preparation(
+            sources=spec.sources,
+            scheme=scheme,
+            folder=folder,
+            run=run,
+            report=report,
+            refuse_held_out=lambda subjects, what: _refuse_held_out(subjects, roles, what=what),
+        )
+        for step in settings.steps:
+            step.learn(given)
+        chunks = [_Chunk(first, min(n, first + _CHUNK), folder) for first in range(0, n, _CHUNK)]
+        _run(
+            _build_chunk,
+            chunks,
+            doing="building conditions",
+            compute=compute,
+            report=report,
+            size=lambda chunk: chunk.last - chunk.first,
+        )
         merge_parts(folder, [part_of(folder, chunk.first) for chunk in chunks])
 
 
-def _for_workers(case: Case) -> Case:
-    """Return a case that means the same in any process: absolute paths, a plain row."""
-    return replace(
-        case,
-        images={name: path.resolve() for name, path in case.images.items()},
-        label=case.label.resolve() if case.label else None,
-        source=dict(case.source),
-    )
+def _run(
+    function: Callable[[Any], None],
+    items: Sequence[Any],
+    *,
+    doing: str,
+    compute: Compute,
+    report: Report,
+    size: Callable[[Any], int] = lambda item: 1,
+) -> None:
+    """Run a function over items, on workers where there are any, and report as they end.
+
+    Args:
+        function: Importable by name.
+        items: Small and picklable.
+        doing: A word for the progress bar.
+        compute: Where.
+        report: Told how much is done.
+        size: How much an item counts for.
+    """
+    done, total = 0, sum(map(size, items))
+
+    def count(item: Any, made: None) -> None:
+        nonlocal done
+        done += size(item)
+        report(Progress(doing, done, total))
+
+    run_all(function, items, compute=compute, threads=1, on_done=count)
 
 
 def _refuse(
@@ -140,8 +157,7 @@ def _refuse(
     bare = [case.case_id for case in sources if case.label is None]
     if bare:
         raise DataError(f"building conditions: case {', '.join(bare)} has no label map.")
-    faults = [*faults_of(settings, scheme.names), *missing_files(settings)]
-    if faults:
+    if faults := [*settings.faults(scheme.names), *settings.missing_files()]:
         raise DataError(list_faults("building conditions", faults))
 
 
@@ -155,96 +171,29 @@ def _refuse_held_out(subjects: Collection[str], roles: Mapping[str, str], *, wha
         )
 
 
-def _prepare(spec: ConditionSpec, folder: Path, *, compute: Compute, report: Report) -> None:
-    """Let every builder learn what it needs, once each."""
-
-    def run(function: Callable[[Any], None], items: Sequence[Any], *, doing: str) -> None:
-        done = 0
-
-        def count(item: Any, made: None) -> None:
-            nonlocal done
-            done += 1
-            report(Progress(doing, done, len(items)))
-
-        run_all(function, items, compute=compute, threads=1, on_done=count)
-
-    given = Preparation(
-        sources=spec.sources,
-        scheme=spec.scheme,
-        folder=folder.resolve(),
-        run=run,
-        report=report,
-        refuse_held_out=lambda subjects, what: _refuse_held_out(subjects, spec.roles, what=what),
-    )
-    for step in steps_of(spec.settings):
-        step.learn(given)
-
-
 def _build_chunk(chunk: _Chunk) -> None:
     """Build the conditions of one chunk, unless they are there and whole."""
     path = part_of(chunk.folder, chunk.first)
     if path.exists() and _is_whole(path, chunk):
         return
     workshop = workshop_in(chunk.folder)
-    rows = [_build_one(workshop, chunk.folder, index) for index in range(chunk.first, chunk.last)]
-    write_part(path, rows)
+    rows = []
+    for index in range(chunk.first, chunk.last):
+        made = workshop.make(index)
+        rows.append(made.row)
+        for name, content in ({} if workshop.spec.identity.lazy else made.files).items():
+            file = chunk.folder / name
+            if not file.exists() or file.read_bytes() != content:
+                write_bytes(file, content)
+    write_rows(path, rows)
 
 
 def _is_whole(part: Path, chunk: _Chunk) -> bool:
     """Return whether a part has all its rows and each map is as its row says."""
-    rows = read_part(part)
+    rows = read_rows(part)
     if len(rows) != chunk.last - chunk.first:
         return False
     if not (chunk.folder / "maps").exists():  # lazy
         return True
     files = [(chunk.folder / row.map, row.sha256) for row in rows]
     return all(path.exists() and sha256_of_file(path) == expected for path, expected in files)
-
-
-def _build_one(workshop: Workshop, folder: Path, index: int) -> ConditionRow:
-    """Return the row of one condition; write its files unless the folder is lazy."""
-    made = workshop.make(index)
-    files = files_of(made.condition)
-    if not workshop.spec.lazy:
-        for name, content in files.items():
-            path = folder / name
-            if not path.exists() or path.read_bytes() != content:
-                write_bytes(path, content)
-    return _row_of(made, files)
-
-
-def _row_of(made: Made, files: Mapping[str, bytes]) -> ConditionRow:
-    """Return the row of a condition with these files."""
-    hashes = {name.split("/")[0]: sha256_of_bytes(content) for name, content in files.items()}
-    condition = made.condition
-    return ConditionRow(
-        index=made.index,
-        condition_id=condition.condition_id,
-        builder=condition.builder,
-        source_case_ids=condition.source_case_ids,
-        source_subject_ids=condition.source_subject_ids,
-        role=made.role,
-        turn=condition.turn,
-        seed=made.seed,
-        steps=condition.steps,
-        map=f"maps/{condition.condition_id}.nii.gz",
-        sha256=hashes.pop("maps"),
-        channels=hashes,
-        presence=condition.presence,
-        scalars_clipped=made.scalars.clipped,
-        columns=made.scalars.columns,
-    )
-
-
-def files_of(condition: Condition) -> dict[str, bytes]:
-    """Return the files of a condition by their place in the folder: map and channels."""
-    place = f"{condition.condition_id}.nii.gz"
-    files = {f"maps/{place}": label_map_bytes(condition.label_map)}
-    for name, volume in condition.channels.items():
-        files[f"channels-{name}/{place}"] = _channel_bytes(volume)
-    return files
-
-
-def _channel_bytes(volume: Volume) -> bytes:
-    """Return the file of a mask, or of an image."""
-    return label_map_bytes(volume) if volume.array.dtype == "uint8" else image_bytes(volume)

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, Self
 
+from pydantic import JsonValue
+
 from vcmaug.conditions.base import Condition, SourceMap, source_map
 from vcmaug.config import Settings
 from vcmaug.data.case import Case
@@ -156,8 +158,13 @@ class Builder(Part):
             cases: Ids of the sources.
         """
 
+    @property
+    def will_move(self) -> Moves:
+        """What its steps will do to outlines."""
+        return self.moves(self.model_dump(mode="json"))
+
     @classmethod
-    def moves(cls, parameters: Mapping[str, Any]) -> Moves:
+    def moves(cls, parameters: Mapping[str, JsonValue]) -> Moves:
         """Return what a step does to outlines.
 
         Args:
@@ -168,7 +175,7 @@ class Builder(Part):
 
     @classmethod
     def follow(
-        cls, volume: Volume, parameters: Mapping[str, Any], *, classes: bool = False
+        cls, volume: Volume, parameters: Mapping[str, JsonValue], *, classes: bool = False
     ) -> Volume:
         """Return a volume deformed as the map was; on the same grid.
 

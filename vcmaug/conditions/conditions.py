@@ -9,7 +9,7 @@ from typing import overload
 import pandas as pd
 
 from vcmaug.conditions.replay import channel_arrays, map_bytes
-from vcmaug.conditions.spec import ConditionSpec, read_spec
+from vcmaug.conditions.spec import ConditionSpec
 from vcmaug.conditions.table import ConditionRow, read_conditions
 from vcmaug.data.labels import LabelScheme
 from vcmaug.data.nifti import label_map_in
@@ -78,8 +78,8 @@ class Conditions(Sequence[StoredCondition], Shown):
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.rows: tuple[ConditionRow, ...] = read_conditions(folder)
-        self.spec: ConditionSpec = read_spec(folder)
+        self.rows = read_conditions(folder)
+        self.spec = ConditionSpec.read(folder)
 
     @property
     def scheme(self) -> LabelScheme:

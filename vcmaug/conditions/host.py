@@ -1,23 +1,39 @@
-"""A host while lesions are put into it: its label map, where lesions are, and what was placed."""
+"""A host while lesions are put into it: its label map, where lesions are, and what was placed.
+
+A lesion that takes room can push the tissue around it aside (mass effect): labels move outwards
+along the distance from the lesion, before it is written into the map. The displacement follows from
+keeping the volume of a ball's surroundings.
+
+Notes:
+    A ball of radius R that grew from a point moves a voxel at distance r from its centre to
+    (r^3 + R^3)^(1/3). Looked up backwards, the label at r was at (r^3 - R^3)^(1/3). For another
+    shape, r is the radius R of a ball of its volume plus the distance to its outline. The outline
+    of the head stays.
+"""
 
 import math
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import JsonValue
 from scipy import ndimage
 
+from vcmaug.affine import moved_points
 from vcmaug.conditions.atlas import Lesion
-from vcmaug.conditions.mass_effect import pushed_aside
 from vcmaug.conditions.placement import Placed
 from vcmaug.conditions.topology import nearest_others
+from vcmaug.data.distance import signed_distance_mm
 from vcmaug.data.labels import LabelScheme, index_map
 from vcmaug.data.volume import Volume
-from vcmaug.shapes import Box, padded_box
+from vcmaug.shapes import Box, box_within, padded_box
 
-__all__ = ["Host", "host_of"]
+__all__ = ["Host", "host_of", "pushed_aside"]
+
+_REACH = 3.0  # in radii; the push fades over the last of them and ends there
+_SMOOTH_VOXELS = 1.0
 
 
 @dataclass
@@ -30,8 +46,8 @@ class Host:
         channels: Channel number of each class of a lesion, the background first.
         volume: Its label map as it was.
         head_mm: Corners of all labels in world millimetres, [2, 3].
-        placed: What was recorded of each lesion.
-        donors: Whose each lesion is.
+        placed: The lesions that were written.
+        records: What is recorded of each.
         refused: How often each rule refused one.
     """
 
@@ -40,8 +56,8 @@ class Host:
     channels: NDArray[np.uint8]
     volume: Volume
     head_mm: NDArray[np.float64]
-    placed: list[dict[str, Any]] = field(default_factory=list)
-    donors: list[str] = field(default_factory=list)
+    placed: list[Lesion] = field(default_factory=list)
+    records: list[Mapping[str, JsonValue]] = field(default_factory=list)
     refused: Counter[str] = field(default_factory=Counter)
 
     def touches(self, inside: NDArray[np.bool_], box: Box, *, gap_mm: float) -> bool:
@@ -54,16 +70,24 @@ class Host:
         if not others.any():
             return False
         away_mm = ndimage.distance_transform_edt(~others, sampling=self.volume.spacing_mm)
-        within = tuple(
-            slice(part.start - around.start, part.stop - around.start)
-            for part, around in zip(box, near, strict=True)
-        )
-        return bool((inside & (away_mm[within] <= gap_mm)).any())
+        return bool((inside & (away_mm[box_within(box, near)] <= gap_mm)).any())
 
     def write(
-        self, placed: Placed, lesion: Lesion, drawn: dict[str, Any], *, mass_effect: float
+        self,
+        placed: Placed,
+        lesion: Lesion,
+        drawn: Mapping[str, JsonValue],
+        *,
+        mass_effect: float,
     ) -> None:
-        """Write a lesion into the map, after pushing the tissue aside if asked."""
+        """Write a lesion into the map, after pushing the tissue aside if asked.
+
+        Args:
+            placed: Its voxels.
+            lesion: Of the atlas.
+            drawn: What is recorded of its place.
+            mass_effect: Share of its volume that is pushed aside.
+        """
         if mass_effect > 0:
             self.indices = pushed_aside(
                 self.indices, placed, strength=mass_effect, spacing_mm=self.volume.spacing_mm
@@ -72,13 +96,14 @@ class Host:
         inside = placed.classes > 0
         self.indices[placed.box][inside] = self.channels[placed.classes[inside]]
         self.lesions[placed.box] |= inside
-        self.placed.append(
-            {"lesion": lesion.lesion_id, "voxels": int(np.count_nonzero(inside)), **drawn}
-        )
-        self.donors.append(lesion.subject_id)
+        voxels = int(np.count_nonzero(inside))
+        self.placed.append(lesion)
+        self.records.append({"lesion": lesion.lesion_id, "voxels": voxels, **drawn})
 
 
-def host_of(volume: Volume, scheme: LabelScheme, *, channels: list[int], keep_own: bool) -> Host:
+def host_of(
+    volume: Volume, scheme: LabelScheme, *, channels: Sequence[int], keep_own: bool
+) -> Host:
     """Return a label map as a host.
 
     Args:
@@ -92,13 +117,44 @@ def host_of(volume: Volume, scheme: LabelScheme, *, channels: list[int], keep_ow
     if not keep_own and lesions.any():
         indices = nearest_others(indices, lesions, volume.spacing_mm)
         lesions = np.zeros_like(lesions)
-    by_class = np.array([0, *channels], dtype=np.uint8)
-    return Host(indices, lesions, by_class, volume, _head_box(volume))
-
-
-def _head_box(volume: Volume) -> NDArray[np.float64]:
-    """Return the lower and upper corner of all labels in world millimetres, [2, 3]."""
     box = ndimage.find_objects((volume.array > 0).astype(np.uint8))[0]
     ends = np.array([[part.start, part.stop - 1] for part in box], dtype=float).T  # [2, 3]
-    world = ends @ volume.affine[:3, :3].T + volume.affine[:3, 3]
-    return np.stack([world.min(axis=0), world.max(axis=0)])
+    corners_mm = moved_points(volume.affine, ends)
+    head_mm = np.stack([corners_mm.min(axis=0), corners_mm.max(axis=0)])
+    return Host(indices, lesions, np.array([0, *channels], dtype=np.uint8), volume, head_mm)
+
+
+def pushed_aside(
+    indices: NDArray[np.uint8],
+    lesion: Placed,
+    *,
+    strength: float,
+    spacing_mm: tuple[float, float, float],
+) -> NDArray[np.uint8]:
+    """Return a map whose labels have made room for a lesion.
+
+    Args:
+        indices: Channel numbers [X, Y, Z].
+        lesion: Where it will lie.
+        strength: Share of the lesion's volume that is pushed aside and not replaced, in [0, 1].
+        spacing_mm: Voxel size.
+    """
+    spacing = np.asarray(spacing_mm)
+    voxels = np.count_nonzero(lesion.classes)
+    radius_mm = (3 * voxels * float(spacing.prod()) / (4 * math.pi)) ** (1 / 3)
+    by = math.ceil(_REACH * radius_mm / float(spacing.min()))
+    near = padded_box(lesion.box, indices.shape, by=by)
+    crop = indices[near]
+    inside = np.zeros(crop.shape, dtype=bool)
+    inside[box_within(lesion.box, near)] = lesion.classes > 0
+    away_mm = signed_distance_mm(inside, spacing_mm, smooth_voxels=_SMOOTH_VOXELS)
+    r = np.maximum(away_mm + radius_mm, 0.0)
+    back = r - np.cbrt(np.maximum(r**3 - strength * radius_mm**3, 0.0))
+    back *= np.clip(_REACH - r / radius_mm, 0.0, 1.0)
+    slope = np.stack(list(np.gradient(away_mm, *spacing.tolist())))
+    slope /= np.maximum(np.sqrt((slope**2).sum(axis=0)), 1e-6)
+    places = np.indices(crop.shape) - back * slope / spacing.reshape(3, 1, 1, 1)
+    moved = ndimage.map_coordinates(crop, places, order=0, mode="nearest")
+    result = indices.copy()
+    result[near] = np.where((crop > 0) & (moved > 0), moved, crop)
+    return result

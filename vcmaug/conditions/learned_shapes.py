@@ -14,21 +14,20 @@ References:
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from vcmaug.affine import inverse
 from vcmaug.conditions.base import SourceMap
 from vcmaug.conditions.topology import counts_of, parts_of
 from vcmaug.data.distance import signed_distance_mm
 from vcmaug.data.labels import LabelScheme, index_map
-from vcmaug.data.registration import rigid_between
 from vcmaug.data.volume import Volume
 from vcmaug.errors import DataError
-from vcmaug.files import write_bytes
+from vcmaug.files import atomic_path
 
 __all__ = ["LearnedShapes", "learn_shapes"]
 
@@ -62,32 +61,19 @@ class LearnedShapes:
 
     def write(self, path: Path) -> None:
         """Write the model atomically, in half precision."""
-        stream = BytesIO()
-        np.savez_compressed(
-            stream,
-            mean=self.mean.astype(np.float16),
-            modes=self.modes.astype(np.float16),
-            case_ids=np.array(self.case_ids),
-            subject_ids=np.array(self.subject_ids),
-            topology=self.topology,
-            poses=self.poses,
-            centres=self.centres,
-        )
-        write_bytes(path, stream.getvalue())
+        halves = {name: getattr(self, name).astype(np.float16) for name in ("mean", "modes")}
+        with atomic_path(path) as temporary, temporary.open("wb") as stream:
+            np.savez_compressed(stream, **{**vars(self), **halves})
 
     @classmethod
     def read(cls, path: Path) -> "LearnedShapes":
         """Return the model of a file."""
         with np.load(path, allow_pickle=False) as stored:
-            return cls(
-                mean=stored["mean"].astype(np.float32),
-                modes=stored["modes"].astype(np.float32),
-                case_ids=tuple(str(name) for name in stored["case_ids"]),
-                subject_ids=tuple(str(name) for name in stored["subject_ids"]),
-                topology=stored["topology"],
-                poses=stored["poses"],
-                centres=stored["centres"],
-            )
+            arrays = dict(stored)
+        for name in ("mean", "modes"):
+            arrays[name] = arrays[name].astype(np.float32)
+        ids = {name: tuple(arrays.pop(name).tolist()) for name in ("case_ids", "subject_ids")}
+        return cls(**ids, **arrays)  # type: ignore[arg-type]
 
     def shape_of(
         self, coefficients: NDArray[np.float64], pose: NDArray[np.float64] = _UPRIGHT
@@ -99,9 +85,8 @@ class LearnedShapes:
             pose: From voxels of the model to those of the result, [4, 4].
         """
         distances = self.mean + np.tensordot(coefficients, self.modes, axes=1)
-        back = np.asarray(np.linalg.inv(pose), dtype=np.float64)
-        indices: NDArray[np.uint8] = np.argmin(_looked_up(distances, back), axis=0).astype(np.uint8)
-        return indices
+        indices: NDArray[np.uint8] = _looked_up(distances, inverse(pose)).argmin(axis=0)
+        return indices.astype(np.uint8)
 
     def pose_in(self, case_id: str, indices: NDArray[np.uint8]) -> NDArray[np.float64]:
         """Return the pose [4, 4] of a map's structures, which may have been moved since.
@@ -144,13 +129,17 @@ def learn_shapes(
         raise DataError(f"learning a shape model: the maps have shapes {sorted(shapes)}, not one.")
     channels = [index_map(source.label_map.array, scheme) for source in sources]
     for source, indices in zip(sources, channels, strict=True):
-        _refuse_missing(source, indices, scheme)
-    affine = sources[0].label_map.affine
-    poses = _aligned([Volume(one, affine) for one in channels], scheme.num_structures)
-    spacing_mm = sources[0].label_map.spacing_mm
+        missing = [name for k, name in enumerate(scheme.names, start=1) if not (indices == k).any()]
+        if missing:
+            raise DataError(
+                f"learning a shape model: case {source.case_id} has no {', '.join(missing)}. Leave "
+                "the case out, or use the builder perturb."
+            )
+    num, first = scheme.num_structures, sources[0].label_map
+    poses = _aligned([Volume(one, first.affine) for one in channels], num)
     distances = np.stack(
         [
-            _looked_up(_distances(one, scheme.num_structures, spacing_mm), pose)
+            _looked_up(_distances(one, num, first.spacing_mm), pose)
             for one, pose in zip(channels, poses, strict=True)
         ]
     )  # [N, K + 1, X, Y, Z]
@@ -160,20 +149,10 @@ def learn_shapes(
         modes=_modes(distances - mean, variance_kept=variance_kept, max_modes=max_modes),
         case_ids=tuple(source.case_id for source in sources),
         subject_ids=tuple(sorted({source.subject_id for source in sources})),
-        topology=np.max([counts_of(parts_of(i, scheme.num_structures)) for i in channels], axis=0),
+        topology=np.max([counts_of(parts_of(one, num)) for one in channels], axis=0),
         poses=poses,
         centres=np.stack([_centre_of(one) for one in channels]),
     )
-
-
-def _refuse_missing(source: SourceMap, indices: NDArray[np.uint8], scheme: LabelScheme) -> None:
-    """Refuse a map that lacks a structure."""
-    missing = [name for k, name in enumerate(scheme.names, start=1) if not (indices == k).any()]
-    if missing:
-        raise DataError(
-            f"learning a shape model: case {source.case_id} has no {', '.join(missing)}. Leave the "
-            "case out, or use the builder perturb."
-        )
 
 
 def _modes(
@@ -194,11 +173,8 @@ def _distances(
     indices: NDArray[np.uint8], num_structures: int, spacing_mm: Sequence[float]
 ) -> NDArray[np.float32]:
     """Return signed distances in mm, clipped, of background and structures, [K + 1, X, Y, Z]."""
-    signed = []
-    for channel in range(num_structures + 1):
-        away_mm = signed_distance_mm(indices == channel, spacing_mm)
-        signed.append(np.clip(away_mm, -_CLIP_MM, _CLIP_MM))
-    return np.stack(signed).astype(np.float32)
+    away_mm = [signed_distance_mm(indices == k, spacing_mm) for k in range(num_structures + 1)]
+    return np.clip(np.stack(away_mm), -_CLIP_MM, _CLIP_MM).astype(np.float32)
 
 
 def _aligned(maps: Sequence[Volume], num_structures: int) -> NDArray[np.float64]:
@@ -207,30 +183,29 @@ def _aligned(maps: Sequence[Volume], num_structures: int) -> NDArray[np.float64]
     The first map is the reference of turns and, moved so that its structures lie about the centre
     of the grid, of places.
     """
-    first = maps[0]
-    affine = first.affine
-    middle = (np.asarray(first.shape) - 1) / 2
+    from vcmaug.data.registration import rigid_between
+
+    affine = maps[0].affine
+    centres = [_centre_of(one.array) for one in maps]
+    centres_mm = [affine[:3, :3] @ centre + affine[:3, 3] for centre in centres]
+    fields = [Volume(_outlines(one, num_structures), affine) for one in maps]
     shift = np.eye(4)
-    shift[:3, 3] = _centre_of(first.array) - middle
-    fields = [Volume(_field(one, num_structures), affine) for one in maps]
-    centres_mm = [affine[:3, :3] @ _centre_of(one.array) + affine[:3, 3] for one in maps]
-    poses = [np.eye(4)]
+    shift[:3, 3] = centres[0] - (np.asarray(maps[0].shape) - 1) / 2
+    poses = [shift]
     for field, centre_mm in zip(fields[1:], centres_mm[1:], strict=True):
         rigid = rigid_between(fields[0], field, centres_mm=(centres_mm[0], centre_mm))
-        poses.append(np.linalg.inv(affine) @ rigid @ affine)
-    return np.stack([pose @ shift for pose in poses])
+        poses.append(np.linalg.inv(affine) @ rigid @ affine @ shift)
+    return np.stack(poses)
 
 
-def _field(indices: Volume, num_structures: int) -> NDArray[np.float32]:
+def _outlines(indices: Volume, num_structures: int) -> NDArray[np.float32]:
     """Return the mean distance in mm to the structures' outlines, by which maps are aligned."""
-    away = [
-        np.clip(
-            signed_distance_mm(indices.array == k, indices.spacing_mm), None, _ALIGNED_WITHIN_MM
-        )
+    away_mm = [
+        signed_distance_mm(indices.array == k, indices.spacing_mm)
         for k in range(1, num_structures + 1)
     ]
-    mean: NDArray[np.float32] = np.mean(away, axis=0).astype(np.float32)
-    return mean
+    mean: NDArray[np.float32] = np.minimum(away_mm, _ALIGNED_WITHIN_MM).mean(axis=0)
+    return mean.astype(np.float32)
 
 
 def _looked_up(distances: NDArray[np.float32], pose: NDArray[np.float64]) -> NDArray[np.float32]:

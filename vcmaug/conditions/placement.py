@@ -6,22 +6,22 @@ along each the lesion's crop is resampled.
 
 import math
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from vcmaug.affine import inverse, moved_field, moved_points
 from vcmaug.conditions.atlas import Lesion
-from vcmaug.data.deformation import draw_velocity, upsampled
-from vcmaug.data.registration import Registration
 from vcmaug.shapes import Box, Shape3, as_shape3
+
+if TYPE_CHECKING:
+    from vcmaug.data.registration import Registration
 
 __all__ = ["AffinePlace", "Place", "Placed", "RegisteredPlace", "elastic_change", "place", "to_map"]
 
-_CHANGES_ACROSS = (
-    4.0  # standard deviations of the elastic change across a lesion: fewer only move it
-)
+_CHANGES_ACROSS = 4.0  # deviations of the elastic change across a lesion: fewer only move it
 _STEEPEST = 0.5  # its longest displacement over its smoothness, so that it does not fold
 
 
@@ -53,15 +53,14 @@ class AffinePlace:
 
     def box(self, lesion: Lesion, shape: Shape3) -> Box | None:
         """Return the box around the crop's corners in the host."""
-        to_host = np.linalg.inv(self.to_atlas) @ lesion.affine
+        to_host = inverse(self.to_atlas) @ lesion.affine
         sides = [(-0.5, size - 0.5) for size in lesion.crop.shape]
         corners = np.stack(np.meshgrid(*sides, indexing="ij"), axis=-1).reshape(-1, 3)
-        there = corners @ to_host[:3, :3].T + to_host[:3, 3]
-        return _cut(there.min(axis=0), there.max(axis=0), shape)
+        return _box_around(moved_points(to_host, corners), shape)
 
     def look_up(self, lesion: Lesion, box: Box) -> NDArray[np.float64]:
         """Return the crop's coordinates of the voxels of a box."""
-        return _world_of(box, np.linalg.inv(lesion.affine) @ self.to_atlas)
+        return _world_of(box, inverse(lesion.affine) @ self.to_atlas)
 
 
 @dataclass(frozen=True)
@@ -74,34 +73,24 @@ class RegisteredPlace:
     """
 
     affine: NDArray[np.float64]
-    registration: Registration
+    registration: "Registration"
 
     def box(self, lesion: Lesion, shape: Shape3) -> Box | None:
         """Return the box around those lattice nodes that come to lie in or near the crop."""
         nodes = self.registration.moved_nodes()  # [3, a, b, c], atlas mm
-        back = np.linalg.inv(lesion.affine)
-        there = np.einsum("ij,jabc->iabc", back[:3, :3], nodes) + back[:3, 3].reshape(3, 1, 1, 1)
-        crop_mm = np.sqrt((lesion.affine[:3, :3] ** 2).sum(axis=0))
-        margin = 1.5 * self.registration.step_mm / crop_mm  # of a node's cell
-        sizes = np.array(lesion.crop.shape, dtype=float)
-        near = np.all(
-            (there > -margin.reshape(3, 1, 1, 1)) & (there < (sizes + margin).reshape(3, 1, 1, 1)),
-            axis=0,
-        )
+        there = moved_field(inverse(lesion.affine), nodes)
+        margin = 1.5 * self.registration.step_mm / np.reshape(lesion.spacing_mm, (3, 1, 1, 1))
+        sizes = np.array(lesion.crop.shape, dtype=float).reshape(3, 1, 1, 1)
+        near = np.all((there > -margin) & (there < sizes + margin), axis=0)  # of a node's cell
         if not near.any():
             return None
         found = self.registration.nodes_mm()[:, near].T  # [M, 3], host mm
-        to_voxel = np.linalg.inv(self.affine)
-        voxels = found @ to_voxel[:3, :3].T + to_voxel[:3, 3]
-        return _cut(voxels.min(axis=0), voxels.max(axis=0), shape)
+        return _box_around(moved_points(inverse(self.affine), found), shape)
 
     def look_up(self, lesion: Lesion, box: Box) -> NDArray[np.float64]:
         """Return the crop's coordinates of the voxels of a box."""
-        host_mm = _world_of(box, self.affine)
-        atlas_mm = self.registration(host_mm)
-        back = np.linalg.inv(lesion.affine)
-        turned: NDArray[np.float64] = np.einsum("ij,jabc->iabc", back[:3, :3], atlas_mm)
-        return turned + back[:3, 3].reshape(3, 1, 1, 1)
+        atlas_mm = self.registration(_world_of(box, self.affine))
+        return moved_field(inverse(lesion.affine), atlas_mm)
 
 
 def _world_of(box: Box, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -186,11 +175,12 @@ def elastic_change(
         elastic_mm: Longest displacement.
         generator: Draws it.
     """
-    x_mm, y_mm, z_mm = np.sqrt((lesion.affine[:3, :3] ** 2).sum(axis=0)).tolist()
+    from vcmaug.data.deformation import draw_velocity, upsampled
+
     smoothness_mm = lesion.volume_mm3 ** (1 / 3) / _CHANGES_ACROSS
     field = draw_velocity(
         shape,
-        spacing_mm=(x_mm, y_mm, z_mm),
+        spacing_mm=lesion.spacing_mm,
         max_displacement_mm=min(elastic_mm, _STEEPEST * smoothness_mm),
         smoothness_mm=smoothness_mm,
         generator=generator,
@@ -198,11 +188,11 @@ def elastic_change(
     return upsampled(field, shape)
 
 
-def _cut(lower: NDArray[np.float64], upper: NDArray[np.float64], shape: Shape3) -> Box | None:
-    """Return a box of whole voxels around two corners, cut at the grid; None if nothing is left."""
+def _box_around(places: NDArray[np.float64], shape: Shape3) -> Box | None:
+    """Return the whole voxels around places [N, 3], cut at the grid; None if nothing is left."""
     first, second, third = (
         slice(max(0, math.floor(a)), min(size, math.ceil(b) + 1))
-        for a, b, size in zip(lower, upper, shape, strict=True)
+        for a, b, size in zip(places.min(axis=0), places.max(axis=0), shape, strict=True)
     )
     if any(part.stop <= part.start for part in (first, second, third)):
         return None

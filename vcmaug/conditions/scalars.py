@@ -4,17 +4,17 @@ It says where each column comes from, and what is done beyond the prior's range.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field, model_validator
 
+from vcmaug.conditions.base import Cell
 from vcmaug.config import Settings
 from vcmaug.data.scalars import ScalarSpec, raw_value
 from vcmaug.errors import DataError
 from vcmaug.seeding import numpy_generator
 
-__all__ = ["ScalarSettings", "ScalarSource", "Scalars", "with_scalars"]
+__all__ = ["ScalarSettings", "ScalarSource"]
 
 
 class ScalarSource(Settings):
@@ -44,70 +44,56 @@ class ScalarSettings(Settings):
         "clip", description="what happens to a scalar beyond the prior's range"
     )
 
+    def applied(
+        self, row: Mapping[str, Cell], *, table: Sequence[Mapping[str, Cell]], turn: int, seed: int
+    ) -> dict[str, Cell]:
+        """Return a condition's columns as they are asked for.
 
-@dataclass(frozen=True)
-class Scalars:
-    """Columns of a condition.
+        Args:
+            row: With the volumes of the final map.
+            table: Rows of the sources, for columns drawn from them.
+            turn: How often the source has been used before.
+            seed: Of the condition.
+        """
+        result = dict(row)
+        for column, source in self.columns.items():
+            generator = numpy_generator(seed, "scalar", column)
+            if source.table:
+                result[column] = table[int(generator.integers(len(table)))].get(column)
+            elif source.uniform is not None:
+                result[column] = round(float(generator.uniform(*source.uniform)), 3)
+            elif source.sweep:
+                result[column] = source.sweep[turn % len(source.sweep)]
+            else:
+                result[column] = source.fixed
+        return result
 
-    Attributes:
-        columns: Volumes, age, sex and the like; `scalar_<name>` is a scalar in the prior's range,
-            0 at the low end and 1 at the high.
-        clipped: Raw value of each scalar that lay beyond the range.
-    """
+    def in_range(
+        self, row: Mapping[str, Cell], specs: Sequence[ScalarSpec], *, name: str
+    ) -> tuple[dict[str, Cell], dict[str, float]]:
+        """Return columns with a prior's scalars in their ranges, and the raw values beyond them.
 
-    columns: Mapping[str, Any]
-    clipped: Mapping[str, float]
+        Args:
+            row: As it is asked for; `scalar_<name>` is added for each scalar, 0 at the low end of
+                its range and 1 at the high.
+            specs: Of the prior; none: no scalar.
+            name: Of the condition, for messages.
 
-
-def with_scalars(
-    row: Mapping[str, Any],
-    settings: ScalarSettings,
-    specs: Sequence[ScalarSpec],
-    *,
-    table: Sequence[Mapping[str, Any]],
-    turn: int,
-    seed: int,
-    name: str,
-) -> Scalars:
-    """Return a condition's columns as they are asked for, and its scalars in the prior's ranges.
-
-    Args:
-        row: With the volumes of the final map.
-        settings: What is asked for.
-        specs: Of the prior; none: no scalar.
-        table: Rows of the sources, for columns drawn from them.
-        turn: How often the source has been used before.
-        seed: Of the condition.
-        name: Of the condition, for messages.
-
-    Raises:
-        DataError: A scalar is out of range and out_of_range is refuse.
-    """
-    result = dict(row)
-    for column, source in settings.columns.items():
-        generator = numpy_generator(seed, "scalar", column)
-        if source.table:
-            result[column] = table[int(generator.integers(len(table)))].get(column)
-        elif source.uniform is not None:
-            result[column] = round(float(generator.uniform(*source.uniform)), 3)
-        else:
-            result[column] = (
-                source.sweep[turn % len(source.sweep)] if source.sweep else source.fixed
-            )
-    clipped = {}
-    for spec in specs:
-        value = raw_value(spec, result)
-        if value is None:
-            result[f"scalar_{spec.name}"] = None
-            continue
-        scaled = (value - spec.low) / (spec.high - spec.low)
-        if not 0.0 <= scaled <= 1.0:
-            if settings.out_of_range == "refuse":
-                raise DataError(
-                    f"condition {name}: scalar {spec.name!r} is {value:g} {spec.unit}, the prior's "
-                    f"range is {spec.low:g} to {spec.high:g}. Set scalars.out_of_range: clip, or "
-                    "ask for less."
-                )
-            clipped[spec.name] = value
-        result[f"scalar_{spec.name}"] = min(max(scaled, 0.0), 1.0)
-    return Scalars(result, clipped)
+        Raises:
+            DataError: A scalar is out of range and out_of_range is refuse.
+        """
+        result, clipped = dict(row), {}
+        for spec in specs:
+            value = raw_value(spec, row)
+            scaled = None if value is None else (value - spec.low) / (spec.high - spec.low)
+            if value is not None and scaled is not None and not 0.0 <= scaled <= 1.0:
+                if self.out_of_range == "refuse":
+                    raise DataError(
+                        f"condition {name}: scalar {spec.name!r} is {value:g} {spec.unit}, the "
+                        f"prior's range is {spec.low:g} to {spec.high:g}. Set "
+                        "scalars.out_of_range: clip, or ask for less."
+                    )
+                clipped[spec.name] = value
+                scaled = min(max(scaled, 0.0), 1.0)
+            result[f"scalar_{spec.name}"] = scaled
+        return result, clipped

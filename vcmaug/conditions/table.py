@@ -5,30 +5,26 @@ conditions.csv, where nested values are JSON for the eye.
 """
 
 import csv
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import TypeAdapter
 
+from vcmaug.conditions.base import Cell
 from vcmaug.data.steps import Step, steps_of, stored_steps, type_of_steps
 from vcmaug.errors import DataError, WorkFolderError
-from vcmaug.files import atomic_path, stable_json, write_bytes
+from vcmaug.files import atomic_path, stable_json
 
-__all__ = ["ConditionRow", "merge_parts", "part_of", "read_conditions", "read_part", "write_part"]
+__all__ = ["ConditionRow", "merge_parts", "part_of", "read_conditions", "read_rows", "write_rows"]
 
-_TEXTS = pa.list_(pa.string())
-_NUMBERS = pa.map_(pa.string(), pa.float64())
-_TYPES = {
-    "index": pa.int64(),
-    "source_case_ids": _TEXTS,
-    "source_subject_ids": _TEXTS,
-    "turn": pa.int64(),
+_MAPS = {
     "channels": pa.map_(pa.string(), pa.string()),
     "presence": pa.map_(pa.string(), pa.bool_()),
-    "scalars_clipped": _NUMBERS,
+    "scalars_clipped": pa.map_(pa.string(), pa.float64()),
 }
 
 
@@ -68,17 +64,27 @@ class ConditionRow:
     channels: Mapping[str, str] = field(default_factory=dict)
     presence: Mapping[str, bool] = field(default_factory=dict)
     scalars_clipped: Mapping[str, float] = field(default_factory=dict)
-    columns: Mapping[str, Any] = field(default_factory=dict)
+    columns: Mapping[str, Cell] = field(default_factory=dict)
 
-    def cells(self) -> dict[str, Any]:
+    @property
+    def files(self) -> dict[str, str]:
+        """Hash of each of its files, the label map first, by the file's place in the folder."""
+        others = {f"{name}/{self.condition_id}.nii.gz": sha for name, sha in self.channels.items()}
+        return {self.map: self.sha256, **others}
+
+    def cells(self) -> dict[str, object]:
         """Return the row by column; nested values stay nested."""
-        own = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "columns"}
-        own["seed"] = str(self.seed)  # an unsigned number of 64 bits
-        own["steps"] = [asdict(step) for step in self.steps]
-        return own | dict(self.columns)
+        own: dict[str, object] = {name: getattr(self, name) for name in _OWN}
+        return {
+            **own,
+            "seed": str(self.seed),  # an unsigned number of 64 bits
+            "steps": [asdict(step) for step in self.steps],
+            **self.columns,
+        }
 
 
-_OWN = {one.name for one in fields(ConditionRow)} - {"columns"}
+_OWN = tuple(one.name for one in fields(ConditionRow) if one.name != "columns")
+_ROW = TypeAdapter(ConditionRow)
 
 
 def part_of(folder: Path, first: int) -> Path:
@@ -86,100 +92,68 @@ def part_of(folder: Path, first: int) -> Path:
     return folder / "parts" / f"{first:08d}.parquet"
 
 
-def write_part(path: Path, rows: Sequence[ConditionRow]) -> None:
-    """Write the rows of one part atomically.
+def write_rows(path: Path, rows: Sequence[ConditionRow]) -> None:
+    """Write rows atomically: known columns with their types, the others with their own.
 
     Raises:
         DataError: A builder recorded what no table can hold.
     """
+    cells = [row.cells() for row in rows]
+    columns: dict[str, list[Any]] = {
+        name: [one.get(name) for one in cells] for name in _names_of(cells)
+    }
+    steps = [stored_steps(row.steps) for row in rows]  # by the name of its builder
+    columns["steps"] = steps
+    for name in _MAPS:
+        columns[name] = [list(getattr(row, name).items()) for row in rows]
     try:
-        table = _table_of([_stored(row) for row in rows])
+        types = {**_MAPS, "steps": type_of_steps(steps)}
+        table = pa.table(
+            {name: pa.array(values, types.get(name)) for name, values in columns.items()}
+        )
     except (pa.ArrowInvalid, pa.ArrowTypeError) as fault:
         raise DataError(
             f"writing conditions {rows[0].condition_id} to {rows[-1].condition_id}: a builder "
             f"recorded values of two types under one name ({fault}). Record numbers, words, lists "
             "and mappings, each name with one type."
         ) from None
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink)
-    write_bytes(path, sink.getvalue().to_pybytes())
-
-
-def _stored(row: ConditionRow) -> dict[str, Any]:
-    """Return a row as Parquet holds it: the parameters of a step under the name of its builder."""
-    cells = row.cells()
-    cells["steps"] = stored_steps(row.steps)
-    for name in ("channels", "presence", "scalars_clipped"):
-        cells[name] = list(cells[name].items())
-    return cells
-
-
-def _table_of(cells: Sequence[Mapping[str, Any]]) -> pa.Table:
-    """Return rows as a table: known columns with their types, the others with their own."""
-    names = list(dict.fromkeys(name for row in cells for name in row))
-    types = {**_TYPES, "steps": type_of_steps(row["steps"] for row in cells)}
-    columns = {
-        name: pa.array([row.get(name) for row in cells], type=types.get(name)) for name in names
-    }
-    return pa.table(columns)
+    with atomic_path(path) as temporary:
+        pq.write_table(table, temporary)
 
 
 def merge_parts(folder: Path, parts: Sequence[Path]) -> None:
-    """Write conditions.parquet and conditions.csv from the parts, in their order."""
-    schema = pa.unify_schemas(
-        [pq.read_schema(path) for path in parts], promote_options="permissive"
-    )
+    """Write conditions.csv, then conditions.parquet, from the parts in their order."""
+    rows = [row for part in parts for row in read_rows(part)]
+    cells = [row.cells() for row in rows]
     with (
-        atomic_path(folder / "conditions.csv") as csv_path,
-        atomic_path(folder / "conditions.parquet") as path,
-        pq.ParquetWriter(path, schema) as writer,
-        csv_path.open("w", encoding="utf-8", newline="") as stream,
+        atomic_path(folder / "conditions.csv") as path,
+        path.open("w", encoding="utf-8", newline="") as stream,
     ):
-        texts = csv.DictWriter(stream, schema.names, lineterminator="\n")
+        texts = csv.DictWriter(stream, _names_of(cells), lineterminator="\n")
         texts.writeheader()
-        for part in parts:
-            rows = pq.read_table(part).to_pylist(maps_as_pydicts="strict")
-            writer.write_table(pa.Table.from_pylist(list(map(_as_pairs, rows)), schema=schema))
-            texts.writerows(_as_text(_row_of(row)) for row in rows)
+        for row in cells:
+            texts.writerow({name: _as_text(value) for name, value in row.items()})
+    write_rows(folder / "conditions.parquet", rows)
 
 
-def _as_pairs(cells: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a row that was read as it is written: mappings of the table as pairs."""
-    steps = [step | {"checks": list(step["checks"].items())} for step in cells["steps"]]
-    pairs = {
-        name: list(cells[name].items()) for name in ("channels", "presence", "scalars_clipped")
-    }
-    return {**cells, "steps": steps, **pairs}
+def _names_of(cells: Sequence[Mapping[str, object]]) -> list[str]:
+    """Return the columns of some rows in the order in which they come."""
+    return list(dict.fromkeys(name for row in cells for name in row))
 
 
-def _as_text(row: ConditionRow) -> dict[str, Any]:
-    """Return a row for a CSV file."""
-    return {
-        name: stable_json(value) if isinstance(value, Mapping | list | tuple) else value
-        for name, value in row.cells().items()
-    }
+def _as_text(value: object) -> object:
+    """Return a value for a CSV file."""
+    return stable_json(value) if isinstance(value, Mapping | list | tuple) else value
 
 
-def read_part(path: Path) -> tuple[ConditionRow, ...]:
+def read_rows(path: Path) -> tuple[ConditionRow, ...]:
     """Return the rows of one Parquet file."""
-    return tuple(_rows_in(path))
-
-
-def _rows_in(path: Path) -> Iterator[ConditionRow]:
-    """Yield the rows of a file."""
+    rows = []
     for cells in pq.read_table(path).to_pylist(maps_as_pydicts="strict"):
-        yield _row_of(cells)
-
-
-def _row_of(cells: Mapping[str, Any]) -> ConditionRow:
-    """Return a row that was read from Parquet."""
-    own = {name: cells[name] for name in _OWN}
-    own["source_case_ids"] = tuple(own["source_case_ids"])
-    own["source_subject_ids"] = tuple(own["source_subject_ids"])
-    own["seed"] = int(own["seed"])
-    own["steps"] = steps_of(own["steps"])
-    columns = {name: value for name, value in cells.items() if name not in _OWN}
-    return ConditionRow(**own, columns=columns)
+        own = {name: cells.pop(name) for name in _OWN}
+        own["steps"] = steps_of(own["steps"])
+        rows.append(_ROW.validate_python({**own, "columns": cells}))
+    return tuple(rows)
 
 
 def read_conditions(folder: Path) -> tuple[ConditionRow, ...]:
@@ -193,9 +167,9 @@ def read_conditions(folder: Path) -> tuple[ConditionRow, ...]:
         raise WorkFolderError(
             f"reading conditions: {path} is not there. Run `vcmaug build-conditions` first."
         )
-    if missing := sorted(_OWN - set(pq.read_schema(path).names)):
+    if missing := sorted(set(_OWN) - set(pq.read_schema(path).names)):
         raise WorkFolderError(
             f"reading conditions: {path} was made by an older version; it lacks "
             f"{', '.join(missing)}. Move {folder} away and run `vcmaug build-conditions` again."
         )
-    return read_part(path)
+    return read_rows(path)

@@ -52,7 +52,7 @@ class ShownSettings(Settings):
     def _leave_the_map(cls, steps: tuple[Builder, ...]) -> tuple[Builder, ...]:
         """Refuse builders that change the map: a control learns of cases as they are."""
         for step in steps:
-            if step.moves(dict(step)) != "nothing":
+            if step.will_move != "nothing":
                 raise ValueError(f"{step.name} changes label maps; name builders of channels alone")
         return steps
 

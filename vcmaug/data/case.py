@@ -8,19 +8,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from pydantic import JsonValue
-
 from vcmaug.data.way_back import WayBack
 from vcmaug.doors import Shown
 from vcmaug.errors import DataError
 from vcmaug.files import sha256_of_file
 
-__all__ = ["IMAGE", "LABEL", "Case", "Measured"]
+__all__ = ["IMAGE", "LABEL", "Case", "Cell", "Measured"]
 
 IMAGE = "image"
 """Name of the image that networks read, the first of a case."""
 LABEL = "label"
 """Name of the label map among the files of a case."""
+
+
+Cell = str | int | float | None
+"""Of a column that the user's own table or a measurement has; None where it is empty."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ class Case(Shown):
     subject_id: str
     images: Mapping[str, Path]
     label: Path | None = None
-    source: Mapping[str, JsonValue] = field(default_factory=dict)
+    source: Mapping[str, Cell] = field(default_factory=dict)
     measured: Measured | None = None
     sha256: Mapping[str, str] = field(default_factory=dict)
     way_back: WayBack | None = None
@@ -82,7 +84,7 @@ class Case(Shown):
         return {**self.images, **({} if self.label is None else {LABEL: self.label})}
 
     @property
-    def columns(self) -> dict[str, JsonValue]:
+    def columns(self) -> dict[str, Cell]:
         """Source columns and measured facts together, as scalars and conditions read them."""
         return {**self.source, **(self.measured.columns if self.measured else {})}
 

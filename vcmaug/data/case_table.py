@@ -12,9 +12,9 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import JsonValue, TypeAdapter
+from pydantic import TypeAdapter
 
-from vcmaug.data.case import IMAGE, LABEL, Case, Measured
+from vcmaug.data.case import IMAGE, LABEL, Case, Cell, Measured
 from vcmaug.data.way_back import WayBack
 from vcmaug.errors import FaultyDataSet, WorkFolderError
 from vcmaug.files import atomic_path, write_text
@@ -69,7 +69,7 @@ class _Row:
     files: tuple[_File, ...]
     measured: _Measured | None
     way_back: WayBack | None
-    source: Mapping[str, JsonValue] | None = field(default_factory=dict)
+    source: Mapping[str, Cell] | None = field(default_factory=dict)
 
     @classmethod
     def of(cls, case: Case, folder: Path) -> "_Row":
@@ -120,7 +120,7 @@ def write_table_of_cases(folder: Path, cases: Sequence[Case]) -> None:
         pq.write_table(table, path)
 
 
-def _as_csv_reads_them(cases: Sequence[Case]) -> list[dict[Hashable, JsonValue]]:
+def _as_csv_reads_them(cases: Sequence[Case]) -> list[dict[Hashable, Cell]]:
     """Return source columns with one type each, as a CSV gives them back; an empty cell is None."""
     frame = pd.DataFrame([case.source for case in cases])
     if not len(frame.columns):
@@ -129,7 +129,7 @@ def _as_csv_reads_them(cases: Sequence[Case]) -> list[dict[Hashable, JsonValue]]
     return frame.where(frame.notna(), None).to_dict("records")
 
 
-def _csv_row(folder: Path, case: Case) -> dict[str, JsonValue]:
+def _csv_row(folder: Path, case: Case) -> dict[str, Cell]:
     """Return a case for the table that people read."""
     ids = {"case_id": case.case_id, "subject_id": case.subject_id}
     files = {

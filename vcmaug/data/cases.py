@@ -9,9 +9,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from pydantic import AliasPath, ConfigDict, Field
+from pydantic import AliasPath, Field
 
-from vcmaug.config import Settings
+from vcmaug.config import JsonFile
 from vcmaug.data.case import Case
 from vcmaug.data.case_table import read_table_of_cases
 from vcmaug.data.geometry import Grid
@@ -19,12 +19,11 @@ from vcmaug.data.labels import LabelScheme, Structure
 from vcmaug.data.splits import Splits, SplitSettings, make_splits, nested_subset
 from vcmaug.data.volumes import LabelledVolumes, read_case_volumes
 from vcmaug.doors import Shown
-from vcmaug.files import read_json
 
 __all__ = ["Case", "Cases", "Prepared", "SplitCases", "cases_of"]
 
 
-class Prepared(Settings):
+class Prepared(JsonFile):
     """What prepare.json says of prepared cases, as far as it is read.
 
     Attributes:
@@ -32,8 +31,6 @@ class Prepared(Settings):
         source_values: The user's own values, in channel order.
         grid: On which they all lie.
     """
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
     structures: tuple[Structure, ...] = Field(validation_alias="scheme")
     source_values: tuple[int, ...] = ()
@@ -72,7 +69,7 @@ class Cases(Shown):
             FaultyDataSet: Files are missing; all at once.
         """
         cases = read_table_of_cases(folder)
-        about = Prepared.model_validate(read_json(folder / "prepare.json"))
+        about = Prepared.read(folder / "prepare.json")
         return cls(cases, folder, about.scheme, about.grid)
 
     def __len__(self) -> int:

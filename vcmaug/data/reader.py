@@ -12,9 +12,9 @@ from types import MappingProxyType
 from typing import Annotated, ClassVar
 
 import pandas as pd
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from vcmaug.data.case import IMAGE, Case
+from vcmaug.data.case import IMAGE, Case, Cell
 from vcmaug.parts import Part
 
 __all__ = [
@@ -135,7 +135,7 @@ class SubjectReader(Reader):
         labels: Mapping[str, Path],
         faults: list[str],
         *,
-        rows: Mapping[str, Mapping[str, JsonValue]] = MappingProxyType({}),
+        rows: Mapping[str, Mapping[str, Cell]] = MappingProxyType({}),
     ) -> list[Case]:
         """Return cases of files that were found by themselves, in the order of the images.
 
@@ -201,7 +201,7 @@ def read_table(path: Path) -> pd.DataFrame:
     return pd.read_csv(path, sep=separator, dtype={"case_id": str, "subject_id": str})
 
 
-def rows_by_key(path: Path, key: str, faults: list[str]) -> dict[str, dict[str, JsonValue]]:
+def rows_by_key(path: Path, key: str, faults: list[str]) -> dict[str, dict[str, Cell]]:
     """Return the rows of a table by the text in its key column."""
     if not path.exists():
         faults.append(f"{path}: there is no such table")

@@ -5,7 +5,7 @@ read again, those of older versions too.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
@@ -41,8 +41,8 @@ class FitRecord:
 
 
 @dataclass(frozen=True)
-class RunResult:
-    """One finished training.
+class _Run:
+    """One training.
 
     Attributes:
         arm: Its name.
@@ -50,9 +50,6 @@ class RunResult:
         seed: Of its subset and training.
         num_real: Real cases in its training data.
         num_synthetic: Other cases in its training data.
-        cost: What it took.
-        scores: One row for everything that the task scores in each case, by column.
-        identity: Fingerprint of all that it depends on.
     """
 
     arm: str
@@ -60,33 +57,34 @@ class RunResult:
     seed: int
     num_real: int
     num_synthetic: int
+
+
+@dataclass(frozen=True)
+class RunFacts(_Run):
+    """What a summary keeps of a training."""
+
+    updates_per_second: float | None = None
+
+
+@dataclass(frozen=True)
+class RunResult(_Run):
+    """One finished training.
+
+    Attributes:
+        cost: What it took.
+        scores: One row for everything that the task scores in each case, by column.
+        identity: Fingerprint of all that it depends on.
+    """
+
     cost: FitRecord
     scores: tuple[Mapping[str, object], ...]
     identity: str
 
     @property
-    def facts(self) -> "RunFacts":
+    def facts(self) -> RunFacts:
         """What a summary keeps of it."""
-        return RunFacts(
-            arm=self.arm,
-            num_labelled=self.num_labelled,
-            seed=self.seed,
-            num_real=self.num_real,
-            num_synthetic=self.num_synthetic,
-            updates_per_second=self.cost.updates / self.cost.seconds,
-        )
-
-
-@dataclass(frozen=True)
-class RunFacts:
-    """What a summary keeps of a training."""
-
-    arm: str
-    num_labelled: int
-    seed: int
-    num_real: int
-    num_synthetic: int
-    updates_per_second: float | None = None
+        same = {field.name: getattr(self, field.name) for field in fields(_Run)}
+        return RunFacts(**same, updates_per_second=self.cost.updates / self.cost.seconds)
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ Notes:
     reported beside each interval.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,14 +56,8 @@ def bootstrap_mean(
     num_seeds, num_subjects = scores.shape
     if num_subjects < 2 or not np.isfinite(scores).all():
         raise ValueError(f"scores {scores.shape} need two subjects or more and no gaps")
-    seeds = generator.integers(num_seeds, size=(num_draws, num_seeds))
-    subjects = generator.integers(num_subjects, size=(num_draws, num_subjects))
-    means = np.array(
-        [
-            scores[np.ix_(rows, columns)].mean()
-            for rows, columns in zip(seeds, subjects, strict=True)
-        ]
-    )
+    draws = _draws(scores.shape, num_draws, generator)
+    means = np.array([scores[draw].mean() for draw in draws])
     low, high = np.percentile(means, [2.5, 97.5])
     return Estimate(
         mean=float(scores.mean()),
@@ -73,6 +68,14 @@ def bootstrap_mean(
         seeds_resampled=num_seeds > 1,
         per_seed=tuple(float(mean) for mean in scores.mean(axis=1)),
     )
+
+
+def _draws(
+    shape: Sequence[int], num: int, generator: np.random.Generator
+) -> list[tuple[NDArray[np.int_], ...]]:
+    """Return indices of resampled seeds and subjects, for tables of such a shape."""
+    seeds, subjects = (generator.integers(size, size=(num, size)) for size in shape)
+    return [np.ix_(rows, columns) for rows, columns in zip(seeds, subjects, strict=True)]
 
 
 def paired_bootstrap(
@@ -131,10 +134,7 @@ def share_of_gap(
     if gap.mean() == 0:
         return Share(None, None, None)
     share = float(gained.mean() / gap.mean())
-    num_seeds, num_subjects = floor.shape
-    seeds = generator.integers(num_seeds, size=(num_draws, num_seeds))
-    subjects = generator.integers(num_subjects, size=(num_draws, num_subjects))
-    draws = [np.ix_(rows, columns) for rows, columns in zip(seeds, subjects, strict=True)]
+    draws = _draws(floor.shape, num_draws, generator)
     gaps = np.array([gap[draw].mean() for draw in draws])
     same_sign = gaps * np.sign(gap.mean()) > 0
     if same_sign.mean() < 0.975:

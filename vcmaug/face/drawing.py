@@ -8,7 +8,7 @@ from vcmaug.cohort.cohort import Cohort
 from vcmaug.cohort.exporter import Exporter
 from vcmaug.compute import resolve_compute
 from vcmaug.conditions.conditions import Conditions
-from vcmaug.config import Settings, parse_settings
+from vcmaug.config import parse_settings
 from vcmaug.control.base import Control, write_control
 from vcmaug.data.splits import Splits
 from vcmaug.errors import CohortError
@@ -16,7 +16,6 @@ from vcmaug.generate.drawer import Drawer
 from vcmaug.generate.plan import GenerateSettings
 from vcmaug.generate.planning import make_plan
 from vcmaug.generate.run import generate as generate_plan
-from vcmaug.ldm.prior import Prior
 from vcmaug.progress import Report, silent
 
 __all__ = ["export", "generate"]
@@ -65,9 +64,21 @@ def generate(
             f"generating in {folder}: the drawer has no control, so its images fit no label map. "
             "Give it one, e.g. Drawer(prior, control)."
         )
+    how = {
+        "sampler": draw.sampler,
+        "strength": draw.strength,
+        "interval": draw.interval,
+        "precision": draw.precision,
+        **settings,
+    }
+    if draw.prior.folder is None:
+        raise CohortError(
+            "generating: the prior lies in no folder from which workers could load it. Write it "
+            "with vcmaug.ldm.prior.write_prior and use Prior.load(folder)."
+        )
     plan = make_plan(
-        _settings_of(draw, settings),
-        prior_folder=_folder_of(draw.prior),
+        parse_settings(GenerateSettings, how, source="the arguments of generate"),
+        prior_folder=draw.prior.folder,
         control_folder=_kept(draw.control, folder),
         conditions_folder=asked.folder,
         n=len(asked) if n is None else n,
@@ -78,40 +89,12 @@ def generate(
     return replace(Cohort.open(folder), roles=asked.spec.roles)
 
 
-def _settings_of(draw: Drawer, settings: dict[str, Any]) -> GenerateSettings:
-    """Return how a drawer draws, with further settings."""
-    content = {
-        "sampler": draw.sampler,
-        "strength": draw.strength,
-        "interval": draw.interval,
-        "precision": draw.precision,
-        **settings,
-    }
-    return parse_settings(GenerateSettings, content, source="the arguments of generate")
-
-
-def _folder_of(prior: Prior) -> Path:
-    """Return the folder from which workers load a prior."""
-    if prior.folder is None:
-        raise CohortError(
-            "generating: the prior lies in no folder from which workers could load it. Write it "
-            "with vcmaug.ldm.prior.write_prior and use Prior.load(folder)."
-        )
-    return prior.folder
-
-
 def _kept(control: Control, cohort: Path) -> Path:
     """Return a folder beside a cohort's cases with its control, written if it is not there."""
     folder = cohort / ".models" / f"control-{control.card.weights_sha256[:12]}"
     if not (folder / "card.json").exists():
         write_control(folder, control)
     return folder
-
-
-class _Layout(Settings):
-    """Where an exporter is named."""
-
-    layout: Exporter
 
 
 def export(
@@ -136,6 +119,6 @@ def export(
         CohortError: No case is finished, or it would be written into a folder that it reads.
     """
     asked: object = {"name": layout, **settings} if isinstance(layout, str) else layout
-    chosen = parse_settings(_Layout, {"layout": asked}, source="the arguments of export").layout
+    chosen = parse_settings(Exporter, asked, source="the arguments of export")  # type: ignore[type-abstract]
     splits = Splits.of_roles(cohort.roles) if cohort.roles else None
     return chosen.export(cohort, Path(out), splits=splits, report=report)

@@ -11,13 +11,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import pandas as pd
 
 from vcmaug.arms.base import Arm, Sources
+from vcmaug.cohort.cohort import Cohort
 from vcmaug.compute import resolve_compute
-from vcmaug.config import Settings, parse_settings
+from vcmaug.conditions.conditions import Conditions
+from vcmaug.config import parse_settings
 from vcmaug.data.cases import Cases
 from vcmaug.data.splits import Splits
 from vcmaug.doors import Shown
@@ -71,19 +73,6 @@ class Study(Shown):
         return pd.DataFrame(read_json(self.folder / "summary.json")[name])
 
 
-class _Folder(Protocol):
-    """What lies in a folder."""
-
-    @property
-    def folder(self) -> Path:
-        """Where."""
-        ...
-
-    def __len__(self) -> int:
-        """Return how many there are of it."""
-        ...
-
-
 @dataclass(frozen=True)
 class _Replicate:
     """The labelled cases that all arms share, and what is the same for all that they make.
@@ -130,12 +119,6 @@ class _Replicate:
         return out
 
 
-class _Arms(Settings):
-    """Where arms are named."""
-
-    arms: tuple[Arm, ...]
-
-
 def study(
     few: Cases,
     *,
@@ -170,7 +153,7 @@ def study(
         LeakError: A held-out subject had a part in what an arm trains on.
         DataError: An arm lacks what it trains on, or cases cannot be trained on or scored.
     """
-    chosen_arms = parse_settings(_Arms, {"arms": arms}, source="the arms of study").arms
+    chosen_arms = [parse_settings(Arm, arm, source="the arms of study") for arm in arms]
     replicate = _Replicate(
         few=few,
         seeds=tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds),
@@ -191,7 +174,7 @@ def study(
     return Study(replicate.folder, chosen.task.scores[0])
 
 
-def _given(arm: Arm) -> _Folder:
+def _given(arm: Arm) -> Cohort | Conditions:
     """Return what an arm was given."""
     if arm.given is None:
         raise DataError(_lacking(arm))

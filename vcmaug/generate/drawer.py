@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vcmaug.compute.clock import Clock
+from vcmaug.compute.devices import Clock
 from vcmaug.conditions.base import LABEL_MAP
 from vcmaug.conditions.target import Drawable
 from vcmaug.control.base import Control

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from vcmaug.compute.clock import Clock
+from vcmaug.compute.devices import Clock
 from vcmaug.conditions.conditions import StoredCondition
 from vcmaug.data.volume import Volume
 from vcmaug.generate.acceptance import broken, figures_of, verdict

@@ -102,7 +102,7 @@ def _misfits(spec: PriorSpec, control: ControlCard, conditions: Conditions) -> l
 
 def _absent_maps(conditions: Conditions) -> list[str]:
     """Return the label maps that a folder lacks; for many, listing is faster than asking."""
-    if conditions.spec.lazy:
+    if conditions.spec.identity.lazy:
         return []
     maps = conditions.folder / "maps"
     there = {f"maps/{name}" for name in os.listdir(maps)} if maps.is_dir() else set()

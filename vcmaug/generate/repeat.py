@@ -10,8 +10,7 @@ import numpy as np
 
 from vcmaug.cohort.manifest import read_rows
 from vcmaug.cohort.row import Drawn, ManifestRow
-from vcmaug.compute.clock import Clock
-from vcmaug.compute.devices import threads_of, torch_device
+from vcmaug.compute.devices import Clock, threads_of, torch_device
 from vcmaug.data.nifti import image_bytes, image_in, read_image
 from vcmaug.errors import CohortError, DataError
 from vcmaug.files import sha256_of_bytes

@@ -13,7 +13,7 @@ from vcmaug.cohort.card import CohortCard, SeenByCohort, seen_maps
 from vcmaug.cohort.layout import CohortLayout
 from vcmaug.cohort.merge import Merged, merge_parts
 from vcmaug.compute import Compute, run_all
-from vcmaug.conditions.spec import read_spec
+from vcmaug.conditions.spec import ConditionSpec
 from vcmaug.control.card import ControlCard
 from vcmaug.errors import CohortError
 from vcmaug.files import locked
@@ -129,7 +129,7 @@ def _card(plan: Plan, merged: Merged) -> CohortCard:
     """Return what a cohort came from."""
     prior = read_card(Path(plan.prior_folder), PriorCard)
     control = read_card(Path(plan.control_folder), ControlCard)
-    own_values = read_spec(Path(plan.conditions_folder)).scheme.source_values
+    own_values = ConditionSpec.read(Path(plan.conditions_folder)).source_values
     pseudo, teachers = control.seen.pseudo_labels, control.seen.teachers
     return CohortCard(
         n=plan.n,

@@ -20,8 +20,7 @@ from vcmaug.cohort.layout import CohortLayout
 from vcmaug.cohort.merge import BEGUN, rows_of_part
 from vcmaug.cohort.row import ManifestRow
 from vcmaug.compute import peak_memory
-from vcmaug.compute.clock import Clock
-from vcmaug.compute.devices import threads_of, torch_device
+from vcmaug.compute.devices import Clock, threads_of, torch_device
 from vcmaug.conditions.conditions import StoredCondition
 from vcmaug.errors import VcmaugError
 from vcmaug.files import append_lines, sha256_of_file

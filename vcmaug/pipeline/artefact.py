@@ -98,9 +98,9 @@ class Artefact(ABC):
         return self.name
 
     @property
-    @abstractmethod
     def folder(self) -> Path:
-        """Its own folder, or its file."""
+        """Its own folder, or its file; if nothing else is said, it is called as its kind."""
+        return self.work.folder / self.kind
 
     def settings(self) -> Mapping[str, object]:
         """Return every setting that decides about it, by the section of the recipe."""
@@ -242,6 +242,11 @@ class OfReplicate(Artefact):
     def name(self) -> str:
         """Such as control-n10-s0."""
         return f"{self.kind}-{self.replicate.name}"
+
+    @property
+    def folder(self) -> Path:
+        """In the folder of the replicate."""
+        return self.replicate.folder / self.kind
 
 
 @dataclass(frozen=True)

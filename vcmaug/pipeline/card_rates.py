@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -59,27 +58,17 @@ class _Card(BaseModel):
         return sum(float(str(value)) for name, value in found if name.endswith("seconds"))
 
 
-@dataclass(frozen=True)
-class _CardRate:
-    """The seconds of one update, on a grid of so many voxels."""
-
-    kind: str
-    seconds: float
-    voxels: int
-    source: str
-
-
 @cache
-def _known() -> list[_CardRate]:
-    """Return what the cards of the zoo say."""
-    found = []
+def _known() -> dict[Rated, Cost]:
+    """Return what one update cost by each card of the zoo; the card stands for the machine."""
+    found = {}
     for entry in zoo_entries():
         card, prior = _card(entry), _card(Path(entry).parts[0])
         if prior.spec is not None:
             kind = f"{card.kind} {'' if card.spec else card.name}".rstrip()
-            seconds, voxels = card.seconds / card.training.in_all, math.prod(prior.spec.grid.shape)
-            source = f" by the card of {entry}, measured on {card.machine.cores} CPU cores"
-            found.append(_CardRate(f"{kind}, updates", seconds, voxels, source))
+            source = f"the card of {entry}, measured on {card.machine.cores} CPU cores"
+            rated = Rated(f"{kind}, updates", source, math.prod(prior.spec.grid.shape))
+            found[rated] = Cost(card.seconds / card.training.in_all)
     return found
 
 
@@ -98,4 +87,4 @@ def rate_of_cards(rated: Rated) -> tuple[Cost | None, str]:
     if not alike:
         return None, ""
     nearest = min(alike, key=lambda one: abs(math.log(one.voxels / rated.voxels)))
-    return Cost(nearest.seconds * rated.voxels / nearest.voxels), nearest.source
+    return _known()[nearest].scaled(rated.voxels / nearest.voxels), f" by {nearest.device}"

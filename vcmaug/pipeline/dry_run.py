@@ -5,7 +5,7 @@ Nothing is made or written, and nothing that computes is imported.
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 from pydantic import JsonValue
 
@@ -60,16 +60,13 @@ class Outlook:
 
     def as_json(self) -> dict[str, JsonValue]:
         """Return it for machines."""
-        cost = self.cost
+        figures = asdict(self.cost or Cost(0)).items()
         return {
             "name": self.name,
             "state": self.step.state.what,
             "would_be_made": self.step.is_made,
             "why": list(self.step.state.why),
-            "seconds": None if cost is None else round(cost.seconds, 1),
-            "memory_mib": None if cost is None else round(cost.memory_mib),
-            "gpu_mib": None if cost is None else round(cost.gpu_mib),
-            "disk_mib": None if cost is None else round(cost.disk_mib, 1),
+            **{name: round(value, 1) if self.cost else None for name, value in figures},
             "estimated": self.source.strip(),
         }
 

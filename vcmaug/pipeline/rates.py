@@ -5,7 +5,6 @@ A dry run scales these rates to what a recipe asks for.
 
 import os
 import platform
-import subprocess
 import time
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -17,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 
 from vcmaug.compute.devices import gpu_peak_memory
 from vcmaug.compute.memory import forget_peak_memory, peak_memory
-from vcmaug.compute.where import visible_gpus
+from vcmaug.compute.where import gpu_model
 from vcmaug.errors import VcmaugError
 from vcmaug.files import write_text
 from vcmaug.progress import Progress, Report
@@ -162,7 +161,7 @@ def machine_label(*, gpu: bool) -> str:
     Args:
         gpu: Whether the work would be done on a GPU; the driver is asked, no torch is loaded.
     """
-    if gpu and (name := _gpu_name()):
+    if gpu and (name := gpu_model()):
         return name
     return f"{_processor()}, {os.cpu_count() or 1} cores"
 
@@ -174,18 +173,6 @@ def _processor() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
-
-
-def _gpu_name() -> str:
-    """Return the model of the first GPU, or nothing."""
-    if not visible_gpus():
-        return ""
-    command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
-    try:
-        told = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return "GPU"
-    return next(iter(told.stdout.splitlines()), "GPU").strip()
 
 
 class Meter:

@@ -12,7 +12,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from vcmaug.arms.base import Arm
 from vcmaug.arms.real import Real
 from vcmaug.arms.synthetic import Synthetic
-from vcmaug.conditions.chain import ConditionSettings, faults_of
+from vcmaug.conditions.chain import ConditionSettings
 from vcmaug.config import (
     RecipePath,
     Settings,
@@ -225,43 +225,29 @@ class Recipe(Settings):
     gates: GateSettings = GateSettings()
 
     @model_validator(mode="after")
-    def _population_is_there(self) -> "Recipe":
-        """Refuse a population that is named and not described."""
+    def _sections_fit(self) -> "Recipe":
+        """Refuse sections that do not fit each other, each fault in a sentence."""
+        found = []
         if (self.data.source == POPULATION) != (self.population is not None):
-            raise ValueError(f"data.source: {POPULATION} and the section population go together")
-        return self
-
-    @model_validator(mode="after")
-    def _mirrors_fit(self) -> "Recipe":
-        """Refuse flips of label maps in which a structure lacks its other side."""
+            found.append(f"data.source: {POPULATION} and the section population go together")
         flips = {
             "control.training.flip": self.control.training.flip,
             "study.augment.flip": self.study.augment.flip,
         }
-        asked = " and ".join(name for name, flip in flips.items() if flip)
-        faults = lone_sides(tuple(self.data.scheme)) if asked else []
-        if faults:
-            raise ValueError(f"{asked}: {'; '.join(faults)}; set it to false")
-        return self
-
-    @model_validator(mode="after")
-    def _trained_where_it_acts(self) -> "Recipe":
-        """Refuse a control that would act at timesteps in which it was not trained."""
+        flipped = [name for name, flip in flips.items() if flip]
+        if flipped and (lone := lone_sides(tuple(self.data.scheme))):
+            found.append(f"{' and '.join(flipped)}: {'; '.join(lone)}; set it to false")
         draws, trained = self.generate, self.control.training.timesteps
         acts = min(draws.sampler.start, draws.interval[1])
         if acts > trained:
-            raise ValueError(
+            found.append(
                 f"control.training.timesteps is {trained}, and draws are steered from {acts} of "
                 "the schedule on: make it as high, or lower generate.sampler.start or interval"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _chains_fit(self) -> "Recipe":
-        """Refuse builders that do not fit the scheme or each other."""
-        faults = faults_of(self.conditions, tuple(self.data.scheme))
-        if faults:
-            raise ValueError("conditions: " + "; ".join(faults))
+        if faults := self.conditions.faults(tuple(self.data.scheme)):
+            found.append("conditions: " + "; ".join(faults))
+        if found:
+            raise ValueError("; ".join(found))
         return self
 
 

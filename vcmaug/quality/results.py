@@ -1,13 +1,11 @@
 """What was measured of a cohort: `quality.json`, which `evaluate` writes and others read."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Literal
 
 from pydantic import AliasChoices, ConfigDict, Field
 
-from vcmaug.config import Settings
-from vcmaug.files import read_json, write_json
+from vcmaug.config import JsonFile, Settings
 
 __all__ = ["EvaluatorCard", "Quality", "Reading", "Row"]
 
@@ -15,7 +13,7 @@ Row = Mapping[str, str | int | float]
 """One row of figures, by column; `row` or `source` says of which images."""
 
 
-class EvaluatorCard(Settings):
+class EvaluatorCard(JsonFile):
     """What an independent evaluator was trained on; cases and settings stand beside.
 
     Attributes:
@@ -26,20 +24,9 @@ class EvaluatorCard(Settings):
 
     subjects: int = 0
 
-    @classmethod
-    def read(cls, path: Path) -> "EvaluatorCard":
-        """Return the card in a file."""
-        return cls.model_validate(read_json(path))
-
-    def write(self, path: Path) -> None:
-        """Write the card as JSON."""
-        write_json(path, self.model_dump(mode="json"))
-
 
 class Reading(Settings):
     """How the figure of a metric is to be read; see `Metric`."""
-
-    model_config = ConfigDict(extra="ignore")
 
     better: str
     range: tuple[int | float | None, int | float | None]
@@ -49,7 +36,7 @@ class Reading(Settings):
     section: str
 
 
-class Quality(Settings):
+class Quality(JsonFile):
     """What was measured of a cohort; the rows of each section stand beside, under its name.
 
     Attributes:
@@ -74,15 +61,6 @@ class Quality(Settings):
     metrics: Mapping[str, Reading] = {}
     missing: tuple[str, ...] = ()
     versions: Mapping[str, str] = {}
-
-    @classmethod
-    def read(cls, path: Path) -> "Quality":
-        """Return the figures in a file, also of an older version."""
-        return cls.model_validate(read_json(path))
-
-    def write(self, path: Path) -> None:
-        """Write the figures as JSON."""
-        write_json(path, self.model_dump(mode="json"))
 
     def rows(self, section: str) -> Sequence[Row]:
         """Return the rows of a section; none where it was not measured."""

@@ -3,77 +3,61 @@
 Three planes of source and result with the outlines of their structures, as a PNG.
 """
 
-from collections import Counter
 from collections.abc import Sequence
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from vcmaug.conditions.replay import map_bytes
-from vcmaug.conditions.spec import read_spec
+from vcmaug.conditions.spec import ConditionSpec
 from vcmaug.conditions.table import ConditionRow, read_conditions
 from vcmaug.data.case import LABEL
 from vcmaug.data.cases import Case
 from vcmaug.data.nifti import label_map_in, read_image, read_label_map
 from vcmaug.data.volume import Volume
 from vcmaug.files import write_bytes
-from vcmaug.report.figures import PLANES, draw_slice
+from vcmaug.report.figures import PLANES, draw_slice, panels, png
 
 __all__ = ["write_gallery"]
 
-_PER_BUILDER = 2
+_PER_CHAIN = 2
+_MARGINS = {"top": 0.95, "hspace": 0.12}
 
 
-def write_gallery(folder: Path, *, per_builder: int = _PER_BUILDER) -> Path:
+def write_gallery(folder: Path) -> Path:
     """Write gallery.png into a folder of conditions and return its path.
 
     The first conditions of each chain are shown, not chosen by eye. Outlines lie on the image of
     the source, or on the image channel that the condition brings; slices pass through what changed.
-
-    Args:
-        folder: Of the conditions.
-        per_builder: Conditions of each chain.
     """
-    spec, table = read_spec(folder), read_conditions(folder)
+    spec, table = ConditionSpec.read(folder), read_conditions(folder)
     by_id = {case.case_id: case for case in spec.sources}
-    rows = _first_of_each_chain(table, per_builder)
+    rows = _first_of_each_chain(table)
     wide = len(PLANES)
-    figure = Figure(figsize=(4.0 * wide, 2.15 * len(rows)), dpi=100, facecolor="black")
-    axes = figure.subplots(len(rows), 2 * wide, squeeze=False)
-    for place in axes.reshape(-1):
-        place.set_axis_off()
+    size = (4.0 * wide, 2.15 * len(rows))
+    figure, axes = panels(len(rows), 2 * wide, size=size, dpi=100, margins=_MARGINS)
     for line, row in zip(axes, rows, strict=True):
         source = by_id[row.source_case_ids[0]]
         before, after = _maps(folder, row, source)
         images = _images(folder, row, source)
         where = _most_changed(before.array, after.array)
-        line[0].set_title(f"{source.case_id}: source", color="white", fontsize=8, loc="left")
-        line[wide].set_title(
-            f"{row.condition_id}: {row.builder}", color="white", fontsize=8, loc="left"
-        )
+        titles = f"{source.case_id}: source", f"{row.condition_id}: {row.builder}"
+        for place, title in zip((line[0], line[wide]), titles, strict=True):
+            place.set_title(title, color="white", fontsize=8, loc="left")
         for k, plane in enumerate(PLANES):
             draw_slice(line[k], images[0], before.array, spec.scheme, plane, where[plane])
             draw_slice(line[wide + k], images[1], after.array, spec.scheme, plane, where[plane])
-    figure.subplots_adjust(left=0.01, right=0.99, bottom=0.01, top=0.95, wspace=0.04, hspace=0.12)
-    stream = BytesIO()
-    figure.savefig(stream, format="png", facecolor="black", metadata={"Software": None})
     path = folder / "gallery.png"
-    write_bytes(path, stream.getvalue())
+    write_bytes(path, png(figure))
     return path
 
 
-def _first_of_each_chain(table: Sequence[ConditionRow], count: int) -> list[ConditionRow]:
+def _first_of_each_chain(table: Sequence[ConditionRow]) -> list[ConditionRow]:
     """Return the first rows of each chain, in the order of the table."""
-    seen: Counter[str] = Counter()
-    chosen = []
-    for row in table:
-        seen[row.builder] += 1
-        if seen[row.builder] <= count:
-            chosen.append(row)
-    return chosen
+    chains = dict.fromkeys(row.builder for row in table)
+    chosen = [[row for row in table if row.builder == chain][:_PER_CHAIN] for chain in chains]
+    return sorted((row for rows in chosen for row in rows), key=lambda row: row.index)
 
 
 def _maps(folder: Path, row: ConditionRow, source: Case) -> tuple[Volume, Volume]:

@@ -219,7 +219,7 @@ def _facts_of(replicate: ReplicateFound) -> Iterator[tuple[str, str]]:
 
 
 def _limits(found: Found) -> list[str]:
-    """Return what the page does not show."""
+    """Return what the page of this folder does not show; the template has what none shows."""
     limits = [found.recipe.caveat] if found.recipe.caveat else []
     summary = found.summary
     if summary is None:
@@ -232,11 +232,4 @@ def _limits(found: Found) -> list[str]:
             "Both arms had the same updates, network and augmentation; other choices of these may "
             "change the difference."
         )
-    return [
-        *limits,
-        "Adherence is what one segmenter sees; it shares that network's blind spots.",
-        "The distances use simple descriptors and say nothing about anatomy beyond them.",
-        "The memorisation check sees copies only as far as simple descriptors do: treat a cohort "
-        "as you would treat the data it came from.",
-        "Nothing here is a clinical evaluation.",
-    ]
+    return limits

@@ -6,10 +6,10 @@ Volumes and rows become base64 PNG or inline SVG; matplotlib enters here alone.
 import base64
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from io import BytesIO, StringIO
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import matplotlib as mpl
 import numpy as np
@@ -35,6 +35,8 @@ __all__ = [
     "in_a_row",
     "mean_plot",
     "montage",
+    "panels",
+    "png",
     "write_mosaic",
 ]
 
@@ -78,18 +80,17 @@ def contoured(columns: Sequence[Column], scheme: LabelScheme) -> bytes:
         columns: One per case; without an image it is unreadable, without a label map bare.
         scheme: Gives the colours.
     """
-    figure = Figure(figsize=(1.75 * len(columns), 5.4), dpi=110, facecolor="black")
-    axes = figure.subplots(len(PLANES), len(columns), squeeze=False)
-    for column, (caption, image, label) in enumerate(columns):
-        axes[0, column].set_title(caption, color="white", fontsize=7.5)
-        for row in PLANES:
-            axes[row, column].set_axis_off()
+    size = (1.75 * len(columns), 5.4)
+    figure, axes = panels(
+        len(PLANES), len(columns), size=size, margins={"top": 0.94, "hspace": 0.04}
+    )
+    for places, (caption, image, label) in zip(axes.T, columns, strict=True):
+        places[0].set_title(caption, color="white", fontsize=7.5)
         if image is None:
-            axes[1, column].text(0.5, 0.5, "unreadable", color="white", ha="center", fontsize=8)
-            continue
-        _draw_planes(list(axes[:, column]), image, label, scheme)
-    figure.subplots_adjust(left=0.01, right=0.99, bottom=0.01, top=0.94, wspace=0.04, hspace=0.04)
-    return _png(figure)
+            places[1].text(0.5, 0.5, "unreadable", color="white", ha="center", fontsize=8)
+        else:
+            _draw_planes(places, image, label, scheme)
+    return png(figure)
 
 
 def in_a_row(image: Volume, label: Volume | None, scheme: LabelScheme) -> bytes:
@@ -100,13 +101,45 @@ def in_a_row(image: Volume, label: Volume | None, scheme: LabelScheme) -> bytes:
         label: Slices pass through its centre; None: through the grid's.
         scheme: Gives the colours.
     """
-    figure = Figure(figsize=(6.0, 2.1), dpi=110, facecolor="black")
-    axes = list(figure.subplots(1, len(PLANES)))
-    for place in axes:
+    figure, axes = panels(1, len(PLANES), size=(6.0, 2.1), margins={"bottom": 0.02, "top": 0.98})
+    _draw_planes(axes[0], image, label, scheme)
+    return png(figure)
+
+
+def write_mosaic(path: Path, images: NDArray[np.float32]) -> None:
+    """Write a PNG with the middle sagittal slice of each image [N, X, Y, Z], eight to a row."""
+    rows = math.ceil(len(images) / _PER_ROW)
+    margins = {"left": 0, "right": 1, "bottom": 0, "top": 1, "wspace": 0.03, "hspace": 0.03}
+    figure, axes = panels(rows, _PER_ROW, size=(_PER_ROW * 1.1, rows * 1.1), margins=margins)
+    for place, image in zip(axes.flat, images, strict=False):
+        flat = image[image.shape[0] // 2].T
+        place.imshow(flat, origin="lower", cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    write_bytes(path, png(figure))
+
+
+def panels(
+    rows: int,
+    columns: int,
+    *,
+    size: tuple[float, float],
+    dpi: int = 110,
+    margins: Mapping[str, float],
+) -> tuple[Figure, NDArray[Any]]:
+    """Return a black figure and its axes [rows, columns], without frames."""
+    figure = Figure(figsize=size, dpi=dpi, facecolor="black")
+    axes: NDArray[Any] = figure.subplots(rows, columns, squeeze=False)
+    for place in axes.flat:
         place.set_axis_off()
-    _draw_planes(axes, image, label, scheme)
-    figure.subplots_adjust(left=0.01, right=0.99, bottom=0.02, top=0.98, wspace=0.04)
-    return _png(figure)
+    near = {"left": 0.01, "right": 0.99, "bottom": 0.01, "wspace": 0.04}
+    figure.subplots_adjust(**{**near, **margins})
+    return figure, axes
+
+
+def png(figure: Figure) -> bytes:
+    """Return a figure as PNG; the same one gives the same bytes."""
+    stream = BytesIO()
+    figure.savefig(stream, format="png", facecolor="black", metadata={"Software": None})
+    return stream.getvalue()
 
 
 def _draw_planes(
@@ -117,27 +150,6 @@ def _draw_planes(
     centre = _centre(labels)
     for place, plane in zip(axes, PLANES, strict=True):
         draw_slice(place, image, labels, scheme, plane, centre[plane])
-
-
-def _png(figure: Figure) -> bytes:
-    """Return a figure as PNG; the same one gives the same bytes."""
-    stream = BytesIO()
-    figure.savefig(stream, format="png", facecolor="black", metadata={"Software": None})
-    return stream.getvalue()
-
-
-def write_mosaic(path: Path, images: NDArray[np.float32]) -> None:
-    """Write a PNG with the middle sagittal slice of each image [N, X, Y, Z], eight to a row."""
-    rows = math.ceil(len(images) / _PER_ROW)
-    figure = Figure(figsize=(_PER_ROW * 1.1, rows * 1.1), dpi=110, facecolor="black")
-    axes = figure.subplots(rows, _PER_ROW, squeeze=False).reshape(-1)
-    for place in axes:
-        place.set_axis_off()
-    for place, image in zip(axes, images, strict=False):
-        flat = image[image.shape[0] // 2].T
-        place.imshow(flat, origin="lower", cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-    figure.subplots_adjust(left=0, right=1, bottom=0, top=1, wspace=0.03, hspace=0.03)
-    write_bytes(path, _png(figure))
 
 
 def _centre(label_map: NDArray[np.uint16]) -> list[int]:
@@ -170,74 +182,55 @@ def draw_slice(
 
 
 def mean_plot(summary: Summary) -> str:
-    """Return inline SVG: the mean headline score per arm over n, with intervals.
+    """Return inline SVG: the mean headline score of a study per arm over n, with intervals."""
 
-    Args:
-        summary: Of the study.
-    """
-    return _svg(_draw_means, summary, name="means")
+    def draw(axes: Axes) -> None:
+        headline = summary.headline
+        rows = [row for row in summary.means if row.metric == headline.name]
+        for row in rows:
+            if is_ceiling(row.arm):
+                name = f"{row.arm} ({row.num_labelled} cases)"
+                axes.axhline(row.mean, color=_INK, linewidth=0.9, linestyle=(0, (4, 3)), label=name)
+                axes.axhspan(row.low, row.high, color=_INK, alpha=0.08, linewidth=0)
+        for arm, shift, chosen in _arms(rows):
+            _points(axes, arm, chosen, shift=shift, label=arm)
+        axes.set_ylabel(f"mean {headline.title}, {summary.scored_on} subjects")
+        _legend(axes)
+
+    return _svg(draw, "means", summary.num_labelled)
 
 
 def difference_plot(summary: Summary) -> str:
-    """Return inline SVG: paired differences of the headline score from real only over n.
+    """Return inline SVG: paired differences of the headline score from real only over n."""
 
-    Args:
-        summary: Of the study.
-    """
-    return _svg(_draw_differences, summary, name="differences")
+    def draw(axes: Axes) -> None:
+        headline = summary.headline
+        rows = [row for row in summary.differences if row.metric == headline.name]
+        axes.axhline(0.0, color=_INK, linewidth=0.8, linestyle=(0, (4, 3)))
+        for arm, shift, chosen in _arms([row for row in rows if is_floor(row.against)]):
+            for row in chosen:
+                _points(axes, arm, [row], shift=shift)
+        axes.set_ylabel(f"difference in {headline.title}")
+
+    return _svg(draw, "differences", summary.num_labelled)
 
 
-def _svg(draw: Callable[[Axes, Summary], None], summary: Summary, *, name: str) -> str:
+def _svg(draw: Callable[[Axes], None], name: str, num_labelled: Sequence[int]) -> str:
     """Return a plot as SVG in the page's own text colour, its ids made unique by its name."""
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": name, "font.size": 10}):
         figure = Figure(figsize=(4.6, 3.7))
         axes = figure.subplots()
-        draw(axes, summary)
-        _quiet(axes, summary.num_labelled)
+        draw(axes)
+        _quiet(axes, num_labelled)
         figure.tight_layout()
         stream = StringIO()
         figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None})
     svg = stream.getvalue()
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
     svg = re.sub(r'( id="|href="#|url\(#)', rf"\g<1>{name}-", svg)
-    svg = re.sub(r'(<svg[^>]*?) (?:width|height)="[^"]*"', r"\1", svg, count=1)
-    svg = re.sub(r'(<svg[^>]*?) (?:width|height)="[^"]*"', r"\1", svg, count=1)
+    for _ in ("width", "height"):
+        svg = re.sub(r'(<svg[^>]*?) (?:width|height)="[^"]*"', r"\1", svg, count=1)
     return svg.replace(_INK, "currentColor")
-
-
-def _draw_means(axes: Axes, summary: Summary) -> None:
-    """Draw means per arm over n."""
-    headline = summary.headline
-    rows = [row for row in summary.means if row.metric == headline.name]
-    for row in rows:
-        if is_ceiling(row.arm):
-            name = f"{row.arm} ({row.num_labelled} cases)"
-            axes.axhline(row.mean, color=_INK, linewidth=0.9, linestyle=(0, (4, 3)), label=name)
-            axes.axhspan(row.low, row.high, color=_INK, alpha=0.08, linewidth=0)
-    for arm, shift, chosen in _arms(rows):
-        x, y, low, high = np.array(
-            sorted((row.num_labelled, row.mean, row.low, row.high) for row in chosen), dtype=float
-        ).T
-        _points(axes, arm, x * shift, y, low, high, label=arm)
-    axes.set_ylabel(f"mean {headline.title}, {summary.scored_on} subjects")
-    _legend(axes)
-
-
-def _draw_differences(axes: Axes, summary: Summary) -> None:
-    """Draw paired differences from real only over n."""
-    headline = summary.headline
-    rows = [
-        row for row in summary.differences if row.metric == headline.name and is_floor(row.against)
-    ]
-    axes.axhline(0.0, color=_INK, linewidth=0.8, linestyle=(0, (4, 3)))
-    for arm, shift, chosen in _arms(rows):
-        for row in chosen:
-            x, y, low, high = (
-                np.array([value])
-                for value in (row.num_labelled * shift, row.mean, row.low, row.high)
-            )
-            _points(axes, arm, x, y, low, high)
-    axes.set_ylabel(f"difference in {headline.title}")
 
 
 R = TypeVar("R", Mean, Difference)
@@ -253,20 +246,16 @@ def _arms(rows: Sequence[R]) -> list[tuple[str, float, list[R]]]:
 
 
 def _points(
-    axes: Axes,
-    arm: str,
-    x: NDArray[np.float64],
-    y: NDArray[np.float64],
-    low: NDArray[np.float64],
-    high: NDArray[np.float64],
-    *,
-    label: str | None = None,
+    axes: Axes, arm: str, rows: Sequence[R], *, shift: float, label: str | None = None
 ) -> None:
-    """Draw means with their intervals in an arm's colour."""
+    """Draw means with their intervals over n in an arm's colour."""
+    table = sorted((row.num_labelled, row.mean, row.low, row.high) for row in rows)
+    n, mean, low, high = np.array(table, dtype=float).T
     known = Arm.of_result(arm)
     colour, marker = (known.colour, known.marker) if known else (_INK, "o")
+    interval = [mean - low, high - mean]
     axes.errorbar(
-        x, y, [y - low, high - y], color=colour, marker=marker, ms=4.5, capsize=2.5, label=label
+        n * shift, mean, interval, color=colour, marker=marker, ms=4.5, capsize=2.5, label=label
     )
 
 

@@ -6,17 +6,16 @@ from pathlib import Path
 from typing import TypeVar
 
 import pandas as pd
-from pydantic import AliasPath, ConfigDict, Field
+from pydantic import AliasPath, Field
 
 from vcmaug.cohort.card import CohortCard
 from vcmaug.cohort.layout import CohortLayout
-from vcmaug.config import Settings
+from vcmaug.config import JsonFile
 from vcmaug.data.cases import Prepared
 from vcmaug.data.seen import Seen
 from vcmaug.data.splits import Splits, read_splits
 from vcmaug.data.work_layout import Replicate, WorkLayout
 from vcmaug.downstream.results import Summary, read_summary
-from vcmaug.files import read_json
 from vcmaug.quality.results import Quality
 
 __all__ = ["Found", "ReplicateFound", "find"]
@@ -24,13 +23,7 @@ __all__ = ["Found", "ReplicateFound", "find"]
 T = TypeVar("T")
 
 
-class _Facts(Settings):
-    """What the page says of a file; the rest of it is passed over."""
-
-    model_config = ConfigDict(extra="ignore")
-
-
-class RecipeFacts(_Facts):
+class RecipeFacts(JsonFile):
     """Whose folder it is: recipe.json."""
 
     name: str
@@ -41,7 +34,7 @@ class RecipeFacts(_Facts):
     data_note: str = Field("", validation_alias=AliasPath("recipe", "data_note"))
 
 
-class ModelFacts(_Facts):
+class ModelFacts(JsonFile):
     """The card of a prior or a control."""
 
     name: str = ""
@@ -103,9 +96,9 @@ def find(work: Path) -> Found:
         layout=layout,
         recipe=RecipeFacts.model_validate(layout.about()),
         cases=_if_there(pd.read_csv, layout.cases_csv),
-        prepared=_if_there(_facts(Prepared), layout.prepared),
+        prepared=_if_there(Prepared.read, layout.prepared),
         splits=_if_there(read_splits, layout.splits),
-        prior=_if_there(_facts(ModelFacts), layout.prior_card),
+        prior=_if_there(ModelFacts.read, layout.prior_card),
         replicates=tuple(map(_replicate, layout.replicates_there)),
         summary=_if_there(read_summary, layout.summary),
         scores=_if_there(pd.read_parquet, layout.scores),
@@ -117,7 +110,7 @@ def _replicate(replicate: Replicate) -> ReplicateFound:
     cohort = CohortLayout(replicate.cohort)
     return ReplicateFound(
         layout=replicate,
-        control=_if_there(_facts(ModelFacts), replicate.control_card),
+        control=_if_there(ModelFacts.read, replicate.control_card),
         conditions=_if_there(pd.read_parquet, replicate.conditions_table),
         manifest=_if_there(pd.read_parquet, cohort.manifest),
         cohort=CohortCard.read(cohort.folder) if cohort.card.exists() else None,
@@ -129,11 +122,3 @@ def _replicate(replicate: Replicate) -> ReplicateFound:
 def _if_there(read: Callable[[Path], T], path: Path) -> T | None:
     """Return what is in a file; None where there is none."""
     return read(path) if path.exists() else None
-
-
-F = TypeVar("F", bound=Settings)
-
-
-def _facts(kind: type[F]) -> Callable[[Path], F]:
-    """Return how facts are read from a JSON file."""
-    return lambda path: kind.model_validate(read_json(path))

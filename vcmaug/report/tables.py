@@ -110,7 +110,7 @@ def quality_tables(replicates: Sequence[ReplicateFound]) -> list[Table]:
     done = {one.name: one.quality for one in replicates if one.quality is not None}
     faults = [f"{r.name}: the evaluation is missing." for r in replicates if r.quality is None]
     faults += [f"{name}: missing: {'; '.join(q.missing)}." for name, q in done.items() if q.missing]
-    own = {metric.figure: metric.about() for metric in METRICS}
+    own = [metric.figure for metric in METRICS]  # older evaluations do not name theirs
     figures = dict.fromkeys(name for one in done.values() for name in one.metrics or own)
     known = {metric.figure: metric for metric in Metric.parts().values()}
     sections: dict[str, list[type[Metric]]] = {}

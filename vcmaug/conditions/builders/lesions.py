@@ -10,13 +10,14 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, JsonValue
+from scipy.spatial.transform import Rotation
 
-from vcmaug.conditions.atlas_settings import AtlasSettings
+from vcmaug.conditions.atlas import Atlas, AtlasSettings, Lesion
 from vcmaug.conditions.base import Condition, Step
 from vcmaug.conditions.builder import (
     Builder,
@@ -26,17 +27,16 @@ from vcmaug.conditions.builder import (
     prepared_file,
     unknown_structures,
 )
+from vcmaug.conditions.host import Host, host_of
+from vcmaug.conditions.placement import AffinePlace, Place, Placed, RegisteredPlace, place, to_map
 from vcmaug.data.labels import LabelScheme, from_index_map
 from vcmaug.data.volume import Volume
 from vcmaug.errors import DataError
-from vcmaug.files import write_bytes
+from vcmaug.files import write_text
 from vcmaug.progress import Progress
 from vcmaug.seeding import numpy_generator
 
 if TYPE_CHECKING:
-    from vcmaug.conditions.atlas import Atlas, Lesion
-    from vcmaug.conditions.host import Host
-    from vcmaug.conditions.placement import Place, Placed
     from vcmaug.data.registration import Registration
 
 __all__ = ["LesionMixing", "Lesions"]
@@ -98,10 +98,20 @@ class Lesions(Builder):
 
     def learn(self, given: Preparation) -> None:
         """Index the atlas, and register the sources to its template if asked."""
-        from vcmaug.conditions.atlas_index import refuse_other_space
-        from vcmaug.conditions.atlas_registration import HostToTemplate, register_host
+        from vcmaug.conditions.atlas_index import (
+            HostToTemplate,
+            index_atlas,
+            refuse_other_space,
+            register_host,
+        )
 
-        atlas = self._indexed(given)
+        path = self._atlas_file(given.folder)
+        if not path.exists():
+            given.report(Progress("indexing the atlas", 0, 1))
+            atlas = index_atlas(self.atlas)
+            write_text(path.with_suffix(".csv"), atlas.table().to_csv(index=False))
+            atlas.write(path)
+        atlas = Atlas.read(path)
         given.refuse_held_out(set(atlas.counts), f"a donor of {self.atlas.source}")
         if self.placement == "common":
             refuse_other_space(atlas, given.maps())
@@ -112,21 +122,6 @@ class Lesions(Builder):
                 if not (out := self._registration_file(given.folder, case.case_id)).exists()
             ]
             given.run(register_host, pairs, doing="registering")
-
-    def _indexed(self, given: Preparation) -> "Atlas":
-        """Return the atlas, indexed unless it has been."""
-        from vcmaug.conditions.atlas import Atlas
-        from vcmaug.conditions.atlas_index import index_atlas
-
-        path = self._atlas_file(given.folder)
-        if path.exists():
-            return Atlas.read(path)
-        given.report(Progress("indexing the atlas", 0, 1))
-        atlas = index_atlas(self.atlas)
-        table = atlas.table().to_csv(index=False)
-        write_bytes(path.with_suffix(".csv"), table.encode())
-        atlas.write(path)
-        return atlas
 
     def _atlas_file(self, folder: Path) -> Path:
         """Return where the index is kept; builders with one atlas share it."""
@@ -140,7 +135,6 @@ class Lesions(Builder):
         self, scheme: LabelScheme, *, folder: Path | None = None, cases: Sequence[str] = ()
     ) -> Ready:
         """Return what mixes, with the atlas and the registrations of a folder."""
-        from vcmaug.conditions.atlas import Atlas
         from vcmaug.data.registration import Registration
 
         if folder is None:
@@ -152,7 +146,7 @@ class Lesions(Builder):
         return LesionMixing(self, scheme, Atlas.read(self._atlas_file(folder)), registrations)
 
     @classmethod
-    def moves(cls, parameters: Mapping[str, Any]) -> Moves:
+    def moves(cls, parameters: Mapping[str, JsonValue]) -> Moves:
         """Return that the map alone gets lesions; the image of the source shows none."""
         del parameters
         return "labels alone"
@@ -171,7 +165,7 @@ class LesionMixing:
 
     settings: Lesions
     scheme: LabelScheme
-    atlas: "Atlas"
+    atlas: Atlas
     registrations: "Mapping[str, Registration]" = field(default_factory=dict)
 
     def build(self, condition: Condition, *, seed: int) -> Condition:
@@ -180,35 +174,31 @@ class LesionMixing:
         Raises:
             DataError: No draw of `max_tries` placed enough of them; the reasons are counted.
         """
-        from vcmaug.conditions.host import host_of
-
+        settings = self.settings
         candidates = self._candidates(condition)
+        channels = [self.scheme.names.index(name) + 1 for name in self.atlas.structures]
         reasons: Counter[str] = Counter()
-        for tries in range(1, self.settings.max_tries + 1):
+        for tries in range(1, settings.max_tries + 1):
             generator = numpy_generator(seed, "lesions", tries)
             chosen, count = self._how_many(candidates, generator)
             host = host_of(
-                condition.label_map,
-                self.scheme,
-                channels=self._channels,
-                keep_own=self.settings.keep_own,
+                condition.label_map, self.scheme, channels=channels, keep_own=settings.keep_own
             )
             order = itertools.cycle(generator.permutation(len(chosen)).tolist())
             draws = (chosen[number] for number in order)
             for _ in range(count):
                 self._add(host, draws, condition, generator)
             reasons += host.refused
-            if len(host.placed) >= max(1, math.ceil(self.settings.least_placed * count)):
+            if len(host.placed) >= max(1, math.ceil(settings.least_placed * count)):
                 return self._finished(condition, host, asked=count, tries=tries)
         listed = ", ".join(f"{name} {count}" for name, count in reasons.most_common())
         raise DataError(
-            f"placing lesions into case {condition.source.case_id}: {self.settings.max_tries} "
-            f"draws placed fewer than {self.settings.least_placed:.0%} of the lesions (refused: "
-            f"{listed}). Loosen inside, off, volume_mm3 or least_inside, or choose another "
-            "placement."
+            f"placing lesions into case {condition.source.case_id}: {settings.max_tries} draws "
+            f"placed fewer than {settings.least_placed:.0%} of the lesions (refused: {listed}). "
+            "Loosen inside, off, volume_mm3 or least_inside, or choose another placement."
         )
 
-    def _candidates(self, condition: Condition) -> "list[Lesion]":
+    def _candidates(self, condition: Condition) -> list[Lesion]:
         """Return the lesions that may go into a host.
 
         Raises:
@@ -226,8 +216,8 @@ class LesionMixing:
         return found
 
     def _how_many(
-        self, candidates: "Sequence[Lesion]", generator: np.random.Generator
-    ) -> "tuple[Sequence[Lesion], int]":
+        self, candidates: Sequence[Lesion], generator: np.random.Generator
+    ) -> tuple[Sequence[Lesion], int]:
         """Return the lesions to choose from and how many to place."""
         subjects = list(dict.fromkeys(one.subject_id for one in candidates))
         donor = subjects[int(generator.integers(len(subjects)))]
@@ -240,51 +230,43 @@ class LesionMixing:
 
     def _add(
         self,
-        host: "Host",
-        draws: "Iterator[Lesion]",
+        host: Host,
+        draws: Iterator[Lesion],
         condition: Condition,
         generator: np.random.Generator,
     ) -> None:
         """Put one lesion into a host, or leave it out after `max_draws` refusals."""
-        from vcmaug.conditions.placement import Placed, place
-
-        for _ in range(self.settings.max_draws):
+        settings = self.settings
+        elastic_mm = settings.elastic_mm if settings.placement == "sampled" else 0.0
+        for _ in range(settings.max_draws):
             lesion = next(draws)
             drawn, where = self._where(lesion, host, condition, generator)
-            elastic = self.settings.elastic_mm if self.settings.placement == "sampled" else 0.0
             placed = place(
-                lesion, where, host.volume.shape, elastic_mm=elastic, generator=generator
+                lesion, where, host.volume.shape, elastic_mm=elastic_mm, generator=generator
             )
-            kept = None if placed is None else self._kept(placed, host)
+            kept = "outside the grid" if placed is None else self._kept(placed, host)
             if isinstance(kept, Placed):
-                host.write(kept, lesion, drawn, mass_effect=self.settings.mass_effect)
+                host.write(kept, lesion, drawn, mass_effect=settings.mass_effect)
                 return
-            host.refused[kept or "outside the grid"] += 1
+            host.refused[kept] += 1
 
     def _where(
-        self, lesion: "Lesion", host: "Host", condition: Condition, generator: np.random.Generator
-    ) -> "tuple[dict[str, Any], Place]":
+        self, lesion: Lesion, host: Host, condition: Condition, generator: np.random.Generator
+    ) -> tuple[dict[str, JsonValue], Place]:
         """Return what was drawn of a lesion's place, and the place."""
-        from scipy.spatial.transform import Rotation
-
-        from vcmaug.conditions.placement import AffinePlace, RegisteredPlace, to_map
-
-        if self.settings.placement == "common":
-            return {}, AffinePlace(host.volume.affine)
-        if self.settings.placement == "registered":
-            return {}, RegisteredPlace(
-                host.volume.affine, self.registrations[condition.source.case_id]
-            )
+        settings, affine = self.settings, host.volume.affine
+        if settings.placement == "common":
+            return {}, AffinePlace(affine)
+        if settings.placement == "registered":
+            return {}, RegisteredPlace(affine, self.registrations[condition.source.case_id])
         centre_mm = lesion.centre_mm + generator.normal(0.0, _JITTER_MM, 3)
         lower, upper = self.atlas.box_mm
         share = (centre_mm - lower) / (upper - lower)
         centre_mm = host.head_mm[0] + share * (host.head_mm[1] - host.head_mm[0])
-        degrees = generator.uniform(-self.settings.degrees, self.settings.degrees, 3).round(2)
-        scale = round(1.0 + float(generator.uniform(-self.settings.scale, self.settings.scale)), 4)
+        degrees = generator.uniform(-settings.degrees, settings.degrees, 3).round(2)
+        scale = round(1.0 + float(generator.uniform(-settings.scale, settings.scale)), 4)
         rotation = Rotation.from_euler("xyz", degrees, degrees=True).as_matrix()
-        matrix = to_map(
-            lesion, affine=host.volume.affine, centre_mm=centre_mm, rotation=rotation, scale=scale
-        )
+        matrix = to_map(lesion, affine=affine, centre_mm=centre_mm, rotation=rotation, scale=scale)
         drawn = {
             "centre_mm": centre_mm.round(1).tolist(),
             "degrees": degrees.tolist(),
@@ -292,16 +274,14 @@ class LesionMixing:
         }
         return drawn, AffinePlace(matrix)
 
-    def _kept(self, placed: "Placed", host: "Host") -> "Placed | str":
+    def _kept(self, placed: Placed, host: Host) -> Placed | str:
         """Return what the rules leave of a lesion, or the rule that refuses it."""
-        from vcmaug.conditions.placement import Placed
-
         settings = self.settings
         under = host.indices[placed.box]
         inside = placed.classes > 0
-        if (inside & self._table(settings.off)[under]).any():
+        if (inside & self._is_among(settings.off)[under]).any():
             return "touches a forbidden structure"
-        carried = inside & self._carriers[under]
+        carried = inside & self._is_among(settings.inside or self.scheme.names)[under]
         if carried.sum() < settings.least_inside * inside.sum() or not carried.any():
             return "outside the tissue"
         if host.touches(carried, placed.box, gap_mm=settings.gap_mm):
@@ -311,29 +291,16 @@ class LesionMixing:
             return "volume out of range"
         return Placed(placed.box, np.where(carried, placed.classes, 0).astype(np.uint8))
 
-    def _table(self, names: Sequence[str]) -> NDArray[np.bool_]:
-        """Return by channel number whether a structure is among the named."""
-        table = np.zeros(self.scheme.num_structures + 1, dtype=bool)
-        table[[self.scheme.names.index(name) + 1 for name in names]] = True
-        return table
+    def _is_among(self, names: Sequence[str]) -> NDArray[np.bool_]:
+        """Return by channel number whether a structure is among the named; 0 never is."""
+        return np.isin(["", *self.scheme.names], names)
 
-    @property
-    def _channels(self) -> list[int]:
-        """Channel numbers of the atlas' structures in the scheme."""
-        return [self.scheme.names.index(name) + 1 for name in self.atlas.structures]
-
-    @property
-    def _carriers(self) -> NDArray[np.bool_]:
-        """By channel number, whether a lesion may lie there; never in the background."""
-        return self._table(self.settings.inside or self.scheme.names)
-
-    def _finished(self, condition: Condition, host: "Host", *, asked: int, tries: int) -> Condition:
+    def _finished(self, condition: Condition, host: Host, *, asked: int, tries: int) -> Condition:
         """Return the condition with what was placed."""
         affine = condition.label_map.affine
-        mask = Volume(host.lesions.astype(np.uint8), affine)
         step = Step(
             self.settings.name,
-            {"placement": self.settings.placement, "lesions": host.placed},
+            {"placement": self.settings.placement, "lesions": host.records},
             {
                 "asked": float(asked),
                 "placed": float(len(host.placed)),
@@ -343,8 +310,11 @@ class LesionMixing:
         )
         return condition.changed(
             step,
-            cases=sorted({one["lesion"] for one in host.placed}),
-            subjects=sorted(set(host.donors)),
+            cases=sorted({lesion.lesion_id for lesion in host.placed}),
+            subjects=sorted({lesion.subject_id for lesion in host.placed}),
             label_map=Volume(from_index_map(host.indices, self.scheme), affine),
-            channels={**condition.channels, "lesion": mask},
+            channels={
+                **condition.channels,
+                "lesion": Volume(host.lesions.astype(np.uint8), affine),
+            },
         )

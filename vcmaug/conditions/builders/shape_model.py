@@ -14,11 +14,11 @@ References:
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, JsonValue
 
 from vcmaug.conditions.base import Condition, Step
 from vcmaug.conditions.builder import (
@@ -29,13 +29,13 @@ from vcmaug.conditions.builder import (
     prepared_file,
     unknown_structures,
 )
+from vcmaug.conditions.learned_shapes import LearnedShapes, learn_shapes
+from vcmaug.conditions.resize import resized, side_weights
+from vcmaug.conditions.topology import counts_of, mended, nearest_others, parts_of
 from vcmaug.data.labels import LabelScheme, from_index_map, index_map
 from vcmaug.data.volume import Volume
 from vcmaug.errors import DataError
 from vcmaug.seeding import numpy_generator
-
-if TYPE_CHECKING:
-    from vcmaug.conditions.learned_shapes import LearnedShapes
 
 __all__ = ["ShapeDrawing", "ShapeModel"]
 
@@ -71,31 +71,25 @@ class ShapeModel(Builder):
     def learn(self, given: Preparation) -> None:
         """Learn the shapes of all sources."""
         path = prepared_file(given.folder, self.name, self)
-        if path.exists():
-            return
-        from vcmaug.conditions.learned_shapes import learn_shapes
-
-        learned = learn_shapes(
-            given.maps(),
-            given.scheme.only(self.structures or given.scheme.names),
-            variance_kept=self.variance_kept,
-            max_modes=self.max_modes,
-        )
-        learned.write(path)
+        if not path.exists():
+            learn_shapes(
+                given.maps(),
+                given.scheme.only(self.structures or given.scheme.names),
+                variance_kept=self.variance_kept,
+                max_modes=self.max_modes,
+            ).write(path)
 
     def ready(
         self, scheme: LabelScheme, *, folder: Path | None = None, cases: Sequence[str] = ()
     ) -> Ready:
         """Return what draws from the shapes that were learned in a folder."""
-        from vcmaug.conditions.learned_shapes import LearnedShapes
-
         if folder is None:
             raise DataError("sampling a shape model: no folder with the trained model was given.")
         learned = LearnedShapes.read(prepared_file(folder, self.name, self))
         return ShapeDrawing(self, scheme, learned)
 
     @classmethod
-    def moves(cls, parameters: Mapping[str, Any]) -> Moves:
+    def moves(cls, parameters: Mapping[str, JsonValue]) -> Moves:
         """Return that no image follows: a drawn shape is nobody's."""
         del parameters
         return "no image follows"
@@ -113,7 +107,7 @@ class ShapeDrawing:
 
     settings: ShapeModel
     scheme: LabelScheme
-    learned: "LearnedShapes"
+    learned: LearnedShapes
 
     @property
     def drawn_scheme(self) -> LabelScheme:
@@ -126,8 +120,6 @@ class ShapeDrawing:
         Raises:
             DataError: No draw of `max_tries` keeps every structure whole and reaches the volumes.
         """
-        from vcmaug.conditions.topology import mended
-
         volume = condition.label_map
         here = index_map(volume.array, self.drawn_scheme)
         pose = self.learned.pose_in(condition.source.case_id, here)
@@ -169,8 +161,6 @@ class ShapeDrawing:
 
     def _at_volumes(self, indices: NDArray[np.uint8], volume: Volume) -> NDArray[np.uint8]:
         """Return a drawn map whose structures have the requested volumes."""
-        from vcmaug.conditions.resize import resized, side_weights
-
         everywhere = side_weights(volume, "both")
         for name, volume_mm3 in self.settings.volumes_mm3.items():
             channel = self.drawn_scheme.names.index(name) + 1
@@ -183,8 +173,6 @@ class ShapeDrawing:
 
     def _is_whole(self, indices: NDArray[np.uint8]) -> bool:
         """Return whether every structure is there, in no more parts than among the sources."""
-        from vcmaug.conditions.topology import counts_of, parts_of
-
         found = counts_of(parts_of(indices, self.drawn_scheme.num_structures))
         return bool((found[:, 0] > 0).all() and (found <= self.learned.topology).all())
 
@@ -193,8 +181,6 @@ class ShapeDrawing:
 
         What a structure leaves takes the nearest other label, but none at a volume of its own.
         """
-        from vcmaug.conditions.topology import nearest_others
-
         drawn = from_index_map(indices, self.drawn_scheme)
         if self.settings.structures is None:
             return drawn

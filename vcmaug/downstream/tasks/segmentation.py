@@ -16,8 +16,17 @@ if TYPE_CHECKING:
 __all__ = ["Segmentation"]
 
 _BATCH = 4
-_LESIONS = "Means lesion by lesion; a lesion is found where a tenth of it is predicted."
-_OF_COUNTS = "It counts a lesion as found or not, however well its outline fits."
+
+
+def _of_lesions(name: str, title: str) -> Score:
+    """Return a score over connected components."""
+    return Score(
+        name,
+        f"lesion-wise {title}",
+        "higher",
+        blind_spot="It counts a lesion as found or not, however well its outline fits.",
+        table="Means lesion by lesion; a lesion is found where a tenth of it is predicted.",
+    )
 
 
 class Segmentation(Task):
@@ -39,21 +48,9 @@ class Segmentation(Task):
             unit="mm",
             blind_spot="It sees outlines alone, and an empty structure costs the whole diagonal.",
         ),
-        Score("lesion_f1", "lesion-wise F1", "higher", blind_spot=_OF_COUNTS, table=_LESIONS),
-        Score(
-            "lesion_sensitivity",
-            "lesion-wise sensitivity",
-            "higher",
-            blind_spot=_OF_COUNTS,
-            table=_LESIONS,
-        ),
-        Score(
-            "lesion_precision",
-            "lesion-wise precision",
-            "higher",
-            blind_spot=_OF_COUNTS,
-            table=_LESIONS,
-        ),
+        _of_lesions("lesion_f1", "F1"),
+        _of_lesions("lesion_sensitivity", "sensitivity"),
+        _of_lesions("lesion_precision", "precision"),
     )
     empty_rule: ClassVar[str] = (
         "Reference and prediction both empty: Dice 1, HD95 0 mm. One of them empty: Dice 0, HD95 "

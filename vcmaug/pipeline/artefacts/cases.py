@@ -30,11 +30,6 @@ class PreparedCases(Artefact):
     kind: ClassVar[str] = "cases"
     last: ClassVar[str] = "prepare.json"
 
-    @property
-    def folder(self) -> Path:
-        """WORK/cases."""
-        return self.work.cases
-
     def settings(self) -> Mapping[str, object]:
         """Return what to read and how; the source counts by its files."""
         recipe = self.work.recipe

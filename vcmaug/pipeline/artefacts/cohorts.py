@@ -7,7 +7,6 @@ from typing import ClassVar
 
 from vcmaug.arms.base import Arm, Sources
 from vcmaug.cohort.layout import CohortLayout
-from vcmaug.conditions.chain import files_of_steps, missing_files
 from vcmaug.pipeline.artefact import Artefact, OfReplicate, Run
 from vcmaug.pipeline.artefacts.cases import OfLabelled
 from vcmaug.pipeline.artefacts.models import PriorArtefact, TrainedControl
@@ -26,11 +25,6 @@ class BuiltConditions(OfLabelled):
     kind: ClassVar[str] = "conditions"
     last: ClassVar[str] = "conditions.parquet"
 
-    @property
-    def folder(self) -> Path:
-        """In the folder of the replicate."""
-        return self.replicate.conditions
-
     def settings(self) -> Mapping[str, object]:
         """Return the chains, how many, the prior's scalars, n and seed."""
         recipe = self.work.recipe
@@ -39,12 +33,12 @@ class BuiltConditions(OfLabelled):
 
     def files(self) -> Mapping[str, object]:
         """Return name and size of each file that builders read."""
-        files = files_of_steps(self.work.recipe.conditions)
+        files = self.work.recipe.conditions.files()
         return {f"{number}: {name}": size for number, (name, size) in enumerate(files)}
 
     def faults(self) -> list[str]:
         """Return the files that builders name and that are not there."""
-        return [f"conditions: {fault}" for fault in missing_files(self.work.recipe.conditions)]
+        return [f"conditions: {fault}" for fault in self.work.recipe.conditions.missing_files()]
 
     @property
     def amount(self) -> Amount:
@@ -83,11 +77,6 @@ class DrawnCohort(OfReplicate):
     measure: AcceptanceMeasure | None
 
     kind: ClassVar[str] = "cohort"
-
-    @property
-    def folder(self) -> Path:
-        """In the folder of the replicate."""
-        return self.replicate.cohort
 
     @property
     def is_whole(self) -> bool:

@@ -45,11 +45,6 @@ class PriorArtefact(Artefact):
     kind: ClassVar[str] = "prior"
     last: ClassVar[str] = "card.json"
 
-    @property
-    def folder(self) -> Path:
-        """WORK/prior."""
-        return self.work.prior
-
     def load(self) -> "Prior":
         """Return the prior."""
         from vcmaug.ldm.prior import load_prior
@@ -161,11 +156,6 @@ class TrainedControl(OfLabelled):
 
     kind: ClassVar[str] = "control"
     last: ClassVar[str] = "card.json"
-
-    @property
-    def folder(self) -> Path:
-        """In the folder of the replicate."""
-        return self.replicate.control
 
     def settings(self) -> Mapping[str, object]:
         """Return network, channels, training, n and seed; pictures on the way decide nothing."""

@@ -33,11 +33,6 @@ class Evaluation(OfLabelled):
     kind: ClassVar[str] = "quality"
     last: ClassVar[str] = "quality.json"
 
-    @property
-    def folder(self) -> Path:
-        """In the folder of the replicate."""
-        return self.replicate.quality
-
     def settings(self) -> Mapping[str, object]:
         """Return the metrics."""
         return {"metrics": self.work.recipe.metrics}
@@ -78,11 +73,6 @@ class StudyResult(FromCases):
     kind: ClassVar[str] = "study"
     last: ClassVar[str] = "summary.json"
     sets_aside: ClassVar[bool] = False
-
-    @property
-    def folder(self) -> Path:
-        """WORK/study."""
-        return self.work.study
 
     def settings(self) -> Mapping[str, object]:
         """Return the whole study."""

@@ -122,11 +122,6 @@ class PseudoLabels(FromTeacher):
 
     kind: ClassVar[str] = "pseudo"
 
-    @property
-    def folder(self) -> Path:
-        """A cohort in the folder of the replicate."""
-        return self.replicate.pseudo
-
     def load(self) -> tuple[Case, ...]:
         """Return the cases in which the teacher found every structure."""
         from vcmaug.arms.self_training import pseudo_cases
@@ -152,11 +147,6 @@ class AcceptanceMeasure(FromTeacher):
 
     kind: ClassVar[str] = "acceptance"
     last: ClassVar[str] = "card.json"
-
-    @property
-    def folder(self) -> Path:
-        """Weights and card in the folder of the replicate."""
-        return self.replicate.acceptance
 
     def load(self) -> MeasureSource:
         """Return where workers find it."""
@@ -199,11 +189,6 @@ class IndependentEvaluator(FromCases):
 
     kind: ClassVar[str] = "evaluator"
     last: ClassVar[str] = "card.json"
-
-    @property
-    def folder(self) -> Path:
-        """WORK/evaluator."""
-        return self.work.evaluator
 
     @property
     def _weights(self) -> Path:

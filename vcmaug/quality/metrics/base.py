@@ -6,10 +6,11 @@ from enum import Enum
 from typing import ClassVar, Literal
 
 from vcmaug.parts import Part
+from vcmaug.quality.features import Rows
 from vcmaug.quality.measured import Measured
 from vcmaug.quality.results import Quality, Reading, Row
 
-__all__ = ["Better", "Metric", "Need", "Row"]
+__all__ = ["Better", "Distance", "Metric", "Need", "Row"]
 
 Better = Literal["higher", "lower", "near 0.5"]
 """Where a figure is good."""
@@ -113,4 +114,48 @@ class Metric(Part):
             unit=cls.unit,
             blind_spot=cls.blind_spot,
             section=cls.section,
+        )
+
+
+class Distance(Metric):
+    """A distance between sets of equal size, beside the same distance between real images.
+
+    It is biased upwards for few samples, so a real-vs-real row stands beside every synthetic one.
+    """
+
+    better: ClassVar[Better] = "lower"
+    needs: ClassVar[frozenset[Need]] = frozenset({Need.HOLD_OUT})
+    fewest_hold_out: ClassVar[int] = 4
+    section: ClassVar[str] = "distances"
+    columns: ClassVar[Mapping[str, str]] = {
+        "row": "sets",
+        "num_first": "real",
+        "num_second": "other",
+    }
+
+    @abstractmethod
+    def between(self, real: Rows, other: Rows) -> Mapping[str, float]:
+        """Return the figures of two sets of descriptors."""
+
+    def rows(self, ground: Measured) -> Sequence[Row]:
+        """Return the distances of half of the real images from the others and from drawn ones."""
+        real = ground.halves.real
+        return [
+            {
+                "row": row,
+                "num_first": len(real),
+                "num_second": len(other),
+                **self.between(real, other),
+            }
+            for row, other in ground.halves.pairs
+        ]
+
+    @classmethod
+    def caption(cls, evaluations: Sequence[Quality]) -> str:
+        """Return the caption of all distances."""
+        del evaluations
+        return (
+            "Distance from real images (0 or more, lower is nearer), between sets of equal size. "
+            "The row real vs real is the floor: one half of the held-out real images against the "
+            "other."
         )

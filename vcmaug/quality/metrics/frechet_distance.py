@@ -13,7 +13,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from vcmaug.quality.features import Rows
-from vcmaug.quality.metrics.distance import Distance
+from vcmaug.quality.metrics.base import Distance
 
 __all__ = ["FrechetDistance", "frechet_distance"]
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vcmaug.quality.features import Rows
-from vcmaug.quality.metrics.distance import Distance
+from vcmaug.quality.metrics.base import Distance
 from vcmaug.seeding import numpy_generator
 
 __all__ = ["MMD", "mmd_rbf"]
