@@ -55,10 +55,9 @@ if TYPE_CHECKING:
     from vcmaug.data.case import Case
     from vcmaug.data.cases import Cases
     from vcmaug.data.geometry import Grid
-    from vcmaug.face.conditions import chains, conditions
+    from vcmaug.face.conditions import chains, conditions, prepare
     from vcmaug.face.drawing import export, generate
     from vcmaug.face.models import load_control, train, train_prior
-    from vcmaug.face.preparing import prepare
     from vcmaug.face.studies import study
     from vcmaug.generate.drawer import Drawer
     from vcmaug.generate.noise import Noise
@@ -135,10 +134,9 @@ _NAMES = {
     "data.case": ("Case",),
     "data.cases": ("Cases",),
     "data.geometry": ("Grid",),
-    "face.conditions": ("chains",),
+    "face.conditions": ("chains", "prepare"),
     "face.drawing": ("export",),
     "face.models": ("load_control", "train", "train_prior"),
-    "face.preparing": ("prepare",),
     "face.studies": ("study",),
     "generate.drawer": ("Drawer",),
     "generate.noise": ("Noise",),

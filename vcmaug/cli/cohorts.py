@@ -110,8 +110,7 @@ def generate_command(
 
     Example: vcmaug generate recipes/hippocampus/recipe.yaml --n 1000 --gpus 4
     """
-    from vcmaug.pipeline.asked import with_cohort_as_asked, with_models_as_asked
-    from vcmaug.pipeline.graph import Graph
+    from vcmaug.pipeline.graph import Graph, with_cohort_as_asked, with_models_as_asked
 
     compute, work = where.resolved(), options.open_work()
     replicate = one.chosen(work, options.seed)

@@ -8,9 +8,9 @@ import functools
 import inspect
 import shutil
 from collections.abc import Callable
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -133,40 +133,28 @@ def spread(command: Callable[..., None]) -> Callable[..., None]:
     Args:
         command: Its parameters are options, or records of options.
     """
-    hints = get_type_hints(command, include_extras=True)
-    groups = {name: kind for name, kind in hints.items() if hasattr(kind, "__dataclass_fields__")}
+    parameters = inspect.signature(command).parameters
+    kinds = {name: one.annotation for name, one in parameters.items()}
+    groups = {
+        name: kind for name, kind in kinds.items() if isinstance(kind, type) and is_dataclass(kind)
+    }
 
     @functools.wraps(command)
     def flat(**given: Any) -> None:
         for name, kind in groups.items():
-            own = {one.name: given.pop(one.name) for one in fields(kind)}
-            given[name] = kind(**own)
+            given[name] = kind(**{one.name: given.pop(one.name) for one in fields(kind)})
         command(**given)
 
     found: list[inspect.Parameter] = []
-    for name, parameter in inspect.signature(command).parameters.items():
-        found += _options_of(groups[name]) if name in groups else [parameter]
-    required = [one for one in found if one.default is inspect.Parameter.empty]
-    optional = [one for one in found if one.default is not inspect.Parameter.empty]
-    keyword = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in required + optional]
+    for name, parameter in parameters.items():
+        inner = inspect.signature(groups[name]).parameters.values() if name in groups else ()
+        found += inner or [parameter]
+    found.sort(key=lambda one: one.default is not inspect.Parameter.empty)  # what is required first
+    keyword = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in found]
     flat.__signature__ = inspect.Signature(keyword)  # type: ignore[attr-defined]
     flat.__annotations__ = {one.name: one.annotation for one in keyword} | {"return": None}
     del flat.__wrapped__
     return flat
-
-
-def _options_of(group: Any) -> list[inspect.Parameter]:
-    """Return the options in a record."""
-    hints = get_type_hints(group, include_extras=True)
-    return [
-        inspect.Parameter(
-            one.name,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=inspect.Parameter.empty if one.default is MISSING else one.default,
-            annotation=hints[one.name],
-        )
-        for one in fields(group)
-    ]
 
 
 def make_or_show(

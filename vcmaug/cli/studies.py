@@ -48,8 +48,7 @@ def evaluate_command(
     Example: vcmaug evaluate work/hippocampus/replicates/n10-s0/cohort
     """
     from vcmaug.cohort.check import check_cohort
-    from vcmaug.pipeline.asked import with_cohort_as_asked
-    from vcmaug.pipeline.graph import Graph
+    from vcmaug.pipeline.graph import Graph, with_cohort_as_asked
 
     work, replicate = _place_of(cohort.resolve(), out)
     asked = with_cohort_as_asked(work, replicate).seeded(seed)

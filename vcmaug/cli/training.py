@@ -31,8 +31,7 @@ def train_control_command(
 
     Example: vcmaug train-control recipes/hippocampus/recipe.yaml --n-labelled 10 --seed 0
     """
-    from vcmaug.pipeline.asked import with_models_as_asked
-    from vcmaug.pipeline.graph import Graph
+    from vcmaug.pipeline.graph import Graph, with_models_as_asked
 
     work = options.open_work()
     replicate = one.chosen(work, options.seed)

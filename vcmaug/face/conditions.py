@@ -1,6 +1,15 @@
-"""`vcmaug.conditions` and `vcmaug.chains`: what images are drawn for."""
+"""`vcmaug.prepare`, `vcmaug.chains` and `vcmaug.conditions`: what models learn and are asked for.
 
-from collections.abc import Sequence
+Where no folder is named, what is made lies in one that goes when the process ends.
+"""
+
+import atexit
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from functools import cache
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +20,69 @@ from vcmaug.conditions.chain import Chain, ConditionSettings
 from vcmaug.conditions.conditions import Conditions
 from vcmaug.config import parse_settings
 from vcmaug.data.cases import Cases
-from vcmaug.face.folders import folder_for
+from vcmaug.data.geometry import Grid
+from vcmaug.data.prepare import prepare as prepare_cases
+from vcmaug.data.source import DataSettings
 from vcmaug.ldm.prior import Prior
 from vcmaug.progress import Report, silent
 
-__all__ = ["chains", "conditions"]
+__all__ = ["chains", "conditions", "folder_for", "prepare"]
+
+_numbers = count()
+
+
+def folder_for(given: Path | str | None, *, name: str) -> Path:
+    """Return the folder that is given, or a new one that lasts as long as this process.
+
+    Args:
+        given: A path, or None.
+        name: What a new folder is for.
+    """
+    return _root() / f"{name}-{next(_numbers)}" if given is None else Path(given)
+
+
+@cache
+def _root() -> Path:
+    """Return the temporary folder of this process."""
+    root, owner = Path(tempfile.mkdtemp(prefix="vcmaug-")), os.getpid()
+
+    def remove() -> None:
+        if os.getpid() == owner:  # a process that was forked leaves it
+            shutil.rmtree(root, ignore_errors=True)
+
+    atexit.register(remove)
+    return root
+
+
+def prepare(
+    source: Path | str,
+    *,
+    scheme: Mapping[str, int] | Sequence[str],
+    grid: Grid,
+    out: Path | str | None = None,
+    report: Report = silent,
+    **settings: Any,
+) -> Cases:
+    """Read and check a data set, bring it onto one grid, and return its cases.
+
+    Args:
+        source: A folder, a CSV or TSV table, an nnU-Net or BIDS root, or a MONAI datalist.
+        scheme: The structures: name -> value in your label maps; of a list of names the values are
+            1, 2, 3, ... in that order.
+        grid: On which all cases shall lie.
+        out: Folder of the prepared cases; None: a temporary one that lasts as long as this process.
+        report: Told after every case.
+        **settings: Further settings of `vcmaug.data.source.DataSettings`, such as
+            `format={"name": "folder", "images": "scans/{case}.nii.gz"}`.
+
+    Raises:
+        RecipeError: A setting is unknown or wrong.
+        FaultyDataSet: Every fault of the data set; nothing is written.
+    """
+    named = scheme if isinstance(scheme, Mapping) else {n: k for k, n in enumerate(scheme, start=1)}
+    content = {"source": str(source), "scheme": dict(named), "grid": grid, **settings}
+    chosen = parse_settings(DataSettings, content, source="the arguments of prepare")
+    return prepare_cases(chosen, folder_for(out, name="cases"), report=report)
 
 
 def chains(*several: Sequence[Builder | str] | Chain, **settings: Any) -> ConditionSettings:

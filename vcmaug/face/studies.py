@@ -27,7 +27,7 @@ from vcmaug.downstream.study import StudyInputs, StudySettings, run_study
 from vcmaug.downstream.tasks.base import Score
 from vcmaug.downstream.training_data import TrainingData
 from vcmaug.errors import DataError, list_faults
-from vcmaug.face.folders import folder_for
+from vcmaug.face.conditions import folder_for
 from vcmaug.files import read_json, sha256_of_file
 from vcmaug.progress import Report, silent
 from vcmaug.provenance import fingerprint

@@ -10,22 +10,23 @@ from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, PlainSerializer
+from pydantic import PlainSerializer
 
+from vcmaug.config import JsonFile
 from vcmaug.data.labels import LabelScheme, Structure
 from vcmaug.downstream.settings import StudySettings
 from vcmaug.errors import ModelError
-from vcmaug.files import read_json, sha256_of_file
-from vcmaug.generate.acceptance import Measure, MeasureSource
+from vcmaug.files import sha256_of_file
+from vcmaug.generate.acceptance import Measure
 
-__all__ = ["WEIGHTS", "MeasureCard", "load_adherence", "measure_source"]
+__all__ = ["DICE", "WEIGHTS", "MeasureCard", "load_adherence"]
 
 WEIGHTS = "segmenter.safetensors"
-_DICE = "adherence.dice"
+DICE = "adherence.dice"
 _OF_NETWORK = {"task", "segmenter", "lesions"}
 
 
-class MeasureCard(BaseModel):
+class MeasureCard(JsonFile):
     """What the segmenter is, beside its weights.
 
     Attributes:
@@ -46,21 +47,6 @@ class MeasureCard(BaseModel):
     file_sha256: str
 
 
-def measure_source(folder: Path, scheme: LabelScheme) -> MeasureSource:
-    """Return where workers find a measure, and what it measures.
-
-    Args:
-        folder: With weights and card of the segmenter.
-        scheme: Of the label maps.
-    """
-    return MeasureSource(
-        loader=f"{load_adherence.__module__}:{load_adherence.__name__}",
-        folder=str(folder.resolve()),
-        sha256=sha256_of_file(folder / "card.json"),
-        figures=(_DICE, *(f"{_DICE}.{name}" for name in scheme.names)),
-    )
-
-
 def load_adherence(folder: Path) -> Measure:
     """Return the measure: adherence.dice, and adherence.dice.STRUCTURE, of every image.
 
@@ -69,7 +55,7 @@ def load_adherence(folder: Path) -> Measure:
     """
     from vcmaug.downstream.evaluator import load_evaluator
 
-    card = MeasureCard.model_validate(read_json(folder / "card.json"))
+    card = MeasureCard.read(folder / "card.json")
     if sha256_of_file(folder / WEIGHTS) != card.file_sha256:
         raise ModelError(
             f"loading the segmenter of acceptance: {folder / WEIGHTS} is not the file of its "
@@ -83,8 +69,8 @@ def load_adherence(folder: Path) -> Measure:
     ) -> Sequence[Mapping[str, float]]:
         found = []
         for dice in evaluator.adherence(images, asked):
-            each = {f"{_DICE}.{name}": round(value, 4) for name, value in dice.items()}
-            found.append({_DICE: round(float(np.mean([*dice.values()])), 4), **each})
+            each = {f"{DICE}.{name}": round(value, 4) for name, value in dice.items()}
+            found.append({DICE: round(float(np.mean([*dice.values()])), 4), **each})
         return found
 
     return measure

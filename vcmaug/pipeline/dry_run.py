@@ -11,8 +11,7 @@ from pydantic import JsonValue
 
 from vcmaug.compute import Compute
 from vcmaug.pipeline.artefact import Artefact, Step, faults_of, steps_to
-from vcmaug.pipeline.card_rates import rate_of_cards
-from vcmaug.pipeline.rates import Cost, rate_of
+from vcmaug.pipeline.rates import Cost, rate_of, rate_of_cards
 from vcmaug.pipeline.work import Work
 
 __all__ = ["Forecast", "Outlook", "forecast"]

@@ -1,11 +1,14 @@
 """What making things costs on this machine: measured whenever something is made, kept per user.
 
-A dry run scales these rates to what a recipe asks for.
+A dry run scales these rates to what a recipe asks for. Where this machine has measured none, it
+goes by what trainings took by the cards of the zoo.
 """
 
+import math
 import os
 import platform
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
@@ -17,9 +20,12 @@ from pydantic import BaseModel, ValidationError
 from vcmaug.compute.devices import gpu_peak_memory
 from vcmaug.compute.memory import forget_peak_memory, peak_memory
 from vcmaug.compute.where import gpu_model
+from vcmaug.config import JsonFile
+from vcmaug.data.geometry import Grid
 from vcmaug.errors import VcmaugError
 from vcmaug.files import write_text
 from vcmaug.progress import Progress, Report
+from vcmaug.zoo import zoo_entries, zoo_folder
 
 __all__ = [
     "Amount",
@@ -29,6 +35,7 @@ __all__ = [
     "Rated",
     "machine_label",
     "rate_of",
+    "rate_of_cards",
     "rates_file",
     "record_rate",
 ]
@@ -173,6 +180,81 @@ def _processor() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
+
+
+class _Spec(BaseModel):
+    """Where images lie."""
+
+    grid: Grid
+
+
+class _Training(BaseModel):
+    """The updates of a control, or of the two networks of a prior."""
+
+    updates: int = 0
+    autoencoder: "_Training | None" = None
+    diffusion: "_Training | None" = None
+
+    @property
+    def in_all(self) -> int:
+        """All updates."""
+        parts = [one.in_all for one in (self.autoencoder, self.diffusion) if one]
+        return self.updates + sum(parts)
+
+
+class _Machine(BaseModel):
+    """Where it was trained; no model of the zoo took a GPU."""
+
+    cores: int
+
+
+class _Card(JsonFile):
+    """What a card says of a training; that of a control names no grid, but its prior's does."""
+
+    kind: str
+    name: str
+    spec: _Spec | None = None
+    training: _Training
+    figures: Mapping[str, object]
+    machine: _Machine
+
+    @property
+    def seconds(self) -> float:
+        """Of the whole training."""
+        found = self.figures.items()
+        return sum(float(str(value)) for name, value in found if name.endswith("seconds"))
+
+
+@cache
+def _by_cards() -> dict[Rated, Cost]:
+    """Return what one update cost by each card of the zoo; the card stands for the machine."""
+    found = {}
+    for entry in zoo_entries():
+        card, prior = _card(entry), _card(Path(entry).parts[0])
+        if prior.spec is not None:
+            kind = f"{card.kind} {'' if card.spec else card.name}".rstrip()
+            source = f"the card of {entry}, measured on {card.machine.cores} CPU cores"
+            rated = Rated(f"{kind}, updates", source, math.prod(prior.spec.grid.shape))
+            found[rated] = Cost(card.seconds / card.training.in_all)
+    return found
+
+
+def _card(entry: str) -> _Card:
+    """Return the card of an entry."""
+    return _Card.read(zoo_folder(entry) / "card.json")
+
+
+def rate_of_cards(rated: Rated) -> tuple[Cost | None, str]:
+    """Return what one item may cost, and by whose card; None and nothing: no card says so.
+
+    The card of the grid that is nearest in size counts, and its seconds go with the voxels; that
+    other networks and batches cost more or less is left aside.
+    """
+    alike = [one for one in _by_cards() if one.kind == rated.kind]
+    if not alike:
+        return None, ""
+    nearest = min(alike, key=lambda one: abs(math.log(one.voxels / rated.voxels)))
+    return _by_cards()[nearest].scaled(rated.voxels / nearest.voxels), f" by {nearest.device}"
 
 
 class Meter:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict
 
+from vcmaug.config import JsonFile
 from vcmaug.files import read_json, write_json
 from vcmaug.gates.base import GateGround, GateResult
 from vcmaug.pipeline.artefact import Artefact, Run
@@ -25,7 +26,7 @@ _OF_TRAINING = {"task", "segmenter", "augment", "fit", "lesions"}
 _SHOWN = 64
 
 
-class GateFile(BaseModel):
+class GateFile(JsonFile):
     """What a gate's file says; the figures that it measured stand beside.
 
     Attributes:
@@ -82,7 +83,7 @@ class Gate(Artefact):
 
     def load(self) -> GateFile:
         """Return its verdict and its figures."""
-        return GateFile.model_validate(read_json(self.folder))
+        return GateFile.read(self.folder)
 
     @abstractmethod
     def measure(self, run: Run) -> GateResult:
@@ -125,7 +126,7 @@ class SegmenterGate(_GateOnCases):
 
     def measure(self, run: Run) -> GateResult:
         """Train it twice."""
-        from vcmaug.gates.segmenter import measure_segmenter
+        from vcmaug.gates.measure import measure_segmenter
 
         return measure_segmenter(self.ground(run))
 
@@ -146,7 +147,7 @@ class AutoencoderGate(_GateOnCases):
 
     def measure(self, run: Run) -> GateResult:
         """Train a segmenter on reconstructions."""
-        from vcmaug.gates.autoencoder import measure_autoencoder
+        from vcmaug.gates.measure import measure_autoencoder
 
         whole = (self.segmenter.load().model_extra or {})["dice"]
         return measure_autoencoder(self.ground(run), self.prior.load(), dice=whole)
@@ -170,9 +171,9 @@ class PriorGate(_GateOnCases):
 
     def measure(self, run: Run) -> GateResult:
         """Draw without a control."""
-        from vcmaug.gates.prior import measure_prior
+        from vcmaug.gates.measure import measure_prior
 
-        return measure_prior(self.ground(run), self.prior.load(), reads=self.evaluator.load())
+        return measure_prior(self.ground(run), self.prior.load(), evaluator=self.evaluator.load())
 
 
 @dataclass(frozen=True, eq=False)
@@ -193,7 +194,7 @@ class ControlGate(Gate):
 
     def measure(self, run: Run) -> GateResult:
         """Read the evaluation of its cohort."""
-        from vcmaug.gates.control import measure_control
+        from vcmaug.gates.measure import measure_control
 
         num_labelled = self.evaluation.replicate.num_labelled
         return measure_control(self.evaluation.load(), num_labelled=num_labelled)

@@ -16,7 +16,7 @@ from vcmaug.data.work_layout import run_file
 from vcmaug.downstream.training_data import TrainingData
 from vcmaug.files import sha256_of_file, write_bytes, write_json
 from vcmaug.generate.acceptance import MeasureSource
-from vcmaug.pipeline.acceptance import WEIGHTS, MeasureCard, measure_source
+from vcmaug.pipeline.acceptance import DICE, WEIGHTS, MeasureCard, load_adherence
 from vcmaug.pipeline.artefact import Run
 from vcmaug.pipeline.artefacts.cases import FromCases, OfLabelled
 from vcmaug.pipeline.rates import Amount
@@ -149,19 +149,24 @@ class AcceptanceMeasure(FromTeacher):
     last: ClassVar[str] = "card.json"
 
     def load(self) -> MeasureSource:
-        """Return where workers find it."""
-        return measure_source(self.folder, self.cases.load().scheme)
+        """Return where workers find it, and what it measures."""
+        names = self.cases.load().scheme.names
+        return MeasureSource(
+            loader=f"{load_adherence.__module__}:{load_adherence.__name__}",
+            folder=str(self.folder.resolve()),
+            sha256=sha256_of_file(self.folder / self.last),
+            figures=(DICE, *(f"{DICE}.{name}" for name in names)),
+        )
 
     def _make(self, run: Run) -> None:
         """Copy the weights and say what they are."""
         write_bytes(self.folder / WEIGHTS, self.teacher.weights.read_bytes())
-        card = MeasureCard(
+        MeasureCard(
             study=self.work.recipe.study,
             scheme=self.cases.load().scheme.structures,
             subjects=tuple(sorted(case.subject_id for case in self.labelled())),
             file_sha256=sha256_of_file(self.teacher.weights),
-        )
-        write_json(self.folder / self.last, card.model_dump(mode="json"))
+        ).write(self.folder / self.last)
 
 
 def evaluator_subjects(work: Work, splits: Splits) -> tuple[str, ...]:
