@@ -11,7 +11,7 @@ from torch import nn
 
 from vcmaug.data.cases import Case
 from vcmaug.data.labels import LabelScheme
-from vcmaug.downstream.data import read_case_volumes
+from vcmaug.data.volumes import read_case_volumes
 from vcmaug.downstream.fit import fit
 from vcmaug.downstream.settings import StudySettings
 from vcmaug.downstream.tasks.base import Ground, Task
