@@ -28,7 +28,7 @@ from drawing import Ground, cohort_of, ground_of, judged
 from frontier import REFERENCE, compared, settings_of
 
 from vcmaug.compute import Compute
-from vcmaug.control.channels import shown_of
+from vcmaug.control.channels import channels_of
 from vcmaug.generate.loading import LoadedPlan, load_plan
 from vcmaug.generate.plan import GenerateSettings, Plan
 from vcmaug.generate.planning import make_plan
@@ -58,7 +58,7 @@ def straight(loaded: LoadedPlan, folder: Path) -> float:
     began = time.perf_counter()
     for index in range(plan.n):
         asked = loaded.condition_of(plan.request(index))
-        maps = shown_of([asked], shows=control.shows, scheme=control.card.scheme)
+        maps = channels_of([asked], shows=control.shows, scheme=control.card.scheme)
         vector = prior.scalar_vector(asked.values_of(prior.spec.scalars))
         scalars = None if vector is None else vector[None]
         z = torch.randn(1, *prior.spec.latent_shape)

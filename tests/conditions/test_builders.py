@@ -24,7 +24,7 @@ from vcmaug.conditions.builders.shape_model import ShapeModel
 from vcmaug.conditions.chain import Chain, ConditionSettings
 from vcmaug.conditions.images import aligned_image
 from vcmaug.conditions.table import read_conditions
-from vcmaug.control.shown import ShownSettings
+from vcmaug.control.shown import ChannelSettings
 from vcmaug.data.case import Case
 from vcmaug.data.labels import LabelScheme
 from vcmaug.data.nifti import read_image, read_label_map, write_image
@@ -125,8 +125,8 @@ def test_files_that_are_not_there_are_missing(tmp_path: Path) -> None:
 
 def test_a_control_is_not_shown_by_builders_that_change_maps() -> None:
     with pytest.raises(ValueError, match="perturb changes label maps"):
-        ShownSettings(steps=[{"name": "perturb"}])
-    assert ShownSettings(steps=[{"name": "lowres", "spacing_mm": 4}]).names == (
+        ChannelSettings(steps=[{"name": "perturb"}])
+    assert ChannelSettings(steps=[{"name": "lowres", "spacing_mm": 4}]).names == (
         "label_map",
         "lowres",
     )

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from vcmaug.control.networks.layout import Layout
+from vcmaug.control.networks.vcm import Layout
 from vcmaug.ldm.schedule import Schedule
 from vcmaug.ldm.spec import ScheduleSettings
 

@@ -14,7 +14,7 @@ from vcmaug.control.networks.vcm import AnyGridUNet
 from vcmaug.control.networks.vcm_released import VCMReleasedNetwork
 from vcmaug.errors import ModelError
 from vcmaug.ldm.denoiser import Context
-from vcmaug.ldm.prior import Prior, load_prior, weights_of
+from vcmaug.ldm.prior import Prior, load_prior
 from vcmaug.ldm.weights import hash_of_weights
 from vcmaug.released.brainldm import BRAINLDM
 
@@ -77,7 +77,7 @@ def test_the_released_vcm_is_not_because_of_its_norm_alone(prior: Prior) -> None
 def test_it_learns_and_the_prior_stays(prior: Prior, method: str) -> None:
     """The loss on one batch falls by more than a twentieth in forty updates."""
     network = new(method, prior)
-    before = hash_of_weights(weights_of(prior.autoencoder, prior.denoiser.unet))
+    before = hash_of_weights(prior.weights)
     z_t, t, scalars, maps = ask(prior)
     wanted = prior.denoiser(z_t, t, Context(scalars)) + 0.5 * torch.randn(
         z_t.shape, generator=torch.Generator().manual_seed(1)
@@ -92,7 +92,7 @@ def test_it_learns_and_the_prior_stays(prior: Prior, method: str) -> None:
         optimiser.step()
         losses.append(loss.item())
     assert losses[-1] < 0.95 * losses[0]
-    assert hash_of_weights(weights_of(prior.autoencoder, prior.denoiser.unet)) == before
+    assert hash_of_weights(prior.weights) == before
     assert all(p.grad is None for p in prior.denoiser.unet.parameters())
 
 

@@ -27,8 +27,8 @@ from vcmaug.generate.samplers import DDIM
 from vcmaug.ldm.denoiser import Context, Denoiser, Encoded
 from vcmaug.ldm.prior import load_prior
 from vcmaug.ldm.spec import PriorSpec
-from vcmaug.training.control import ControlJob, train_control
-from vcmaug.training.settings import ControlTraining
+from vcmaug.training.control import train_control
+from vcmaug.training.settings import ControlJob, ControlTraining
 
 
 class _GainNetwork(ControlNetwork):
@@ -42,8 +42,8 @@ class _GainNetwork(ControlNetwork):
         nn.init.zeros_(self.mix.weight)
         nn.init.zeros_(self.mix.bias)  # type: ignore[arg-type]
 
-    def encode(self, shown: Tensor) -> Encoded:
-        return Encoded((self.pool(shown),))
+    def encode(self, channels: Tensor) -> Encoded:
+        return Encoded((self.pool(channels),))
 
     def steered(
         self,

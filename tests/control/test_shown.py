@@ -10,9 +10,9 @@ import torch
 
 from vcmaug.conditions.target import Target
 from vcmaug.control.base import Control
-from vcmaug.control.channels import one_hot_batch, shown_of
+from vcmaug.control.channels import channels_of, one_hot_batch
 from vcmaug.control.method import control_method
-from vcmaug.control.shown import ALONE, ShownSettings, further_channels, parts_of
+from vcmaug.control.shown import ALONE, ChannelSettings, parts_of, stacked_channels
 from vcmaug.data.cases import Case
 from vcmaug.data.labels import index_map
 from vcmaug.data.nifti import write_image, write_label_map
@@ -20,9 +20,9 @@ from vcmaug.data.volume import Volume
 from vcmaug.errors import ModelError
 from vcmaug.ldm.denoiser import Context
 from vcmaug.ldm.prior import Prior, load_prior
-from vcmaug.training.batches import shown_batch
+from vcmaug.training.data import channel_batch
 from vcmaug.training.pairs import labelled_pairs
-from vcmaug.training.settings import ControlTraining
+from vcmaug.training.settings import ControlJob, ControlTraining
 
 NAMES = ("label_map", "image", "lesion")
 PARTIAL = {
@@ -62,9 +62,9 @@ def shown_to(
     """Return what a control of these channels is shown of a condition, [1, C, X, Y, Z]."""
     volumes = {name: Volume(array, tiny.AFFINE) for name, array in channels.items()}
     target = Target(tiny.label_map_of(radius=6.0), {}, volumes, presence)
-    shows = ShownSettings(steps=[{"name": "modalities", "channels": list(names)}])
+    shows = ChannelSettings(steps=[{"name": "modalities", "channels": list(names)}])
     assert shows.names == names
-    return shown_of([target], shows=shows, scheme=tiny.SCHEME)
+    return channels_of([target], shows=shows, scheme=tiny.SCHEME)
 
 
 def shown(presence: dict[str, bool], seed: int = 0) -> torch.Tensor:
@@ -118,7 +118,7 @@ def test_a_case_that_lacks_a_channel_is_shown_another() -> None:
     """With most dropped, what stays is always one of the two that the case has."""
     one_hot, further = torch.ones(2000, 2, 1, 1, 1), torch.ones(2000, 4, 1, 1, 1)
     further[:, 2:] = 0.0  # value and mask of the last channel
-    made = shown_batch(
+    made = channel_batch(
         one_hot, further, names=NAMES, drop=0.8, generator=torch.Generator().manual_seed(0)
     )
     there = torch.stack([made[:, k, 0, 0, 0] for k in (2, 4, 6)], dim=1)
@@ -132,7 +132,7 @@ def test_a_case_that_lacks_a_channel_is_shown_another() -> None:
 def test_training_leaves_channels_out_but_never_all(drop: float) -> None:
     """A channel is out as often as asked, but for the third of those rows that lack all three."""
     one_hot, further = torch.ones(8000, 2, 1, 1, 1), torch.ones(8000, 4, 1, 1, 1)
-    made = shown_batch(
+    made = channel_batch(
         one_hot, further, names=NAMES, drop=drop, generator=torch.Generator().manual_seed(0)
     )
     there = torch.stack([made[:, k, 0, 0, 0] for k in (2, 4, 6)], dim=1)  # the masks
@@ -140,12 +140,12 @@ def test_training_leaves_channels_out_but_never_all(drop: float) -> None:
     assert (there.sum(dim=1) >= 1).all()
     for channel in there.unbind(dim=1):
         assert float(1 - channel.mean()) == pytest.approx(drop - drop**3 / 3, abs=0.02)
-    again = shown_batch(
+    again = channel_batch(
         one_hot, further, names=NAMES, drop=drop, generator=torch.Generator().manual_seed(0)
     )
     assert torch.equal(again, made)
     assert torch.equal(
-        shown_batch(one_hot, None, names=ALONE, drop=0.5, generator=torch.Generator()), one_hot
+        channel_batch(one_hot, None, names=ALONE, drop=0.5, generator=torch.Generator()), one_hot
     )
 
 
@@ -157,14 +157,14 @@ def test_training_shows_what_drawing_shows(names: tuple[str, ...]) -> None:
     label_map, channels = volumes()
     drawn = shown_to(names, {}, channels)
     one_hot = one_hot_batch(torch.from_numpy(index_map(label_map, tiny.SCHEME))[None], 2)
-    further = torch.from_numpy(further_channels(channels, names, label_map.shape))[None]
-    trained = shown_batch(one_hot, further, names=names, drop=0.0, generator=torch.Generator())
+    further = torch.from_numpy(stacked_channels(channels, names, label_map.shape))[None]
+    trained = channel_batch(one_hot, further, names=names, drop=0.0, generator=torch.Generator())
     assert torch.equal(trained, drawn)
 
 
 def test_a_channel_of_which_nothing_is_known_is_no_error() -> None:
     one_hot, further = torch.ones(2, 2, 1, 1, 1), torch.zeros(2, 2, 1, 1, 1)
-    made = shown_batch(one_hot, further, names=("image",), drop=0.5, generator=torch.Generator())
+    made = channel_batch(one_hot, further, names=("image",), drop=0.5, generator=torch.Generator())
     assert torch.equal(made, further)
 
 
@@ -184,48 +184,51 @@ def cases(tmp_path: Path) -> list[Case]:
     return made
 
 
+def job(settings: ControlTraining, shows: ChannelSettings) -> ControlJob:
+    """Return the job of a control that is shown some channels."""
+    return ControlJob(
+        method=control_method(tiny.VCM), scheme=tiny.SCHEME, settings=settings, shows=shows
+    )
+
+
 def test_the_channels_of_a_training_pair_follow_its_image_and_map(
     prior: Prior, cases: list[Case]
 ) -> None:
     settings = ControlTraining(deformed_copies=1, max_displacement_mm=3, smoothness_mm=6, flip=True)
-    shows = ShownSettings(steps=[PARTIAL])
+    shows = ChannelSettings(steps=[PARTIAL])
     assert shows.names == ("label_map", "image")
-    pairs = labelled_pairs(
-        cases, prior=prior, scheme=tiny.SCHEME, settings=settings, seed=0, shows=shows
-    )
-    assert pairs.further is not None
-    assert pairs.further.shape == (8, 2, 16, 16, 16)
+    pairs = labelled_pairs(cases, prior=prior, job=job(settings, shows))
+    assert pairs.channels is not None
+    assert pairs.channels.shape == (8, 2, 16, 16, 16)
     hidden = pairs.index_maps == 2
-    assert not pairs.further[:, 1][hidden].any()
-    assert (pairs.further[:, 1][~hidden] == 1).all()
-    assert not pairs.further[:, 0][hidden].any()
-    assert pairs.further[:, 0][~hidden].any()
+    assert not pairs.channels[:, 1][hidden].any()
+    assert (pairs.channels[:, 1][~hidden] == 1).all()
+    assert not pairs.channels[:, 0][hidden].any()
+    assert pairs.channels[:, 0][~hidden].any()
 
 
 def test_a_control_may_be_shown_some_structures_alone(prior: Prior, cases: list[Case]) -> None:
-    shows = ShownSettings(structures=["core"])
+    shows = ChannelSettings(structures=["core"])
     settings = ControlTraining(deformed_copies=0, flip=False)
     whole, part = (
-        labelled_pairs(cases, prior=prior, scheme=tiny.SCHEME, settings=settings, seed=0, shows=s)
-        for s in (None, shows)
+        labelled_pairs(cases, prior=prior, job=job(settings, some))
+        for some in (ChannelSettings(), shows)
     )
     place = tiny.SCHEME.names.index("core") + 1
     assert torch.equal(part.index_maps == 1, whole.index_maps == place)
     assert int(part.index_maps.max()) == 1
     with pytest.raises(ModelError, match=r"\['lesion'\] are not among"):
-        ShownSettings(structures=["lesion"]).part_of(tiny.SCHEME)
+        ChannelSettings(structures=["lesion"]).part_of(tiny.SCHEME)
 
 
 def test_every_pair_has_slices_of_its_own(prior: Prior, cases: list[Case]) -> None:
     """Slabs lie elsewhere from pair to pair, and where they did when asked again."""
     steps = [{"name": "lowres", "spacing_mm": 2, "slab": 0.2}]
-    shows, settings = ShownSettings(steps=steps), ControlTraining(deformed_copies=5, flip=True)
+    shows, settings = ChannelSettings(steps=steps), ControlTraining(deformed_copies=5, flip=True)
     known = []
     for _ in range(2):
-        pairs = labelled_pairs(
-            cases, prior=prior, scheme=tiny.SCHEME, settings=settings, seed=0, shows=shows
-        )
-        assert pairs.further is not None
-        known.append(pairs.further[:, 1, 0, 0, :])  # of each of 24 pairs, along z
+        pairs = labelled_pairs(cases, prior=prior, job=job(settings, shows))
+        assert pairs.channels is not None
+        known.append(pairs.channels[:, 1, 0, 0, :])  # of each of 24 pairs, along z
     assert torch.equal(*known)
     assert len({tuple(row.tolist()) for row in known[0]}) > 3

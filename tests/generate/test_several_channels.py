@@ -13,7 +13,7 @@ from vcmaug.conditions.build import build_conditions
 from vcmaug.conditions.chain import ConditionSettings
 from vcmaug.control.base import write_control
 from vcmaug.control.method import control_method
-from vcmaug.control.shown import ShownSettings
+from vcmaug.control.shown import ChannelSettings
 from vcmaug.data.nifti import write_image
 from vcmaug.data.seen import Seen
 from vcmaug.data.volume import Volume
@@ -60,7 +60,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with torch.no_grad():
         for parameter in network.parameters():
             parameter += 0.1 * torch.randn(parameter.shape)
-    shown = ShownSettings(steps=(STEPS[1],))
+    shown = ChannelSettings(steps=(STEPS[1],))
     control = tiny.control_of(
         network, prior, method=settings, seen=Seen(labels=("s0",)), shown=shown
     )

@@ -9,7 +9,7 @@ from vcmaug.control.base import load_control
 from vcmaug.errors import DataError, ModelError
 from vcmaug.files import read_json, write_json
 from vcmaug.ldm.denoiser import Context
-from vcmaug.ldm.prior import has_mean, load_prior, weights_of
+from vcmaug.ldm.prior import has_mean, load_prior
 from vcmaug.ldm.spec import PriorSpec
 from vcmaug.ldm.weights import hash_of_weights
 
@@ -116,7 +116,7 @@ def test_a_control_file_holds_no_tensor_of_the_prior(tmp_path: Path) -> None:
 
 
 def _tensors(prior):  # type: ignore[no-untyped-def]
-    return weights_of(prior.autoencoder, prior.denoiser.unet).values()
+    return prior.weights.values()
 
 
 def test_a_grid_that_cannot_be_halved_is_refused() -> None:

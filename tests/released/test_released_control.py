@@ -20,8 +20,8 @@ from vcmaug.errors import ModelError
 from vcmaug.ldm.card import read_card
 from vcmaug.ldm.prior import Prior, load_prior
 from vcmaug.released.brainldm import BRAINLDM
-from vcmaug.released.control import import_vcm
 from vcmaug.released.files import read_released
+from vcmaug.released.importing import import_vcm
 
 nets = pytest.importorskip(
     "generative.networks.nets", reason="the extra `legacy` (monai-generative) is not installed"

@@ -14,7 +14,7 @@ from vcmaug.ldm.denoiser import ScalarUNet
 from vcmaug.ldm.prior import load_prior
 from vcmaug.ldm.spec import PriorSpec
 from vcmaug.released.brainldm import BRAINLDM, brainldm
-from vcmaug.released.prior import core_autoencoder, core_unet, import_brainldm
+from vcmaug.released.importing import core_autoencoder, core_unet, import_brainldm
 from vcmaug.shapes import as_shape3
 
 nets = pytest.importorskip(

@@ -14,7 +14,7 @@ from torch import nn
 
 from vcmaug.control.base import write_control
 from vcmaug.control.method import control_method
-from vcmaug.control.shown import ShownSettings
+from vcmaug.control.shown import ChannelSettings
 from vcmaug.data.cases import Case
 from vcmaug.data.nifti import write_image, write_label_map
 from vcmaug.data.scalars import ScalarSpec
@@ -25,11 +25,12 @@ from vcmaug.generate.samplers import DDIM
 from vcmaug.ldm.prior import load_prior, write_prior
 from vcmaug.ldm.spec import AutoencoderSettings, DiffusionSettings, PriorSpec
 from vcmaug.pipeline.looking import pictures
-from vcmaug.training.control import ControlJob, train_control
+from vcmaug.training.control import train_control
 from vcmaug.training.loop import Watch, training_device
-from vcmaug.training.prior import train_prior
+from vcmaug.training.prior import PriorJob
 from vcmaug.training.settings import (
     AutoencoderTraining,
+    ControlJob,
     ControlTraining,
     DiffusionTraining,
     PriorTraining,
@@ -94,8 +95,8 @@ def prior_folder(cases: tuple[Case, ...], tmp_path_factory: pytest.TempPathFacto
 
 def _train_prior(cases: tuple[Case, ...], folder: Path) -> None:
     """Train a prior with texture, one case held out."""
-    prior = train_prior(
-        cases[:2],
+    job = PriorJob(
+        cases=cases[:2],
         held_out=cases[2:],
         spec=SPEC,
         settings=PriorTraining(
@@ -106,7 +107,7 @@ def _train_prior(cases: tuple[Case, ...], folder: Path) -> None:
         seed=0,
         folder=folder,
     )
-    write_prior(folder, prior)
+    write_prior(folder, job.train())
 
 
 def _train_control(
@@ -124,7 +125,7 @@ def _train_control(
             raise KeyboardInterrupt
         return {}
 
-    prior, shows = load_prior(prior_folder), ShownSettings()
+    prior, shows = load_prior(prior_folder), ChannelSettings()
     method = control_method(SMALL[name])
     job = ControlJob(
         method=method,

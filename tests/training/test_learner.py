@@ -9,18 +9,11 @@ from torch import Tensor, nn
 from vcmaug.errors import ModelError
 from vcmaug.progress import Progress
 from vcmaug.seeding import torch_generator
-from vcmaug.training.learner import (
-    AdamW,
-    Rate,
-    Smoothed,
-    constant,
-    learn,
-    seeded,
-    warm_cosine,
-    warm_polynomial,
-)
+from vcmaug.training.learner import Rate, constant, learn, seeded, smoothed, warm_polynomial
+from vcmaug.training.settings import TrainingSettings
 
 UPDATES = 9
+COSINE = TrainingSettings(updates=40, warmup_updates=5, learning_rate=0.5, final_share=0.1)
 RATES = {
     "constant": (constant(0.01), lambda step: 0.01),
     "polynomial": (
@@ -89,31 +82,35 @@ def test_initial_weights_come_from_the_seed_alone_and_disturb_nothing() -> None:
         assert torch.equal(mine, theirs)
 
 
-@pytest.mark.parametrize(
-    "rate", [warm_cosine(0.5, updates=40, warmup=5, final_share=0.1), RATES["polynomial"][0]]
-)
+@pytest.mark.parametrize("rate", [COSINE.rate, RATES["polynomial"][0]])
 def test_rates_stay_within_their_highest(rate: Rate) -> None:
     rates = [rate(step) for step in range(UPDATES)]
     assert all(0.0 < one <= 0.5 for one in rates)
 
 
 def test_cosine_warms_up_and_falls_to_its_final_share() -> None:
-    rate = warm_cosine(0.5, updates=40, warmup=5, final_share=0.1)
+    rate = COSINE.rate
     assert [rate(step) for step in range(5)] == [0.5 * (k + 1) / 5 for k in range(5)]
     falling = [rate(step) for step in range(5, 41)]
     assert falling == sorted(falling, reverse=True)
     assert falling[-1] == pytest.approx(0.05)
 
 
-def test_smoothing_by_one_keeps_no_memory() -> None:
-    smooth = Smoothed(1.0)
-    assert [smooth.add(value) for value in (3.0, 1.0, 2.0)] == [3.0, 1.0, 2.0]
+def test_smoothing_starts_at_the_first_value_and_by_one_keeps_no_memory() -> None:
+    assert smoothed(math.nan, 3.0, share=0.25) == 3.0
+    assert smoothed(3.0, 1.0, share=0.25) == 2.5
+    assert smoothed(3.0, 1.0, share=1.0) == 1.0
 
 
 def test_the_rate_of_a_step_is_set_before_it_is_taken() -> None:
     network = _network()
-    optimiser = AdamW(network, rate=lambda step: 0.1 * step)
     before = [one.clone() for one in network.parameters()]
-    optimiser.descend(_loss(network, 0), step=0)
+    learn(
+        network,
+        lambda step: _loss(network, step),
+        updates=1,
+        rate=lambda step: 0.1 * step,
+        what="test",
+    )
     for mine, theirs in zip(network.parameters(), before, strict=True):
         assert torch.equal(mine, theirs)  # at a rate of zero nothing moves

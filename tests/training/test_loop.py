@@ -12,12 +12,14 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import nn
 
 from vcmaug.control.channels import one_hot_batch
+from vcmaug.control.network import Steered
 from vcmaug.errors import ModelError
 from vcmaug.seeding import torch_generator
-from vcmaug.training.batches import draw_batch
-from vcmaug.training.ema import MovingAverage
-from vcmaug.training.loop import Objective, Share, Trained, Watch, rate_of, train
-from vcmaug.training.losses import control_loss, gradient_loss, kl_loss
+from vcmaug.training.autoencoder import gradient_loss, kl_loss
+from vcmaug.training.control_objective import control_loss
+from vcmaug.training.data import draw_batch
+from vcmaug.training.learner import MovingAverage
+from vcmaug.training.loop import Objective, Share, Trained, Watch, train
 from vcmaug.training.settings import TrainingSettings
 
 SETTINGS = TrainingSettings(
@@ -53,7 +55,7 @@ def _train(
         checkpoint=folder / "x.pt",
         identity=identity,
         what="test",
-    ).weights
+    ).average
 
 
 def test_a_training_shows_its_log_to_tensorboard(tmp_path: Path) -> None:
@@ -104,7 +106,7 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(tmp_path: Path) -> N
         checkpoint=tmp_path / "x.pt",
         identity="a",
         what="test",
-    ).weights
+    ).average
     for name, tensor in whole.items():
         torch.testing.assert_close(shared[name], tensor, rtol=1e-4, atol=1e-5)
 
@@ -141,12 +143,12 @@ def test_the_best_average_is_kept_and_survives_a_stop(tmp_path: Path) -> None:
 
     whole = run(tmp_path / "whole")
     assert [row["validation"] for row in whole.log if "validation" in row] == [2.0, 1.0, 3.0]
-    assert not torch.equal(whole.best["weight"], whole.weights["weight"])
+    assert not torch.equal(whole.best["weight"], whole.average["weight"])
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "cut", stop_at=11)  # after the best was saved, before the end
     again = run(tmp_path / "cut")
     assert torch.equal(again.best["weight"], whole.best["weight"])
-    assert torch.equal(again.weights["weight"], whole.weights["weight"])
+    assert torch.equal(again.average["weight"], whole.average["weight"])
 
 
 def test_a_batch_that_cannot_be_shared_is_refused(tmp_path: Path) -> None:
@@ -222,7 +224,7 @@ def test_bfloat16_is_taken_where_there_is_any(
     def trained(name: str) -> torch.Tensor:
         module, path = _network(), tmp_path / f"{name}.pt"
         done = train(module, _objective, settings=settings, checkpoint=path, identity="a", what="x")
-        return done.weights["weight"]
+        return done.average["weight"]
 
     low = trained("low")
     monkeypatch.setattr("vcmaug.training.loop.is_bf16_available", lambda: False)
@@ -260,7 +262,7 @@ def test_a_loss_or_gradient_that_is_not_finite_stops_the_training_with_one_clear
 
 
 def test_the_learning_rate_warms_up_and_falls() -> None:
-    rates = [rate_of(SETTINGS)(step) for step in range(12)]
+    rates = [SETTINGS.rate(step) for step in range(12)]
     assert rates[0] == pytest.approx(0.025)
     assert max(rates) == pytest.approx(0.05)
     assert all(a > b for a, b in itertools.pairwise(rates[2:]))
@@ -296,16 +298,18 @@ def test_losses_have_their_known_values() -> None:
     assert kl_loss(one, one).item() == pytest.approx(0.5, abs=1e-6)
     assert gradient_loss(one, zero).item() == 0.0
     penalty = torch.tensor(3.0)
-    loss, parts = control_loss(one, zero, weights=2 * one, penalty=penalty, l1_weight=0.1)
+    steered = Steered(one, frozen=zero, penalty=penalty)
+    loss, parts = control_loss(steered, zero, weights=2 * one, l1_weight=0.1)
     assert loss.item() == pytest.approx(2.0 + 0.1 * 3.0)
     assert parts == {
         "mse": pytest.approx(1.0),
         "weighted": pytest.approx(2.0),
         "penalty": pytest.approx(3.0),
+        "frozen_mse": pytest.approx(0.0),
     }
-    bare, parts = control_loss(one, zero, weights=2 * one, penalty=None, l1_weight=0.1)
+    bare, parts = control_loss(Steered(one), zero, weights=2 * one, l1_weight=0.1)
     assert bare.item() == pytest.approx(2.0)
-    assert "penalty" not in parts
+    assert set(parts) == {"mse", "weighted"}
 
 
 @pytest.mark.parametrize("order", [("bfloat16", "float32"), ("float32", "bfloat16")])

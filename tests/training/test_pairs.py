@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from vcmaug.control.shown import ShownSettings
+from vcmaug.control.methods.vcm import VCM
+from vcmaug.control.shown import ChannelSettings
 from vcmaug.data.cases import Case
 from vcmaug.data.geometry import Grid, reorient
 from vcmaug.data.labels import LabelScheme
@@ -21,8 +22,13 @@ from vcmaug.ldm.denoiser import ScalarUNet
 from vcmaug.ldm.prior import Prior, new_prior
 from vcmaug.ldm.spec import AutoencoderSettings, DiffusionSettings, PriorSpec
 from vcmaug.training.pairs import Pairs, labelled_pairs
-from vcmaug.training.prior import _cached_latents
-from vcmaug.training.settings import ControlTraining, DiffusionTraining
+from vcmaug.training.prior import PriorJob
+from vcmaug.training.settings import (
+    ControlJob,
+    ControlTraining,
+    DiffusionTraining,
+    PriorTraining,
+)
 
 SIDES = LabelScheme.from_mapping({"left_a": 1, "middle": 2, "right_a": 3})
 PLAIN = ControlTraining(deformed_copies=0, flip=True)
@@ -79,10 +85,21 @@ def _pairs(
     folder: Path,
     orientation: str,
     settings: ControlTraining = PLAIN,
-    shows: ShownSettings | None = None,
+    shows: ChannelSettings | None = None,
 ) -> Pairs:
     case, prior = _case(folder, orientation), _prior(orientation)
-    return labelled_pairs([case], prior=prior, scheme=SIDES, settings=settings, seed=0, shows=shows)
+    return labelled_pairs([case], prior=prior, job=_job(settings, shows))
+
+
+def _job(
+    settings: ControlTraining,
+    shows: ChannelSettings | None = None,
+    scheme: LabelScheme = SIDES,
+) -> ControlJob:
+    """Return the job of a control of some method."""
+    return ControlJob(
+        method=VCM(), scheme=scheme, settings=settings, shows=shows or ChannelSettings()
+    )
 
 
 @pytest.mark.parametrize(("orientation", "axis"), [("RAS", 0), ("LAS", 0), ("PIR", 2)])
@@ -120,9 +137,9 @@ def test_deformed_copies_have_the_scalars_of_their_own_maps_and_are_mirrored_wit
 
 
 def test_what_is_hidden_of_an_image_is_hidden_by_the_mirrored_map(tmp_path: Path) -> None:
-    pairs = _pairs(tmp_path, "RAS", shows=ShownSettings(steps=[HIDDEN]))
-    assert pairs.further is not None
-    for indices, (_, known) in zip(pairs.index_maps, pairs.further, strict=True):
+    pairs = _pairs(tmp_path, "RAS", shows=ChannelSettings(steps=[HIDDEN]))
+    assert pairs.channels is not None
+    for indices, (_, known) in zip(pairs.index_maps, pairs.channels, strict=True):
         assert torch.equal(known == 0, indices == 1)
 
 
@@ -134,23 +151,17 @@ def test_a_further_sequence_is_deformed_and_mirrored_with_its_case(tmp_path: Pat
     both = [replace(case, images={"image": case.image, "t2": tmp_path / "t2.nii.gz"}), case]
     names = ["label_map", "image", "t2"]
     settings = ControlTraining(deformed_copies=1, flip=True, max_displacement_mm=2)
-    pairs = labelled_pairs(
-        both,
-        prior=prior,
-        scheme=SIDES,
-        settings=settings,
-        seed=0,
-        shows=ShownSettings(steps=[{"name": "modalities", "channels": names}]),
-    )
-    assert pairs.further is not None
-    assert pairs.further.shape[1] == 4
+    shows = ChannelSettings(steps=[{"name": "modalities", "channels": names}])
+    pairs = labelled_pairs(both, prior=prior, job=_job(settings, shows))
+    assert pairs.channels is not None
+    assert pairs.channels.shape[1] == 4
     own = [
         0,
         2,
         4,
         6,
     ]  # plain and deformed, then both in a mirror; the other case lacks the sequence
-    for number, (indices, further) in enumerate(zip(pairs.index_maps, pairs.further, strict=True)):
+    for number, (indices, further) in enumerate(zip(pairs.index_maps, pairs.channels, strict=True)):
         there = number in own
         assert float(further[3].min()) == float(further[3].max()) == float(there)
         if there:
@@ -160,7 +171,7 @@ def test_a_further_sequence_is_deformed_and_mirrored_with_its_case(tmp_path: Pat
 
 
 def test_one_side_that_is_shown_alone_comes_from_the_other_in_a_mirror(tmp_path: Path) -> None:
-    pairs = _pairs(tmp_path, "RAS", shows=ShownSettings(structures=["left_a"]))
+    pairs = _pairs(tmp_path, "RAS", shows=ChannelSettings(structures=["left_a"]))
     assert [int((one == 1).sum()) for one in pairs.index_maps] == [320, 48]
 
 
@@ -168,7 +179,7 @@ def test_pairs_with_one_side_alone_are_not_mirrored(tmp_path: Path) -> None:
     case, prior = _case(tmp_path, "RAS"), _prior("RAS")
     scheme = LabelScheme.from_mapping({"left_a": 1})
     with pytest.raises(DataError, match="'left_a' has no 'right_a' to change places with"):
-        labelled_pairs([case], prior=prior, scheme=scheme, settings=PLAIN, seed=0)
+        labelled_pairs([case], prior=prior, job=_job(PLAIN, scheme=scheme))
 
 
 @pytest.mark.parametrize(("orientation", "axis"), [("RAS", 0), ("PIR", 2)])
@@ -177,13 +188,12 @@ def test_images_of_a_prior_are_mirrored_along_the_same_axis(
 ) -> None:
     prior = _prior(orientation)
     images = torch.rand(1, 1, 16, 16, 16, generator=torch.Generator().manual_seed(0))
-    means = _cached_latents(
-        prior.autoencoder,
-        images,
+    job = PriorJob(
         cases=[_case(tmp_path, orientation)],
         spec=prior.spec,
-        settings=DiffusionTraining(flip=True),
+        settings=PriorTraining(diffusion=DiffusionTraining(flip=True)),
         seed=0,
         folder=tmp_path,
     )
+    means = job._means(prior.autoencoder, images)
     torch.testing.assert_close(means[1:], prior.encode(images.flip(axis + 2)))

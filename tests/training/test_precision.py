@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from vcmaug.training.precision import guard_small_convolutions
+from vcmaug.training.learner import guard_small_convolutions
 
 
 def gradients(shape: tuple[int, ...], *, low: bool) -> list[torch.Tensor]:

@@ -14,7 +14,7 @@ from vcmaug.control.base import load_control, write_control
 from vcmaug.control.card import ControlCard
 from vcmaug.control.method import control_method
 from vcmaug.control.methods.vcm import VCM
-from vcmaug.control.shown import ShownSettings
+from vcmaug.control.shown import ChannelSettings
 from vcmaug.data.cases import Case
 from vcmaug.data.labels import LabelScheme
 from vcmaug.data.nifti import write_image, write_label_map
@@ -25,16 +25,17 @@ from vcmaug.errors import LeakError, ModelError
 from vcmaug.files import read_json, write_json
 from vcmaug.ldm.card import read_card
 from vcmaug.ldm.denoiser import Context
-from vcmaug.ldm.prior import Prior, load_prior, weights_of, write_prior
+from vcmaug.ldm.prior import Prior, load_prior, write_prior
 from vcmaug.ldm.spec import AutoencoderSettings, DiffusionSettings, PriorSpec
 from vcmaug.ldm.weights import hash_of_weights
 from vcmaug.training import control
-from vcmaug.training.control import ControlJob, train_control
+from vcmaug.training.control import train_control
 from vcmaug.training.loop import Watch
 from vcmaug.training.pairs import Pairs, labelled_pairs
-from vcmaug.training.prior import train_prior
+from vcmaug.training.prior import PriorJob
 from vcmaug.training.settings import (
     AutoencoderTraining,
+    ControlJob,
     ControlTraining,
     DiffusionTraining,
     PriorTraining,
@@ -85,10 +86,10 @@ def cases(tmp_path_factory: pytest.TempPathFactory) -> tuple[Case, ...]:
 @pytest.fixture(scope="module")
 def prior_folder(cases: tuple[Case, ...], tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("prior")
-    prior = train_prior(
-        cases, spec=SPEC, settings=PRIOR, seed=0, folder=folder, about={"data": "x"}
+    job = PriorJob(
+        cases=cases, spec=SPEC, settings=PRIOR, seed=0, folder=folder, about={"data": "x"}
     )
-    write_prior(folder, prior, half=PRIOR.half)
+    write_prior(folder, job.train(), half=PRIOR.half)
     return folder
 
 
@@ -104,8 +105,7 @@ def test_a_prior_is_trained_and_says_what_it_saw(prior_folder: Path) -> None:
 def test_latents_have_unit_deviation_after_their_measured_scale(
     prior_folder: Path, cases: tuple[Case, ...]
 ) -> None:
-    from vcmaug.training.batches import flipped
-    from vcmaug.training.cases import read_images
+    from vcmaug.training.data import flipped, read_images
 
     images = read_images(cases)
     prior = load_prior(prior_folder)
@@ -121,7 +121,7 @@ def _train(
     forbidden: tuple[str, ...] = (),
     updates: int = 12,
     start_from: Path | None = None,
-    shows: ShownSettings | None = None,
+    shows: ChannelSettings | None = None,
     prior: Prior | None = None,
     scheme: LabelScheme = SCHEME,
     network: VCM = NETWORK,
@@ -130,7 +130,7 @@ def _train(
     job = ControlJob(
         method=network,
         scheme=scheme,
-        shows=shows or ShownSettings(),
+        shows=shows or ChannelSettings(),
         settings=ControlTraining(updates=updates, batch_size=4, deformed_copies=1),
         forbidden=forbidden,
         start_from=start_from,
@@ -144,9 +144,9 @@ def test_training_a_control_leaves_the_prior_as_it_was(
     cases: tuple[Case, ...], prior_folder: Path, tmp_path: Path
 ) -> None:
     after = load_prior(prior_folder)
-    hashed = hash_of_weights(weights_of(after.autoencoder, after.denoiser.unet))
+    hashed = hash_of_weights(after.weights)
     _train(cases[:2], prior_folder, tmp_path, prior=after)  # this one, not a copy
-    assert hash_of_weights(weights_of(after.autoencoder, after.denoiser.unet)) == hashed
+    assert hash_of_weights(after.weights) == hashed
     control = load_control(tmp_path, prior=after)
     assert control.card.seen == Seen(images=("s0", "s1"), labels=("s0", "s1"))
     z, t = torch.randn(1, *SPEC.latent_shape), torch.tensor([500])
@@ -216,9 +216,9 @@ def test_all_cases_of_a_subject_are_on_one_side(
     """Of two subjects with two cases each, those of the second are held out."""
     taken: list[list[str]] = []
 
-    def spied(some: Sequence[Case], **settings: Any) -> Pairs:
+    def spied(some: Sequence[Case], **others: Any) -> Pairs:
         taken.append([case.case_id for case in some])
-        return labelled_pairs(some, **settings)
+        return labelled_pairs(some, **others)
 
     monkeypatch.setattr(control, "labelled_pairs", spied)
     owners = ("s0", "s1", "s1", "s0")
@@ -299,15 +299,18 @@ def test_a_control_started_from_another_has_seen_its_subjects_too(
 @pytest.mark.parametrize(
     ("shows", "named"),
     [
-        (ShownSettings(structures=["core"]), r"label_map of shell; this recipe shows label_map of"),
-        (ShownSettings(), "this recipe shows label_map of shell, core"),
-        (ShownSettings(steps=[LOWRES]), "this recipe shows label_map, lowres of shell, core"),
+        (
+            ChannelSettings(structures=["core"]),
+            r"label_map of shell; this recipe shows label_map of",
+        ),
+        (ChannelSettings(), "this recipe shows label_map of shell, core"),
+        (ChannelSettings(steps=[LOWRES]), "this recipe shows label_map, lowres of shell, core"),
     ],
 )
 def test_a_control_that_was_shown_something_else_is_no_start(
-    cases: tuple[Case, ...], prior_folder: Path, tmp_path: Path, shows: ShownSettings, named: str
+    cases: tuple[Case, ...], prior_folder: Path, tmp_path: Path, shows: ChannelSettings, named: str
 ) -> None:
-    first = ShownSettings(structures=["shell"])
+    first = ChannelSettings(structures=["shell"])
     _train(cases[2:], prior_folder, tmp_path / "first", updates=1, shows=first)
     start = tmp_path / "first"
     with pytest.raises(ModelError, match=named):
@@ -392,4 +395,4 @@ def test_a_card_that_cannot_be_used_is_one_clear_error(
 def test_images_off_the_grid_are_refused(cases: tuple[Case, ...], tmp_path: Path) -> None:
     other = SPEC.model_copy(update={"grid": GRID.model_copy(update={"shape": (24, 16, 16)})})
     with pytest.raises(ModelError, match="the prior's grid is"):
-        train_prior(cases, spec=other, settings=PRIOR, seed=0, folder=tmp_path)
+        PriorJob(cases=cases, spec=other, settings=PRIOR, seed=0, folder=tmp_path).train()

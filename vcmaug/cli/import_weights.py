@@ -42,7 +42,7 @@ def brainldm_command(
     """
     from vcmaug.released.brainldm import brainldm
     from vcmaug.released.files import files_of_bundle
-    from vcmaug.released.prior import import_brainldm
+    from vcmaug.released.importing import import_brainldm
 
     if bundle is not None:
         autoencoder, diffusion = files_of_bundle(bundle)
@@ -70,7 +70,7 @@ def vcm_command(
     Example: vcmaug import-weights vcm vcm.pt
     """
     from vcmaug.ldm.prior import load_prior
-    from vcmaug.released.control import import_vcm
+    from vcmaug.released.importing import import_vcm
 
     card = import_vcm(path, prior=load_prior(prior), folder=out)
     found = card.imported_from

@@ -35,12 +35,12 @@ class Control:
         self.shows = card.shown
 
     @torch.no_grad()
-    def encode(self, shown: Tensor) -> Encoded:
+    def encode(self, channels: Tensor) -> Encoded:
         """Return the encoded condition, once per sample, of conditions [B, C, X, Y, Z].
 
-        C is the number of structures, or what `control.shown` makes of several channels.
+        C is the number of structures, or what `control.channels` makes of several channels.
         """
-        return self.network.encode(shown)
+        return self.network.encode(channels)
 
     def steer(
         self,

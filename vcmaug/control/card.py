@@ -7,7 +7,7 @@ from pydantic import PlainSerializer, PlainValidator
 
 from vcmaug.control.method import ControlMethod
 from vcmaug.control.network import ControlNetwork
-from vcmaug.control.shown import ShownSettings
+from vcmaug.control.shown import ChannelSettings
 from vcmaug.data.labels import LabelScheme
 from vcmaug.data.seen import Seen
 from vcmaug.ldm.card import LogRow, ModelCard
@@ -52,7 +52,7 @@ class ControlCard(ModelCard):
     prior: str
     prior_sha256: str
     num_parameters: int = 0
-    shown: ShownSettings = ShownSettings()
+    shown: ChannelSettings = ChannelSettings()
     latent_scale: float | None = None
     expects_latents: bool
     started_from: str | None = None

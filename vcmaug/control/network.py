@@ -40,7 +40,7 @@ class ControlNetwork(nn.Module, ABC):
     """The trainable part of a control; a new one returns the frozen prediction exactly."""
 
     @abstractmethod
-    def encode(self, shown: Tensor) -> Encoded:
+    def encode(self, channels: Tensor) -> Encoded:
         """Return the encoded condition, once per sample, of conditions [B, C, X, Y, Z].
 
         C is the number of structures, or what `control.channels` makes of several channels.
@@ -72,10 +72,10 @@ class ControlNetwork(nn.Module, ABC):
         """Take over what a new network of its kind starts with; most start from nothing."""
 
     def forward(
-        self, denoiser: Denoiser, z_t: Tensor, t: Tensor, scalars: Tensor | None, shown: Tensor
+        self, denoiser: Denoiser, z_t: Tensor, t: Tensor, scalars: Tensor | None, channels: Tensor
     ) -> tuple[Steered, Tensor | None]:
         """Return the steered prediction and the expected latents for conditions [B, C, X, Y, Z]."""
-        encoded = self.encode(shown)
+        encoded = self.encode(channels)
         context = Context(scalars, encoded)
         return self.steered(denoiser, z_t, t=t, context=context, encoded=encoded), encoded.expected
 

@@ -15,28 +15,29 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
-from vcmaug.conditions.base import LABEL_MAP, Condition
+from vcmaug.conditions.base import LABEL_MAP, SourceMap, as_it_is
 from vcmaug.conditions.builder import Builder
 from vcmaug.config import Settings
 from vcmaug.data.labels import LabelScheme
+from vcmaug.data.volume import Volume
 from vcmaug.errors import ModelError
 from vcmaug.seeding import stable_seed
 
 __all__ = [
     "ALONE",
-    "ShownSettings",
-    "further_channels",
+    "ChannelSettings",
+    "channels_for",
+    "stacked_channels",
     "is_shown",
     "parts_of",
     "width_of",
-    "with_channels",
 ]
 
 ALONE = (LABEL_MAP,)
 """The label map alone."""
 
 
-class ShownSettings(Settings):
+class ChannelSettings(Settings):
     """Which channels a control is trained to see, and how often each is left out."""
 
     steps: tuple[Builder, ...] = Field(
@@ -109,13 +110,13 @@ def width_of(names: Sequence[str], num_structures: int) -> int:
     return width
 
 
-def with_channels(
-    condition: Condition, settings: ShownSettings, scheme: LabelScheme, *, seed: int
-) -> Condition:
-    """Return a condition with every channel that a control is trained to see.
+def channels_for(
+    source: SourceMap, settings: ChannelSettings, scheme: LabelScheme, *, seed: int
+) -> Mapping[str, Volume]:
+    """Return every channel that a control is trained to see besides the label map.
 
     Args:
-        condition: Of a training case.
+        source: A training case with its images.
         settings: The channels.
         scheme: Of the label map.
         seed: Of what the builders draw, such as the distance of slices.
@@ -123,13 +124,14 @@ def with_channels(
     Raises:
         DataError: An image is missing or cannot be used; see the builders.
     """
+    condition = as_it_is(source, condition_id=f"training case {source.case_id}")
     for number, step in enumerate(settings.steps):
         builder = step.for_training().ready(scheme)
         condition = builder.build(condition, seed=stable_seed(seed, "shown", number))
-    return condition
+    return condition.channels
 
 
-def further_channels(
+def stacked_channels(
     channels: Mapping[str, NDArray[np.generic]], names: Sequence[str], shape: Sequence[int]
 ) -> NDArray[np.float32]:
     """Return value and mask of each channel but the label map, float32 [2 M, X, Y, Z].

@@ -9,15 +9,15 @@ from vcmaug.config import parse_settings
 from vcmaug.control.base import Control, rescaled, write_control
 from vcmaug.control.base import load_control as load
 from vcmaug.control.method import ControlMethod, control_method
-from vcmaug.control.shown import ShownSettings
+from vcmaug.control.shown import ChannelSettings
 from vcmaug.data.cases import Cases
 from vcmaug.face.conditions import folder_for
 from vcmaug.ldm.prior import Prior, load_prior, write_prior
 from vcmaug.ldm.spec import PriorSpec
 from vcmaug.progress import Report, silent
-from vcmaug.training.control import ControlJob, train_control
-from vcmaug.training.prior import train_prior as train_frozen
-from vcmaug.training.settings import ControlTraining, PriorTraining
+from vcmaug.training.control import train_control
+from vcmaug.training.prior import PriorJob
+from vcmaug.training.settings import ControlJob, ControlTraining, PriorTraining
 from vcmaug.zoo import model_folder
 
 __all__ = ["load_control", "train", "train_prior"]
@@ -52,8 +52,8 @@ def train_prior(
     """
     place = folder_for(folder, name="prior")
     chosen = parse_settings(PriorTraining, settings, source="the arguments of train_prior")
-    prior = train_frozen(
-        cases.cases,
+    job = PriorJob(
+        cases=cases.cases,
         held_out=() if held_out is None else held_out.cases,
         spec=spec,
         settings=chosen,
@@ -62,7 +62,7 @@ def train_prior(
         about={"licence": licence},
         report=report,
     )
-    write_prior(place, prior, half=chosen.half)
+    write_prior(place, job.train(), half=chosen.half)
     return load_prior(place)
 
 
@@ -74,7 +74,7 @@ def train(
     seed: int = 0,
     folder: Path | str | None = None,
     start_from: Path | str | None = None,
-    shows: ShownSettings | None = None,
+    shows: ChannelSettings | None = None,
     licence: str = "",
     report: Report = silent,
     **settings: Any,
@@ -106,7 +106,7 @@ def train(
     job = ControlJob(
         method=control_method(method),
         scheme=cases.scheme,
-        shows=shows or ShownSettings(),
+        shows=shows or ChannelSettings(),
         settings=chosen,
         seed=seed,
         forbidden=[subject for subject, role in cases.roles.items() if role != "train"],

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,12 +15,9 @@ from vcmaug.gates.settings import GateSettings
 from vcmaug.progress import Report, silent
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from vcmaug.downstream.data import LabelledVolumes
-    from vcmaug.ldm.prior import Prior
 
-__all__ = ["GateGround", "GateResult", "Limit", "mean_dice", "reconstructed"]
+__all__ = ["GateGround", "GateResult", "Limit"]
 
 
 @dataclass(frozen=True)
@@ -61,13 +58,13 @@ class GateResult:
     """What a gate measured.
 
     Attributes:
-        figures: By name, JSON-like.
+        figures: By name.
         limits: It is passed where all of them are held.
         limit: The limits in words, also where there is nothing to hold against them.
-        samples: Images [N, X, Y, Z] that are shown.
+        samples: Images [N, X, Y, Z] for a picture.
     """
 
-    figures: Mapping[str, Any]
+    figures: Mapping[str, object]
     limits: Sequence[Limit]
     samples: NDArray[np.float32] | None = field(default=None, repr=False)
 
@@ -121,35 +118,18 @@ class GateGround:
         labelled = [case for case in self.cases_of(subjects) if case.label is not None]
         return read_case_volumes(labelled, self.cases.scheme)
 
+    def score_of(self, train: "LabelledVolumes", settings: FitSettings) -> float:
+        """Return the mean score on validation of a network trained on some volumes."""
+        from vcmaug.downstream.fit import fit
 
-def mean_dice(ground: GateGround, train: "LabelledVolumes", settings: FitSettings) -> float:
-    """Return the mean score on validation of a network trained on some volumes."""
-    from vcmaug.downstream.fit import fit
-
-    study = ground.study.model_copy(update={"fit": settings})
-    told = study.ground(ground.cases.scheme)
-    network, _ = fit(train, None, study=study, seed=ground.settings.seed, report=ground.report)
-    shown = ground.validation
-    inputs, targets = study.task.examples(shown.images, shown.labels)
-    pairs = zip(study.task.predict(network, inputs), targets.numpy(), strict=True)
-    headline = study.task.scores[0].name
-    scores = [
-        float(row[headline])
-        for found, target in pairs
-        for row in study.task.score(found, target, ground=told, spacing_mm=shown.spacing_mm)
-    ]
-    return float(np.mean(scores))
-
-
-def reconstructed(prior: "Prior", volumes: "LabelledVolumes") -> "Tensor":
-    """Return reconstructions [N, 1, X, Y, Z] with the prior's texture."""
-    import torch
-
-    from vcmaug.generate.noise import Noise
-
-    shape = tuple(volumes.images.shape[1:])
-    parts = []
-    for name, image in zip(volumes.names, volumes.images, strict=True):
-        noise = Noise(0, [name]).of(shape, "texture")
-        parts.append(prior.decode(prior.encode(image[None]), noise))
-    return torch.cat(parts)
+        study = self.study.model_copy(update={"fit": settings})
+        known, task, held_out = study.ground(self.cases.scheme), study.task, self.validation
+        network, _ = fit(train, None, study=study, seed=self.settings.seed, report=self.report)
+        inputs, targets = task.examples(held_out.images, held_out.labels)
+        headline, spacing_mm = task.scores[0].name, held_out.spacing_mm
+        scores = [
+            float(row[headline])
+            for found, target in zip(task.predict(network, inputs), targets.numpy(), strict=True)
+            for row in task.score(found, target, ground=known, spacing_mm=spacing_mm)
+        ]
+        return float(np.mean(scores))

@@ -18,7 +18,7 @@ from vcmaug.compute.devices import Clock
 from vcmaug.conditions.base import LABEL_MAP
 from vcmaug.conditions.target import Drawable
 from vcmaug.control.base import Control
-from vcmaug.control.channels import shown_of
+from vcmaug.control.channels import channels_of
 from vcmaug.control.shown import is_shown
 from vcmaug.data.labels import LabelScheme
 from vcmaug.data.volume import Volume
@@ -125,7 +125,7 @@ class Drawer:
             return Context(scalars)
         shows = self.control.shows
         encoded = self.control.encode(
-            shown_of(targets, shows=shows, scheme=self.scheme).to(self.device)
+            channels_of(targets, shows=shows, scheme=self.scheme).to(self.device)
         )
         there = [_is_any_shown(one, shows.names) for one in targets]
         known = None if all(there) else torch.tensor(there, device=self.device)

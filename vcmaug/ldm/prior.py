@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vcmaug.data.scalars import scalar_vector
 from vcmaug.data.seen import Seen
@@ -32,9 +32,9 @@ from vcmaug.ldm.weights import (
 )
 from vcmaug.zoo import model_folder
 
-__all__ = ["Prior", "has_mean", "load_prior", "new_prior", "weights_of", "write_prior"]
+__all__ = ["Prior", "has_mean", "load_prior", "new_prior", "write_prior"]
 
-_MEAN = "start.mean"
+_MEAN, _TEXTURE = "start.mean", "texture."  # names in the file
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,11 @@ class Prior:
             ModelError: There is none, or something is missing or damaged.
         """
         return load_prior(model_folder(source), device=device)
+
+    @property
+    def weights(self) -> dict[str, Tensor]:
+        """The tensors of both networks under the prefixes `autoencoder.` and `unet.`."""
+        return _Networks(self.autoencoder, self.denoiser.unet).state_dict()
 
     def to(self, device: str) -> "Prior":
         """Return the prior on a device; its networks move themselves, as PyTorch's do."""
@@ -117,10 +122,13 @@ class Prior:
         return torch.from_numpy(scalar_vector(self.spec.scalars, values, fill=fill))
 
 
-def weights_of(autoencoder: StemmedAutoencoder, unet: ScalarUNet) -> dict[str, Tensor]:
-    """Return both networks' tensors under the prefixes `autoencoder.` and `unet.`."""
-    weights = {f"autoencoder.{name}": t for name, t in autoencoder.state_dict().items()}
-    return weights | {f"unet.{name}": tensor for name, tensor in unet.state_dict().items()}
+class _Networks(nn.Module):
+    """Both networks of a prior; names of weights begin with `autoencoder.` and `unet.`."""
+
+    def __init__(self, autoencoder: StemmedAutoencoder, unet: ScalarUNet) -> None:
+        super().__init__()
+        self.autoencoder = autoencoder
+        self.unet = unet
 
 
 def new_prior(
@@ -148,48 +156,44 @@ def new_prior(
         half: Round all weights to half precision, in which they are to be stored.
         **about: Further facts of the card; see `PriorCard`.
     """
-    weights = _all_weights(autoencoder, unet, texture, mean)
+    networks = _Networks(autoencoder, unet)
+    weights = {**networks.state_dict(), **_others(texture, mean)}
     if half:
         weights = in_half_precision(weights)
-        autoencoder.load_state_dict(_part(weights, "autoencoder."))
-        unet.load_state_dict(_part(weights, "unet."))
+        networks.load_state_dict(in_half_precision(networks.state_dict()))
     card = PriorCard(
         name=spec.name,
         spec=spec,
         latent_scale=latent_scale,
         weights_sha256=hash_of_weights(weights),
         num_parameters={
-            "autoencoder": sum(p.numel() for p in autoencoder.parameters()),
-            "unet": sum(p.numel() for p in unet.parameters()),
+            name: sum(p.numel() for p in network.parameters())
+            for name, network in networks.named_children()
         },
         seen=seen,
         **about,
     )
-    return _assembled(card, autoencoder, unet, weights)
+    return _assembled(card, networks, weights)
 
 
-def _all_weights(
-    autoencoder: StemmedAutoencoder, unet: ScalarUNet, texture: Texture | None, mean: Tensor | None
-) -> dict[str, Tensor]:
-    """Return every tensor of a prior's file by its name there."""
-    weights = weights_of(autoencoder, unet)
-    if texture is not None:
-        weights |= {f"texture.{name}": part for name, part in vars(texture).items()}
-    return weights if mean is None else weights | {_MEAN: mean}
+def _others(texture: Texture | None, mean: Tensor | None) -> dict[str, Tensor]:
+    """Return the tensors of a prior's file besides its networks' by their names there."""
+    parts = {} if texture is None else vars(texture)
+    named = {f"{_TEXTURE}{name}": part for name, part in parts.items()}
+    return named if mean is None else named | {_MEAN: mean}
 
 
-def _assembled(
-    card: PriorCard,
-    autoencoder: StemmedAutoencoder,
-    unet: ScalarUNet,
-    weights: Mapping[str, Tensor],
-) -> Prior:
+def _assembled(card: PriorCard, networks: _Networks, weights: Mapping[str, Tensor]) -> Prior:
     """Return a frozen prior of filled networks and, from all weights, its texture and mean."""
-    texture = _part(weights, "texture.")
+    texture = {
+        name.removeprefix(_TEXTURE): part
+        for name, part in weights.items()
+        if name.startswith(_TEXTURE)
+    }
     return Prior(
         spec=card.spec,
-        autoencoder=autoencoder.eval().requires_grad_(False),
-        denoiser=FrozenDenoiser(unet),
+        autoencoder=networks.autoencoder.eval().requires_grad_(False),
+        denoiser=FrozenDenoiser(networks.unet),
         schedule=Schedule(card.spec.schedule),
         latent_scale=card.latent_scale,
         card=card,
@@ -206,8 +210,7 @@ def write_prior(folder: Path, prior: Prior, *, half: bool = False) -> None:
         prior: With its card.
         half: Store in half precision; the prior must have been rounded to it, see `new_prior`.
     """
-    unet = prior.denoiser.unet
-    weights = _all_weights(prior.autoencoder, unet, prior.texture, prior.mean)
+    weights = prior.weights | _others(prior.texture, prior.mean)
     write_weights(folder / "prior.safetensors", weights, half=half)
     write_json(folder / "card.json", prior.card.model_dump(mode="json"))
 
@@ -223,10 +226,10 @@ def load_prior(folder: Path, *, device: str = "cpu") -> Prior:
     weights = read_weights(path)
     if hash_of_weights(weights) != card.weights_sha256:
         raise ModelError(f"loading prior {folder}: the weights' hash is not the one on the card.")
-    autoencoder, unet = StemmedAutoencoder(card.spec), ScalarUNet(card.spec)
-    fill_module(autoencoder, _part(weights, "autoencoder."), source=path)
-    fill_module(unet, _part(weights, "unet."), source=path)
-    return replace(_assembled(card, autoencoder, unet, weights).to(device), folder=folder)
+    networks = _Networks(StemmedAutoencoder(card.spec), ScalarUNet(card.spec))
+    own = {name: t for name, t in weights.items() if not name.startswith((_TEXTURE, _MEAN))}
+    fill_module(networks, own, source=path)
+    return replace(_assembled(card, networks, weights).to(device), folder=folder)
 
 
 def has_mean(folder: Path) -> bool:
@@ -236,8 +239,3 @@ def has_mean(folder: Path) -> bool:
         ModelError: The file of its weights is missing or damaged.
     """
     return _MEAN in names_of_weights(folder / "prior.safetensors")
-
-
-def _part(weights: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """Return the tensors under a prefix, without it."""
-    return {name.removeprefix(prefix): t for name, t in weights.items() if name.startswith(prefix)}

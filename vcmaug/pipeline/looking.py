@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
-from vcmaug.conditions.base import SourceMap, as_it_is
+from vcmaug.conditions.base import SourceMap
 from vcmaug.conditions.target import Target
 from vcmaug.control.base import Control
 from vcmaug.control.card import card_of
 from vcmaug.control.network import ControlNetwork
-from vcmaug.control.shown import with_channels
+from vcmaug.control.shown import channels_for
 from vcmaug.data.case import LABEL
 from vcmaug.data.cases import Case
 from vcmaug.data.nifti import read_image, read_label_map
@@ -28,7 +28,7 @@ from vcmaug.generate.noise import Noise
 from vcmaug.generate.plan import GenerateSettings
 from vcmaug.ldm.prior import Prior
 from vcmaug.report.figures import Column, contoured
-from vcmaug.training.control import ControlJob
+from vcmaug.training.settings import ControlJob
 
 __all__ = ["pictures"]
 
@@ -88,7 +88,6 @@ def _target(case: Case, label_map: Volume, prior: Prior, job: ControlJob, *, see
     image = read_image(case.image, case_id=case.case_id)
     images: dict[str, Path | Volume] = {"image": image, **case.extra_images}
     source = SourceMap(case.case_id, case.subject_id, label_map, {}, images)
-    start = as_it_is(source, condition_id=case.case_id)
     scalars = {spec.name: raw_value(spec, case.row) for spec in prior.spec.scalars}
-    channels = with_channels(start, job.shows, job.scheme, seed=seed).channels
+    channels = channels_for(source, job.shows, job.scheme, seed=seed)
     return Target(label_map, scalars, channels)

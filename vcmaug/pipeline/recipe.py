@@ -23,7 +23,7 @@ from vcmaug.config import (
 )
 from vcmaug.control.method import ControlMethod
 from vcmaug.control.methods.vcm import VCM
-from vcmaug.control.shown import ShownSettings
+from vcmaug.control.shown import ChannelSettings
 from vcmaug.data.mirror import lone_sides
 from vcmaug.data.prepare import DataSettings
 from vcmaug.data.scalars import ScalarSpec
@@ -119,7 +119,7 @@ class ControlRecipe(Settings):
     """The control of each replicate; the name of a method alone will do."""
 
     network: ControlMethod = VCM()
-    shows: ShownSettings = ShownSettings()
+    shows: ChannelSettings = ChannelSettings()
     training: ControlTraining = ControlTraining()
     start_from: str | None = Field(
         None, description="a control on the same prior: its name in the zoo, or its folder"

@@ -66,30 +66,21 @@ def read_released(path: Path) -> dict[str, Tensor]:
     Raises:
         ModelError: The file is missing, damaged, no checkpoint, or holds more than tensors.
     """
-    first = _first_bytes(path)
-    try:
-        with warnings.catch_warnings(action="ignore"):  # of pickle protocols, on any odd file
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as fault:  # bytes that are no checkpoint make it raise almost anything
-        raise ModelError(f"importing {path}: {_what_it_is(path, first, fault)}") from None
-    return _tensors_in(content, path)
-
-
-def _first_bytes(path: Path) -> bytes:
-    """Return how a file begins.
-
-    Raises:
-        ModelError: It is missing or cannot be read.
-    """
     try:
         with path.open("rb") as stream:
-            return stream.read(_NUM_FIRST)
+            first = stream.read(_NUM_FIRST)
     except FileNotFoundError:
         raise ModelError(f"importing {path}: there is no such file.") from None
     except OSError as fault:
         raise ModelError(
             f"importing {path}: it cannot be read ({fault.strerror}). Name the released file."
         ) from None
+    try:
+        with warnings.catch_warnings(action="ignore"):  # of pickle protocols, on any odd file
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as fault:  # bytes that are no checkpoint make it raise almost anything
+        raise ModelError(f"importing {path}: {_what_it_is(path, first, fault)}") from None
+    return _tensors_in(content, path)
 
 
 def _what_it_is(path: Path, first: bytes, fault: Exception) -> str:

@@ -11,81 +11,30 @@ Notes:
     addition for small n, as is the learning rate near 1e-3.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import partial
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from torch import nn
 
 from vcmaug.control.base import Control, load_control
 from vcmaug.control.card import ControlCard, card_of
-from vcmaug.control.method import ControlMethod
 from vcmaug.control.network import ControlNetwork
-from vcmaug.control.shown import ShownSettings
 from vcmaug.data.cases import Case
-from vcmaug.data.labels import LabelScheme
 from vcmaug.data.seen import Seen
 from vcmaug.errors import LeakError, ModelError, list_faults
-from vcmaug.ldm.prior import Prior, weights_of
+from vcmaug.ldm.prior import Prior
 from vcmaug.ldm.weights import hash_of_weights, in_half_precision
 from vcmaug.progress import Report, silent
-from vcmaug.provenance import machine, versions
+from vcmaug.provenance import fingerprint, machine, versions
 from vcmaug.seeding import stable_seed
 from vcmaug.training.control_objective import control_objective, validation_loss
 from vcmaug.training.learner import seeded
-from vcmaug.training.loop import Trained, Watch, train, training_device
+from vcmaug.training.loop import Watch, train, training_device
 from vcmaug.training.pairs import labelled_pairs
-from vcmaug.training.settings import ControlTraining
+from vcmaug.training.settings import ControlJob
 
-__all__ = ["ControlJob", "train_control"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class ControlJob:
-    """What control is trained, and how.
-
-    Attributes:
-        method: As it is set.
-        scheme: Of the label maps.
-        shows: Channels that it is shown.
-        settings: How to train.
-        seed: Of everything random.
-        forbidden: Subjects of test and validation.
-        pseudo_labelled: Further training cases, their label maps made by a segmenter that learnt
-            from the labelled ones.
-        start_from: Folder of a control on the same prior to start from, or None.
-        about: Written into the card: data, licence, command.
-    """
-
-    method: ControlMethod
-    scheme: LabelScheme
-    shows: ShownSettings = field(default_factory=ShownSettings)
-    settings: ControlTraining = field(default_factory=ControlTraining)
-    seed: int = 0
-    forbidden: Sequence[str] = ()
-    pseudo_labelled: Sequence[Case] = ()
-    start_from: Path | None = None
-    about: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def shown(self) -> LabelScheme:
-        """The structures that the control is shown."""
-        return self.shows.part_of(self.scheme)
-
-    def identity(self, cases: Sequence[Case], prior_sha256: str) -> dict[str, Any]:
-        """Return what must be the same for a training to be resumed."""
-        return {
-            "prior": prior_sha256,
-            "cases": [case.case_id for case in (*cases, *self.pseudo_labelled)],
-            "network": self.method.model_dump(mode="json"),
-            "settings": self.settings.model_dump(mode="json"),
-            "scheme": self.scheme.to_json(),
-            "start_from": str(self.start_from),
-            "shows": self.shows.model_dump(mode="json"),
-            "seed": self.seed,
-        }
+__all__ = ["train_control"]
 
 
 def train_control(
@@ -114,59 +63,32 @@ def train_control(
     """
     _refuse([*cases, *job.pseudo_labelled], job.forbidden)
     prior = prior.to(training_device())
-    before = hash_of_weights(weights_of(prior.autoencoder, prior.denoiser.unet))
-    kept, watch = _held_out(cases, job, prior=prior)
-    pairs = labelled_pairs(
-        [*kept, *job.pseudo_labelled],
-        prior=prior,
-        scheme=job.scheme,
-        settings=job.settings,
-        seed=job.seed,
-        shows=job.shows,
-    )
+    before = hash_of_weights(prior.weights)
+    kept, measured = _held_out(cases, job, prior=prior)
+    pairs = labelled_pairs([*kept, *job.pseudo_labelled], prior=prior, job=job)
     module, started = _new_network(job, prior)
     trained = train(
         module,
-        control_objective(
-            pairs,
-            prior=prior,
-            scheme=job.shown,
-            settings=job.settings,
-            seed=job.seed,
-            drop=job.shows.drop,
-        ),
+        control_objective(pairs, prior=prior, job=job),
         settings=job.settings,
         checkpoint=folder / ".checkpoints" / "control.pt",
-        identity=job.identity(cases, before),
+        identity=_identity(job, cases, before),
         what="control",
-        watches=[*([watch] if watch else []), *watches],
+        watches=[*measured, *watches],
         events=folder / "training",
         report=report,
     )
-    weights = trained.best if job.settings.keep == "best" else trained.weights
+    weights = (trained.best if job.settings.keep == "best" else {}) or trained.average
     module.load_state_dict(in_half_precision(weights) if job.settings.half else weights)
-    if hash_of_weights(weights_of(prior.autoencoder, prior.denoiser.unet)) != before:
+    if hash_of_weights(prior.weights) != before:
         raise ModelError("training a control: the frozen prior's weights changed. This is a bug.")
-    return Control(module, _card(module, cases, job, prior=prior, trained=trained, started=started))
-
-
-def _card(
-    module: ControlNetwork,
-    cases: Sequence[Case],
-    job: ControlJob,
-    *,
-    prior: Prior,
-    trained: Trained,
-    started: ControlCard | None,
-) -> ControlCard:
-    """Return the card of a trained control."""
     settings = job.settings
-    return card_of(
+    card = card_of(
         module,
         method=job.method,
         prior=prior,
         scheme=job.scheme,
-        seen=_seen(cases, job.pseudo_labelled, before=started.seen if started else None),
+        seen=_seen(cases, job, before=started.seen if started else None),
         started_from=None if job.start_from is None else "/".join(job.start_from.parts[-2:]),
         latent_scale=prior.latent_scale,
         training=settings.model_dump(mode="json"),
@@ -183,12 +105,29 @@ def _card(
         machine=machine(),
         **job.about,
     )
+    return Control(module, card)
 
 
-def _seen(cases: Sequence[Case], pseudo_labelled: Sequence[Case], *, before: Seen | None) -> Seen:
+def _identity(job: ControlJob, cases: Sequence[Case], prior_sha256: str) -> str:
+    """Return the fingerprint of what must be the same for a training to be resumed."""
+    return fingerprint(
+        {
+            "prior": prior_sha256,
+            "cases": [case.case_id for case in (*cases, *job.pseudo_labelled)],
+            "network": job.method.model_dump(mode="json"),
+            "settings": job.settings.model_dump(mode="json"),
+            "scheme": job.scheme.to_json(),
+            "start_from": str(job.start_from),
+            "shows": job.shows.model_dump(mode="json"),
+            "seed": job.seed,
+        }
+    )
+
+
+def _seen(cases: Sequence[Case], job: ControlJob, *, before: Seen | None) -> Seen:
     """Return whose images and labels a control sees, and who taught what labelled the rest."""
     labels, pseudo = (
-        tuple(sorted({case.subject_id for case in some})) for some in (cases, pseudo_labelled)
+        tuple(sorted({case.subject_id for case in some})) for some in (cases, job.pseudo_labelled)
     )
     return Seen(
         images=tuple(sorted({*labels, *pseudo})),
@@ -201,13 +140,12 @@ def _seen(cases: Sequence[Case], pseudo_labelled: Sequence[Case], *, before: See
 
 def _new_network(job: ControlJob, prior: Prior) -> tuple[ControlNetwork, ControlCard | None]:
     """Return the network to train, and the card of the control that it starts from."""
-    make = partial(
-        job.method.network,
-        prior.spec,
-        num_structures=job.shown.num_structures,
-        names=job.shows.names,
+    module = seeded(
+        lambda: job.method.network(
+            prior.spec, num_structures=job.structures.num_structures, names=job.shows.names
+        ),
+        seed=stable_seed(job.seed, "control"),
     )
-    module = seeded(make, seed=stable_seed(job.seed, "control"))
     module.start_from_prior(prior)
     if job.start_from is None:
         return module, None
@@ -226,7 +164,7 @@ def _refuse(cases: Sequence[Case], forbidden: Sequence[str]) -> None:
 
 def _held_out(
     cases: Sequence[Case], job: ControlJob, *, prior: Prior
-) -> tuple[Sequence[Case], Watch | None]:
+) -> tuple[Sequence[Case], list[Watch]]:
     """Return the cases to train on, and the measurement on those held out, if there are any.
 
     All cases of a subject are on one side; the last subjects are held out.
@@ -234,10 +172,10 @@ def _held_out(
     Raises:
         ModelError: No subject would be left, or the best is to be kept and none is held out.
     """
-    settings, shows = job.settings, job.shows
+    settings = job.settings
     count, subjects = settings.held_out, list(dict.fromkeys(case.subject_id for case in cases))
     if count == 0 and settings.keep == "last":
-        return cases, None
+        return cases, []
     if not 0 < count < len(subjects):
         raise ModelError(
             f"training a control on {len(subjects)} subjects: held_out is {count}, expected 1 to "
@@ -248,21 +186,12 @@ def _held_out(
         for some in (subjects[:-count], subjects[-count:])
     )
     plain = settings.model_copy(update={"deformed_copies": 0, "flip": False})
-    pairs = labelled_pairs(
-        held_out, prior=prior, scheme=job.scheme, settings=plain, seed=job.seed, shows=shows
-    )
+    pairs = labelled_pairs(held_out, prior=prior, job=replace(job, settings=plain))
 
     def measure(module: nn.Module, update: int) -> dict[str, float]:
-        loss = validation_loss(
-            module,
-            pairs,
-            prior=prior,
-            scheme=job.shown,
-            timesteps=settings.timesteps,
-        )
-        return {"validation": loss}
+        return {"validation": validation_loss(module, pairs, prior=prior, job=job)}
 
-    return kept, Watch(settings.validate_every, measure)
+    return kept, [Watch(settings.validate_every, measure)]
 
 
 def _start(module: ControlNetwork, folder: Path, job: ControlJob, *, prior: Prior) -> ControlCard:

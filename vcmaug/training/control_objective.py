@@ -12,18 +12,22 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vcmaug.control.channels import one_hot_batch
-from vcmaug.data.labels import LabelScheme
+from vcmaug.control.network import Steered
 from vcmaug.ldm.autoencoder import volumes_at_once
 from vcmaug.ldm.prior import Prior
 from vcmaug.seeding import torch_generator
-from vcmaug.training.batches import draw_batch, shown_batch
-from vcmaug.training.ladder import RUNGS, rungs
+from vcmaug.training.data import RUNGS, channel_batch, draw_batch, rungs
 from vcmaug.training.loop import Objective, Share
-from vcmaug.training.losses import control_loss
 from vcmaug.training.pairs import Pairs
-from vcmaug.training.settings import ControlTraining
+from vcmaug.training.settings import ControlJob
 
-__all__ = ["control_objective", "near_weights", "timestep_weights", "validation_loss"]
+__all__ = [
+    "control_loss",
+    "control_objective",
+    "near_weights",
+    "timestep_weights",
+    "validation_loss",
+]
 
 _LEAST_WEIGHT, _MOST_WEIGHT = 0.1, 5.0
 
@@ -48,16 +52,32 @@ def near_weights(one_hot: Tensor, cells: Sequence[int], weight: float) -> Tensor
     return near / near.mean()
 
 
-def control_objective(
-    pairs: Pairs,
-    *,
-    prior: Prior,
-    scheme: LabelScheme,
-    settings: ControlTraining,
-    seed: int,
-    drop: float = 0.0,
-) -> Objective:
+def control_loss(
+    steered: Steered, epsilon: Tensor, *, weights: Tensor, l1_weight: float
+) -> tuple[Tensor, dict[str, float]]:
+    """Return MSE(epsilon', epsilon) + l1_weight * penalty, and the parts as numbers.
+
+    Args:
+        steered: The prediction epsilon' and, of controls that modulate, its penalty: the mean of
+            |gamma| + |beta| over all elements, whatever their number.
+        epsilon: The noise that was added, [B, L, x, y, z].
+        weights: Of each element's error, [B, 1, x, y, z]; all 1 is the MSE itself.
+        l1_weight: lambda.
+    """
+    errors = (steered.epsilon.float() - epsilon) ** 2
+    loss = (weights * errors).mean()
+    parts = {"mse": errors.mean().item(), "weighted": loss.item()}
+    if steered.penalty is not None:
+        parts["penalty"] = steered.penalty.item()
+        loss = loss + l1_weight * steered.penalty
+    if steered.frozen is not None:
+        parts["frozen_mse"] = functional.mse_loss(steered.frozen, epsilon).item()
+    return loss, parts
+
+
+def control_objective(pairs: Pairs, *, prior: Prior, job: ControlJob) -> Objective:
     """Return the loss of one step: MSE of epsilon' plus the penalty."""
+    settings, seed = job.settings, job.seed
     last = round(settings.timesteps * prior.schedule.num_timesteps)
     weights = timestep_weights(prior.schedule.alphas_cumprod[:last], settings.weighting)
 
@@ -68,64 +88,54 @@ def control_objective(
         z_0 = pairs.z[chosen]  # [B, L, x, y, z]
         t = torch.randint(last, (len(z_0),), generator=generator)
         epsilon = torch.randn(z_0.shape, generator=generator)
-        one_hot = one_hot_batch(pairs.index_maps[chosen], scheme.num_structures)
+        one_hot = one_hot_batch(pairs.index_maps[chosen], job.structures.num_structures)
         near = near_weights(one_hot, z_0.shape[2:], settings.near_weight)
-        shown = shown_batch(
+        others = None if pairs.channels is None else pairs.channels[chosen]
+        channels = channel_batch(
             one_hot,
-            None if pairs.further is None else pairs.further[chosen],
+            others,
             names=pairs.names,
-            drop=drop,
+            drop=job.shows.drop,
             generator=torch_generator(seed, "shown", step),
         )
         z_0, t, epsilon = share.of(z_0), share.of(t), share.of(epsilon).to(device)
-        near, shown = share.of(near).to(device), share.of(shown).to(device)
+        near, channels = share.of(near).to(device), share.of(channels).to(device)
         z_t = prior.schedule.add_noise(z_0, epsilon.cpu(), t).to(device)
         scalars = None
         if pairs.scalars is not None:
             scalars = share.of(pairs.scalars[chosen]).to(device)
-        steered, expected = module(prior.denoiser, z_t, t.to(device), scalars, shown)
-        loss, parts = control_loss(
-            steered.epsilon.float(),
-            epsilon,
-            weights=weights[t].to(device).reshape(-1, 1, 1, 1, 1) * near,
-            penalty=steered.penalty,
-            l1_weight=settings.l1_weight,
-        )
+        steered, expected = module(prior.denoiser, z_t, t.to(device), scalars, channels)
+        where = weights[t].to(device).reshape(-1, 1, 1, 1, 1) * near
+        loss, parts = control_loss(steered, epsilon, weights=where, l1_weight=settings.l1_weight)
         if expected is not None:
             layout = (near * (expected - z_0.to(device)) ** 2).mean()
             loss, parts = loss + layout, parts | {"layout": layout.item()}
-        if steered.frozen is not None:
-            mse = functional.mse_loss(steered.frozen, epsilon).item()
-            parts = parts | {"frozen_mse": mse}
         return loss, parts
 
     return objective
 
 
-def validation_loss(
-    module: nn.Module, pairs: Pairs, *, prior: Prior, scheme: LabelScheme, timesteps: float
-) -> float:
+def validation_loss(module: nn.Module, pairs: Pairs, *, prior: Prior, job: ControlJob) -> float:
     """Return the mean squared error of epsilon' over pairs and a fixed ladder of timesteps.
 
     Args:
         module: The control's network.
         pairs: Of cases that it was not trained on; all their channels are shown.
         prior: Frozen.
-        scheme: Of the label maps.
-        timesteps: Share of the schedule, from its quiet end.
+        job: Of the training, which says what share of the schedule counts.
     """
     device = next(module.parameters()).device
-    last, error = timesteps * prior.schedule.num_timesteps, 0.0
+    last, error = job.settings.timesteps * prior.schedule.num_timesteps, 0.0
     for few in torch.arange(len(pairs.z)).split(volumes_at_once(prior.spec.grid.shape)):
-        one_hot = one_hot_batch(pairs.index_maps[few], scheme.num_structures)
-        further = None if pairs.further is None else pairs.further[few]
-        shown = shown_batch(
-            one_hot, further, names=pairs.names, drop=0.0, generator=torch_generator("ladder")
+        one_hot = one_hot_batch(pairs.index_maps[few], job.structures.num_structures)
+        others = None if pairs.channels is None else pairs.channels[few]
+        channels = channel_batch(
+            one_hot, others, names=pairs.names, drop=0.0, generator=torch_generator("ladder")
         )
         scalars = None if pairs.scalars is None else pairs.scalars[few].to(device)
-        for rung in rungs(pairs.z, last=last):
-            t, epsilon = torch.full((len(few),), rung.t), rung.epsilon[few]
+        for timestep, noise in rungs(pairs.z, last=last):
+            t, epsilon = torch.full((len(few),), timestep), noise[few]
             z_t = prior.schedule.add_noise(pairs.z[few], epsilon, t).to(device)
-            steered, _ = module(prior.denoiser, z_t, t.to(device), scalars, shown.to(device))
+            steered, _ = module(prior.denoiser, z_t, t.to(device), scalars, channels.to(device))
             error += len(few) * functional.mse_loss(steered.epsilon.cpu(), epsilon).item()
     return error / (len(pairs.z) * RUNGS)

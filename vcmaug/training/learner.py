@@ -1,4 +1,4 @@
-"""What every training shares: seeded weights, AdamW with a learning rate per step, a smoothed loss.
+"""What trainings share: seeded weights, learning rates, a smoothed loss, an average of weights.
 
 `learn` is the whole loop for a network that is trained in one go, such as a segmenter or a
 classifier; `training.loop.train` builds on the same parts where a training is long enough to be
@@ -6,12 +6,13 @@ resumed, averaged and shared between processes.
 
 References:
     Loshchilov and Hutter 2019, arXiv 1711.05101 (AdamW); Isensee et al. 2021, Nature Methods
-    (polynomial schedule).
+    (polynomial schedule); Polyak and Juditsky 1992 (averages of weights; the warm-up
+    min(decay, (1 + n) / (10 + n)) is TensorFlow's).
 """
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TypeVar
 
 import torch
@@ -21,13 +22,14 @@ from vcmaug.errors import ModelError
 from vcmaug.progress import Progress, Report, silent
 
 __all__ = [
-    "AdamW",
+    "MovingAverage",
     "Rate",
-    "Smoothed",
     "constant",
+    "guard_small_convolutions",
     "learn",
     "seeded",
-    "warm_cosine",
+    "set_rate",
+    "smoothed",
     "warm_polynomial",
 ]
 
@@ -36,28 +38,12 @@ Rate = Callable[[int], float]
 
 N = TypeVar("N", bound=nn.Module)
 
+_SMALL = 2  # voxels along an axis, see `guard_small_convolutions`
+
 
 def constant(highest: float) -> Rate:
     """Return the same learning rate for every step."""
     return lambda step: highest
-
-
-def warm_cosine(highest: float, *, updates: int, warmup: int, final_share: float) -> Rate:
-    """Return a linear warm-up, then a cosine to the final share of the highest rate.
-
-    Examples:
-        >>> rate = warm_cosine(1.0, updates=12, warmup=2, final_share=0.1)
-        >>> rate(0), rate(1), round(rate(12), 6)
-        (0.5, 1.0, 0.1)
-    """
-
-    def rate(step: int) -> float:
-        if step < warmup:
-            return highest * (step + 1) / warmup
-        cosine = 0.5 * (1.0 + math.cos(math.pi * (step - warmup) / max(1, updates - warmup)))
-        return highest * (final_share + (1.0 - final_share) * cosine)
-
-    return rate
 
 
 def warm_polynomial(highest: float, *, updates: int, warmup: int = 20, power: float = 0.9) -> Rate:
@@ -82,51 +68,21 @@ def seeded(make: Callable[[], N], *, seed: int) -> N:
         return make()
 
 
-class AdamW:
-    """AdamW with a learning rate per step.
+def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
+    """Set the learning rate of the next step."""
+    for group in optimiser.param_groups:
+        group["lr"] = rate
+
+
+def smoothed(before: float, value: float, *, share: float) -> float:
+    """Return the exponential moving average of a loss, for progress and logs.
 
     Args:
-        module: All of whose parameters are trained.
-        rate: Learning rate by step.
-        weight_decay: Decoupled from the gradient.
+        before: The average so far; NaN at first.
+        value: The newest.
+        share: Of the newest; 1 keeps no memory.
     """
-
-    def __init__(self, module: nn.Module, *, rate: Rate, weight_decay: float = 0.01) -> None:
-        self.rate = rate
-        self.torch = torch.optim.AdamW(module.parameters(), lr=rate(0), weight_decay=weight_decay)
-
-    def prepare(self, step: int) -> None:
-        """Set the learning rate of a step."""
-        for group in self.torch.param_groups:
-            group["lr"] = self.rate(step)
-
-    def descend(self, loss: Tensor, *, step: int) -> None:
-        """Take one step down the gradient of a loss."""
-        self.prepare(step)
-        self.torch.zero_grad()
-        loss.backward()
-        self.torch.step()
-
-
-@dataclass
-class Smoothed:
-    """An exponential moving average of a loss, for progress and logs.
-
-    Attributes:
-        share: Of the newest value; 1 keeps no memory.
-        value: NaN before the first.
-    """
-
-    share: float
-    value: float = math.nan
-
-    def add(self, value: float) -> float:
-        """Take in a value and return the average."""
-        if math.isnan(self.value):
-            self.value = value
-        else:
-            self.value = (1.0 - self.share) * self.value + self.share * value
-        return self.value
+    return value if math.isnan(before) else (1.0 - share) * before + share * value
 
 
 def learn(
@@ -147,7 +103,7 @@ def learn(
         loss_at: The loss of a step, counted from 0.
         updates: How many steps.
         rate: Learning rate by step.
-        weight_decay: See `AdamW`.
+        weight_decay: Decoupled from the gradient.
         smoothing: Share of the newest loss in what is reported.
         what: Name for progress and messages.
         report: Told after every update.
@@ -155,7 +111,8 @@ def learn(
     Raises:
         ModelError: The loss is no longer finite.
     """
-    optimiser, smooth = AdamW(network, rate=rate, weight_decay=weight_decay), Smoothed(smoothing)
+    optimiser = torch.optim.AdamW(network.parameters(), weight_decay=weight_decay)
+    smooth = math.nan
     network.train()
     for step in range(updates):
         loss = loss_at(step)
@@ -163,8 +120,66 @@ def learn(
             raise ModelError(
                 f"training {what}: loss {loss.item()} at update {step + 1}. Lower learning_rate."
             )
-        optimiser.descend(loss, step=step)
-        note = f"loss {smooth.add(loss.item()):.3f}"
-        report(Progress(what, step + 1, updates, note))
+        set_rate(optimiser, rate(step))
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        smooth = smoothed(smooth, loss.item(), share=smoothing)
+        report(Progress(what, step + 1, updates, f"loss {smooth:.3f}"))
     network.eval()
-    return smooth.value
+    return smooth
+
+
+class MovingAverage:
+    """A moving average of all floating-point tensors of a module.
+
+    Args:
+        module: Whose weights are followed; the average starts as a copy of them.
+        decay: In [0, 1); 0 keeps the last weights.
+    """
+
+    def __init__(self, module: nn.Module, *, decay: float) -> None:
+        self.decay = decay
+        self.num_updates = 0
+        self.weights = {
+            name: tensor.detach().clone() for name, tensor in module.state_dict().items()
+        }
+
+    @torch.no_grad()
+    def update(self, module: nn.Module) -> None:
+        """Move the average towards the module's weights."""
+        self.num_updates += 1
+        decay = min(self.decay, (1 + self.num_updates) / (10 + self.num_updates))
+        for name, tensor in module.state_dict().items():
+            if tensor.is_floating_point():
+                self.weights[name].lerp_(tensor, 1.0 - decay)
+            else:
+                self.weights[name].copy_(tensor)
+
+    def load(self, weights: Mapping[str, Tensor], *, num_updates: int) -> None:
+        """Go on from a saved average, on the device of the one it replaces."""
+        for name, tensor in weights.items():
+            self.weights[name].copy_(tensor)
+        self.num_updates = num_updates
+
+
+def guard_small_convolutions(module: nn.Module) -> None:
+    """Let every Conv3d of a module compute small inputs in float32 where it runs on a CPU.
+
+    Notes:
+        PyTorch 2.13 on a CPU returns memory that was never written as the gradient of a
+        convolution's weights, if it computes in bfloat16 and the input has two planes along its
+        first axis. Clipping hides it: what is left of the gradient is noise. Inputs so small cost
+        next to nothing, so all with an axis of one or two voxels are computed in float32.
+    """
+    for part in module.modules():
+        if isinstance(part, nn.Conv3d) and not isinstance(part.forward, partial):
+            part.forward = partial(_forward, part.forward)  # type: ignore[method-assign]
+
+
+def _forward(forward: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """Return the convolution of x [B, C, X, Y, Z]."""
+    if x.device.type != "cpu" or min(x.shape[2:]) > _SMALL:
+        return forward(x)
+    with torch.autocast("cpu", enabled=False):
+        return forward(x.float())

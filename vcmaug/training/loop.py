@@ -11,10 +11,11 @@ Notes:
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.util import find_spec
+from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from accelerate import Accelerator, PartialState
@@ -24,12 +25,9 @@ from torch import Tensor, nn
 
 from vcmaug.compute import keep_freed_memory
 from vcmaug.errors import ModelError
+from vcmaug.files import write_bytes
 from vcmaug.progress import Progress, Report, silent
-from vcmaug.provenance import fingerprint
-from vcmaug.training.checkpoint import read_checkpoint, write_checkpoint
-from vcmaug.training.ema import MovingAverage
-from vcmaug.training.learner import AdamW, Rate, Smoothed, warm_cosine
-from vcmaug.training.precision import guard_small_convolutions
+from vcmaug.training.learner import MovingAverage, guard_small_convolutions, set_rate, smoothed
 from vcmaug.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
@@ -78,38 +76,38 @@ class Watch:
     measure: Callable[[nn.Module, int], dict[str, float]]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Trained:
-    """What a training leaves.
+    """How far a training is; its checkpoint holds this beside module and optimiser.
 
     Attributes:
-        weights: The moving average, by name.
-        log: One row per report: step, loss, and the objective's parts, averaged since the last.
+        identity: Fingerprint of all that decides about it.
+        average: The moving average of the weights by name, which is what a training leaves.
+        step: Updates so far.
         seconds: Time spent in updates, over all resumed runs.
-        best: The moving average that measured best.
+        smooth_loss: Of late.
+        log: One row per report: step, loss, and the objective's parts, averaged since the last.
+        sums: Of losses and parts since the last row.
+        best: The moving average that measured best; empty without a watch.
         best_update: When that was; 0 without a watch.
+        best_value: What it measured.
     """
 
-    weights: dict[str, Tensor]
-    log: list[dict[str, float]]
-    seconds: float
-    best: dict[str, Tensor]
+    identity: str
+    average: dict[str, Tensor]
+    step: int = 0
+    seconds: float = 0.0
+    smooth_loss: float = math.nan
+    log: list[dict[str, float]] = field(default_factory=list)
+    sums: dict[str, float] = field(default_factory=dict)
+    best: dict[str, Tensor] = field(default_factory=dict)
     best_update: int = 0
+    best_value: float = math.inf
 
 
 def training_device() -> str:
     """Return where this process trains: on its own GPU, or on the CPU where there is none."""
     return str(PartialState(cpu=not torch.cuda.is_available()).device)
-
-
-def rate_of(settings: TrainingSettings) -> Rate:
-    """Return the learning rate by step: a linear warm-up, then a cosine to its final share."""
-    return warm_cosine(
-        settings.learning_rate,
-        updates=settings.updates,
-        warmup=settings.warmup_updates,
-        final_share=settings.final_share,
-    )
 
 
 def train(
@@ -118,20 +116,20 @@ def train(
     *,
     settings: TrainingSettings,
     checkpoint: Path,
-    identity: Any,
+    identity: str,
     what: str,
     watches: Sequence[Watch] = (),
     events: Path | None = None,
     report: Report = silent,
 ) -> Trained:
-    """Return the trained moving average of a module's weights.
+    """Train a module; return the moving average of its weights, and the record of the training.
 
     Args:
         module: Trained in place.
         objective: See `Objective`.
         settings: Length and speed.
         checkpoint: Where to resume from and to save to; left behind at the end.
-        identity: JSON-like; a checkpoint of another identity is refused.
+        identity: Fingerprint of all that decides about it; a checkpoint of another is refused.
         what: Name for progress and messages.
         watches: What is measured now and then.
         events: Folder for TensorBoard, if it is installed; the log holds the same figures.
@@ -141,7 +139,7 @@ def train(
         ModelError: Loss or gradient are no longer finite, or the checkpoint is of another run.
     """
     keep_freed_memory()
-    run = _Run(module, settings=settings, identity=fingerprint(identity))
+    run = _Run(module, settings=settings, identity=identity)
     parts_of_batch = run.accelerator.num_processes * settings.accumulate
     if settings.batch_size % parts_of_batch:
         raise ModelError(
@@ -152,7 +150,7 @@ def train(
     run.resume(checkpoint, what=what)
     run.show(events)
     module.train()
-    for step in range(run.step, settings.updates):
+    for step in range(run.state.step, settings.updates):
         began = time.perf_counter()
         parts = run.gradients(objective, step=step)
         for name in ("loss", "gradient_norm"):
@@ -168,49 +166,36 @@ def train(
                 run.measure(watch)
         if (step + 1) % settings.checkpoint_every == 0:
             run.save(checkpoint)
-        report(Progress(what, step + 1, settings.updates, f"loss {run.smooth_loss.value:.4f}"))
-    if run.step > run.saved_step:
+        report(Progress(what, step + 1, settings.updates, f"loss {run.state.smooth_loss:.4f}"))
+    if run.state.step > run.saved_step:
         run.save(checkpoint)
     run.accelerator.wait_for_everyone()
     run.close()
-    return Trained(
-        weights=run.average.weights,
-        log=run.log,
-        seconds=run.seconds,
-        best=run.best or run.average.weights,
-        best_update=run.best_update,
-    )
+    return run.state
 
 
 class _Run:
-    """The state of one training that a checkpoint must hold."""
+    """One training under way."""
 
     def __init__(self, module: nn.Module, *, settings: TrainingSettings, identity: str) -> None:
         self.settings = settings
-        self.identity = identity
         self.module = module
         low = settings.precision == "bfloat16" and is_bf16_available()
         if low:
             guard_small_convolutions(module)
-        self.optimiser = AdamW(module, rate=rate_of(settings), weight_decay=settings.weight_decay)
+        self.optimiser = torch.optim.AdamW(
+            module.parameters(), lr=settings.rate(0), weight_decay=settings.weight_decay
+        )
         # one process trains several networks, each at its own precision; accelerate knows one
         AcceleratorState._reset_state()
         self.accelerator = Accelerator(
             cpu=not torch.cuda.is_available(),
             mixed_precision="bf16" if low else "no",
         )
-        self.prepared, self.prepared_optimiser = self.accelerator.prepare(
-            module, self.optimiser.torch
-        )
+        self.prepared, self.prepared_optimiser = self.accelerator.prepare(module, self.optimiser)
         self.average = MovingAverage(module, decay=settings.ema_decay)  # where the module is now
-        self.step = 0
+        self.state = Trained(identity, self.average.weights)
         self.saved_step = -1
-        self.seconds = 0.0
-        self.smooth_loss = Smoothed(0.02)
-        self.log: list[dict[str, float]] = []
-        self.best: dict[str, Tensor] = {}
-        self.best_update, self.best_value = 0, math.inf
-        self._sums: dict[str, float] = {}
         self._writer: SummaryWriter | None = None
 
     def show(self, folder: Path | None) -> None:
@@ -218,7 +203,7 @@ class _Run:
         if folder and self.accelerator.is_main_process and find_spec("tensorboard"):
             from torch.utils.tensorboard import SummaryWriter
 
-            self._writer = SummaryWriter(str(folder), purge_step=self.step + 1)
+            self._writer = SummaryWriter(str(folder), purge_step=self.state.step + 1)
 
     def close(self) -> None:
         """Let TensorBoard's file go."""
@@ -227,10 +212,10 @@ class _Run:
 
     def _row(self, values: dict[str, float]) -> None:
         """Add a row to the log."""
-        self.log.append({"step": self.step, **values})
+        self.state.log.append({"step": self.state.step, **values})
         if self._writer:
             for name, value in values.items():
-                self._writer.add_scalar(name, value, self.step)
+                self._writer.add_scalar(name, value, self.state.step)
             self._writer.flush()
 
     def gradients(self, objective: Objective, *, step: int) -> dict[str, float]:
@@ -252,11 +237,11 @@ class _Run:
 
     def update(self, *, step: int) -> None:
         """Take one step of the optimiser and of the average."""
-        self.optimiser.prepare(step)
+        set_rate(self.optimiser, self.settings.rate(step))
         self.prepared_optimiser.step()
         self.prepared_optimiser.zero_grad()
         self.average.update(self.module)
-        self.step = step + 1
+        self.state.step = step + 1
 
     def measure(self, watch: Watch) -> None:
         """Measure the moving average, keep it if it is the best, and add a row to the log."""
@@ -264,64 +249,64 @@ class _Run:
         self.module.load_state_dict(self.average.weights)
         self.module.eval()
         with torch.no_grad():
-            found = watch.measure(self.module, self.step)
+            found = watch.measure(self.module, self.state.step)
         self.module.load_state_dict(trained)
         self.module.train()
-        if found.get("validation", math.inf) < self.best_value:
-            self.best_value, self.best_update = found["validation"], self.step
-            self.best = {name: t.clone() for name, t in self.average.weights.items()}
+        if found.get("validation", math.inf) < self.state.best_value:
+            self.state.best_value, self.state.best_update = found["validation"], self.state.step
+            self.state.best = {name: t.clone() for name, t in self.average.weights.items()}
         if found:
             self._row(found)
 
     def note(self, parts: dict[str, float], *, step: int, seconds: float) -> None:
         """Add one step to the log, which keeps about a hundred rows."""
-        self.seconds += seconds
-        self.smooth_loss.add(parts["loss"])
-        for name, value in parts.items():
-            self._sums[name] = self._sums.get(name, 0.0) + value
-        self._sums["steps"] = self._sums.get("steps", 0.0) + 1.0
+        state = self.state
+        state.seconds += seconds
+        state.smooth_loss = smoothed(state.smooth_loss, parts["loss"], share=0.02)
+        for name, value in {**parts, "steps": 1.0}.items():
+            state.sums[name] = state.sums.get(name, 0.0) + value
         if (step + 1) % max(1, self.settings.updates // 100) == 0:
-            steps = self._sums.pop("steps")
-            self._row({name: total / steps for name, total in self._sums.items()})
-            self._sums = {}
+            steps = state.sums.pop("steps")
+            self._row({name: total / steps for name, total in state.sums.items()})
+            state.sums = {}
 
     def save(self, path: Path) -> None:
         """Write the checkpoint atomically; all processes have the same, the first one writes."""
-        self.saved_step = self.step
+        self.saved_step = self.state.step
         if not self.accelerator.is_main_process:
             return
-        write_checkpoint(
-            path,
-            identity=self.identity,
-            step=self.step,
-            seconds=self.seconds,
-            smooth_loss=self.smooth_loss.value,
-            log=self.log,
-            sums=self._sums,
-            module=self.module.state_dict(),
-            average=self.average.weights,
-            best=self.best,
-            best_update=self.best_update,
-            best_value=self.best_value,
-            optimiser=self.optimiser.torch.state_dict(),
-        )
+        tensors = {"module": self.module.state_dict(), "optimiser": self.optimiser.state_dict()}
+        stream = BytesIO()
+        torch.save({**vars(self.state), **tensors}, stream)
+        write_bytes(path, stream.getvalue())
 
     def resume(self, path: Path, *, what: str) -> None:
-        """Go on from a checkpoint, if there is one."""
+        """Go on from a checkpoint, if there is one; no code in the file runs.
+
+        Raises:
+            ModelError: It is damaged, or of another run.
+        """
         if not path.exists():
             return
-        state = read_checkpoint(path, what=what)
-        if state["identity"] != self.identity:
+        try:
+            content = dict(torch.load(path, weights_only=True, map_location="cpu"))
+            module, optimiser = content.pop("module"), content.pop("optimiser")
+            if missing := set(vars(self.state)) - set(content):
+                raise KeyError(*missing)
+            state = Trained(**content)
+        except Exception as fault:  # bytes that are no checkpoint make it raise almost anything
+            reason = str(fault).partition("\n")[0]
+            raise ModelError(
+                f"{what}: checkpoint {path} is damaged ({reason}). Remove it, or say --resume "
+                "never, to train again."
+            ) from None
+        if state.identity != self.state.identity:
             raise ModelError(
                 f"{what}: {path} was left by a run with other settings or data. Remove it to "
                 "train again, or restore the settings to resume."
             )
-        self.module.load_state_dict(state["module"])
-        self.optimiser.torch.load_state_dict(state["optimiser"])
-        self.average.load(state["average"], num_updates=state["step"])
-        self.step = self.saved_step = int(state["step"])
-        self.seconds = float(state["seconds"])
-        self.smooth_loss.value = float(state["smooth_loss"])
-        self.log, self._sums = state["log"], state["sums"]
-        self.best = state["best"]
-        self.best_update, self.best_value = int(state["best_update"]), float(state["best_value"])
+        self.module.load_state_dict(module)
+        self.optimiser.load_state_dict(optimiser)
+        self.average.load(state.average, num_updates=state.step)
+        state.average = self.average.weights
+        self.state, self.saved_step = state, state.step

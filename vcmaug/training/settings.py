@@ -1,15 +1,24 @@
-"""How priors and controls are trained: settings alone, which load no torch."""
+"""How priors and controls are trained: settings, and the job of a control; no torch is loaded."""
 
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
 
 from vcmaug.config import Settings
+from vcmaug.control.method import ControlMethod
+from vcmaug.control.shown import ChannelSettings
+from vcmaug.data.case import Case
+from vcmaug.data.labels import LabelScheme
 
 __all__ = [
     "AutoencoderTraining",
-    "DeformSettings",
+    "ControlJob",
     "ControlTraining",
+    "DeformSettings",
     "DiffusionTraining",
     "PriorTraining",
     "TrainingSettings",
@@ -32,6 +41,20 @@ class TrainingSettings(Settings):
     precision: Literal["float32", "bfloat16"] = Field(
         "float32", description="bfloat16 halves the time; float32 is used where it is not supported"
     )
+
+    def rate(self, step: int) -> float:
+        """Return the learning rate of a step: a linear warm-up, then a cosine to its final share.
+
+        Examples:
+            >>> settings = TrainingSettings(updates=12, warmup_updates=2, learning_rate=1)
+            >>> settings.rate(0), settings.rate(1), round(settings.rate(12), 6)
+            (0.5, 1.0, 0.05)
+        """
+        if step < self.warmup_updates:
+            return self.learning_rate * (step + 1) / self.warmup_updates
+        done, length = step - self.warmup_updates, max(1, self.updates - self.warmup_updates)
+        cosine = 0.5 * (1.0 + math.cos(math.pi * done / length))
+        return self.learning_rate * (self.final_share + (1.0 - self.final_share) * cosine)
 
 
 class DeformSettings(Settings):
@@ -99,3 +122,36 @@ class ControlTraining(TrainingSettings, DeformSettings):
         "last", description="best: the average with the least loss on the subjects held out"
     )
     half: bool = Field(False, description="store the weights in half precision")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ControlJob:
+    """What control is trained, and how.
+
+    Attributes:
+        method: As it is set.
+        scheme: Of the label maps.
+        shows: Channels that it is shown.
+        settings: How to train.
+        seed: Of everything random.
+        forbidden: Subjects of test and validation.
+        pseudo_labelled: Further training cases, their label maps made by a segmenter that learnt
+            from the labelled ones.
+        start_from: Folder of a control on the same prior to start from, or None.
+        about: Written into the card: data, licence, command.
+    """
+
+    method: ControlMethod
+    scheme: LabelScheme
+    shows: ChannelSettings = field(default_factory=ChannelSettings)
+    settings: ControlTraining = field(default_factory=ControlTraining)
+    seed: int = 0
+    forbidden: Sequence[str] = ()
+    pseudo_labelled: Sequence[Case] = ()
+    start_from: Path | None = None
+    about: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def structures(self) -> LabelScheme:
+        """The structures that the control is shown."""
+        return self.shows.part_of(self.scheme)

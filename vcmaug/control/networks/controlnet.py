@@ -75,9 +75,9 @@ class ControlNetNetwork(FusingNetwork):
         for name in ("conv_in", "time_embed", "down_blocks", "middle_block"):
             getattr(self.net, name).load_state_dict(getattr(unet, name).state_dict())
 
-    def encode(self, shown: Tensor) -> Encoded:
+    def encode(self, channels: Tensor) -> Encoded:
         """Return label maps [B, K, X, Y, Z] as features on the latent grid."""
-        return Encoded((self.encoder(shown),))
+        return Encoded((self.encoder(channels),))
 
     def features(self, z_t: Tensor, t: Tensor, *, context: Context, encoded: Encoded) -> Features:
         """Return residuals of every skip and of the middle."""
@@ -134,9 +134,9 @@ class ControlNetLiteNetwork(FusingNetwork):
         )
         self.out_middle = zero(nn.Conv3d(own.channels[-1], own.channels[-1], 1))
 
-    def encode(self, shown: Tensor) -> Encoded:
+    def encode(self, channels: Tensor) -> Encoded:
         """Return residuals of every skip and, last, of the middle, for maps [B, K, X, Y, Z]."""
-        h = self.encoder(shown)
+        h = self.encoder(channels)
         passed = [h]
         for number, block in enumerate(self.blocks):
             level, place = divmod(number, self.num_res_blocks)
@@ -206,9 +206,9 @@ class T2IAdapterNetwork(FusingNetwork):
         )
         self.gains = nn.ParameterList(torch.zeros(1) for _ in widths)
 
-    def encode(self, shown: Tensor) -> Encoded:
+    def encode(self, channels: Tensor) -> Encoded:
         """Return what is added to each level of the encoder, for label maps [B, K, X, Y, Z]."""
-        h = self.enter(pixelunshuffle(shown, spatial_dims=3, scale_factor=self.factor))
+        h = self.enter(pixelunshuffle(channels, spatial_dims=3, scale_factor=self.factor))
         found = []
         for number, (level, gain) in enumerate(zip(self.levels, self.gains, strict=True)):
             if number > 0:

@@ -89,9 +89,10 @@ class ConditionEncoder(nn.Module):
             layers.append(nn.Conv3d(below, width, 3, stride=1 if level == 0 else 2, padding=1))
             layers += [ResBlock(3, width, norm=norm, act=act) for _ in range(num_res_blocks)]
         self.layers = nn.Sequential(*layers)
-        self.shifts = nn.ModuleList()
-        if timed:
-            self.shifts.extend(_time_shift(width) for width in channels)
+        self.shifts = nn.ModuleList(  # of embedded timesteps [B, frequencies] to [B, width]
+            nn.Sequential(nn.Linear(_FREQUENCIES, width), nn.SiLU(), nn.Linear(width, width))
+            for width in (channels if timed else ())
+        )
 
     def forward(self, one_hot: Tensor, t: Tensor | None = None) -> Tensor:
         """Return features [B, channels[-1], x, y, z].
@@ -108,11 +109,6 @@ class ConditionEncoder(nn.Module):
                 shift = next(shifts)(get_timestep_embedding(t, _FREQUENCIES).to(features.device))
                 features = features + shift[:, :, None, None, None]
         return features
-
-
-def _time_shift(width: int) -> nn.Module:
-    """Return what makes a shift [B, width] of embedded timesteps [B, frequencies]."""
-    return nn.Sequential(nn.Linear(_FREQUENCIES, width), nn.SiLU(), nn.Linear(width, width))
 
 
 class ChannelEncoders(nn.Module):
@@ -132,11 +128,11 @@ class ChannelEncoders(nn.Module):
             {name: encoder(num_structures=part.stop - part.start) for name, part in parts.items()}
         )
 
-    def forward(self, shown: Tensor, t: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, channels: Tensor, t: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return features [B, C, x, y, z], and where anything is there, [B, 1, 1, 1, 1]."""
         total, count = torch.zeros(()), torch.zeros(())
         for name, encoder in self.encoders.items():
-            block = shown[:, self.parts[name]]
+            block = channels[:, self.parts[name]]
             there = (block[:, -1:].amax(dim=(2, 3, 4), keepdim=True) > 0).float()  # [B,1,1,1,1]
             features = encoder(block, t)
             total, count = total + there * features, count + there

@@ -32,12 +32,12 @@ _WIDTHS = (16, 32, 48)
 class _Block(nn.Module):
     """A residual block; with `down` both branches are averaged to half the grid."""
 
-    def __init__(self, below: int, width: int, *, groups: int, down: bool = False) -> None:
+    def __init__(self, below: int, width: int, *, down: bool = False) -> None:
         super().__init__()
         self.down = down
-        self.norm1 = nn.GroupNorm(min(groups, below), below, eps=1e-6)
+        self.norm1 = nn.GroupNorm(min(_ENCODER_GROUPS, below), below, eps=1e-6)
         self.conv1 = nn.Conv3d(below, width, 3, padding=1)
-        self.norm2 = nn.GroupNorm(min(groups, width), width, eps=1e-6)
+        self.norm2 = nn.GroupNorm(min(_ENCODER_GROUPS, width), width, eps=1e-6)
         self.conv2 = zero(nn.Conv3d(width, width, 3, padding=1))
         self.skip = nn.Conv3d(below, width, 1) if below != width else nn.Identity()
 
@@ -82,20 +82,15 @@ class VCMReleasedNetwork(ModulatingNetwork):
         )
         layers: list[nn.Module] = [nn.Conv3d(num_structures, widths[0], 3, padding=1)]
         for below, width in zip([widths[0], *widths], widths, strict=False):
-            layers += [
-                _Block(below, width, groups=_ENCODER_GROUPS),
-                _Block(width, width, groups=_ENCODER_GROUPS),
-                _Block(width, width, groups=_ENCODER_GROUPS, down=True),
-            ]
+            layers += [_Block(below, width), _Block(width, width), _Block(width, width, down=True)]
         self.encoder = nn.Sequential(*layers)
-        levels = len(channels)
         self.unet = AnyGridUNet(
             starts_at_zero=True,
             in_channels=2 * latent_channels + widths[-1],
             out_channels=channels[0],
             num_res_blocks=2,
             channels=channels,
-            attention_levels=(False,) * (levels - 1) + (True,),
+            attention_levels=(*(False for _ in channels[1:]), True),
             norm_num_groups=norm_num_groups,
             num_head_channels=channels[-1],
             include_fc=False,
@@ -105,9 +100,9 @@ class VCMReleasedNetwork(ModulatingNetwork):
         self.beta_head = nn.Conv3d(hidden_channels, latent_channels, 3, padding=1)
         self.head_norm = nn.InstanceNorm3d(latent_channels) if head_norm else nn.Identity()
 
-    def encode(self, shown: Tensor) -> Encoded:
+    def encode(self, channels: Tensor) -> Encoded:
         """Return features [B, channels, x, y, z] of label maps [B, K, X, Y, Z]."""
-        return Encoded((self.encoder(shown),))
+        return Encoded((self.encoder(channels),))
 
     def modulation(
         self, z_t: Tensor, epsilon: Tensor, *, t: Tensor, encoded: Encoded

@@ -119,7 +119,7 @@ class SegmenterGate(_GateOnCases):
 
     def measure(self, run: Run) -> GateResult:
         """Train it twice."""
-        from vcmaug.gates.segmenter import measure_segmenter
+        from vcmaug.gates.measure import measure_segmenter
 
         return measure_segmenter(self.ground(run))
 
@@ -140,7 +140,7 @@ class AutoencoderGate(_GateOnCases):
 
     def measure(self, run: Run) -> GateResult:
         """Train a segmenter on reconstructions."""
-        from vcmaug.gates.autoencoder import measure_autoencoder
+        from vcmaug.gates.measure import measure_autoencoder
 
         dice = self.segmenter.load().dice
         return measure_autoencoder(self.ground(run), self.prior.load(), dice=dice)
@@ -164,9 +164,9 @@ class PriorGate(_GateOnCases):
 
     def measure(self, run: Run) -> GateResult:
         """Draw without a control."""
-        from vcmaug.gates.prior import measure_prior
+        from vcmaug.gates.measure import measure_prior
 
-        return measure_prior(self.ground(run), self.prior.load(), reads=self.evaluator.load())
+        return measure_prior(self.ground(run), self.prior.load(), evaluator=self.evaluator.load())
 
 
 @dataclass(frozen=True, eq=False)
@@ -187,7 +187,7 @@ class ControlGate(Gate):
 
     def measure(self, run: Run) -> GateResult:
         """Read the evaluation of its cohort."""
-        from vcmaug.gates.control import measure_control
+        from vcmaug.gates.measure import measure_control
 
         num_labelled = self.evaluation.replicate.num_labelled
         return measure_control(self.evaluation.load(), num_labelled=num_labelled)

@@ -130,12 +130,12 @@ class TrainedPrior(FromCases, PriorArtefact):
     def _make(self, run: Run) -> None:
         """Train autoencoder and diffusion model, or go on with them."""
         from vcmaug.ldm.prior import write_prior
-        from vcmaug.training.prior import train_prior
+        from vcmaug.training.prior import PriorJob
 
         recipe, splits = self.work.recipe.prior, self.splits.load()
         cases = self.cases.load().cases
-        prior = train_prior(
-            cases_of(cases, splits.train),
+        job = PriorJob(
+            cases=cases_of(cases, splits.train),
             held_out=cases_of(cases, splits.validation),
             spec=recipe.spec_to_train,
             settings=recipe.training,
@@ -144,7 +144,7 @@ class TrainedPrior(FromCases, PriorArtefact):
             about=_about(self.work, recipe.licence),
             report=run.report,
         )
-        write_prior(self.folder, prior, half=recipe.training.half)
+        write_prior(self.folder, job.train(), half=recipe.training.half)
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,8 +183,9 @@ class TrainedControl(OfLabelled):
     def _make(self, run: Run) -> None:
         """Train it, or go on with it."""
         from vcmaug.control.base import rescaled, write_control
-        from vcmaug.training.control import ControlJob, train_control
+        from vcmaug.training.control import train_control
         from vcmaug.training.loop import Watch
+        from vcmaug.training.settings import ControlJob
 
         splits, labelled = self.splits.load(), self.labelled()
         recipe = self.work.recipe.control
