@@ -38,12 +38,12 @@ if TYPE_CHECKING:
     from vcmaug.arms.synthetic import Synthetic
     from vcmaug.cohort.cohort import Cohort
     from vcmaug.cohort.exporters.monai_datalist import MonaiDatalist
+    from vcmaug.conditions.base import Target
     from vcmaug.conditions.builders.lesions import Lesions
     from vcmaug.conditions.builders.lowres import LowRes
     from vcmaug.conditions.builders.modalities import Modalities
     from vcmaug.conditions.builders.perturb import Perturb
     from vcmaug.conditions.builders.shape_model import ShapeModel
-    from vcmaug.conditions.target import Target
     from vcmaug.control.base import Control
     from vcmaug.control.methods.controlnet import (
         ControlNet,
@@ -122,12 +122,12 @@ _NAMES = {
     "arms.synthetic": ("Synthetic",),
     "cohort.cohort": ("Cohort",),
     "cohort.exporters.monai_datalist": ("MonaiDatalist",),
+    "conditions.base": ("Target",),
     "conditions.builders.lesions": ("Lesions",),
     "conditions.builders.lowres": ("LowRes",),
     "conditions.builders.modalities": ("Modalities",),
     "conditions.builders.perturb": ("Perturb",),
     "conditions.builders.shape_model": ("ShapeModel",),
-    "conditions.target": ("Target",),
     "control.base": ("Control",),
     "control.methods.controlnet": ("ControlNet", "ControlNetLite", "ControlNetMLP", "T2IAdapter"),
     "control.methods.vcm": ("MCM", "VCM"),

@@ -15,14 +15,13 @@ from vcmaug.arms.deformed import Deformed
 from vcmaug.cohort.manifest import read_manifest
 from vcmaug.conditions.base import Condition, SourceMap, Step, as_it_is
 from vcmaug.conditions.build import build_conditions
-from vcmaug.conditions.builder import Builder, Moves, Ready
+from vcmaug.conditions.builder import Builder, Moves, Ready, aligned_image
 from vcmaug.conditions.builders.lesions import Lesions
 from vcmaug.conditions.builders.lowres import LowRes
 from vcmaug.conditions.builders.modalities import Modalities
 from vcmaug.conditions.builders.perturb import Perturb
 from vcmaug.conditions.builders.shape_model import ShapeModel
 from vcmaug.conditions.chain import Chain, ConditionSettings
-from vcmaug.conditions.images import aligned_image
 from vcmaug.conditions.table import read_conditions
 from vcmaug.control.shown import ChannelSettings
 from vcmaug.data.case import Case

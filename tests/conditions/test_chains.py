@@ -8,9 +8,8 @@ import tiny
 
 from vcmaug.compute import Compute
 from vcmaug.conditions.build import build_conditions
-from vcmaug.conditions.chain import ConditionSettings
-from vcmaug.conditions.replay import map_bytes, replay, workshop_in
-from vcmaug.conditions.scalars import ScalarSettings
+from vcmaug.conditions.chain import ConditionSettings, ScalarSettings
+from vcmaug.conditions.conditions import Conditions, map_bytes, replay, workshop_in
 from vcmaug.conditions.table import read_conditions
 from vcmaug.config import parse_settings
 from vcmaug.data.nifti import label_map_in, read_label_map, write_label_map
@@ -171,6 +170,19 @@ def test_a_scalar_beyond_the_priors_range_is_clipped_and_recorded_or_refused() -
     assert asked_value(AGE, columns) == pytest.approx(50.0)
     with pytest.raises(DataError, match="'brain' is 6000 mm3, the prior's range is 0 to 5000"):
         scalars_of(ScalarSettings(out_of_range="refuse"))
+
+
+def test_conditions_that_were_built_for_no_prior_keep_to_the_range_of_one_that_draws(
+    tmp_path: Path,
+) -> None:
+    young = AGE.model_copy(update={"low": 0.0, "high": 20.0})
+    kept = Conditions(built(tmp_path, chains(PERTURB), "kept"))[0]
+    assert kept.values_of([AGE, BRAIN])["age"] == kept.row.columns["age"] > 20
+    assert kept.values_of([young])["age"] == 20.0
+    refusing = chains(PERTURB, scalars={"out_of_range": "refuse"})
+    refused = Conditions(built(tmp_path, refusing, "refused"))[0]
+    with pytest.raises(DataError, match=r"'age' is .* the prior's range is 0 to 20"):
+        refused.values_of([young])
 
 
 def test_columns_are_fixed_swept_drawn_from_the_table_or_from_a_range() -> None:

@@ -6,9 +6,9 @@ import tiny
 from scipy import ndimage
 
 from vcmaug.conditions.base import SourceMap, as_it_is, recomputed
+from vcmaug.conditions.builder import aligned_image
 from vcmaug.conditions.builders.perturb import Perturb, PerturbDraw
 from vcmaug.conditions.chain import ConditionSettings
-from vcmaug.conditions.images import aligned_image
 from vcmaug.conditions.resize import side_weights
 from vcmaug.conditions.topology import counts_of, parts_of
 from vcmaug.data.geometry import reorient

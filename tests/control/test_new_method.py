@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from vcmaug import parts
-from vcmaug.conditions.target import Target
+from vcmaug.conditions.base import Target
 from vcmaug.config import Settings, parse_settings
 from vcmaug.control.base import load_control, write_control
 from vcmaug.control.method import ControlMethod, control_method

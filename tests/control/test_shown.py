@@ -8,7 +8,7 @@ import pytest
 import tiny
 import torch
 
-from vcmaug.conditions.target import Target
+from vcmaug.conditions.base import Target
 from vcmaug.control.base import Control
 from vcmaug.control.channels import channels_of, one_hot_batch
 from vcmaug.control.method import control_method

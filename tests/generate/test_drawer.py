@@ -9,13 +9,12 @@ import tiny
 import torch
 
 from vcmaug.cohort.manifest import read_manifest
-from vcmaug.conditions.target import Target
+from vcmaug.conditions.base import Target
 from vcmaug.control.base import load_control
 from vcmaug.data.nifti import image_bytes, read_label_map
 from vcmaug.data.volume import Volume
 from vcmaug.errors import ModelError
 from vcmaug.files import read_json
-from vcmaug.generate import drawer as drawing
 from vcmaug.generate.drawer import Drawer
 from vcmaug.generate.noise import Noise
 from vcmaug.generate.samplers import DDIM, DDPM, Sampler
@@ -108,12 +107,13 @@ def test_large_volumes_are_decoded_in_parts(
     monkeypatch.setattr(Prior, "decode", decode)
     generator = torch.Generator().manual_seed(0)
     z_0 = torch.randn(5, *prior.spec.latent_shape, generator=generator)
-    texture = torch.randn(5, 1, *prior.spec.grid.shape, generator=generator) if textured else None
+    drawer = Drawer(replace(prior, texture=prior if textured else None))  # any that is one
+    noise = Noise(0, ["a", "b", "c", "d", "e"])
     with torch.no_grad():
-        whole = drawing._decoded(prior, z_0, texture)
+        whole = drawer._images(z_0, noise)
         voxels = int(np.prod(prior.spec.grid.shape))
         monkeypatch.setattr(autoencoder, "_VOXELS_AT_ONCE", 2 * voxels)
-        parts = drawing._decoded(prior, z_0, texture)
+        parts = drawer._images(z_0, noise)
     assert sizes == [5, 2, 2, 1]
     assert parts.shape == (5, *prior.spec.grid.shape)
     np.testing.assert_allclose(parts, whole, atol=1e-5)

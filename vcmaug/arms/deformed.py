@@ -12,8 +12,8 @@ from typing import ClassVar, Literal
 
 from vcmaug.arms.base import Arm, Need, Sources
 from vcmaug.arms.rows import MadeCase, parents_of, write_cases
-from vcmaug.conditions.builder import images_fit
-from vcmaug.conditions.images import followed, moves_of
+from vcmaug.conditions.builder import followed, images_followed
+from vcmaug.conditions.conditions import map_bytes
 from vcmaug.conditions.table import ConditionRow, read_conditions
 from vcmaug.data.nifti import label_map_in, read_image
 from vcmaug.data.volume import Volume
@@ -41,7 +41,7 @@ class Deformed(Arm):
                 cases.
         """
         table = read_conditions(sources.conditions)
-        asked = [row for row in table if images_fit(moves_of(row.steps))]
+        asked = [row for row in table if images_followed(row.steps)]
         if not asked:
             raise CohortError(
                 f"deforming images for {sources.conditions}: an image can follow none of its "
@@ -61,8 +61,6 @@ class Deformed(Arm):
 
 def _deformed(asked: ConditionRow, sources: Sources) -> MadeCase:
     """Return the image of a condition's source, deformed as its label map was."""
-    from vcmaug.conditions.replay import map_bytes
-
     source = parents_of(asked, sources.cases)[0]
     label_file = map_bytes(sources.conditions, asked)
     image = read_image(source.image, case_id=source.case_id)

@@ -17,9 +17,9 @@ from pydantic import Field
 
 from vcmaug.arms.base import Arm, Need, Sources
 from vcmaug.arms.rows import MadeCase, parents_of, write_cases
-from vcmaug.conditions.builder import images_fit
+from vcmaug.conditions.builder import followed, images_followed
 from vcmaug.conditions.builders.lowres import slice_weights
-from vcmaug.conditions.images import followed, moves_of
+from vcmaug.conditions.conditions import map_bytes
 from vcmaug.conditions.table import ConditionRow, read_conditions
 from vcmaug.data.cases import Case
 from vcmaug.data.labels import index_map
@@ -66,8 +66,6 @@ class LabelToImage(Arm):
 
     def _painted(self, index: int, asked: ConditionRow, sources: Sources) -> MadeCase:
         """Return one painted condition."""
-        from vcmaug.conditions.replay import map_bytes
-
         parents = parents_of(asked, sources.cases)
         label_file = map_bytes(sources.conditions, asked)
         label_map = label_map_in(label_file)
@@ -126,7 +124,7 @@ def _background(
     image = read_image(source.image, case_id=source.case_id).array
     edges = np.quantile(image, np.linspace(0, 1, num_classes + 1)[1:-1])
     classes: NDArray[np.int64] = np.digitize(image, edges)
-    if images_fit(moves_of(asked.steps)):
+    if images_followed(asked.steps):
         classes = followed(Volume(classes, label_map.affine), asked.steps, classes=True).array
     return classes.astype(np.int64, copy=False)
 

@@ -1,13 +1,18 @@
-"""What builders work on: a source map, a condition, and the step that a builder adds to it."""
+"""What builders work on, a source map and a condition, and what an image is drawn for.
+
+A drawer needs no provenance: a condition that was read from a folder, and a case's own label map
+with scalars and channels, both serve as targets.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from vcmaug.data.case import Case
 from vcmaug.data.labels import LabelScheme, volumes_mm3
 from vcmaug.data.nifti import read_label_map
+from vcmaug.data.scalars import ScalarSpec
 from vcmaug.data.steps import Step
 from vcmaug.data.volume import Volume
 from vcmaug.errors import DataError
@@ -16,8 +21,10 @@ __all__ = [
     "LABEL_MAP",
     "Cell",
     "Condition",
+    "Drawable",
     "SourceMap",
     "Step",
+    "Target",
     "as_it_is",
     "recomputed",
     "source_map",
@@ -143,3 +150,57 @@ def recomputed(
     """Return a condition's columns for scalars, with the volumes of its final map in mm3."""
     volumes = volumes_mm3(label_map.array, scheme, label_map.spacing_mm)
     return dict(row) | {f"volume_{name}_mm3": volume for name, volume in volumes.items()}
+
+
+class Drawable(Protocol):
+    """Anything that an image can be drawn for; `Target` says what the attributes mean."""
+
+    @property
+    def condition_id(self) -> str:
+        """Its name."""
+        ...
+
+    @property
+    def label_map(self) -> Volume | None:
+        """The label map."""
+        ...
+
+    @property
+    def channels(self) -> Mapping[str, Volume]:
+        """Further volumes by name."""
+        ...
+
+    @property
+    def presence(self) -> Mapping[str, bool]:
+        """Which channels are shown."""
+        ...
+
+    def values_of(self, scalars: Sequence[ScalarSpec]) -> Mapping[str, float | None]:
+        """Return the raw values of a prior's scalars by name; None, or no entry, is missing."""
+        ...
+
+
+@dataclass(frozen=True)
+class Target:
+    """What one image is drawn for.
+
+    Attributes:
+        label_map: Values of the control's scheme on the prior's grid; None for a draw without a
+            control.
+        scalars: Raw values by name; None, or no entry, is missing.
+        channels: Further volumes on the map's grid that a control is shown, by name, with masks
+            `<name>_known` where a part is hidden.
+        presence: Which channels are shown; one without an entry is shown where it is there.
+        condition_id: Its name, from which the noise of a single draw comes.
+    """
+
+    label_map: Volume | None = None
+    scalars: Mapping[str, float | None] = field(default_factory=dict)
+    channels: Mapping[str, Volume] = field(default_factory=dict)
+    presence: Mapping[str, bool] = field(default_factory=dict)
+    condition_id: str = ""
+
+    def values_of(self, scalars: Sequence[ScalarSpec]) -> Mapping[str, float | None]:
+        """Return the raw values of a prior's scalars by name; None, or no entry, is missing."""
+        del scalars
+        return self.scalars

@@ -6,13 +6,14 @@ maps/<id>.nii.gz come first and conditions.parquet last.
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from vcmaug.compute import Compute, run_all
 from vcmaug.conditions.builder import Preparation
 from vcmaug.conditions.chain import ConditionSettings
-from vcmaug.conditions.replay import workshop_in
+from vcmaug.conditions.conditions import workshop_in
 from vcmaug.conditions.spec import ConditionSpec
 from vcmaug.conditions.table import merge_parts, part_of, read_rows, write_rows
 from vcmaug.data.cases import Case
@@ -86,9 +87,7 @@ def build_conditions(
         for leftover in folder.glob("**/.*.tmp"):  # of a run that was killed
             leftover.unlink(missing_ok=True)
 
-        def run(function: Callable[[Any], None], items: Sequence[Any], *, doing: str) -> None:
-            _run(function, items, doing=doing, compute=compute, report=report)
-
+        run = partial(_run, compute=compute, report=report)
         given = Preparation(
             sources=spec.sources,
             scheme=scheme,
@@ -100,14 +99,7 @@ def build_conditions(
         for step in settings.steps:
             step.learn(given)
         chunks = [_Chunk(first, min(n, first + _CHUNK), folder) for first in range(0, n, _CHUNK)]
-        _run(
-            _build_chunk,
-            chunks,
-            doing="building conditions",
-            compute=compute,
-            report=report,
-            size=lambda chunk: chunk.last - chunk.first,
-        )
+        run(_build_chunk, chunks, doing="building conditions", size=_size_of)
         merge_parts(folder, [part_of(folder, chunk.first) for chunk in chunks])
 
 
@@ -171,6 +163,11 @@ def _refuse_held_out(subjects: Collection[str], roles: Mapping[str, str], *, wha
         )
 
 
+def _size_of(chunk: _Chunk) -> int:
+    """Return how many conditions a chunk has."""
+    return chunk.last - chunk.first
+
+
 def _build_chunk(chunk: _Chunk) -> None:
     """Build the conditions of one chunk, unless they are there and whole."""
     path = part_of(chunk.folder, chunk.first)
@@ -191,7 +188,7 @@ def _build_chunk(chunk: _Chunk) -> None:
 def _is_whole(part: Path, chunk: _Chunk) -> bool:
     """Return whether a part has all its rows and each map is as its row says."""
     rows = read_rows(part)
-    if len(rows) != chunk.last - chunk.first:
+    if len(rows) != _size_of(chunk):
         return False
     if not (chunk.folder / "maps").exists():  # lazy
         return True

@@ -8,15 +8,17 @@ from abc import abstractmethod
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol, Self
+from typing import Annotated, Any, ClassVar, Literal, Protocol, Self
 
-from pydantic import JsonValue
+from pydantic import BeforeValidator, JsonValue
 
-from vcmaug.conditions.base import Condition, SourceMap, source_map
+from vcmaug.conditions.base import Condition, SourceMap, Step, source_map
 from vcmaug.config import Settings
 from vcmaug.data.case import Case
 from vcmaug.data.labels import LabelScheme
-from vcmaug.data.volume import Volume
+from vcmaug.data.nifti import read_image
+from vcmaug.data.volume import Volume, same_grid
+from vcmaug.errors import DataError
 from vcmaug.parts import Part
 from vcmaug.progress import Report
 from vcmaug.provenance import fingerprint
@@ -25,12 +27,27 @@ __all__ = [
     "Builder",
     "Moves",
     "Preparation",
+    "Range",
     "Ready",
     "Runner",
+    "aligned_image",
+    "followed",
     "images_fit",
+    "images_followed",
     "prepared_file",
     "unknown_structures",
 ]
+
+_BEYOND = 1e-3  # of [0, 1], by rounding
+
+
+def _both_ends(value: object) -> object:
+    """Return one number as both ends of a range."""
+    return (value, value) if isinstance(value, int | float) else value
+
+
+Range = Annotated[tuple[float, float], BeforeValidator(_both_ends)]
+"""Two numbers between which one is drawn; a single number is exact."""
 
 Moves = Literal["nothing", "images follow", "labels alone", "no image follows"]
 """What a step does to outlines: nothing; it deforms them, and `follow` deforms an image alike; it
@@ -197,6 +214,55 @@ def images_fit(moves: Iterable[Moves]) -> bool:
     """
     found = set(moves)
     return "images follow" in found and found <= {"nothing", "images follow"}
+
+
+def images_followed(steps: Iterable[Step]) -> bool:
+    """Return whether steps deformed an image and its map alike, and did deform them."""
+    return images_fit(Builder.named(step.builder).moves(step.parameters) for step in steps)
+
+
+def followed(volume: Volume, steps: Sequence[Step], *, classes: bool = False) -> Volume:
+    """Return a volume of a source after the steps of a condition, on the same grid.
+
+    Args:
+        volume: Of the source.
+        steps: Of the condition.
+        classes: Its values are numbers of classes, which are not interpolated.
+    """
+    for step in steps:
+        volume = Builder.named(step.builder).follow(volume, step.parameters, classes=classes)
+    return volume
+
+
+def aligned_image(condition: Condition, name: str) -> Volume:
+    """Return an image of the source as the condition's steps have moved it, float32.
+
+    Raises:
+        DataError: The image is not there, not on the map's grid, not between 0 and 1, or a step
+            moved outlines in a way that no image can follow.
+    """
+    source = condition.source
+    if name not in source.images:
+        raise DataError(f"case {source.case_id}: it has no image {name!r}.")
+    for step in condition.steps:
+        if Builder.named(step.builder).moves(step.parameters) == "no image follows":
+            raise DataError(
+                f"condition {condition.condition_id}: its image {name!r} cannot follow what "
+                f"{step.builder} did to the outlines. Use perturb without resize before a builder "
+                "of images."
+            )
+    stored = source.images[name]
+    where = f"case {source.case_id}, {name if isinstance(stored, Volume) else stored}"
+    image = stored if isinstance(stored, Volume) else read_image(stored, case_id=source.case_id)
+    if not same_grid(image, source.label_map):
+        raise DataError(f"{where}: its grid is not that of the label map.")
+    low, high = float(image.array.min()), float(image.array.max())
+    if low < -_BEYOND or high > 1 + _BEYOND:
+        raise DataError(
+            f"{where}: its values lie between {low:g} and {high:g}, expected 0 to 1. Build "
+            "conditions from prepared cases (vcmaug prepare)."
+        )
+    return followed(image, condition.steps)
 
 
 def unknown_structures(named: Mapping[str, Sequence[str]], structures: Sequence[str]) -> list[str]:

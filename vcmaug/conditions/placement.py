@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from vcmaug.affine import inverse, moved_field, moved_points
+from vcmaug.affine import affine_of, inverse, moved_field, moved_points
 from vcmaug.conditions.atlas import Lesion
 from vcmaug.shapes import Box, Shape3, as_shape3
 
@@ -121,11 +121,7 @@ def to_map(
         scale: Above 1 it becomes larger.
     """
     back = rotation.T / scale
-    move = np.eye(4)
-    move[:3, :3] = back
-    move[:3, 3] = lesion.centre_mm - back @ centre_mm
-    result: NDArray[np.float64] = move @ affine
-    return result
+    return affine_of(back, lesion.centre_mm - back @ centre_mm) @ affine
 
 
 def place(

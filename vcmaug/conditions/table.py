@@ -4,12 +4,12 @@ Rows are written in parts as they are built; the parts are merged into condition
 conditions.csv, where nested values are JSON for the eye.
 """
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import TypeAdapter
@@ -99,9 +99,8 @@ def write_rows(path: Path, rows: Sequence[ConditionRow]) -> None:
         DataError: A builder recorded what no table can hold.
     """
     cells = [row.cells() for row in rows]
-    columns: dict[str, list[Any]] = {
-        name: [one.get(name) for one in cells] for name in _names_of(cells)
-    }
+    names = dict.fromkeys(name for one in cells for name in one)  # in the order they come in
+    columns: dict[str, list[Any]] = {name: [one.get(name) for one in cells] for name in names}
     steps = [stored_steps(row.steps) for row in rows]  # by the name of its builder
     columns["steps"] = steps
     for name in _MAPS:
@@ -124,21 +123,10 @@ def write_rows(path: Path, rows: Sequence[ConditionRow]) -> None:
 def merge_parts(folder: Path, parts: Sequence[Path]) -> None:
     """Write conditions.csv, then conditions.parquet, from the parts in their order."""
     rows = [row for part in parts for row in read_rows(part)]
-    cells = [row.cells() for row in rows]
-    with (
-        atomic_path(folder / "conditions.csv") as path,
-        path.open("w", encoding="utf-8", newline="") as stream,
-    ):
-        texts = csv.DictWriter(stream, _names_of(cells), lineterminator="\n")
-        texts.writeheader()
-        for row in cells:
-            texts.writerow({name: _as_text(value) for name, value in row.items()})
+    texts = [{name: _as_text(cell) for name, cell in row.cells().items()} for row in rows]
+    with atomic_path(folder / "conditions.csv") as path:
+        pd.DataFrame(texts, dtype=object).to_csv(path, index=False)
     write_rows(folder / "conditions.parquet", rows)
-
-
-def _names_of(cells: Sequence[Mapping[str, object]]) -> list[str]:
-    """Return the columns of some rows in the order in which they come."""
-    return list(dict.fromkeys(name for row in cells for name in row))
 
 
 def _as_text(value: object) -> object:

@@ -81,11 +81,18 @@ def parts_of(indices: NDArray[np.uint8], num_structures: int) -> list[Parts]:
 
 def _sizes(mask: NDArray[np.bool_], *, first_is_outside: bool = False) -> NDArray[np.int64]:
     """Return the voxels of each part of a mask, without the part in the corner if so asked."""
-    labels, _ = ndimage.label(mask, NEIGHBOURS)
-    sizes = np.bincount(labels.ravel())
+    labels, sizes = _labelled(mask)
     if first_is_outside:
         sizes[labels[0, 0, 0]] = 0
-    return np.asarray(sizes[1:][sizes[1:] > 0], dtype=np.int64)
+    return sizes[sizes > 0]
+
+
+def _labelled(mask: NDArray[np.bool_]) -> tuple[NDArray[np.signedinteger[Any]], NDArray[np.int64]]:
+    """Return the number of the part that each voxel lies in, 0 outside, and the parts' voxels."""
+    labels, _ = ndimage.label(mask, NEIGHBOURS)
+    sizes = np.bincount(labels.ravel()).astype(np.int64)
+    sizes[0] = 0
+    return labels, sizes
 
 
 def counts_of(found: Sequence[Parts]) -> NDArray[np.int64]:
@@ -127,9 +134,7 @@ def numbered(
     for k, box in enumerate(ndimage.find_objects(indices, max_label=num_structures), start=1):
         if box is None:
             continue
-        labels, _ = ndimage.label(indices[box] == k, NEIGHBOURS)
-        sizes = np.bincount(labels.ravel())
-        sizes[0] = 0
+        labels, sizes = _labelled(indices[box] == k)
         large = np.flatnonzero(sizes >= max(1.0, least * sizes.sum()))
         for part in sorted(large, key=lambda part: -int(sizes[part]))[1 : _MOST_NUMBERS // 8]:
             if len(owners) < _MOST_NUMBERS:
@@ -165,9 +170,7 @@ def between_parts(inside: NDArray[np.bool_], *, least: float) -> NDArray[np.bool
         inside: Voxels of the structure [X, Y, Z].
         least: Share of it from which a part is large.
     """
-    labels, _ = ndimage.label(inside, NEIGHBOURS)
-    sizes = np.bincount(labels.ravel())
-    sizes[0] = 0
+    labels, sizes = _labelled(inside)
     labels[np.isin(labels, np.flatnonzero(sizes < least * sizes.sum()))] = 0
     if not labels.any():
         return np.zeros(inside.shape, dtype=bool)
@@ -210,14 +213,9 @@ def mended(
 
 def _smallest(mask: NDArray[np.bool_], *, keep: int, most: float) -> NDArray[np.bool_]:
     """Return the parts of a mask beyond the largest `keep`, those of at most so many voxels."""
-    parts, count = ndimage.label(mask, NEIGHBOURS)
-    if count <= keep:
-        return np.zeros(mask.shape, dtype=bool)
-    sizes = np.bincount(parts.ravel())
-    sizes[0] = np.iinfo(np.int64).max
-    order = np.argsort(sizes, kind="stable")[: count - keep]
-    small = order[sizes[order] <= most]
-    return np.isin(parts, small)
+    labels, sizes = _labelled(mask)
+    order = np.argsort(sizes[1:], kind="stable")[: max(0, len(sizes) - 1 - keep)] + 1
+    return np.isin(labels, order[sizes[order] <= most])
 
 
 def nearest_others(

@@ -10,8 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vcmaug.conditions.base import LABEL_MAP
-from vcmaug.conditions.target import Drawable
+from vcmaug.conditions.base import LABEL_MAP, Drawable
 from vcmaug.control.shown import ALONE, ChannelSettings, is_shown, stacked_channels
 from vcmaug.data.labels import LabelScheme, index_map
 from vcmaug.errors import ModelError

@@ -16,7 +16,7 @@ from vcmaug.data.seen import Seen
 from vcmaug.data.splits import Splits
 from vcmaug.errors import DataError, LeakError, list_faults
 
-__all__ = ["labelled_cases", "refuse_leaks", "refuse_real_leaks"]
+__all__ = ["refuse_leaks", "refuse_real_leaks", "refuse_unlabelled"]
 
 
 def refuse_real_leaks(labelled_subjects: Iterable[str], splits: Splits) -> None:
@@ -198,17 +198,15 @@ def _control_faults(
     return faults
 
 
-def labelled_cases(cases: Sequence[Case], subjects: Iterable[str], *, role: str) -> list[Case]:
-    """Return the cases of some subjects, all of which have a label map.
+def refuse_unlabelled(cases: Sequence[Case], subjects: Iterable[str], *, role: str) -> None:
+    """Refuse subjects without a case, and cases without a label map.
 
     Raises:
-        DataError: A subject has no case, or a case no label map; all are named.
+        DataError: Names all of them.
     """
     wanted = set(subjects)
     found = cases_of(cases, wanted)
     faults = [f"case {case.case_id}: no label map" for case in found if case.label is None]
-    absent = sorted(wanted - {case.subject_id for case in found})
-    faults += [f"subject {subject}: no case" for subject in absent]
+    faults += _each(wanted - {case.subject_id for case in found}, "has no case")
     if faults:
         raise DataError(list_faults(f"collecting the {role} cases of a study", faults))
-    return list(found)

@@ -27,7 +27,7 @@ from vcmaug.data.splits import Splits, labelled_subset
 from vcmaug.data.work_layout import run_file
 from vcmaug.downstream.data import read_case_volumes, read_cohort_volumes
 from vcmaug.downstream.fit import fit
-from vcmaug.downstream.leaks import labelled_cases, refuse_leaks, refuse_real_leaks
+from vcmaug.downstream.leaks import refuse_leaks, refuse_real_leaks, refuse_unlabelled
 from vcmaug.downstream.results import RunResult, Summary, read_result, write_summary
 from vcmaug.downstream.settings import StudySettings
 from vcmaug.downstream.summary import summarised
@@ -110,9 +110,9 @@ class _Run:
                 f"running a study: the {role} has {len(self.scored)} subjects, an interval needs "
                 f"{_FEWEST_TEST_SUBJECTS} or more. Raise splits.num_{role}."
             )
-        labelled_cases(inputs.cases, self.scored, role=role)
+        refuse_unlabelled(inputs.cases, self.scored, role=role)
         refuse_real_leaks(self.labelled, inputs.splits)
-        labelled_cases(inputs.cases, self.labelled, role="labelled")
+        refuse_unlabelled(inputs.cases, self.labelled, role="labelled")
         cohort = self.cohort()
         if cohort is not None:
             refuse_leaks(

@@ -120,7 +120,7 @@ def conditions(
         settings: Of `chains`, or one builder.
         n: How many; chains take turns, and each goes round the cases.
         seed: With the number of a condition it decides everything about it.
-        prior: Whose ranges the scalars are kept in; None: they stay as they are.
+        prior: Whose ranges the scalars are kept in; None: those of the prior that draws.
         folder: Where they are kept and can be gone on with; None: a temporary folder that lasts as
             long as this process.
         lazy: Write the table alone; maps are made again when they are needed.

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vcmaug.conditions.target import Target
+from vcmaug.conditions.base import Target
 from vcmaug.data.case import Case
 from vcmaug.data.labels import volumes_mm3
 from vcmaug.data.scalars import raw_value

@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vcmaug.compute.devices import Clock
-from vcmaug.conditions.base import LABEL_MAP
-from vcmaug.conditions.target import Drawable
+from vcmaug.conditions.base import LABEL_MAP, Drawable
 from vcmaug.control.base import Control
 from vcmaug.control.channels import channels_of
 from vcmaug.control.shown import is_shown
@@ -182,11 +181,17 @@ class Drawer:
 
     def _images(self, z_0: Tensor, noise: Noise) -> NDArray[np.float32]:
         """Return the images [B, X, Y, Z] of latents, as many at once as the grid lets pass."""
-        prior, texture = self._scaled, None
+        prior = self._scaled
+        batches = z_0.split(volumes_at_once(prior.spec.grid.shape))
+        textures: Sequence[Tensor | None] = [None] * len(batches)
         if prior.texture is not None:
             shape = (prior.spec.image_channels, *prior.spec.grid.shape)
             texture = noise.of(shape, "texture").to(self.device)  # [B, C, X, Y, Z]
-        return _decoded(prior, z_0, texture)
+            textures = texture.split(len(batches[0]))
+        parts = [prior.decode(z, t) for z, t in zip(batches, textures, strict=True)]
+        images: NDArray[np.float32]
+        images = torch.cat([part[:, 0].float().cpu() for part in parts]).numpy()
+        return images
 
     @property
     def _scaled(self) -> Prior:
@@ -203,15 +208,6 @@ def _is_any_shown(target: Drawable, names: Sequence[str]) -> bool:
         is_shown(name, target.presence) and (name == LABEL_MAP or name in target.channels)
         for name in names
     )
-
-
-def _decoded(prior: Prior, z_0: Tensor, texture: Tensor | None) -> NDArray[np.float32]:
-    """Return the images [B, X, Y, Z] of latents with their texture, in parts of a fixed size."""
-    batches = z_0.split(volumes_at_once(prior.spec.grid.shape))
-    textures = [None] * len(batches) if texture is None else texture.split(len(batches[0]))
-    parts = [prior.decode(z, t) for z, t in zip(batches, textures, strict=True)]
-    images: NDArray[np.float32] = torch.cat([part[:, 0].float().cpu() for part in parts]).numpy()
-    return images
 
 
 def _in_precision(denoiser: Denoiser, precision: str) -> Denoiser:

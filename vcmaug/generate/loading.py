@@ -48,12 +48,13 @@ class LoadedPlan:
 
         Raises:
             CohortError: The map is missing, changed after the conditions were built, or does not
-                fit the prior's grid or the control's scheme.
+                fit the prior's grid or the control's scheme; or a scalar is out of range.
             DataError: The map or a channel cannot be read.
         """
         condition = self.conditions[request.condition]
         try:
             label_map = condition.label_map
+            condition.values_of(self.drawer.prior.spec.scalars)  # some may be refused
         except DataError as fault:
             raise CohortError(f"request {request.request_id}, {fault}") from None
         channels = {} if self.control.shows.names == ALONE else condition.channels

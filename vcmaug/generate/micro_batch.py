@@ -5,11 +5,10 @@ with a file.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from vcmaug.compute.devices import Clock
 from vcmaug.conditions.conditions import StoredCondition
@@ -21,16 +20,7 @@ from vcmaug.generate.plan import Request
 
 __all__ = ["Draw", "MicroBatch", "draw_requests"]
 
-_NO_IMAGE = np.empty((0, 0, 0), dtype=np.float32)
-
-
-@dataclass(frozen=True)
-class _Image:
-    """An image before it is judged: how many were drawn at once, and why there is none."""
-
-    array: NDArray[np.float32]
-    together: int
-    fault: str = ""
+_NO_IMAGE = Volume(np.empty((0, 0, 0), dtype=np.float32), np.eye(4))
 
 
 @dataclass(frozen=True)
@@ -42,18 +32,18 @@ class Draw:
         condition: Its condition.
         image: What was drawn, on the grid of the map; without voxels where nothing could be.
         attempt: Which draw of the request, from 0.
+        together: How many requests were drawn at once.
         figures: What was measured of it.
         reason: Why it is not accepted, or nothing.
-        together: How many requests were drawn at once.
     """
 
     request: Request
     condition: StoredCondition
     image: Volume
     attempt: int
-    figures: dict[str, float]
-    reason: str
     together: int
+    figures: Mapping[str, float] = field(default_factory=dict)
+    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -97,38 +87,50 @@ def draw_requests(
     for attempt in range(loaded.plan.settings.acceptance.num_tries):
         if not left:
             break
-        conditions = [readable[request] for request in left]
         noise = Noise(loaded.plan.seed, [request.request_id for request in left], attempt)
-        images = _images(conditions, noise, loaded, clock=clock)
+        asked = [(request, readable[request]) for request in left]
+        unjudged = _drawn(asked, noise, loaded, clock=clock)
         with clock.phase("accept"):
-            judged = _judged(left, conditions, images, attempt=attempt, loaded=loaded)
+            judged = _judged(unjudged, loaded)
         draws += judged
         left = [draw.request for draw in judged if draw.reason]
     return draws
 
 
-def _images(
-    conditions: Sequence[StoredCondition], noise: Noise, loaded: LoadedPlan, *, clock: Clock
-) -> list[_Image]:
-    """Return each image and how many were drawn with it; halves where memory is too small."""
+def _drawn(
+    asked: Sequence[tuple[Request, StoredCondition]],
+    noise: Noise,
+    loaded: LoadedPlan,
+    *,
+    clock: Clock,
+) -> list[Draw]:
+    """Return a draw of each request before it is judged; halves where memory is too small."""
     try:
-        images = loaded.drawer(conditions, noise, clock=clock)
-        return [_Image(image, len(conditions)) for image in images]
+        images = loaded.drawer([condition for _, condition in asked], noise, clock=clock)
+        return [
+            Draw(
+                request,
+                condition,
+                Volume(image, condition.label_map.affine),
+                noise.attempt,
+                together=len(asked),
+            )
+            for (request, condition), image in zip(asked, images, strict=True)
+        ]
     except (MemoryError, RuntimeError) as fault:
         if not _out_of_memory(fault):
             raise
-        if len(conditions) == 1:
+        if len(asked) == 1:
             said = (str(fault).splitlines() or [type(fault).__name__])[0]
-            return [_Image(_NO_IMAGE, 1, f"out of memory ({said}), even for one volume at a time")]
+            why = f"out of memory ({said}), even for one volume at a time"
+            return [Draw(*asked[0], _NO_IMAGE, noise.attempt, together=1, reason=why)]
     if loaded.drawer.device.startswith("cuda"):  # after the handler, which held the draw's memory
         torch.cuda.empty_cache()
-    half = -(-len(conditions) // 2)
+    half = -(-len(asked) // 2)
     return [
-        image
+        draw
         for part in (slice(half), slice(half, None))
-        for image in _images(
-            conditions[part], replace(noise, ids=noise.ids[part]), loaded, clock=clock
-        )
+        for draw in _drawn(asked[part], replace(noise, ids=noise.ids[part]), loaded, clock=clock)
     ]
 
 
@@ -138,37 +140,21 @@ def _out_of_memory(fault: Exception) -> bool:
     return isinstance(fault, known) or "can't allocate memory" in str(fault)
 
 
-def _judged(
-    requests: Sequence[Request],
-    conditions: Sequence[StoredCondition],
-    images: Sequence[_Image],
-    *,
-    attempt: int,
-    loaded: LoadedPlan,
-) -> list[Draw]:
-    """Return what became of each draw."""
-    faults = [image.fault or broken(image.array) for image in images]
+def _judged(draws: Sequence[Draw], loaded: LoadedPlan) -> list[Draw]:
+    """Return draws with what was measured of them, and why they are not accepted."""
+    faults = [draw.reason or broken(draw.image.array) for draw in draws]
     figures = [
-        {} if fault else figures_of(image.array)
-        for image, fault in zip(images, faults, strict=True)
+        {} if fault else figures_of(draw.image.array)
+        for draw, fault in zip(draws, faults, strict=True)
     ]
-    maps = [condition.label_map for condition in conditions]
     whole = [place for place, fault in enumerate(faults) if not fault]
     if loaded.measure is not None and whole:
-        arrays = np.stack([images[place].array for place in whole])
-        asked = np.stack([maps[place].array for place in whole])
-        for place, measured in zip(whole, loaded.measure(arrays, asked), strict=True):
+        images = np.stack([draws[place].image.array for place in whole])
+        maps = np.stack([draws[place].condition.label_map.array for place in whole])
+        for place, measured in zip(whole, loaded.measure(images, maps), strict=True):
             figures[place] |= measured
     accept = loaded.plan.settings.acceptance.accept
     return [
-        Draw(
-            request,
-            conditions[k],
-            Volume(images[k].array, maps[k].affine),
-            attempt,
-            figures[k],
-            faults[k] or verdict(figures[k], accept),
-            images[k].together,
-        )
-        for k, request in enumerate(requests)
+        replace(draw, figures=found, reason=fault or verdict(found, accept))
+        for draw, found, fault in zip(draws, figures, faults, strict=True)
     ]

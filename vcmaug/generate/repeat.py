@@ -52,7 +52,14 @@ def repeat(folder: Path, request_id: str, *, device: str = "cpu") -> Repeated:
     device = torch_device(device)
     wanted = request_id.removeprefix("synthetic-")
     row, drawn = _drawn_row(folder, wanted)
-    before = _file_of(folder / row.image, request_id)
+    path = folder / row.image
+    try:
+        before, image = path.read_bytes(), read_image(path, case_id=request_id)
+    except (OSError, DataError) as fault:
+        raise CohortError(
+            f"drawing {request_id} again: {path} is lost or damaged ({fault}). `vcmaug generate "
+            "... --verify` to draw it again."
+        ) from None
     plan = Plan.read(folder)
     with threads_of(plan.settings.threads_per_worker):
         loaded = load_plan(plan, device=device)
@@ -61,7 +68,7 @@ def repeat(folder: Path, request_id: str, *, device: str = "cpu") -> Repeated:
         draws = draw_requests(readable, loaded, clock=Clock(device))
     last = {draw.request.request_id: draw for draw in draws}[wanted]
     content = image_bytes(last.image)
-    difference = float(np.abs(image_in(content) - image_in(before)).max())
+    difference = float(np.abs(image_in(content) - image.array).max())
     same = content == before
     how = "the same bytes" if same else f"other bytes, at most {difference:.3g} apart"
     words = f"{wanted}, drawn again on {device}: {how} (first drawn on {row.run.device})."
@@ -85,15 +92,3 @@ def _drawn_row(folder: Path, request_id: str) -> tuple[ManifestRow, Drawn]:
     if not row.is_done or row.drawn is None:
         raise CohortError(f"{doing}: it has no image ({row.reason or 'no sampler drew it'}).")
     return row, row.drawn
-
-
-def _file_of(path: Path, request_id: str) -> bytes:
-    """Return the content of an image that is to be compared."""
-    try:
-        read_image(path, case_id=request_id)
-        return path.read_bytes()
-    except (OSError, DataError) as fault:
-        raise CohortError(
-            f"drawing {request_id} again: {path} is lost or damaged ({fault}). `vcmaug generate "
-            "... --verify` to draw it again."
-        ) from None

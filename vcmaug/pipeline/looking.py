@@ -10,8 +10,7 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
-from vcmaug.conditions.base import SourceMap
-from vcmaug.conditions.target import Target
+from vcmaug.conditions.base import SourceMap, Target
 from vcmaug.control.base import Control
 from vcmaug.control.network import ControlNetwork
 from vcmaug.control.shown import channels_for

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from vcmaug.conditions.replay import map_bytes
+from vcmaug.conditions.conditions import map_bytes
 from vcmaug.conditions.spec import ConditionSpec
 from vcmaug.conditions.table import ConditionRow, read_conditions
 from vcmaug.data.case import LABEL

@@ -11,12 +11,11 @@ from typing import ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from vcmaug.affine import axis_towards
 from vcmaug.conditions.base import Condition, Step
-from vcmaug.conditions.builder import Builder
-from vcmaug.conditions.images import aligned_image
+from vcmaug.conditions.builder import Builder, Range, aligned_image
 from vcmaug.data.labels import LabelScheme
 from vcmaug.data.volume import Volume
 from vcmaug.errors import DataError
@@ -36,7 +35,7 @@ class LowRes(Builder):
 
     image: str = Field("image", description="name of the case's image")
     axis: Literal["x", "y", "z", "any"] = Field("z", description="x right-left, y, z; any: drawn")
-    spacing_mm: tuple[float, float] = Field(
+    spacing_mm: Range = Field(
         description="from slice to slice, drawn between the two; one number is exact"
     )
     thickness: float = Field(1.0, gt=0, description="of a slice, share of its distance to the next")
@@ -46,12 +45,6 @@ class LowRes(Builder):
     back: Literal["linear", "nearest"] = Field("linear", description="from slices to the grid")
     slab: float = Field(1.0, gt=0, le=1, description="share of the slices, in one drawn block")
     hide_gaps: bool = Field(False, description="between slices thinner than their distance")
-
-    @field_validator("spacing_mm", mode="before")
-    @classmethod
-    def _pair(cls, value: object) -> object:
-        """Take one number for both ends."""
-        return (value, value) if isinstance(value, int | float) else value
 
     def passes_on(self, made: Set[str]) -> Set[str]:
         """Return the image that it reads."""

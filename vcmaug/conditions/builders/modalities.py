@@ -9,6 +9,7 @@ Notes:
 """
 
 import itertools
+import re
 from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +19,7 @@ import numpy as np
 from pydantic import Field, field_validator
 
 from vcmaug.conditions.base import LABEL_MAP, Condition, Step
-from vcmaug.conditions.builder import Builder, Ready, unknown_structures
-from vcmaug.conditions.images import aligned_image
+from vcmaug.conditions.builder import Builder, Ready, aligned_image, unknown_structures
 from vcmaug.config import Settings
 from vcmaug.data.labels import LabelScheme
 from vcmaug.data.volume import Volume
@@ -29,6 +29,7 @@ from vcmaug.seeding import numpy_generator
 __all__ = ["ChannelChoice", "Modalities", "subsets_of"]
 
 Subset = tuple[str, ...]
+Subsets = str | tuple[Subset, ...] | dict[str, float]
 
 
 class PartialSettings(Settings):
@@ -46,7 +47,7 @@ class Modalities(Builder):
         min_length=1,
         description="label_map, image, another image of the cases, or a builder's (lesion, lowres)",
     )
-    subsets: str | tuple[Subset, ...] | dict[str, float] = Field(
+    subsets: Subsets = Field(
         "all",
         description="all: one with every channel; each: each alone; at-most-2: all of one or two; "
         "a list of lists, of which [] shows nothing; or a probability per channel",
@@ -55,14 +56,10 @@ class Modalities(Builder):
 
     @field_validator("subsets")
     @classmethod
-    def _is_known(
-        cls, value: str | tuple[Subset, ...] | dict[str, float]
-    ) -> str | tuple[Subset, ...] | dict[str, float]:
+    def _is_known(cls, value: Subsets) -> Subsets:
         """Refuse unknown words, an empty list of subsets, and values that are not probabilities."""
         if isinstance(value, str):
-            known = value in ("all", "each")
-            known = known or (value.startswith("at-most-") and value[8:].isdigit())
-            if not known or value == "at-most-0":
+            if not re.fullmatch(r"all|each|at-most-[1-9]\d*", value):
                 raise ValueError("expected all, each, at-most-K, a list of lists, or probabilities")
         elif isinstance(value, dict):
             if any(not 0 <= share <= 1 for share in value.values()) or not any(value.values()):
@@ -74,10 +71,14 @@ class Modalities(Builder):
     def faults(self, structures: Sequence[str]) -> list[str]:
         """Return structures that are not in the scheme, and channels that are not listed."""
         hidden = [name for one in self.partial.values() for name in (*one.remove, *one.keep)]
-        unknown = sorted(self._named() - set(self.channels))
+        named = {*self.partial}
+        if isinstance(self.subsets, dict):
+            named |= {*self.subsets}
+        elif not isinstance(self.subsets, str):
+            named |= {name for subset in self.subsets for name in subset}
         return [
             *unknown_structures({"partial": hidden}, structures),
-            *(f"{name!r} is not among its channels" for name in unknown),
+            *(f"{name!r} is not among its channels" for name in sorted(named - {*self.channels})),
         ]
 
     def passes_on(self, made: Set[str]) -> Set[str]:
@@ -98,15 +99,6 @@ class Modalities(Builder):
     ) -> Ready:
         """Return what chooses channels; it learns nothing."""
         return ChannelChoice(self, scheme)
-
-    def _named(self) -> set[str]:
-        """Return every channel that subsets and partial images name."""
-        listed: set[str] = set(self.partial)
-        if isinstance(self.subsets, dict):
-            return listed | set(self.subsets)
-        if not isinstance(self.subsets, str):
-            return listed | set(itertools.chain.from_iterable(self.subsets))
-        return listed
 
 
 def subsets_of(settings: Modalities) -> tuple[Subset, ...]:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pydantic import Field, JsonValue, field_validator
 
 from vcmaug.conditions.base import Condition, Step
-from vcmaug.conditions.builder import Builder, Moves, Ready, unknown_structures
+from vcmaug.conditions.builder import Builder, Moves, Range, Ready, unknown_structures
 from vcmaug.conditions.resize import Side, resized, side_voxels, side_weights
 from vcmaug.conditions.topology import (
     Parts,
@@ -45,23 +45,21 @@ _VOLUME_TOLERANCE = 0.02
 class ResizeSettings(Settings):
     """How much one structure grows or shrinks, measured against the map it came from."""
 
-    change: tuple[float, float] = Field(
+    change: Range = Field(
         description="relative change of its volume, drawn between the two; one number is exact"
     )
     side: Literal["both", "left", "right", "either"] = Field(
         "both", description="either draws left or right for each condition"
     )
 
-    @field_validator("change", mode="before")
+    @field_validator("change")
     @classmethod
-    def _is_range(cls, value: object) -> object:
-        """Take one number for both ends; refuse what leaves nothing."""
-        ends = (value, value) if isinstance(value, int | float) else value
-        if isinstance(ends, tuple | list) and len(ends) == 2:
-            low, high = ends
-            if not -0.95 <= low <= high <= 10:
-                raise ValueError("expected two numbers with -0.95 <= first <= second <= 10")
-        return ends
+    def _is_range(cls, value: tuple[float, float]) -> tuple[float, float]:
+        """Refuse what leaves nothing."""
+        low, high = value
+        if not -0.95 <= low <= high <= 10:
+            raise ValueError("expected two numbers with -0.95 <= first <= second <= 10")
+        return value
 
     def drawn(self, generator: np.random.Generator) -> "ResizeDraw":
         """Return a change, and the side where either will do."""
