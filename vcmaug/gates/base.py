@@ -19,7 +19,7 @@ from vcmaug.progress import Report, silent
 from vcmaug.quality.settings import RealismSettings
 
 if TYPE_CHECKING:
-    from vcmaug.downstream.data import LabelledVolumes
+    from vcmaug.data.volumes import LabelledVolumes
 
 __all__ = ["GateGround", "GateResult", "GateSettings", "Limit"]
 
@@ -130,10 +130,7 @@ class GateGround:
 
     def read(self, subjects: Sequence[str]) -> "LabelledVolumes":
         """Return the labelled cases of some subjects in memory."""
-        from vcmaug.downstream.data import read_case_volumes
-
-        labelled = [case for case in self.cases_of(subjects) if case.label is not None]
-        return read_case_volumes(labelled, self.cases.scheme)
+        return self.cases.of(subjects).labelled().read()
 
     def score_of(self, train: "LabelledVolumes", settings: FitSettings) -> float:
         """Return the mean score on validation of a network trained on some volumes."""
@@ -142,7 +139,7 @@ class GateGround:
         study = self.study.model_copy(update={"fit": settings})
         known, task, held_out = study.ground(self.cases.scheme), study.task, self.validation
         network, _ = fit(train, None, study=study, seed=self.settings.seed, report=self.report)
-        inputs, targets = task.examples(held_out.images, held_out.labels)
+        inputs, targets = task.examples(*held_out.tensors())
         headline, spacing_mm = task.scores[0].name, held_out.spacing_mm
         scores = [
             float(row[headline])

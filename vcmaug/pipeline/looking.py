@@ -85,6 +85,6 @@ def _target(case: Case, label_map: Volume, prior: Prior, job: ControlJob, *, see
     image = read_image(case.image, case_id=case.case_id)
     images: dict[str, Path | Volume] = {"image": image, **case.extra_images}
     source = SourceMap(case.case_id, case.subject_id, label_map, {}, images)
-    scalars = {spec.name: raw_value(spec, case.row) for spec in prior.spec.scalars}
+    scalars = {spec.name: raw_value(spec, case.columns) for spec in prior.spec.scalars}
     channels = channels_for(source, job.shows, job.scheme, seed=seed)
     return Target(label_map, scalars, channels)

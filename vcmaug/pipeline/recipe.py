@@ -1,6 +1,6 @@
 """A recipe: everything a study needs, in one YAML file with profiles.
 
-It composes the settings of all rooms, and its reader reports every fault of the file at once.
+It composes the settings of all rooms, and `read_recipe` reports every fault of the file at once.
 """
 
 from collections.abc import Mapping

@@ -101,7 +101,7 @@ def scalars_of(
     found = []
     for scalars in turns:
         for case in cases:
-            values = {scalar.name: raw_value(scalar, case.row) for scalar in scalars}
+            values = {scalar.name: raw_value(scalar, case.columns) for scalar in scalars}
             for scalar in scalars if clip_volumes else ():
                 value = values[scalar.name]
                 if scalar.structures and value is not None:
