@@ -1,5 +1,6 @@
-"""What all gates share: limits that word themselves, what a gate measured, and what it works on."""
+"""What all gates share: their settings, limits that word themselves, and what they work on."""
 
+import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -7,17 +8,35 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
+from vcmaug.config import Settings
 from vcmaug.data.cases import Case, Cases, cases_of
 from vcmaug.data.splits import Splits
 from vcmaug.downstream.settings import FitSettings, StudySettings
-from vcmaug.gates.settings import GateSettings
+from vcmaug.generate.samplers import DDIM, Sampler
 from vcmaug.progress import Report, silent
+from vcmaug.quality.settings import RealismSettings
 
 if TYPE_CHECKING:
     from vcmaug.data.volumes import LabelledVolumes
 
-__all__ = ["GateGround", "GateResult", "Limit"]
+__all__ = ["GateGround", "GateResult", "GateSettings", "Limit"]
+
+_HOLDS = {"at least": operator.ge, "at most": operator.le, "below": operator.lt}
+
+
+class GateSettings(Settings):
+    """What is measured before a study; see `vcmaug gates`."""
+
+    num_labelled: int | None = Field(
+        None, ge=1, description="of a control with very many labels; None: no such gate"
+    )
+    seed: int = 0
+    least_dice: float = Field(0.88, ge=0, le=1, description="of the segmenter with all labels")
+    num_samples: int = Field(128, ge=8, description="unconditional draws")
+    sampler: Sampler = DDIM(steps=50)
+    realism: RealismSettings = RealismSettings()
 
 
 @dataclass(frozen=True)
@@ -44,9 +63,7 @@ class Limit:
     @property
     def is_held(self) -> bool:
         """Whether the figure is where it must be."""
-        if self.relation == "at least":
-            return self.value >= self.bound
-        return self.value <= self.bound if self.relation == "at most" else self.value < self.bound
+        return bool(_HOLDS[self.relation](self.value, self.bound))
 
     def __str__(self) -> str:
         """Return the sentence."""
