@@ -31,7 +31,7 @@ from vcmaug.conditions.topology import (
     with_shares,
 )
 from vcmaug.config import Settings
-from vcmaug.data.labels import LabelScheme, from_index_map, index_map
+from vcmaug.data.labels import LabelScheme
 from vcmaug.data.mirror import lone_sides, mirror_of, mirrored
 from vcmaug.data.volume import Volume
 from vcmaug.errors import DataError
@@ -198,7 +198,7 @@ class Perturbing:
                 volumes; the reasons are counted.
         """
         settings, volume = self.settings, condition.label_map
-        before = Volume(index_map(volume.array, self.scheme), volume.affine)
+        before = Volume(self.scheme.channels(volume.array), volume.affine)
         found = parts_of(before.array, self.scheme.num_structures)
         refused: Counter[str] = Counter()
         for tries in range(1, settings.max_tries + 1):
@@ -215,7 +215,7 @@ class Perturbing:
                 step = Step(
                     settings.name, draw.model_dump(), {**checks, "tries": float(tries), **counted}
                 )
-                label_map = Volume(from_index_map(after, self.scheme), volume.affine)
+                label_map = Volume(self.scheme.label_map(after), volume.affine)
                 return condition.changed(step, label_map=label_map)
             refused[fault] += 1
         reasons = ", ".join(f"{count} for {reason}" for reason, count in refused.items())
