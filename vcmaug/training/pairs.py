@@ -17,7 +17,7 @@ from vcmaug.conditions.base import SourceMap
 from vcmaug.control.shown import ALONE, channels_for, stacked_channels
 from vcmaug.data.case import Measured
 from vcmaug.data.cases import Case
-from vcmaug.data.deformation import warp_label_map
+from vcmaug.data.deformation import deform_label_map
 from vcmaug.data.geometry import Grid
 from vcmaug.data.labels import volumes_mm3
 from vcmaug.data.mirror import Mirror, mirror_of
@@ -111,7 +111,7 @@ def _every_pair(cases: Sequence[Case], grid: Grid, job: ControlJob) -> Iterator[
             displacement = displacement_for(
                 case.case_id, copy, settings=job.settings, grid=grid, seed=job.seed
             )
-            deformed = warp_label_map(indices, displacement)
+            deformed = deform_label_map(indices, displacement)
             yield _Pair(
                 deformed_image(images, displacement),
                 deformed,

@@ -113,9 +113,9 @@ class Perturb(Builder):
         cls, volume: Volume, parameters: Mapping[str, JsonValue], *, classes: bool = False
     ) -> Volume:
         """Return a volume mirrored and deformed as the map was."""
-        from vcmaug.data.deformation import warp_image, warp_label_map
+        from vcmaug.data.deformation import deform_image, deform_label_map
 
-        deformed = warp_label_map if classes else warp_image
+        deformed = deform_label_map if classes else deform_image
         draw = PerturbDraw.model_validate(parameters)
         start = mirrored(volume) if draw.mirrored else volume.array
         return Volume(deformed(start, draw.displacement(volume)), volume.affine)
@@ -251,16 +251,16 @@ class Perturbing:
         self, volume: Volume, wanted: NDArray[np.int64], draw: PerturbDraw
     ) -> tuple[NDArray[np.uint8], dict[str, float]]:
         """Return the perturbed index map and what was measured of it."""
-        from vcmaug.data.deformation import least_jacobian, upsampled, warp_label_map
+        from vcmaug.data.deformation import deform_label_map, least_jacobian, upsampled
 
         start, num, keep = volume.array, self.scheme.num_structures, self.settings.keep_topology
         field = draw.lattice(volume)
         displacement = upsampled(field, volume.shape)
         if keep:
             parts, owners = numbered(start, num, least=self.settings.specks / 2)
-            deformed = apart(warp_label_map(parts, displacement), owners)
+            deformed = apart(deform_label_map(parts, displacement), owners)
         else:
-            deformed = warp_label_map(start, displacement)
+            deformed = deform_label_map(start, displacement)
         for channel in thin_structures(start, num):
             deformed = with_shares(deformed, start, displacement, channel)
         deformed = mended(deformed, wanted) if keep else deformed
