@@ -6,10 +6,15 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from vcmaug.data.intensity import IntensitySettings, normalise
+from vcmaug.data.intensity import IntensitySettings, scaled, window_of
 from vcmaug.data.nifti import read_image, read_label_map, write_image, write_label_map
 from vcmaug.data.volume import Volume, same_grid
 from vcmaug.errors import DataError, WorkFolderError
+
+
+def normalise(array: np.ndarray, settings: IntensitySettings) -> np.ndarray:
+    return scaled(array, window_of(array, settings))
+
 
 AFFINE = np.array([[-1.0, 0, 0, 96.5], [0, 1, 0, -141.5], [0, 0, 2, -156.6], [0, 0, 0, 1]])
 

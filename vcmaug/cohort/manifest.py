@@ -109,8 +109,8 @@ def _opened(folder: Path) -> Iterator[pq.ParquetFile]:
     try:
         with pq.ParquetFile(path) as file:
             schema = file.schema_arrow
-            parents = schema.field("source_case_ids").type
-            if not set(COLUMNS).issubset(schema.names) or not pa.types.is_list(parents):
+            known = set(COLUMNS).issubset(schema.names)
+            if not known or not pa.types.is_list(schema.field("source_case_ids").type):
                 raise CohortError(
                     f"reading {path}: it was made by an older version. Move the cohort's folder "
                     "away and make the cohort again."

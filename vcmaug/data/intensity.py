@@ -19,7 +19,7 @@ from pydantic import Field, field_validator
 from vcmaug.config import Settings
 from vcmaug.errors import DataError
 
-__all__ = ["IntensitySettings", "normalise", "scaled", "window_of"]
+__all__ = ["IntensitySettings", "scaled", "window_of"]
 
 
 class IntensitySettings(Settings):
@@ -79,8 +79,3 @@ def scaled(array: NDArray[Any], window: tuple[float, float]) -> NDArray[np.float
     low, high = window
     shares = (array.astype(np.float64) - low) / (high - low)
     return np.clip(shares, 0.0, 1.0).astype(np.float32)
-
-
-def normalise(array: NDArray[Any], settings: IntensitySettings) -> NDArray[np.float32]:
-    """Return an image with its own window at 0 and 1, clipped; see `window_of` and `scaled`."""
-    return scaled(array, window_of(array, settings))

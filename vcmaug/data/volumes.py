@@ -39,9 +39,6 @@ class LabelledVolumes:
     orientation: str
     scheme: LabelScheme
 
-    def __len__(self) -> int:
-        return len(self.names)
-
     def tensors(self) -> tuple["Tensor", "Tensor"]:
         """Return images [N, 1, X, Y, Z] and channel numbers, uint8 [N, X, Y, Z], for networks."""
         import torch

@@ -7,7 +7,7 @@ References:
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from pydantic import AliasChoices, BaseModel, Field
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
 from vcmaug.data.case import IMAGE, Case
 from vcmaug.data.reader import SubjectReader
@@ -19,6 +19,8 @@ __all__ = ["NNUNet"]
 
 class _Dataset(BaseModel):
     """What is read of dataset.json, in the names of nnU-Net; version 1 says modality."""
+
+    model_config = ConfigDict(coerce_numbers_to_str=True)
 
     file_ending: str = ".nii.gz"
     numTraining: int | None = None  # noqa: N815
