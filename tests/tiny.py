@@ -12,7 +12,6 @@ from vcmaug.conditions.build import build_conditions
 from vcmaug.conditions.builders.perturb import Perturb
 from vcmaug.conditions.chain import Chain, ConditionSettings
 from vcmaug.control.base import Control, write_control
-from vcmaug.control.card import card_of
 from vcmaug.control.method import ControlMethod
 from vcmaug.control.methods import vcm
 from vcmaug.control.network import ControlNetwork
@@ -126,8 +125,7 @@ def control_of(
 ) -> Control:
     """Return a network as a control in use, with its true card."""
     method, seen = method or vcm.VCM(**VCM), seen or Seen()
-    card = card_of(network, method=method, prior=prior, scheme=SCHEME, seen=seen, **about)
-    return Control(network, card)
+    return Control.of(network, method=method, prior=prior, scheme=SCHEME, seen=seen, **about)
 
 
 def _randomise(module: torch.nn.Module) -> None:

@@ -8,10 +8,18 @@ References:
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from nibabel.affines import apply_affine, from_matvec, voxel_sizes
-from nibabel.orientations import aff2axcodes
+from nibabel.orientations import (
+    aff2axcodes,
+    apply_orientation,
+    axcodes2ornt,
+    inv_ornt_aff,
+    io_orientation,
+    ornt_transform,
+)
 from numpy.typing import ArrayLike, NDArray
 
 __all__ = [
@@ -21,7 +29,9 @@ __all__ = [
     "inverse",
     "moved_field",
     "moved_points",
+    "opposite",
     "orientation_of",
+    "reoriented",
     "shifted",
     "side_axis",
     "spacing_of",
@@ -87,6 +97,24 @@ def orientation_of(affine: Affine) -> str:
         'LAS'
     """
     return "".join(aff2axcodes(affine))
+
+
+def opposite(letter: str) -> str:
+    """Return the letter of the opposite side.
+
+    Examples:
+        >>> opposite("L"), opposite("S")
+        ('R', 'I')
+    """
+    return dict(zip("RLAPSI", "LRPAIS", strict=True))[letter]
+
+
+def reoriented(
+    array: NDArray[Any], affine: Affine, orientation: str
+) -> tuple[NDArray[Any], Affine]:
+    """Return an array [X, Y, Z] turned until its axes point as asked, and its affine then."""
+    turn = ornt_transform(io_orientation(affine), axcodes2ornt(orientation))
+    return apply_orientation(array, turn), affine @ inv_ornt_aff(turn, array.shape)
 
 
 def centred(orientation: str, steps_mm: Sequence[float], shape: Sequence[int]) -> Affine:

@@ -16,7 +16,7 @@ import importlib
 import pkgutil
 from collections.abc import Mapping
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import entry_points
 from typing import Any, ClassVar, Self
 
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError
@@ -103,10 +103,9 @@ class Part(Settings):
             KeyError: There is none; the message suggests the nearest.
         """
         _import_home(cls.home)
-        found = _found(cls.family, name)
-        if found is None:
+        if _found(cls.family, name) is None:
             _import_entry_points()
-            found = _found(cls.family, name)
+        found = _found(cls.family, name)
         if found is None:
             raise KeyError(f"unknown {cls.family} {name!r}{_suggestion(cls.parts(), name)}")
         return found  # type: ignore[return-value]
@@ -199,26 +198,22 @@ def _import_home(home: str) -> None:
 
 @cache
 def _import_entry_points() -> None:
-    """Import the modules that other packages name; each defines parts."""
-    for entry in entry_points(group=ENTRY_POINTS):
-        _import_entry_point(entry)
-
-
-def _import_entry_point(entry: EntryPoint) -> None:
-    """Import one module of another package.
+    """Import the modules that other packages name; each defines parts.
 
     Raises:
-        PluginError: It cannot be imported, or one of its parts is refused.
+        PluginError: One cannot be imported, or one of its parts is refused.
     """
-    try:
-        entry.load()
-    except Exception as fault:
-        package = f"{entry.dist.name} {entry.dist.version}" if entry.dist else "an unknown package"
-        raise PluginError(
-            f"importing the parts of {package} (entry point {entry.name!r} in {ENTRY_POINTS}: "
-            f"{entry.value}): {type(fault).__name__}: {fault}. Update or uninstall the package; "
-            f'python -c "import {entry.module}" shows where it fails.'
-        ) from fault
+    for entry in entry_points(group=ENTRY_POINTS):
+        try:
+            entry.load()
+        except Exception as fault:
+            dist = entry.dist
+            package = f"{dist.name} {dist.version}" if dist else "an unknown package"
+            raise PluginError(
+                f"importing the parts of {package} (entry point {entry.name!r} in {ENTRY_POINTS}: "
+                f"{entry.value}): {type(fault).__name__}: {fault}. Update or uninstall the "
+                f'package; python -c "import {entry.module}" shows where it fails.'
+            ) from fault
 
 
 def _told(family: type[Part], content: Mapping[str, Any], fault: KeyError) -> str:

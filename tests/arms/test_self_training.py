@@ -11,7 +11,7 @@ from vcmaug.arms.self_training import pseudo_cases, pseudo_label
 from vcmaug.cohort.card import CohortCard
 from vcmaug.cohort.check import check_cohort
 from vcmaug.cohort.manifest import read_manifest
-from vcmaug.data.cases import Case, Measured
+from vcmaug.data.case import Case, Measured
 from vcmaug.data.nifti import read_image, read_label_map, write_image
 from vcmaug.data.seen import Seen
 from vcmaug.data.volume import Volume

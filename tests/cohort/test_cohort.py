@@ -33,7 +33,7 @@ def test_hashes_are_the_manifest_s_and_nothing_is_read(cohort: Cohort, monkeypat
 
 def test_parents_are_source_columns_and_stand_in_the_row(cohort: Cohort) -> None:
     first: Case = cohort[0]
-    assert first.source == {"source_case_ids": ["k0"], "source_subject_ids": ["s0"]}
+    assert first.source == {"source_case_ids": "k0", "source_subject_ids": "s0"}
     assert cohort.row_of(cohort[1]).source_subject_ids == ("s1",)
 
 

@@ -8,7 +8,7 @@ from vcmaug.data.case import Case, Measured
 from vcmaug.data.case_table import read_table_of_cases, write_table_of_cases
 from vcmaug.data.geometry import Grid
 from vcmaug.data.volume import Volume
-from vcmaug.data.way_back import way_back_of
+from vcmaug.data.way_back import WayBack
 from vcmaug.errors import FaultyDataSet
 from vcmaug.files import sha256_of_file
 
@@ -25,8 +25,8 @@ def _case(folder: Path, number: int = 0, **more: object) -> Case:
 def test_a_pseudo_labelled_case_cannot_carry_measured_facts(tmp_path: Path) -> None:
     case = _case(tmp_path, source={"age": 40})
     pseudo = case.with_pseudo_label(tmp_path / "guess", sha256="abc")
-    assert case.row == {"age": 40, "volume_a_mm3": 2.0, "label_share_outside_grid": 0.1}
-    assert (pseudo.row, pseudo.measured) == ({"age": 40}, None)
+    assert case.columns == {"age": 40, "volume_a_mm3": 2.0, "label_share_outside_grid": 0.1}
+    assert (pseudo.columns, pseudo.measured) == ({"age": 40}, None)
     assert pseudo.hash_of("label") == "abc"
     kept = {field.name for field in fields(Case)} - {"label", "measured", "sha256"}
     assert all(getattr(pseudo, name) == getattr(case, name) for name in kept)
@@ -61,7 +61,7 @@ def test_a_table_gives_back_what_was_written(tmp_path: Path) -> None:
 
 def test_cases_with_a_way_back_are_equal_by_value(tmp_path: Path) -> None:
     native = Volume(np.zeros((4, 5, 6)), np.diag([1.0, 2.0, 3.0, 1.0]))
-    ways = [way_back_of(native, Grid(shape=(4, 4, 4)), windows={"image": (0, 1)}) for _ in "ab"]
+    ways = [WayBack.of(native, Grid(shape=(4, 4, 4)), windows={"image": (0, 1)}) for _ in "ab"]
     first, second = (_case(tmp_path, way_back=way) for way in ways)
     assert first == second
     write_table_of_cases(tmp_path, [first])

@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from vcmaug.data.cases import Cases, Measured
-from vcmaug.data.checking import find_cases
+from vcmaug.data.case import Measured
+from vcmaug.data.cases import Cases
 from vcmaug.data.geometry import Grid
 from vcmaug.data.intensity import IntensitySettings
 from vcmaug.data.nifti import read_image, read_label_map, write_image, write_label_map
-from vcmaug.data.prepare import DataSettings, prepare
+from vcmaug.data.prepare import DataSettings, find_cases, prepare
 from vcmaug.data.readers.folder import Folder
 from vcmaug.data.volume import Volume
 from vcmaug.errors import DataError, FaultyDataSet, WorkFolderError

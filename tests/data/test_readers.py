@@ -7,8 +7,8 @@ import pytest
 from vcmaug.cli.prepare import _FORMATS, _format
 from vcmaug.config import parse_settings
 from vcmaug.data.case import Case
-from vcmaug.data.checking import find_cases
 from vcmaug.data.nifti import write_image
+from vcmaug.data.prepare import find_cases
 from vcmaug.data.reader import Reader, images_of
 from vcmaug.data.readers.auto import Auto
 from vcmaug.data.readers.folder import Folder

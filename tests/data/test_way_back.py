@@ -14,7 +14,7 @@ from vcmaug.data.labels import LabelScheme
 from vcmaug.data.nifti import read_image, read_label_map, write_image, write_label_map
 from vcmaug.data.prepare import DataSettings, prepare
 from vcmaug.data.volume import Volume, same_grid
-from vcmaug.data.way_back import native_image, native_of, undo, way_back_of
+from vcmaug.data.way_back import WayBack
 from vcmaug.errors import DataError
 
 ORIENTATIONS = ["RAS", "LPI", "PIR", "ASL"]
@@ -40,9 +40,9 @@ def test_turned_cropped_and_padded_volumes_come_back_exactly(
 ) -> None:
     """Within the grid the native volume is what it was; on the grid nothing changes at all."""
     volume, grid = _volume(native, shape), Grid(shape=grid_shape, orientation=wanted)
-    way_back = way_back_of(volume, grid, windows={})
+    way_back = WayBack.of(volume, grid, windows={})
     prepared = to_grid(volume, grid, is_label=True)
-    back = undo(prepared, way_back, is_label=True)
+    back = way_back.undo(prepared, is_label=True)
     assert same_grid(back, volume)
     inside = back.array > 0
     assert np.array_equal(back.array[inside], volume.array[inside])
@@ -58,13 +58,13 @@ def test_resampled_volumes_come_back_to_their_grid_nearly(spacing: float) -> Non
     ball = (np.sqrt((places**2).sum(axis=0)) < 8).astype(np.uint16)
     native = reorient(Volume(ball, affine_of(np.diag([spacing] * 3))), "LPI")
     grid = Grid(shape=(40, 40, 40), orientation="RAS")
-    way_back = way_back_of(native, grid, windows={})
-    label = undo(to_grid(native, grid, is_label=True), way_back, is_label=True)
+    way_back = WayBack.of(native, grid, windows={})
+    label = way_back.undo(to_grid(native, grid, is_label=True), is_label=True)
     assert same_grid(label, native)
     both = np.count_nonzero((label.array > 0) & (native.array > 0))
     assert 2 * both / (np.count_nonzero(label.array) + np.count_nonzero(native.array)) > 0.95
     smooth = Volume(ndimage.gaussian_filter(native.array.astype(np.float32), 3), native.affine)
-    image = undo(to_grid(smooth, grid, is_label=False), way_back, is_label=False)
+    image = way_back.undo(to_grid(smooth, grid, is_label=False), is_label=False)
     assert np.abs(image.array - smooth.array).max() < 0.1 * smooth.array.max()
 
 
@@ -92,7 +92,8 @@ def test_a_drawn_case_stands_on_its_parent_s_grid_in_its_units(tmp_path: Path) -
     assert case.label is not None
     drawn = read_image(case.image, case_id="a"), read_label_map(case.label, case_id="a")
     assert drawn[0].array.min() == 0.0  # a fixed window: what is padded is its lower end
-    image, labels = native_of(case, *drawn, scheme=SCHEME)
+    image = case.back().image(drawn[0], name="image")
+    labels = case.back().label(drawn[1], scheme=SCHEME)
     assert same_grid(image, native)
     assert same_grid(labels, label)
     inside = labels.array > 0
@@ -107,18 +108,16 @@ def test_percentiles_of_a_case_are_kept_for_its_way_back(tmp_path: Path) -> None
     case, native, _ = _prepared(
         tmp_path, intensity={"lower_percentile": 0, "upper_percentile": 100}
     )
-    assert case.way_back is not None
-    image = native_image(read_image(case.image, case_id="a"), case.way_back)
+    image = case.back().image(read_image(case.image, case_id="a"), name="image")
     again = to_grid(image, Grid(shape=(8, 10, 7)), is_label=False)
     wanted = to_grid(native, Grid(shape=(8, 10, 7)), is_label=False)
     np.testing.assert_allclose(again.array, wanted.array, atol=5e-5)
 
 
 def test_a_case_that_was_not_prepared_has_no_way_back(tmp_path: Path) -> None:
-    volume = Volume(np.zeros((2, 2, 2), dtype=np.uint16), np.eye(4))
     case = Case("a", "a", {"image": tmp_path / "a.nii.gz"})
     with pytest.raises(DataError, match="its native grid is not known"):
-        native_of(case, volume, volume, scheme=SCHEME)
+        case.back()
 
 
 def test_a_window_without_width_is_refused() -> None:

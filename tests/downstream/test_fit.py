@@ -33,8 +33,8 @@ def _volumes(num: int = 3, *, first: int = 0) -> LabelledVolumes:
     images = 0.7 * labels + 0.15 * generator.random(labels.shape)
     return LabelledVolumes(
         names=tuple(f"k{first + number}" for number in range(num)),
-        images=torch.from_numpy(images.astype(np.float32))[:, None],
-        labels=torch.from_numpy(labels),
+        images=images.astype(np.float32),
+        labels=labels.astype(np.uint16),
         spacing_mm=(1.0, 1.0, 1.0),
         orientation="RAS",
         scheme=LabelScheme.from_mapping({"box": 1}),
@@ -56,8 +56,8 @@ def _weights(network: torch.nn.Module) -> torch.Tensor:
 def test_the_segmenter_learns_a_bright_box() -> None:
     network, record = _fit(updates=150, learning_rate=0.01)
     test = _volumes(2, first=50)
-    found = TASK.predict(network, test.images)
-    overlap = 2 * np.sum(found * test.labels.numpy()) / (found.sum() + test.labels.numpy().sum())
+    found = TASK.predict(network, test.tensors()[0])
+    overlap = 2 * np.sum(found * test.labels) / (found.sum() + test.labels.sum())
     assert overlap > 0.85
     assert record.augmentation_seconds < record.seconds  # type: ignore[attr-defined]
 
@@ -81,8 +81,7 @@ def test_a_cohort_that_has_no_share_of_the_batches_changes_nothing() -> None:
 
 
 def test_a_version_depends_on_seed_case_and_number_alone() -> None:
-    volumes = _volumes(1)
-    image, labels = volumes.images[0], volumes.labels[0]
+    (image,), (labels,) = _volumes(1).tensors()
 
     def version(name: str, number: int, seed: int = 0) -> torch.Tensor:
         return augmented(
@@ -132,8 +131,8 @@ def test_a_mirrored_version_keeps_the_left_on_the_left(orientation: str, axis: i
     labels = reorient(Volume(array, np.eye(4)), orientation).array
     volumes = LabelledVolumes(
         names=("k0",),
-        images=torch.from_numpy(0.4 * (labels > 0)).float()[None, None],
-        labels=torch.from_numpy(labels)[None],
+        images=(0.4 * (labels[None] > 0)).astype(np.float32),
+        labels=(labels[None] + 2 * (labels[None] > 0)).astype(np.uint16),
         spacing_mm=(1.0, 1.0, 1.0),
         orientation=orientation,
         scheme=LabelScheme.from_mapping({"left_block": 3, "right_block": 4}),
@@ -166,7 +165,7 @@ def test_the_cost_of_augmentation_follows_the_samples_drawn() -> None:
         bank, _ = _draws(0, fresh=fresh)  # 6 batches of 4
         assert bank.num_fresh == expected
     _, unchanged = _draws(0, fresh=0.0)
-    raw = _volumes().images
+    raw = _volumes().tensors()[0]
     assert all(any(torch.equal(x, case) for case in raw) for x in torch.cat(unchanged))
 
 
@@ -190,15 +189,15 @@ def test_an_evaluator_reads_label_maps_of_the_scheme(tmp_path: Path) -> None:
     cases = []
     for name, image, labels in zip(volumes.names, volumes.images, volumes.labels, strict=True):
         paths = tmp_path / f"{name}.nii.gz", tmp_path / f"{name}_label.nii.gz"
-        write_image(paths[0], Volume(image[0].numpy(), np.eye(4)))
-        write_label_map(paths[1], Volume(7 * labels.numpy().astype(np.uint16), np.eye(4)))
+        write_image(paths[0], Volume(image, np.eye(4)))
+        write_label_map(paths[1], Volume(7 * labels, np.eye(4)))
         cases.append(Case(name, name, {"image": paths[0]}, label=paths[1]))
     settings = FitSettings(updates=60, batch_size=2, learning_rate=0.01)
     study = StudySettings(segmenter=TINY, fit=settings)
     evaluator = train_evaluator(cases, study=study, scheme=scheme, seed=0)
-    found = evaluator(volumes.images[:, 0].numpy()[:, ::-1])  # a view with a negative stride
+    found = evaluator(volumes.images[:, ::-1])  # a view with a negative stride
     assert set(np.unique(found)) == {0, 7}
-    assert np.mean((found == 7) == (volumes.labels.numpy()[:, ::-1] == 1)) > 0.9
+    assert np.mean((found == 7) == (volumes.labels[:, ::-1] == 1)) > 0.9
 
 
 @pytest.mark.parametrize("stem_factor", [1, 2])

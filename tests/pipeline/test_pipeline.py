@@ -90,7 +90,7 @@ def test_no_stage_hashes_a_prepared_file_again(
         assert path.name not in prepared, path
         return read(path)
 
-    for room in ("data.case", "pipeline.artefacts.cases"):
+    for room in ("data.case", "pipeline.artefacts.cases", "conditions.build"):
         monkeypatch.setattr(f"vcmaug.{room}.sha256_of_file", refusing)
     work = Work(folder, finished.recipe)
     conditions = finished.recipe.conditions.model_copy(update={"n": 3})

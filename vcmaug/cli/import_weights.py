@@ -1,7 +1,7 @@
 """`vcmaug import-weights`: released checkpoints into folders that this toolkit reads."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -31,7 +31,8 @@ def brainldm_command(
         Path | None, typer.Option("--bundle", help="Folder of the MONAI bundle instead.")
     ] = None,
     sex: Annotated[
-        str, typer.Option("--sex", help="female0 or male0: which sex is 0; sources disagree.")
+        Literal["female0", "male0"],
+        typer.Option("--sex", help="Which sex is 0; sources disagree."),
     ] = "female0",
     out: Out = PRIOR,
 ) -> None:
@@ -49,11 +50,7 @@ def brainldm_command(
         raise ModelError(
             "importing BrainLDM: give --autoencoder and --diffusion, or --bundle with both."
         )
-    if sex not in ("female0", "male0"):
-        raise ModelError(f"importing BrainLDM: --sex {sex!r}, expected female0 or male0.")
-    card = import_brainldm(
-        autoencoder, diffusion, folder=out, spec=brainldm("male0" if sex == "male0" else "female0")
-    )
+    card = import_brainldm(autoencoder, diffusion, folder=out, spec=brainldm(sex))
     for name, one in card.imported_from.items():
         known = "the released file" if one.is_the_release else "NOT the md5 of the release"
         say(f"{name}: {one.file}, {one.num_keys} keys, all used; md5 {one.md5}, {known}.")

@@ -147,8 +147,8 @@ def spread(command: Callable[..., None]) -> Callable[..., None]:
 
     found: list[inspect.Parameter] = []
     for name, parameter in parameters.items():
-        inner = inspect.signature(groups[name]).parameters.values() if name in groups else ()
-        found += inner or [parameter]
+        group = groups.get(name)
+        found += inspect.signature(group).parameters.values() if group else [parameter]
     found.sort(key=lambda one: one.default is not inspect.Parameter.empty)  # what is required first
     keyword = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in found]
     flat.__signature__ = inspect.Signature(keyword)  # type: ignore[attr-defined]

@@ -140,7 +140,7 @@ def prepare_command(options: SourceOptions, show: ShowOptions) -> None:
         return
     settings = options.settings()
     if show.dry_run:
-        from vcmaug.data.checking import find_cases
+        from vcmaug.data.prepare import find_cases
 
         found = f"would prepare {len(find_cases(settings, []))} cases into {options.out}; with\n"
         asked = json.dumps(settings.model_dump(mode="json"), indent=2)

@@ -5,7 +5,7 @@ nothing is written into the folders that the volumes come from.
 """
 
 from abc import abstractmethod
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import ClassVar, final
 
@@ -92,7 +92,7 @@ def _refuse_leaks(cohort: Cohort, splits: Splits | None) -> None:
     faults += [
         f"subject {subject} of {roles[subject]} was seen by the {what}"
         for what, seen in cohort.card.seen.roles.items()
-        for subject in sorted(_among(held_out, seen.subjects if seen else ()))
+        for subject in sorted(held_out.intersection(seen.subjects if seen else ()))
     ]
     if faults:
         raise LeakError(
@@ -102,11 +102,6 @@ def _refuse_leaks(cohort: Cohort, splits: Splits | None) -> None:
                 advice="Make a cohort of training subjects; who trains on this one has seen them.",
             )
         )
-
-
-def _among(held_out: Collection[str], subjects: Iterable[str]) -> set[str]:
-    """Return the held-out ones of some subjects."""
-    return set(held_out).intersection(subjects)
 
 
 def _refuse_sources(written: Iterable[Path], sources: Iterable[Path]) -> None:

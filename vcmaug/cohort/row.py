@@ -165,7 +165,7 @@ class ManifestRow:
             subject_id=self.subject_id,
             images={IMAGE: folder / self.image},
             label=folder / self.label,
-            source={f"source_{kind}": list(names) for kind, names in parents.items()},
+            source={f"source_{kind}": ", ".join(names) for kind, names in parents.items()},
             sha256={IMAGE: self.image_sha256, LABEL: self.label_sha256},
         )
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from vcmaug.data.case import Case
+from vcmaug.data.case import Case, Cell
 from vcmaug.data.labels import LabelScheme, volumes_mm3
 from vcmaug.data.nifti import read_label_map
 from vcmaug.data.scalars import ScalarSpec
@@ -30,8 +30,6 @@ __all__ = [
     "source_map",
 ]
 
-Cell = str | int | float | None
-"""A value in a table of cases or conditions; None is missing."""
 
 LABEL_MAP = "label_map"
 """The channel that is the label map itself."""
@@ -119,7 +117,7 @@ def source_map(case: Case) -> SourceMap:
     if case.label is None:
         raise DataError(f"building conditions: case {case.case_id} has no label map.")
     label_map = read_label_map(case.label, case_id=case.case_id)
-    return SourceMap(case.case_id, case.subject_id, label_map, case.row, case.images)
+    return SourceMap(case.case_id, case.subject_id, label_map, case.columns, case.images)
 
 
 def as_it_is(

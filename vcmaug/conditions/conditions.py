@@ -90,7 +90,7 @@ class Workshop:
             condition = builder.build(condition, seed=stable_seed(seed, place))
         row = settings.scalars.applied(
             recomputed(condition.row, condition.label_map, scheme=self.scheme),
-            table=[case.row for case in self.spec.sources],
+            table=[case.columns for case in self.spec.sources],
             turn=turn,
             seed=seed,
         )

@@ -76,7 +76,8 @@ class ConditionSpec(Settings):
         """Return the spec of conditions of some sources."""
         columns = sorted({*settings.inherit, *settings.scalars.columns})
         taken_over = [
-            [case.subject_id, *(str(case.row.get(name)) for name in columns)] for case in sources
+            [case.subject_id, *(str(case.columns.get(name)) for name in columns)]
+            for case in sources
         ]
         files = [[case.hash_of(LABEL), *map(case.hash_of, case.images)] for case in sources]
         identity = Identity(

@@ -5,12 +5,16 @@ Training leaves one and writes it, generation's workers load it.
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 
 from vcmaug.control.card import ControlCard
+from vcmaug.control.method import ControlMethod
 from vcmaug.control.network import ControlNetwork
+from vcmaug.data.labels import LabelScheme
+from vcmaug.data.seen import Seen
 from vcmaug.errors import ModelError
 from vcmaug.files import write_json
 from vcmaug.ldm.card import read_card
@@ -33,6 +37,42 @@ class Control:
         self.network = network.eval().requires_grad_(False)
         self.card = card
         self.shows = card.shown
+
+    @classmethod
+    def of(
+        cls,
+        network: ControlNetwork,
+        *,
+        method: ControlMethod,
+        prior: Prior,
+        scheme: LabelScheme,
+        seen: Seen,
+        **about: Any,
+    ) -> Self:
+        """Return a network on a prior, as both are now, as a control in use.
+
+        Args:
+            network: With its weights.
+            method: Whose network it is.
+            prior: The one it steers; known by its hash.
+            scheme: Meaning of the condition's channels.
+            seen: Of whom what was seen.
+            **about: Further facts of the card; see `ControlCard`.
+        """
+        card = ControlCard(
+            name=method.name,
+            settings=method,
+            scheme=scheme,
+            num_timesteps=prior.schedule.num_timesteps,
+            prior=prior.spec.name,
+            prior_sha256=prior.card.weights_sha256,
+            weights_sha256=hash_of_weights(network.state_dict()),
+            num_parameters=sum(p.numel() for p in network.parameters()),
+            expects_latents=method.expects_latents,
+            seen=seen,
+            **about,
+        )
+        return cls(network, card)
 
     @torch.no_grad()
     def encode(self, channels: Tensor) -> Encoded:

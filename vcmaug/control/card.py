@@ -6,15 +6,11 @@ from typing import Annotated, Any, Literal
 from pydantic import PlainSerializer, PlainValidator
 
 from vcmaug.control.method import ControlMethod
-from vcmaug.control.network import ControlNetwork
 from vcmaug.control.shown import ChannelSettings
 from vcmaug.data.labels import LabelScheme
-from vcmaug.data.seen import Seen
 from vcmaug.ldm.card import LogRow, ModelCard
-from vcmaug.ldm.prior import Prior
-from vcmaug.ldm.weights import hash_of_weights
 
-__all__ = ["ControlCard", "card_of"]
+__all__ = ["ControlCard"]
 
 
 def _scheme(value: Any) -> LabelScheme:
@@ -58,37 +54,3 @@ class ControlCard(ModelCard):
     started_from: str | None = None
     log: Sequence[LogRow] = ()
     imported_from: Mapping[str, str | int] = {}
-
-
-def card_of(
-    network: ControlNetwork,
-    *,
-    method: ControlMethod,
-    prior: Prior,
-    scheme: LabelScheme,
-    seen: Seen,
-    **about: Any,
-) -> ControlCard:
-    """Return the card of a network on a prior, as both are now.
-
-    Args:
-        network: With its weights.
-        method: Whose network it is.
-        prior: The one it steers; known by its hash.
-        scheme: Meaning of the condition's channels.
-        seen: Of whom what was seen.
-        **about: Further facts; see `ControlCard`.
-    """
-    return ControlCard(
-        name=method.name,
-        settings=method,
-        scheme=scheme,
-        num_timesteps=prior.schedule.num_timesteps,
-        prior=prior.spec.name,
-        prior_sha256=prior.card.weights_sha256,
-        weights_sha256=hash_of_weights(network.state_dict()),
-        num_parameters=sum(p.numel() for p in network.parameters()),
-        expects_latents=method.expects_latents,
-        seen=seen,
-        **about,
-    )

@@ -15,7 +15,7 @@ from vcmaug.control.shown import ALONE, ChannelSettings, is_shown, stacked_chann
 from vcmaug.data.labels import LabelScheme, index_map
 from vcmaug.errors import ModelError
 
-__all__ = ["channel_tensor", "channels_of", "known_channels", "one_hot_batch"]
+__all__ = ["channel_tensor", "channels_of", "one_hot_batch"]
 
 
 def one_hot_batch(index_maps: Tensor, num_structures: int) -> Tensor:
@@ -45,18 +45,6 @@ def channel_tensor(
         factors = kept.float().to(one_hot.device)
         blocks = [block * factors[:, k].reshape(-1, 1, 1, 1, 1) for k, block in enumerate(blocks)]
     return torch.cat(blocks, dim=1)
-
-
-def known_channels(others: Tensor, *, names: Sequence[str]) -> Tensor:
-    """Return which channels each sample has, bool [B, channels] on the CPU; a label map always.
-
-    Args:
-        others: Value and mask of each channel but the label map [B, 2 N, X, Y, Z].
-        names: The control's channels, in order.
-    """
-    masks = iter((others[:, 1::2] > 0).flatten(2).any(dim=2).cpu().unbind(dim=1))
-    always = torch.ones(len(others), dtype=torch.bool)
-    return torch.stack([always if name == LABEL_MAP else next(masks) for name in names], dim=1)
 
 
 def channels_of(

@@ -7,21 +7,22 @@ rooms above work on those.
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from vcmaug.data.way_back import WayBack
 from vcmaug.doors import Shown
+from vcmaug.errors import DataError
 from vcmaug.files import sha256_of_file
-from vcmaug.shapes import Shape3
 
-__all__ = ["IMAGE", "LABEL", "Case", "Measured", "WayBack"]
+__all__ = ["IMAGE", "LABEL", "Case", "Cell", "Measured"]
 
 IMAGE = "image"
 """Name of the image that networks read, the first of a case."""
 LABEL = "label"
 """Name of the label map among the files of a case."""
+
+
+Cell = str | int | float | None
+"""Of a column that the user's own table or a measurement has; None where it is empty."""
 
 
 @dataclass(frozen=True)
@@ -44,32 +45,6 @@ class Measured:
 
 
 @dataclass(frozen=True)
-class WayBack:
-    """What `prepare` did to a case, so that it can be undone.
-
-    Attributes:
-        rows: Of the native affine, four of four numbers.
-        shape: Of the native grid.
-        orientation: Of the native grid, such as LPI.
-        resampled_shape: Of the case turned and resampled, before it was cropped or padded.
-        start: Voxel [3] of that one where the prepared grid begins; negative where it was padded.
-        windows: Of each image, the grey values that became 0 and 1; a mask has none.
-    """
-
-    rows: tuple[tuple[float, ...], ...]
-    shape: Shape3
-    orientation: str
-    resampled_shape: Shape3
-    start: Shape3
-    windows: Mapping[str, tuple[float, float]]
-
-    @property
-    def affine(self) -> NDArray[np.float64]:
-        """The affine of the native grid, [4, 4]."""
-        return np.array(self.rows, dtype=np.float64)
-
-
-@dataclass(frozen=True)
 class Case(Shown):
     """One case.
 
@@ -88,7 +63,7 @@ class Case(Shown):
     subject_id: str
     images: Mapping[str, Path]
     label: Path | None = None
-    source: Mapping[str, Any] = field(default_factory=dict)
+    source: Mapping[str, Cell] = field(default_factory=dict)
     measured: Measured | None = None
     sha256: Mapping[str, str] = field(default_factory=dict)
     way_back: WayBack | None = None
@@ -109,8 +84,8 @@ class Case(Shown):
         return {**self.images, **({} if self.label is None else {LABEL: self.label})}
 
     @property
-    def row(self) -> dict[str, Any]:
-        """Source columns and measured facts in one row, as scalars and conditions read them."""
+    def columns(self) -> dict[str, Cell]:
+        """Source columns and measured facts together, as scalars and conditions read them."""
         return {**self.source, **(self.measured.columns if self.measured else {})}
 
     def hash_of(self, name: str) -> str:
@@ -138,3 +113,16 @@ class Case(Shown):
         """
         hashes = {**self.sha256, LABEL: sha256}
         return replace(self, label=label, measured=None, sha256=hashes)
+
+    def back(self) -> WayBack:
+        """Return the way back to the case's native grid and grey values.
+
+        Raises:
+            DataError: It has none: it is not a prepared case.
+        """
+        if self.way_back is None:
+            raise DataError(
+                f"case {self.case_id}: its native grid is not known. Prepare it with `vcmaug "
+                "prepare`."
+            )
+        return self.way_back

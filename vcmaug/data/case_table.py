@@ -4,24 +4,101 @@ Source columns, measured facts, hashes and the way back stand apart in it, as li
 `prepare` writes it, and `Cases.open` reads it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import TypeAdapter
 
-from vcmaug.data.case import LABEL, Case, Measured, WayBack
+from vcmaug.data.case import IMAGE, LABEL, Case, Cell, Measured
+from vcmaug.data.way_back import WayBack
 from vcmaug.errors import FaultyDataSet, WorkFolderError
 from vcmaug.files import atomic_path, write_text
-from vcmaug.shapes import as_shape3
 
-__all__ = ["TABLE", "csv_frame", "read_table_of_cases", "write_table_of_cases"]
+__all__ = ["read_table_of_cases", "write_table_of_cases"]
 
-TABLE = "cases.parquet"
-_CSV = "cases.csv"
+_TABLE, _CSV = "cases.parquet", "cases.csv"
+
+
+@dataclass(frozen=True)
+class _File:
+    """A file of a case."""
+
+    name: str
+    path: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class _Volume:
+    """The volume of a structure."""
+
+    structure: str
+    mm3: float
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """What was measured on a label map."""
+
+    volumes: tuple[_Volume, ...]
+    share_outside_grid: float
+
+    @classmethod
+    def of(cls, known: Measured) -> "_Measured":
+        """Return it as it is stored."""
+        volumes = tuple(_Volume(name, mm3) for name, mm3 in known.volumes_mm3.items())
+        return cls(volumes, known.share_outside_grid)
+
+    def measured(self) -> Measured:
+        """Return it as a case has it."""
+        volumes = {one.structure: one.mm3 for one in self.volumes}
+        return Measured(volumes, self.share_outside_grid)
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A case as Parquet holds it, its files relative to the folder of the table."""
+
+    case_id: str
+    subject_id: str
+    files: tuple[_File, ...]
+    measured: _Measured | None
+    way_back: WayBack | None
+    source: Mapping[str, Cell] | None = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, case: Case, folder: Path) -> "_Row":
+        """Return the row of a case, without its source columns."""
+        files = case.files.items()
+        return cls(
+            case_id=case.case_id,
+            subject_id=case.subject_id,
+            files=tuple(_File(k, str(v.relative_to(folder)), case.hash_of(k)) for k, v in files),
+            measured=None if case.measured is None else _Measured.of(case.measured),
+            way_back=case.way_back,
+        )
+
+    def case(self, folder: Path) -> Case:
+        """Return the case, with absolute paths."""
+        paths = {file.name: folder / file.path for file in self.files}
+        return Case(
+            case_id=self.case_id,
+            subject_id=self.subject_id,
+            label=paths.pop(LABEL, None),
+            images=paths,
+            source=self.source or {},
+            measured=None if self.measured is None else self.measured.measured(),
+            sha256={file.name: file.sha256 for file in self.files},
+            way_back=self.way_back,
+        )
+
+
+_ROWS = TypeAdapter(tuple[_Row, ...])
 
 
 def write_table_of_cases(folder: Path, cases: Sequence[Case]) -> None:
@@ -31,84 +108,35 @@ def write_table_of_cases(folder: Path, cases: Sequence[Case]) -> None:
         folder: Holds the files of the cases; the table names them relative to it.
         cases: Prepared ones.
     """
-    write_text(folder / _CSV, csv_frame(folder, cases).to_csv(index=False))
-    sources = _as_csv_reads_them([case.source for case in cases])
-    rows = [_row(folder, case) for case in cases]
-    for row, source in zip(rows, sources, strict=True):
-        row |= {"source": source} if source else {}  # Parquet has no struct without fields
-    with atomic_path(folder / TABLE) as path:
-        pq.write_table(pa.Table.from_pylist(rows), path)
+    frame = pd.DataFrame([_csv_row(folder, case) for case in cases])
+    write_text(folder / _CSV, frame.to_csv(index=False))
+    rows = _ROWS.dump_python(tuple(_Row.of(case, folder) for case in cases))
+    for row, source in zip(rows, _as_csv_reads_them(cases), strict=True):
+        row["source"] = source or None
+    table = pa.Table.from_pylist(rows)
+    if pa.types.is_null(table.schema.field("source").type):  # there is no source column
+        table = table.drop_columns("source")
+    with atomic_path(folder / _TABLE) as path:
+        pq.write_table(table, path)
 
 
-def _as_csv_reads_them(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return rows with one type per column, as they come back from a CSV; an empty cell is None."""
-    frame = pd.DataFrame([dict(row) for row in rows])
+def _as_csv_reads_them(cases: Sequence[Case]) -> list[dict[Hashable, Cell]]:
+    """Return source columns with one type each, as a CSV gives them back; an empty cell is None."""
+    frame = pd.DataFrame([case.source for case in cases])
     if not len(frame.columns):
-        return [{} for _ in rows]
-    frame = pd.read_csv(StringIO(frame.to_csv(index=False)))
-    return [
-        {str(key): None if pd.isna(value) else value for key, value in row.items()}
-        for row in frame.to_dict("records")
-    ]
+        return [{} for _ in cases]
+    frame = pd.read_csv(StringIO(frame.to_csv(index=False))).astype(object)
+    return frame.where(frame.notna(), None).to_dict("records")
 
 
-def csv_frame(folder: Path, cases: Sequence[Case]) -> pd.DataFrame:
-    """Return the table that people read: one row per case, one column per fact.
-
-    Args:
-        folder: Files are named relative to it.
-        cases: Prepared ones.
-    """
-    return pd.DataFrame([_csv_row(folder, case) for case in cases])
-
-
-def _csv_row(folder: Path, case: Case) -> dict[str, Any]:
-    """Return one row of that table."""
-    names = {name: str(path.relative_to(folder)) for name, path in case.images.items()}
-    first, *further = names.items()
-    files = dict([first, *((f"image_{name}", path) for name, path in further)])
-    if case.label is not None:
-        files |= {LABEL: str(case.label.relative_to(folder))}
+def _csv_row(folder: Path, case: Case) -> dict[str, Cell]:
+    """Return a case for the table that people read."""
     ids = {"case_id": case.case_id, "subject_id": case.subject_id}
-    measured = case.measured.columns if case.measured else {}
-    return {**case.source, **ids, **files, **measured}
-
-
-def _row(folder: Path, case: Case) -> dict[str, Any]:
-    """Return one case as Parquet holds it, but for its source columns."""
-    return {
-        "case_id": case.case_id,
-        "subject_id": case.subject_id,
-        "files": [
-            {"name": name, "path": str(path.relative_to(folder)), "sha256": case.hash_of(name)}
-            for name, path in case.files.items()
-        ],
-        "measured": _measured(case.measured),
-        "way_back": _way_back(case.way_back),
+    files = {
+        name if name in (IMAGE, LABEL) else f"image_{name}": str(path.relative_to(folder))
+        for name, path in case.files.items()
     }
-
-
-def _measured(measured: Measured | None) -> dict[str, Any] | None:
-    """Return measured facts as Parquet holds them."""
-    if measured is None:
-        return None
-    volumes = [{"structure": k, "mm3": v} for k, v in measured.volumes_mm3.items()]
-    return {"volumes": volumes, "share_outside_grid": measured.share_outside_grid}
-
-
-def _way_back(way_back: WayBack | None) -> dict[str, Any] | None:
-    """Return a way back as Parquet holds it."""
-    if way_back is None:
-        return None
-    windows = way_back.windows.items()
-    return {
-        "affine": [list(row) for row in way_back.rows],
-        "shape": list(way_back.shape),
-        "orientation": way_back.orientation,
-        "resampled_shape": list(way_back.resampled_shape),
-        "start": list(way_back.start),
-        "windows": [{"name": name, "low": low, "high": high} for name, (low, high) in windows],
-    }
+    return {**case.source, **ids, **files, **(case.measured.columns if case.measured else {})}
 
 
 def read_table_of_cases(folder: Path) -> tuple[Case, ...]:
@@ -118,7 +146,7 @@ def read_table_of_cases(folder: Path) -> tuple[Case, ...]:
         WorkFolderError: There is no table, or one of an older version.
         FaultyDataSet: Ids repeat, or files are not there; all at once.
     """
-    path = folder / TABLE
+    path = folder / _TABLE
     if not path.exists():
         older = (folder / _CSV).exists()
         why = "it was prepared by an older version" if older else "there is no such file"
@@ -126,48 +154,11 @@ def read_table_of_cases(folder: Path) -> tuple[Case, ...]:
             f"reading cases, {path}: {why}. Run `vcmaug prepare SRC --out {folder}`"
             f"{' again' if older else ' first'}."
         )
-    cases = tuple(_case(row, folder) for row in pq.read_table(path).to_pylist())
+    rows = _ROWS.validate_python(pq.read_table(path).to_pylist())
+    cases = tuple(row.case(folder) for row in rows)
     if faults := _faults(cases):
         raise FaultyDataSet(f"reading {path}", faults, advice="Run `vcmaug prepare` again.")
     return cases
-
-
-def _case(row: Mapping[str, Any], folder: Path) -> Case:
-    """Return one row as a case with absolute paths."""
-    files = {file["name"]: folder / file["path"] for file in row["files"]}
-    label = files.pop(LABEL, None)
-    return Case(
-        case_id=row["case_id"],
-        subject_id=row["subject_id"],
-        images=files,
-        label=label,
-        source=row.get("source") or {},
-        measured=_measured_of(row["measured"]),
-        sha256={file["name"]: file["sha256"] for file in row["files"]},
-        way_back=_way_back_of(row["way_back"]),
-    )
-
-
-def _measured_of(content: Mapping[str, Any] | None) -> Measured | None:
-    """Return measured facts as they stand in the table."""
-    if content is None:
-        return None
-    volumes = {one["structure"]: one["mm3"] for one in content["volumes"]}
-    return Measured(volumes, content["share_outside_grid"])
-
-
-def _way_back_of(content: Mapping[str, Any] | None) -> WayBack | None:
-    """Return a way back as it stands in the table."""
-    if content is None:
-        return None
-    return WayBack(
-        rows=tuple(map(tuple, content["affine"])),
-        shape=as_shape3(content["shape"]),
-        orientation=content["orientation"],
-        resampled_shape=as_shape3(content["resampled_shape"]),
-        start=as_shape3(content["start"]),
-        windows={one["name"]: (one["low"], one["high"]) for one in content["windows"]},
-    )
 
 
 def _faults(cases: Sequence[Case]) -> list[str]:

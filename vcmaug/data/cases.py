@@ -9,24 +9,37 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from vcmaug.data.case import Case, Measured, WayBack
+from pydantic import AliasPath, Field
+
+from vcmaug.config import JsonFile
+from vcmaug.data.case import Case
 from vcmaug.data.case_table import read_table_of_cases
 from vcmaug.data.geometry import Grid
-from vcmaug.data.labels import LabelScheme
+from vcmaug.data.labels import LabelScheme, Structure
 from vcmaug.data.splits import Splits, SplitSettings, make_splits, nested_subset
-from vcmaug.data.volumes import LabelledFiles, LabelledVolumes, read_labelled
+from vcmaug.data.volumes import LabelledVolumes, read_case_volumes
 from vcmaug.doors import Shown
-from vcmaug.errors import DataError
-from vcmaug.files import read_json
 
-__all__ = [
-    "Case",
-    "Cases",
-    "Measured",
-    "SplitCases",
-    "WayBack",
-    "cases_of",
-]
+__all__ = ["Case", "Cases", "Prepared", "SplitCases", "cases_of"]
+
+
+class Prepared(JsonFile):
+    """What prepare.json says of prepared cases, as far as it is read.
+
+    Attributes:
+        structures: Of their label maps.
+        source_values: The user's own values, in channel order.
+        grid: On which they all lie.
+    """
+
+    structures: tuple[Structure, ...] = Field(validation_alias="scheme")
+    source_values: tuple[int, ...] = ()
+    grid: Grid = Field(validation_alias=AliasPath("settings", "grid"))
+
+    @property
+    def scheme(self) -> LabelScheme:
+        """Meaning of the label maps."""
+        return LabelScheme(self.structures, source_values=self.source_values)
 
 
 @dataclass(frozen=True, repr=False)
@@ -56,13 +69,8 @@ class Cases(Shown):
             FaultyDataSet: Files are missing; all at once.
         """
         cases = read_table_of_cases(folder)
-        about = read_json(folder / "prepare.json")
-        return cls(
-            cases=cases,
-            folder=folder,
-            scheme=LabelScheme.from_json(about["scheme"], source_values=about["source_values"]),
-            grid=Grid.model_validate(about["settings"]["grid"]),
-        )
+        about = Prepared.read(folder / "prepare.json")
+        return cls(cases, folder, about.scheme, about.grid)
 
     def __len__(self) -> int:
         return len(self.cases)
@@ -127,11 +135,7 @@ class Cases(Shown):
             DataError: There is no case, or one has no label map.
             FaultyDataSet: A file does not fit the others; all at once.
         """
-        bare = [case.case_id for case in self.cases if case.label is None]
-        if bare or not self.cases:
-            raise DataError(f"reading labelled cases: {', '.join(bare) or 'none'}: no label map.")
-        files = [LabelledFiles(c.case_id, c.image, c.label) for c in self.cases if c.label]
-        return read_labelled(files, self.scheme)
+        return read_case_volumes(self.cases, self.scheme)
 
 
 class SplitCases(NamedTuple):

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pydantic import Field, field_validator
 from scipy import ndimage
 
-from vcmaug.affine import affine_of, centred, orientation_of, shifted, with_steps
+from vcmaug.affine import axis_towards, centred, opposite, reoriented, shifted, with_steps
 from vcmaug.config import Settings
 from vcmaug.data.volume import Volume
 from vcmaug.shapes import Shape3, as_shape3
@@ -82,11 +82,7 @@ def turned(have: str, want: str) -> tuple[int, int, int]:
         >>> turned("PIR", "RAS")
         (2, 0, 1)
     """
-    opposite = dict(zip("RLAPSI", "LRPAIS", strict=True))
-    first, second, third = (
-        next(axis for axis, one in enumerate(have) if one in (letter, opposite[letter]))
-        for letter in want
-    )
+    first, second, third = (axis_towards(have, letter + opposite(letter)) for letter in want)
     return first, second, third
 
 
@@ -97,17 +93,8 @@ def reorient(volume: Volume, orientation: str) -> Volume:
         volume: Any orientation.
         orientation: Three letters, e.g. "RAS".
     """
-    have = orientation_of(volume.affine)
-    order = turned(have, orientation)
-    array = volume.array.transpose(order)  # axes in the asked order, some pointing backwards
-    step, first = np.zeros((3, 3)), np.zeros(3)
-    for new_axis, (old_axis, letter) in enumerate(zip(order, orientation, strict=True)):
-        backwards = have[old_axis] != letter
-        step[old_axis, new_axis] = -1.0 if backwards else 1.0
-        if backwards:
-            array = np.flip(array, axis=new_axis)
-            first[old_axis] = volume.shape[old_axis] - 1
-    return Volume(np.ascontiguousarray(array), volume.affine @ affine_of(step, first))
+    array, affine = reoriented(volume.array, volume.affine, orientation)
+    return Volume(np.ascontiguousarray(array), affine)
 
 
 def resample(volume: Volume, spacing_mm: tuple[float, float, float], *, is_label: bool) -> Volume:

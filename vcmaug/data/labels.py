@@ -5,11 +5,12 @@ its structures. The colours are Paul Tol's bright and muted palettes, safe for c
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import TypeAdapter
 
 from vcmaug.errors import DataError, list_faults
 
@@ -17,9 +18,8 @@ __all__ = [
     "LabelScheme",
     "Structure",
     "from_index_map",
-    "from_one_hot",
     "index_map",
-    "one_hot",
+    "relabelled",
     "volumes_mm3",
 ]
 
@@ -99,16 +99,13 @@ class LabelScheme:
         return cls(numbers.structures, source_values=checked.values)
 
     @classmethod
-    def from_json(
-        cls, content: Sequence[Mapping[str, Any]], *, source_values: Sequence[int] = ()
-    ) -> "LabelScheme":
+    def from_json(cls, content: object, *, source_values: Sequence[int] = ()) -> "LabelScheme":
         """Return the scheme that `to_json` wrote, with the user's own values if they are known."""
-        structures = tuple(Structure(**structure) for structure in content)
-        return cls(structures, source_values=tuple(source_values))
+        return cls(_STRUCTURES.validate_python(content), source_values=tuple(source_values))
 
-    def to_json(self) -> list[dict[str, Any]]:
+    def to_json(self) -> list[dict[str, str | int]]:
         """Return the scheme as JSON-like content."""
-        return [vars(structure).copy() for structure in self.structures]
+        return [asdict(structure) for structure in self.structures]
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -131,15 +128,24 @@ class LabelScheme:
 
     def in_source_values(self, label_map: NDArray[Any]) -> NDArray[np.uint16]:
         """Return a label map of this scheme in the user's own values, uint16 [X, Y, Z]."""
-        table = np.zeros(max(self.values, default=0) + 1, dtype=np.uint16)
-        table[list(self.values)] = self.source_values or self.values
-        values: NDArray[np.uint16] = table[label_map]
-        return values
+        own = self.source_values or self.values
+        return relabelled(label_map, dict(zip(self.values, own, strict=True)))
 
     def unknown_values(self, label_map: NDArray[Any]) -> tuple[int, ...]:
         """Return the values in a label map that are neither background nor in the scheme."""
         found = {int(value) for value in np.unique(label_map)}
         return tuple(sorted(found - {0, *self.values}))
+
+
+_STRUCTURES = TypeAdapter(tuple[Structure, ...])
+
+
+def relabelled(label_map: NDArray[Any], values: Mapping[int, int]) -> NDArray[np.uint16]:
+    """Return a label map, uint16 [X, Y, Z], with new values for old ones; all others become 0."""
+    table = np.zeros(max(int(label_map.max(initial=0)), *values, 0) + 1, dtype=np.uint16)
+    table[list(values)] = list(values.values())
+    found: NDArray[np.uint16] = table[label_map]
+    return found
 
 
 def index_map(label_map: NDArray[Any], scheme: LabelScheme) -> NDArray[np.uint8]:
@@ -149,34 +155,13 @@ def index_map(label_map: NDArray[Any], scheme: LabelScheme) -> NDArray[np.uint8]
         label_map: Values of the scheme, integers [X, Y, Z].
         scheme: At most 255 structures.
     """
-    table = np.zeros(max(int(label_map.max(initial=0)), *scheme.values) + 1, dtype=np.uint8)
-    table[list(scheme.values)] = np.arange(1, scheme.num_structures + 1)
-    indices: NDArray[np.uint8] = table[label_map]
-    return indices
+    numbers = {value: number for number, value in enumerate(scheme.values, start=1)}
+    return relabelled(label_map, numbers).astype(np.uint8)
 
 
 def from_index_map(indices: NDArray[Any], scheme: LabelScheme) -> NDArray[np.uint16]:
     """Return the values of the scheme, uint16 [X, Y, Z], of channel numbers from `index_map`."""
-    table = np.array([0, *scheme.values], dtype=np.uint16)
-    values: NDArray[np.uint16] = table[indices]
-    return values
-
-
-def one_hot(label_map: NDArray[Any], scheme: LabelScheme) -> NDArray[np.float32]:
-    """Return one channel per structure, float32 [K, X, Y, Z]; the background has none."""
-    return np.stack([label_map == value for value in scheme.values]).astype(np.float32)
-
-
-def from_one_hot(channels: NDArray[Any], scheme: LabelScheme) -> NDArray[np.uint16]:
-    """Return the label map, uint16 [X, Y, Z], whose channels weigh most.
-
-    Args:
-        channels: Weights in [0, 1], [K, X, Y, Z]; what is left to 1 is the background's.
-        scheme: Meaning of the channels.
-    """
-    background = 1.0 - channels.sum(axis=0, keepdims=True)
-    indices = np.argmax(np.concatenate([background, channels]), axis=0)
-    return from_index_map(indices, scheme)
+    return relabelled(indices, dict(enumerate(scheme.values, start=1)))
 
 
 def volumes_mm3(

@@ -6,17 +6,28 @@ A reader lists the cases that it finds and adds a sentence to `faults` for what 
 
 import re
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from types import MappingProxyType
+from typing import Annotated, ClassVar
 
 import pandas as pd
-from pydantic import Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from vcmaug.data.case import IMAGE, Case
+from vcmaug.data.case import IMAGE, Case, Cell
 from vcmaug.parts import Part
 
-__all__ = ["Reader", "SubjectReader", "images_of", "read_table", "rows_by_key", "stem_of"]
+__all__ = [
+    "Entry",
+    "Reader",
+    "SubjectReader",
+    "by_case",
+    "images_of",
+    "read_table",
+    "rows_by_key",
+    "stem_of",
+    "text",
+]
 
 
 class Reader(Part):
@@ -64,6 +75,32 @@ class Reader(Part):
         return "images"
 
 
+def text(cell: object) -> str:
+    """Return a cell as text, empty if it is missing."""
+    return "" if cell is None or cell != cell else str(cell).strip()  # NaN is not itself
+
+
+Text = Annotated[str, BeforeValidator(text)]
+
+
+class Entry(BaseModel):
+    """A case as a row of a table or an entry of a list names it; other columns come along.
+
+    Attributes:
+        case_id: Unique; empty where it is not said.
+        subject_id: The person; empty where it is not said.
+        image: Path of the image.
+        label: Path of the label map; empty: there is none.
+    """
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    case_id: Text = ""
+    subject_id: Text = ""
+    image: Text = ""
+    label: Text = ""
+
+
 class SubjectReader(Reader):
     """A reader of layouts that do not name the subject of a case."""
 
@@ -75,6 +112,72 @@ class SubjectReader(Reader):
         """Return the subject id in a case id; the case id itself without a pattern or a match."""
         found = re.search(self.subject, case_id) if self.subject else None
         return found.group(1) if found else case_id
+
+    def listed(self, entry: Entry, further: Mapping[str, str], *, folder: Path) -> Case:
+        """Return an entry of a list as a case.
+
+        Args:
+            entry: With an id and an image.
+            further: Paths of other images by name.
+            folder: Where relative paths start.
+        """
+        return Case(
+            case_id=entry.case_id,
+            subject_id=entry.subject_id or self.subject_of(entry.case_id),
+            images={k: folder / path for k, path in {IMAGE: entry.image, **further}.items()},
+            label=folder / entry.label if entry.label else None,
+            source=entry.model_extra or {},
+        )
+
+    def paired(
+        self,
+        images: Mapping[str, Mapping[str, Path]],
+        labels: Mapping[str, Path],
+        faults: list[str],
+        *,
+        rows: Mapping[str, Mapping[str, Cell]] = MappingProxyType({}),
+    ) -> list[Case]:
+        """Return cases of files that were found by themselves, in the order of the images.
+
+        Args:
+            images: By case and name.
+            labels: By case.
+            faults: Gets a sentence for a label map without an image.
+            rows: Of a table, by case; a column subject_id is heeded.
+        """
+        faults += [
+            f"case {case_id}, {labels[case_id]}: a label map without an image"
+            for case_id in sorted(set(labels) - set(images))
+        ]
+        cases = []
+        for case_id, its in images.items():
+            row = rows.get(case_id, {})
+            subject_id = str(row.get("subject_id", self.subject_of(case_id)))
+            cases.append(Case(case_id, subject_id, its, labels.get(case_id), row))
+        return cases
+
+
+def by_case(
+    paths: Iterable[Path], expression: str, faults: list[str], *, root: Path
+) -> dict[str, Path]:
+    """Return files by case, in the order of their names; hidden ones are left out.
+
+    Args:
+        paths: Of the files.
+        expression: A regular expression for a path under the root, its group is the case.
+        faults: Gets a sentence for a second file of a case.
+        root: Of the source.
+    """
+    found: dict[str, Path] = {}
+    for path in sorted(paths):
+        match = re.fullmatch(expression, path.relative_to(root).as_posix())
+        if match is None or path.name.startswith("."):
+            continue
+        case_id = match.group("case")
+        if case_id in found:
+            faults.append(f"case {case_id}, {path}: a second file beside {found[case_id].name}")
+        found.setdefault(case_id, path)
+    return found
 
 
 def images_of(first: Path, further: Mapping[str, Path] | None = None) -> dict[str, Path]:
@@ -98,7 +201,7 @@ def read_table(path: Path) -> pd.DataFrame:
     return pd.read_csv(path, sep=separator, dtype={"case_id": str, "subject_id": str})
 
 
-def rows_by_key(path: Path, key: str, faults: list[str]) -> dict[str, dict[str, Any]]:
+def rows_by_key(path: Path, key: str, faults: list[str]) -> dict[str, dict[str, Cell]]:
     """Return the rows of a table by the text in its key column."""
     if not path.exists():
         faults.append(f"{path}: there is no such table")
@@ -107,8 +210,9 @@ def rows_by_key(path: Path, key: str, faults: list[str]) -> dict[str, dict[str, 
     if key not in table:
         faults.append(f"{path}: no column {key!r}; it has {', '.join(map(str, table.columns))}")
         return {}
-    doubled = table[key][table[key].duplicated()].astype(str)
-    faults += [f"case {value}, {path}: the id stands twice in the table" for value in doubled]
-    rows = table.drop(columns=[key]).to_dict("records")
-    named = [{str(name): value for name, value in row.items()} for row in rows]
-    return dict(zip(table[key].astype(str), named, strict=True))
+    ids = table.pop(key).astype(str)
+    faults += [
+        f"case {value}, {path}: the id stands twice in the table" for value in ids[ids.duplicated()]
+    ]
+    rows = [{str(k): v for k, v in row.items()} for row in table.to_dict("records")]
+    return dict(zip(ids, rows, strict=True))

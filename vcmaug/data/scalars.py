@@ -13,13 +13,13 @@ References:
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from vcmaug.config import Settings
+from vcmaug.data.case import Cell
 from vcmaug.data.mirror import other_side
 from vcmaug.errors import DataError
 
@@ -51,7 +51,7 @@ class ScalarSpec(Settings):
         return self.model_copy(update={"structures": tuple(map(other_side, self.structures))})
 
 
-def raw_value(spec: ScalarSpec, row: Mapping[str, Any]) -> float | None:
+def raw_value(spec: ScalarSpec, row: Mapping[str, Cell]) -> float | None:
     """Return the scalar of one row of a case or condition table in its own unit, None if missing.
 
     Raises:
@@ -72,7 +72,7 @@ def raw_value(spec: ScalarSpec, row: Mapping[str, Any]) -> float | None:
         ) from None
 
 
-def asked_value(spec: ScalarSpec, row: Mapping[str, Any]) -> float | None:
+def asked_value(spec: ScalarSpec, row: Mapping[str, Cell]) -> float | None:
     """Return the scalar of a condition in its own unit, within the range if it was clipped."""
     scaled = _number(row.get(f"scalar_{spec.name}"))
     if scaled is None:
@@ -80,15 +80,17 @@ def asked_value(spec: ScalarSpec, row: Mapping[str, Any]) -> float | None:
     return spec.low + scaled * (spec.high - spec.low)
 
 
-def _number(value: Any) -> float | None:
+def _number(value: object) -> float | None:
     """Return a number, or None for an empty cell."""
     if value is None or value == "" or str(value).lower() in {"nan", "n/a", "<na>"}:
         return None
-    number = float(value)
+    number = float(value)  # type: ignore[arg-type]  # a word that is no number is refused
     return None if math.isnan(number) else number
 
 
-def median_fill(specs: Sequence[ScalarSpec], rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+def median_fill(
+    specs: Sequence[ScalarSpec], rows: Sequence[Mapping[str, Cell]]
+) -> dict[str, float]:
     """Return what replaces a missing scalar: its median over rows, else the middle of its range."""
     fill = {}
     for spec in specs:

@@ -2,27 +2,21 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vcmaug.data.labels import LabelScheme
+from vcmaug.data.case import Case
+from vcmaug.data.labels import LabelScheme, index_map
 from vcmaug.data.nifti import read_image, read_label_map
-from vcmaug.data.volume import Volume, same_grid
-from vcmaug.errors import FaultyDataSet
-from vcmaug.progress import Progress, Report, silent
+from vcmaug.data.volume import same_grid
+from vcmaug.errors import DataError, FaultyDataSet
 
-__all__ = ["LabelledFiles", "LabelledVolumes", "read_labelled"]
+if TYPE_CHECKING:
+    from torch import Tensor
 
-
-class LabelledFiles(NamedTuple):
-    """Image and label map of one case, on disk."""
-
-    case_id: str
-    image: Path
-    label: Path
+__all__ = ["LabelledVolumes", "read_case_volumes"]
 
 
 @dataclass(frozen=True)
@@ -48,52 +42,46 @@ class LabelledVolumes:
     def __len__(self) -> int:
         return len(self.names)
 
+    def tensors(self) -> tuple["Tensor", "Tensor"]:
+        """Return images [N, 1, X, Y, Z] and channel numbers, uint8 [N, X, Y, Z], for networks."""
+        import torch
 
-def read_labelled(
-    files: Sequence[LabelledFiles], scheme: LabelScheme, *, report: Report = silent
-) -> LabelledVolumes:
+        channels = index_map(self.labels, self.scheme)
+        return torch.from_numpy(self.images)[:, None], torch.from_numpy(channels)
+
+
+def read_case_volumes(cases: Sequence[Case], scheme: LabelScheme) -> LabelledVolumes:
     """Return labelled cases that share one grid, in memory.
 
-    Args:
-        files: At least one.
-        scheme: Of the label maps.
-        report: Told after every case.
-
     Raises:
+        DataError: There is no case, or one has no label map.
         FaultyDataSet: Grids differ, or a label map holds values of no structure; all at once.
     """
-    images, maps = [], []
-    for number, one in enumerate(files, start=1):
-        images.append(read_image(one.image, case_id=one.case_id))
-        maps.append(read_label_map(one.label, case_id=one.case_id))
-        report(Progress("reading volumes", number, len(files)))
-    faults = [
-        fault
-        for one, image, label in zip(files, images, maps, strict=True)
-        for fault in _faults(one, image, label, first=images[0], scheme=scheme)
-    ]
+    labels = {case.case_id: case.label for case in cases if case.label is not None}
+    bare = [case.case_id for case in cases if case.case_id not in labels]
+    if bare or not cases:
+        raise DataError(f"reading labelled cases: {', '.join(bare) or 'none given'}: no label map.")
+    images = [read_image(case.image, case_id=case.case_id) for case in cases]
+    maps = [read_label_map(path, case_id=name) for name, path in labels.items()]
+    first, faults = images[0], []
+    for case, image, label in zip(cases, images, maps, strict=True):
+        near = np.allclose(image.spacing_mm, first.spacing_mm, rtol=1e-3)
+        if image.shape != first.shape or not near:
+            faults.append(
+                f"case {case.case_id}, {case.image}: not the shape and spacing of case "
+                f"{cases[0].case_id}"
+            )
+        if not same_grid(image, label):
+            faults.append(f"case {case.case_id}, {case.label}: not on the grid of its image")
+        if unknown := scheme.unknown_values(label.array):
+            faults.append(f"case {case.case_id}, {case.label}: values {unknown} are no structure's")
     if faults:
         raise FaultyDataSet("reading labelled volumes", faults, advice="Prepare them on one grid.")
     return LabelledVolumes(
-        names=tuple(one.case_id for one in files),
+        names=tuple(case.case_id for case in cases),
         images=np.stack([image.array for image in images]),
         labels=np.stack([label.array for label in maps]),
-        spacing_mm=images[0].spacing_mm,
-        orientation=images[0].orientation,
+        spacing_mm=first.spacing_mm,
+        orientation=first.orientation,
         scheme=scheme,
     )
-
-
-def _faults(
-    files: LabelledFiles, image: Volume, label: Volume, *, first: Volume, scheme: LabelScheme
-) -> list[str]:
-    """Return what is wrong with one case beside the first."""
-    faults = []
-    near = np.allclose(image.spacing_mm, first.spacing_mm, rtol=1e-3)
-    if image.shape != first.shape or not near:
-        faults.append(f"case {files.case_id}, {files.image}: not the first case's shape or spacing")
-    if not same_grid(image, label):
-        faults.append(f"case {files.case_id}, {files.label}: not on the grid of its image")
-    if unknown := scheme.unknown_values(label.array):
-        faults.append(f"case {files.case_id}, {files.label}: values {unknown} are no structure's")
-    return faults

@@ -5,20 +5,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from vcmaug.data.case import IMAGE, LABEL, Case, Measured
 from vcmaug.data.geometry import Grid, crop_or_pad, reorient, resample, to_grid
-from vcmaug.data.intensity import scaled, window_of
-from vcmaug.data.labels import LabelScheme, volumes_mm3
+from vcmaug.data.intensity import IntensitySettings, scaled, window_of
+from vcmaug.data.labels import LabelScheme, relabelled, volumes_mm3
 from vcmaug.data.nifti import read_image, read_label_map, write_image, write_label_map
 from vcmaug.data.source import DataSettings
 from vcmaug.data.volume import Volume, is_mask
-from vcmaug.data.way_back import Window, way_back_of
+from vcmaug.data.way_back import WayBack
 
 __all__ = ["write_case"]
-
-_IDENTITY = {"case_id", "subject_id", IMAGE, LABEL}
 
 
 @dataclass(frozen=True)
@@ -27,7 +24,7 @@ class _Written:
 
     path: Path
     sha256: str
-    window: Window | None = None
+    window: tuple[float, float] | None = None
 
 
 def write_case(
@@ -47,77 +44,55 @@ def write_case(
         values: Source value -> prepared number.
         out: Gets images/, images_NAME/ and labels/.
     """
-    native = read_image(case.image, case_id=case.case_id)
-    written = {IMAGE: _write_image(case, IMAGE, native, settings=settings, out=out)}
-    for name, path in case.extra_images.items():
-        further = read_image(path, case_id=case.case_id)
-        written[name] = _write_image(case, name, further, settings=settings, out=out)
+    file = f"{case.case_id}.nii.gz"
+    native = {name: read_image(path, case_id=case.case_id) for name, path in case.images.items()}
+    written = {}
+    for name, image in native.items():
+        path = out / ("images" if name == IMAGE else f"images_{name}") / file
+        on_grid, window = _image_on_grid(
+            image, settings.grid, settings.intensity, may_be_mask=name != IMAGE
+        )
+        written[name] = _Written(path, write_image(path, on_grid), window)
     windows = {name: one.window for name, one in written.items() if one.window is not None}
-    way_back = way_back_of(native, settings.grid, windows=windows)
     images = {name: one.path for name, one in written.items()}
     label = measured = None
     if case.label is not None:
         raw = read_label_map(case.label, case_id=case.case_id)
-        numbered = Volume(_numbered(raw.array, values), raw.affine)
-        on_grid, share_outside = _label_on_grid(numbered, settings.grid)
-        label = out / "labels" / f"{case.case_id}.nii.gz"
-        written[LABEL] = _Written(label, write_label_map(label, on_grid))
-        volumes = volumes_mm3(on_grid.array, scheme, on_grid.spacing_mm)
+        numbered = Volume(relabelled(raw.array, values), raw.affine)
+        label_map, share_outside = _label_on_grid(numbered, settings.grid)
+        label = out / "labels" / file
+        written[LABEL] = _Written(label, write_label_map(label, label_map))
+        volumes = volumes_mm3(label_map.array, scheme, label_map.spacing_mm)
         measured = Measured(volumes, share_outside)
+    told = {"case_id", "subject_id", IMAGE, LABEL, *(measured.columns if measured else ())}
     return Case(
         case_id=case.case_id,
         subject_id=case.subject_id,
         images=images,
         label=label,
-        source=_source(case, measured),
+        source={name: value for name, value in case.source.items() if name not in told},
         measured=measured,
         sha256={name: one.sha256 for name, one in written.items()},
-        way_back=way_back,
+        way_back=WayBack.of(native[IMAGE], settings.grid, windows=windows),
     )
 
 
-def _source(case: Case, measured: Measured | None) -> dict[str, object]:
-    """Return the source columns of a case, without those that are told of it elsewhere."""
-    taken = _IDENTITY | set(measured.columns if measured else {})
-    return {str(name): value for name, value in case.source.items() if str(name) not in taken}
+def _image_on_grid(
+    image: Volume, grid: Grid, intensity: IntensitySettings, *, may_be_mask: bool
+) -> tuple[Volume, tuple[float, float] | None]:
+    """Return one image on the grid, normalised, and the grey values that became 0 and 1.
 
-
-def _write_image(
-    case: Case, name: str, image: Volume, *, settings: DataSettings, out: Path
-) -> _Written:
-    """Write one image on the grid, normalised.
-
-    Another image that is a mask stays one: it is resampled like a label map, not normalised.
+    A mask stays one: it is resampled like a label map, not normalised, and has no such values.
     """
-    folder = "images" if name == IMAGE else f"images_{name}"
-    target = out / folder / f"{case.case_id}.nii.gz"
-    if name != IMAGE and is_mask(image):
-        mask = to_grid(image, settings.grid, is_label=True)
-        return _Written(target, write_image(target, _as_float(mask)))
-    if settings.intensity.window is not None:  # before the grid, so that it is padded with 0
-        window = settings.intensity.window
-        inside = Volume(scaled(image.array, window), image.affine)
-        there = to_grid(inside, settings.grid, is_label=False)
-        return _Written(target, write_image(target, there), window)
-    there = to_grid(image, settings.grid, is_label=False)
-    window = window_of(there.array, settings.intensity)
-    normal = Volume(scaled(there.array, window), there.affine)
-    return _Written(target, write_image(target, normal), window)
-
-
-def _as_float(volume: Volume) -> Volume:
-    """Return a volume of float32."""
-    return Volume(volume.array.astype(np.float32), volume.affine)
-
-
-def _numbered(array: NDArray[np.uint16], values: Mapping[int, int]) -> NDArray[np.uint16]:
-    """Return a label map of source values in prepared numbers."""
-    if all(source == number for source, number in values.items()):
-        return array
-    lookup = np.zeros(65536, dtype=np.uint16)
-    for source, number in values.items():
-        lookup[source] = number
-    return lookup[array]
+    if may_be_mask and is_mask(image):
+        mask = to_grid(image, grid, is_label=True)
+        return Volume(mask.array.astype(np.float32), mask.affine), None
+    if intensity.window is not None:  # before the grid, so that it is padded with 0
+        inside = Volume(scaled(image.array, intensity.window), image.affine)
+        return to_grid(inside, grid, is_label=False), intensity.window
+    there = to_grid(image, grid, is_label=False)
+    window = window_of(there.array, intensity)
+    return Volume(scaled(there.array, window), there.affine), window
 
 
 def _label_on_grid(label: Volume, grid: Grid) -> tuple[Volume, float]:

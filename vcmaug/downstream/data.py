@@ -4,24 +4,18 @@ Prepared cases and cohorts are read alike; a batch is drawn from (seed, step).
 """
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from vcmaug.affine import spacing_of
 from vcmaug.cohort.cohort import Cohort
-from vcmaug.data.cases import Case
-from vcmaug.data.labels import LabelScheme, index_map
+from vcmaug.data.labels import LabelScheme
 from vcmaug.data.mirror import mirror_of
-from vcmaug.data.nifti import read_image, read_label_map
-from vcmaug.data.volume import same_grid
+from vcmaug.data.volumes import LabelledVolumes, read_case_volumes
 from vcmaug.downstream.augment import augmented
 from vcmaug.downstream.settings import AugmentSettings
-from vcmaug.errors import CohortError, DataError, FaultyDataSet
+from vcmaug.errors import CohortError
 from vcmaug.seeding import torch_generator
 
 __all__ = [
@@ -30,40 +24,6 @@ __all__ = [
     "read_case_volumes",
     "read_cohort_volumes",
 ]
-
-
-@dataclass(frozen=True)
-class LabelledVolumes:
-    """Cases in memory.
-
-    Attributes:
-        names: Case ids.
-        images: float32 [N, 1, X, Y, Z].
-        labels: Channel indices, uint8 [N, X, Y, Z].
-        spacing_mm: Of all.
-        orientation: Of the first.
-        scheme: Meaning of the channels.
-    """
-
-    names: tuple[str, ...]
-    images: Tensor
-    labels: Tensor
-    spacing_mm: tuple[float, float, float]
-    orientation: str
-    scheme: LabelScheme
-
-
-def read_case_volumes(cases: Sequence[Case], scheme: LabelScheme) -> LabelledVolumes:
-    """Return prepared cases in memory.
-
-    Raises:
-        DataError: There is no case, or one has no label map.
-    """
-    bare = [case.case_id for case in cases if case.label is None]
-    if bare or not cases:
-        raise DataError(f"reading labelled cases: {', '.join(bare) or 'none given'}: no label map.")
-    files = [(case.case_id, case.image, case.label) for case in cases if case.label]
-    return _read(files, scheme)
 
 
 def read_cohort_volumes(
@@ -87,40 +47,10 @@ def read_cohort_volumes(
     found, expected = volumes.images.shape[1:], like.images.shape[1:]
     if found != expected or not np.allclose(volumes.spacing_mm, like.spacing_mm, rtol=1e-3):
         raise CohortError(
-            f"reading cohort {cohort.folder}: it has shape {tuple(found)} at {volumes.spacing_mm} "
-            f"mm, the real cases {tuple(expected)} at {like.spacing_mm} mm. Use a prior of their "
-            "grid."
+            f"reading cohort {cohort.folder}: it has shape {found} at {volumes.spacing_mm} mm, the "
+            f"real cases {expected} at {like.spacing_mm} mm. Use a prior of their grid."
         )
     return volumes
-
-
-def _read(files: Sequence[tuple[str, Path, Path]], scheme: LabelScheme) -> LabelledVolumes:
-    """Return images and label maps of files that share one grid.
-
-    Raises:
-        FaultyDataSet: Grids differ, or a label map holds values of no structure; all at once.
-    """
-    images = [read_image(image, case_id=name) for name, image, _ in files]
-    maps = [read_label_map(path, case_id=name) for name, _, path in files]
-    shape, spacing_mm = images[0].shape, spacing_of(images[0].affine)
-    faults = []
-    for (name, path, label_path), image, label in zip(files, images, maps, strict=True):
-        if image.shape != shape or not np.allclose(spacing_of(image.affine), spacing_mm, rtol=1e-3):
-            faults.append(f"case {name}, {path}: not the shape and spacing of case {files[0][0]}")
-        if not same_grid(image, label):
-            faults.append(f"case {name}, {label_path}: not on the grid of its image")
-        if unknown := scheme.unknown_values(label.array):
-            faults.append(f"case {name}, {label_path}: values {unknown} are no structure's")
-    if faults:
-        raise FaultyDataSet("reading labelled volumes", faults, advice="Prepare them on one grid.")
-    return LabelledVolumes(
-        names=tuple(name for name, _, _ in files),
-        images=torch.from_numpy(np.stack([image.array for image in images])[:, None]),
-        labels=torch.from_numpy(np.stack([index_map(label.array, scheme) for label in maps])),
-        spacing_mm=spacing_mm,
-        orientation=images[0].orientation,
-        scheme=scheme,
-    )
 
 
 class Bank:
@@ -147,8 +77,9 @@ class Bank:
         self.settings = settings
         self.seed = seed
         self.mirror = mirror_of(volumes.orientation, volumes.scheme) if settings.flip else None
-        self.images = volumes.images.repeat(versions, 1, 1, 1, 1)  # [V * N, 1, X, Y, Z]
-        self.labels = volumes.labels.repeat(versions, 1, 1, 1)  # [V * N, X, Y, Z]
+        self.originals = volumes.tensors()
+        self.images = self.originals[0].repeat(versions, 1, 1, 1, 1)  # [V * N, 1, X, Y, Z]
+        self.labels = self.originals[1].repeat(versions, 1, 1, 1)  # [V * N, X, Y, Z]
         self.num_drawn = 0
         self.num_fresh = 0
         self.seconds = 0.0
@@ -172,8 +103,8 @@ class Bank:
         round_number, case = divmod(self.num_fresh, len(self.volumes.names))
         place = self.num_fresh % len(self.labels)
         self.images[place], self.labels[place] = augmented(
-            self.volumes.images[case],
-            self.volumes.labels[case],
+            self.originals[0][case],
+            self.originals[1][case],
             settings=self.settings,
             spacing_mm=self.volumes.spacing_mm,
             name=self.volumes.names[case],

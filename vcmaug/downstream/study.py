@@ -188,7 +188,7 @@ class _Run:
         task, ground = self.settings.task, self.settings.ground(self.inputs.scheme)
         cases = cases_of(self.inputs.cases, self.scored)
         volumes = read_case_volumes(cases, self.inputs.scheme)
-        inputs, targets = task.examples(volumes.images, volumes.labels)
+        inputs, targets = task.examples(*volumes.tensors())
         found = zip(cases, task.predict(network, inputs), targets.numpy(), strict=True)
         return [
             {**self._place, "case_id": case.case_id, "subject_id": case.subject_id, **row}

@@ -1,5 +1,6 @@
-"""What all gates share: limits that word themselves, what a gate measured, and what it works on."""
+"""What all gates share: their settings, limits that word themselves, and what they work on."""
 
+import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -7,17 +8,35 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
+from vcmaug.config import Settings
 from vcmaug.data.cases import Case, Cases, cases_of
 from vcmaug.data.splits import Splits
 from vcmaug.downstream.settings import FitSettings, StudySettings
-from vcmaug.gates.settings import GateSettings
+from vcmaug.generate.samplers import DDIM, Sampler
 from vcmaug.progress import Report, silent
+from vcmaug.quality.settings import RealismSettings
 
 if TYPE_CHECKING:
-    from vcmaug.downstream.data import LabelledVolumes
+    from vcmaug.data.volumes import LabelledVolumes
 
-__all__ = ["GateGround", "GateResult", "Limit"]
+__all__ = ["GateGround", "GateResult", "GateSettings", "Limit"]
+
+_HOLDS = {"at least": operator.ge, "at most": operator.le, "below": operator.lt}
+
+
+class GateSettings(Settings):
+    """What is measured before a study; see `vcmaug gates`."""
+
+    num_labelled: int | None = Field(
+        None, ge=1, description="of a control with very many labels; None: no such gate"
+    )
+    seed: int = 0
+    least_dice: float = Field(0.88, ge=0, le=1, description="of the segmenter with all labels")
+    num_samples: int = Field(128, ge=8, description="unconditional draws")
+    sampler: Sampler = DDIM(steps=50)
+    realism: RealismSettings = RealismSettings()
 
 
 @dataclass(frozen=True)
@@ -44,9 +63,7 @@ class Limit:
     @property
     def is_held(self) -> bool:
         """Whether the figure is where it must be."""
-        if self.relation == "at least":
-            return self.value >= self.bound
-        return self.value <= self.bound if self.relation == "at most" else self.value < self.bound
+        return bool(_HOLDS[self.relation](self.value, self.bound))
 
     def __str__(self) -> str:
         """Return the sentence."""
@@ -113,10 +130,7 @@ class GateGround:
 
     def read(self, subjects: Sequence[str]) -> "LabelledVolumes":
         """Return the labelled cases of some subjects in memory."""
-        from vcmaug.downstream.data import read_case_volumes
-
-        labelled = [case for case in self.cases_of(subjects) if case.label is not None]
-        return read_case_volumes(labelled, self.cases.scheme)
+        return self.cases.of(subjects).labelled().read()
 
     def score_of(self, train: "LabelledVolumes", settings: FitSettings) -> float:
         """Return the mean score on validation of a network trained on some volumes."""
@@ -125,7 +139,7 @@ class GateGround:
         study = self.study.model_copy(update={"fit": settings})
         known, task, held_out = study.ground(self.cases.scheme), study.task, self.validation
         network, _ = fit(train, None, study=study, seed=self.settings.seed, report=self.report)
-        inputs, targets = task.examples(held_out.images, held_out.labels)
+        inputs, targets = task.examples(*held_out.tensors())
         headline, spacing_mm = task.scores[0].name, held_out.spacing_mm
         scores = [
             float(row[headline])

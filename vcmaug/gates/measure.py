@@ -19,7 +19,7 @@ from vcmaug.conditions.base import Target
 from vcmaug.data.case import Case
 from vcmaug.data.labels import volumes_mm3
 from vcmaug.data.scalars import raw_value
-from vcmaug.downstream.data import LabelledVolumes
+from vcmaug.data.volumes import LabelledVolumes
 from vcmaug.downstream.evaluator import Evaluator
 from vcmaug.gates.base import GateGround, GateResult, Limit
 from vcmaug.generate.drawer import Drawer
@@ -68,9 +68,9 @@ def measure_autoencoder(ground: GateGround, prior: Prior, *, dice: float) -> Gat
         prior: Whose autoencoder it is.
         dice: Of the segmenter that was trained on the images themselves.
     """
-    train = replace(ground.train, images=_reconstructed(prior, ground.train))
+    train = replace(ground.train, images=_reconstructed(prior, ground.train)[:, 0].numpy())
     lost = dice - ground.score_of(train, ground.study.fit)
-    real = gradient_energy(ground.validation.images).sum()
+    real = gradient_energy(ground.validation.tensors()[0]).sum()
     ratio = float(gradient_energy(_reconstructed(prior, ground.validation)).sum() / real)
     psnr_db = prior.card.figures.get("psnr_db")
     return GateResult(
@@ -84,10 +84,9 @@ def measure_autoencoder(ground: GateGround, prior: Prior, *, dice: float) -> Gat
 
 def _reconstructed(prior: Prior, volumes: LabelledVolumes) -> Tensor:
     """Return reconstructions [N, 1, X, Y, Z] with the prior's texture."""
-    shape = tuple(volumes.images.shape[1:])
     parts = []
-    for name, image in zip(volumes.names, volumes.images, strict=True):
-        noise = Noise(0, [name]).of(shape, "texture")
+    for name, image in zip(volumes.names, volumes.tensors()[0], strict=True):
+        noise = Noise(0, [name]).of(tuple(image.shape), "texture")
         parts.append(prior.decode(prior.encode(image[None]), noise))
     return torch.cat(parts)
 
@@ -120,8 +119,7 @@ def measure_prior(ground: GateGround, prior: Prior, *, evaluator: Evaluator | No
     responses = _responses(ground, prior, cases, drawn, evaluator)
     order = numpy_generator(settings.seed, "halves").permutation(len(real.names))
     half = len(order) // 2
-    images = real.images[:, 0].numpy()
-    again = _reconstructed(prior, real)[:, 0].numpy()
+    images, again = real.images, _reconstructed(prior, real)[:, 0].numpy()
     told_by = partial(
         tell_apart, settings=settings.realism, seed=settings.seed, report=ground.report
     )
@@ -158,7 +156,7 @@ def _unconditional(ground: GateGround, prior: Prior, cases: Sequence[Case]) -> N
     parts = []
     for first in range(0, settings.num_samples, _DRAWN_TOGETHER):
         numbers = range(first, min(first + _DRAWN_TOGETHER, settings.num_samples))
-        rows = [cases[k % len(cases)].row for k in numbers]
+        rows = [cases[k % len(cases)].columns for k in numbers]
         targets = [
             Target(scalars={spec.name: raw_value(spec, row) for spec in prior.spec.scalars})
             for row in rows
@@ -184,7 +182,7 @@ def _responses(
     found = [volumes_mm3(one, scheme, prior.spec.grid.spacing_mm) for one in evaluator(drawn)]
     responses = []
     for spec in volumes:
-        asked = [raw_value(spec, cases[k % len(cases)].row) or 0.0 for k in range(len(found))]
+        asked = [raw_value(spec, cases[k % len(cases)].columns) or 0.0 for k in range(len(found))]
         measured = [sum(one[name] for name in spec.structures) for one in found]
         varies = bool(np.std(asked) > 0 and np.std(measured) > 0)
         r = float(np.corrcoef(asked, measured)[0, 1]) if varies else 0.0

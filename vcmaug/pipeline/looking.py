@@ -12,7 +12,6 @@ from torch import nn
 
 from vcmaug.conditions.base import SourceMap, Target
 from vcmaug.control.base import Control
-from vcmaug.control.card import card_of
 from vcmaug.control.network import ControlNetwork
 from vcmaug.control.shown import channels_for
 from vcmaug.data.case import LABEL
@@ -61,15 +60,14 @@ def pictures(
 
     def look(module: nn.Module, update: int) -> dict[str, float]:
         assert isinstance(module, ControlNetwork)
-        card = card_of(
-            module,
+        control = Control.of(
+            copy.deepcopy(module),  # frozen, while the module goes on learning
             method=job.method,
             prior=prior,
             scheme=job.scheme,
             seen=Seen(note="still in training"),
             shown=job.shows,
         )
-        control = Control(copy.deepcopy(module), card)  # frozen, while the module goes on learning
         device = str(next(module.parameters()).device)
         images = drawer_of(settings, prior=prior.to(device), control=control)(targets, noise)
         columns = [
@@ -87,6 +85,6 @@ def _target(case: Case, label_map: Volume, prior: Prior, job: ControlJob, *, see
     image = read_image(case.image, case_id=case.case_id)
     images: dict[str, Path | Volume] = {"image": image, **case.extra_images}
     source = SourceMap(case.case_id, case.subject_id, label_map, {}, images)
-    scalars = {spec.name: raw_value(spec, case.row) for spec in prior.spec.scalars}
+    scalars = {spec.name: raw_value(spec, case.columns) for spec in prior.spec.scalars}
     channels = channels_for(source, job.shows, job.scheme, seed=seed)
     return Target(label_map, scalars, channels)

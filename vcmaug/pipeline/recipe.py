@@ -1,6 +1,6 @@
 """A recipe: everything a study needs, in one YAML file with profiles.
 
-It composes the settings of all rooms, and its reader reports every fault of the file at once.
+It composes the settings of all rooms, and `read_recipe` reports every fault of the file at once.
 """
 
 from collections.abc import Mapping
@@ -30,7 +30,7 @@ from vcmaug.data.scalars import ScalarSpec
 from vcmaug.data.splits import SplitSettings
 from vcmaug.downstream.settings import FitSettings, StudySettings
 from vcmaug.errors import RecipeError
-from vcmaug.gates.settings import GateSettings
+from vcmaug.gates.base import GateSettings
 from vcmaug.generate.plan import GenerateSettings
 from vcmaug.ldm.card import PriorCard, read_card
 from vcmaug.ldm.spec import PriorSpec

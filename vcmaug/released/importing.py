@@ -16,7 +16,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from vcmaug.control.base import Control, write_control
-from vcmaug.control.card import ControlCard, card_of
+from vcmaug.control.card import ControlCard
 from vcmaug.control.methods.vcm import VCMReleased
 from vcmaug.control.networks.vcm_released import RELEASED_SCALE
 from vcmaug.data.labels import LabelScheme
@@ -155,7 +155,7 @@ def import_vcm(
     expected = unused | {theirs: own[ours] for theirs, ours in stored.items()}
     refuse_other_weights(released, expected, doing=f"importing {path} as the released VCM")
     network.load_state_dict({ours: released[theirs] for theirs, ours in stored.items()})
-    card = card_of(
+    control = Control.of(
         network,
         method=settings,
         prior=prior,
@@ -172,8 +172,8 @@ def import_vcm(
         f"{RELEASED_SCALE:.7f}: the checkpoint was trained so and needs both",
         licence="none was given with the release",
     )
-    write_control(folder, Control(network, card))
-    return card
+    write_control(folder, control)
+    return control.card
 
 
 def _refuse_other_latents(released: Mapping[str, Tensor], prior: Prior, path: Path) -> None:

@@ -59,7 +59,7 @@ def write_report(work: Path, out: Path | None = None, *, seed: int = 0) -> Path:
         headline=headline_of(found.summary),
         flow=flow_of(found),
         legend=prepared.structures if prepared else (),
-        sides=_SIDES.get(prepared.grid.orientation[0], "") if prepared and prepared.grid else "",
+        sides=_SIDES.get(prepared.grid.orientation[0], "") if prepared else "",
         montages=[(caption + said, png) for caption, png in _montages(found, seed=seed)],
         quality=quality_tables(found.replicates),
         plots=[(caption + said, svg) for caption, svg in _plots(found)],

@@ -11,8 +11,7 @@ from pydantic import AliasPath, Field
 from vcmaug.cohort.card import CohortCard
 from vcmaug.cohort.layout import CohortLayout
 from vcmaug.config import JsonFile
-from vcmaug.data.geometry import Grid
-from vcmaug.data.labels import LabelScheme, Structure
+from vcmaug.data.cases import Prepared
 from vcmaug.data.seen import Seen
 from vcmaug.data.splits import Splits, read_splits
 from vcmaug.data.work_layout import Replicate, WorkLayout
@@ -33,18 +32,6 @@ class RecipeFacts(JsonFile):
     caveat: str = Field("", validation_alias=AliasPath("recipe", "caveat"))
     simulated: str = Field("", validation_alias=AliasPath("recipe", "simulated"))
     data_note: str = Field("", validation_alias=AliasPath("recipe", "data_note"))
-
-
-class PreparedFacts(JsonFile):
-    """What prepared cases are: prepare.json."""
-
-    structures: tuple[Structure, ...] = Field(validation_alias="scheme")
-    grid: Grid | None = Field(None, validation_alias=AliasPath("settings", "grid"))
-
-    @property
-    def scheme(self) -> LabelScheme:
-        """Of the label maps."""
-        return LabelScheme(self.structures)
 
 
 class ModelFacts(JsonFile):
@@ -90,7 +77,7 @@ class Found:
     layout: WorkLayout
     recipe: RecipeFacts
     cases: pd.DataFrame | None
-    prepared: PreparedFacts | None
+    prepared: Prepared | None
     splits: Splits | None
     prior: ModelFacts | None
     replicates: tuple[ReplicateFound, ...]
@@ -109,7 +96,7 @@ def find(work: Path) -> Found:
         layout=layout,
         recipe=RecipeFacts.model_validate(layout.about()),
         cases=_if_there(pd.read_csv, layout.cases_csv),
-        prepared=_if_there(PreparedFacts.read, layout.prepared),
+        prepared=_if_there(Prepared.read, layout.prepared),
         splits=_if_there(read_splits, layout.splits),
         prior=_if_there(ModelFacts.read, layout.prior_card),
         replicates=tuple(map(_replicate, layout.replicates_there)),

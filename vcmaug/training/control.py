@@ -18,7 +18,7 @@ from pathlib import Path
 from torch import nn
 
 from vcmaug.control.base import Control, load_control
-from vcmaug.control.card import ControlCard, card_of
+from vcmaug.control.card import ControlCard
 from vcmaug.control.network import ControlNetwork
 from vcmaug.data.cases import Case
 from vcmaug.data.seen import Seen
@@ -83,7 +83,7 @@ def train_control(
     if hash_of_weights(prior.weights) != before:
         raise ModelError("training a control: the frozen prior's weights changed. This is a bug.")
     settings = job.settings
-    card = card_of(
+    return Control.of(
         module,
         method=job.method,
         prior=prior,
@@ -105,7 +105,6 @@ def train_control(
         machine=machine(),
         **job.about,
     )
-    return Control(module, card)
 
 
 def _identity(job: ControlJob, cases: Sequence[Case], prior_sha256: str) -> str:

@@ -14,7 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vcmaug.control.channels import channel_tensor, known_channels
+from vcmaug.conditions.base import LABEL_MAP
+from vcmaug.control.channels import channel_tensor
 from vcmaug.data.cases import Case
 from vcmaug.data.deformation import draw_velocity, integrate, upsampled, warp_image
 from vcmaug.data.geometry import Grid
@@ -100,7 +101,7 @@ def scalars_of(
     found = []
     for scalars in turns:
         for case in cases:
-            values = {scalar.name: raw_value(scalar, case.row) for scalar in scalars}
+            values = {scalar.name: raw_value(scalar, case.columns) for scalar in scalars}
             for scalar in scalars if clip_volumes else ():
                 value = values[scalar.name]
                 if scalar.structures and value is not None:
@@ -164,7 +165,9 @@ def channel_batch(
     """
     if others is None:
         return one_hot
-    there = known_channels(others, names=names)
+    masks = iter((others[:, 1::2] > 0).flatten(2).any(dim=2).cpu().unbind(dim=1))
+    always = torch.ones(len(others), dtype=torch.bool)  # a case has its label map
+    there = torch.stack([always if name == LABEL_MAP else next(masks) for name in names], dim=1)
     kept = there & (torch.rand(there.shape, generator=generator) >= drop)
     some = there | ~there.any(dim=1, keepdim=True)  # of nothing at all any one is as good
     lucky = torch.multinomial(some.float(), 1, generator=generator)[:, 0]

@@ -87,7 +87,7 @@ class PriorJob:
         autoencoder, first = self._autoencoder(images)
         means = self._means(autoencoder, images)
         latent_scale = self.spec.latent_scale or float(1.0 / means.std())
-        fill = median_fill(self.spec.scalars, [case.row for case in self.cases])
+        fill = median_fill(self.spec.scalars, [case.columns for case in self.cases])
         unet, second = self._unet(means * latent_scale, fill)
         texture = None
         if self.settings.texture:
@@ -295,7 +295,7 @@ class PriorJob:
         through_labels = {
             case.subject_id
             for case in self.cases
-            if any(raw_value(scalar, case.row) is not None for scalar in measured)
+            if any(raw_value(scalar, case.columns) is not None for scalar in measured)
         }
         return Seen(
             images=tuple(sorted({case.subject_id for case in self.cases})),

@@ -9,31 +9,24 @@ References:
 
 import os
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal
 
 from pydantic import Field
 
 from vcmaug.cohort.cohort import Cohort
 from vcmaug.cohort.exporter import Exporter, work_folder_of
+from vcmaug.cohort.row import ManifestRow
 from vcmaug.config import RecipePath
-from vcmaug.data.case import Case
+from vcmaug.data.case import IMAGE, Case
 from vcmaug.data.cases import Cases
 from vcmaug.data.labels import LabelScheme
 from vcmaug.data.nifti import read_image, read_label_map, write_grey_values, write_label_map
 from vcmaug.data.volume import Volume
-from vcmaug.data.way_back import native_of
 from vcmaug.errors import CohortError
 from vcmaug.files import write_json
 from vcmaug.progress import Progress, Report
 
 __all__ = ["MonaiDatalist"]
-
-
-class _Pair(NamedTuple):
-    """The files of a case that the list names."""
-
-    image: Path
-    label: Path
 
 
 class MonaiDatalist(Exporter):
@@ -59,16 +52,24 @@ class MonaiDatalist(Exporter):
 
     def write(self, cohort: Cohort, out: Path, *, report: Report) -> Path:
         """Write volumes where they differ from the cohort's, then the list."""
-        scheme = cohort.scheme
-        parents: dict[str, Case] = {}
-        if self.native:
-            prepared = Cases.open(self._cases(cohort))
-            scheme = prepared.scheme
-            parents = {case.case_id: case for case in prepared}
+        prepared = Cases.open(self._cases(cohort)) if self.native else None
+        scheme = prepared.scheme if prepared else cohort.scheme
+        parents = {case.case_id: case for case in prepared or ()}
         entries = []
         for number, case in enumerate(cohort, start=1):
-            files = self._files(case, cohort, parents, scheme=scheme, folder=_volumes(out))
-            entries.append(self._entry(case, cohort, files, folder=out.parent))
+            row = cohort.row_of(case)
+            host = _host_of(row, parents) if self.native else None
+            image, label = _files(case, host, scheme=scheme, folder=_volumes(out))
+            entries.append(
+                {
+                    "image": self._path(image, out.parent),
+                    "label": self._path(label, out.parent),
+                    "case_id": case.case_id,
+                    "subject_id": case.subject_id,
+                    "source_subject_ids": row.source_subject_ids,
+                    "role": row.role,
+                }
+            )
             report(Progress("exporting", number, len(cohort)))
         values = scheme.source_values or scheme.values
         names = {str(value): name for value, name in zip(values, scheme.names, strict=True)}
@@ -87,43 +88,6 @@ class MonaiDatalist(Exporter):
             )
         return work / "cases"
 
-    def _files(
-        self,
-        case: Case,
-        cohort: Cohort,
-        parents: dict[str, Case],
-        *,
-        scheme: LabelScheme,
-        folder: Path,
-    ) -> _Pair:
-        """Return the files of a case that the list names; write those that are not the cohort's."""
-        image, label = (folder / kind / f"{case.case_id}.nii.gz" for kind in ("images", "labels"))
-        if self.native:
-            drawn, parent = _read(case), _host_of(case, cohort, parents)
-            native = native_of(parent, *drawn, scheme=scheme)
-            write_grey_values(image, native[0])
-            write_label_map(label, native[1])
-            return _Pair(image, label)
-        own = _Pair(*case.files.values())
-        if scheme.source_values in ((), scheme.values):
-            return own
-        drawn_label = _read(case)[1]
-        values = scheme.in_source_values(drawn_label.array)
-        write_label_map(label, Volume(values, drawn_label.affine))
-        return _Pair(own.image, label)
-
-    def _entry(self, case: Case, cohort: Cohort, files: _Pair, *, folder: Path) -> dict[str, Any]:
-        """Return what the list says of a case."""
-        row = cohort.row_of(case)
-        return {
-            "image": self._path(files.image, folder),
-            "label": self._path(files.label, folder),
-            "case_id": case.case_id,
-            "subject_id": case.subject_id,
-            "source_subject_ids": list(row.source_subject_ids),
-            "role": row.role,
-        }
-
     def _path(self, path: Path, folder: Path) -> str:
         """Return a path as the list names it."""
         return str(path.resolve()) if self.absolute else os.path.relpath(path, folder)
@@ -134,22 +98,41 @@ def _volumes(out: Path) -> Path:
     return out.with_name(f"{out.stem}_volumes")
 
 
-def _read(case: Case) -> tuple[Volume, Volume]:
-    """Return image and label map of a case."""
+def _files(
+    case: Case, host: Case | None, *, scheme: LabelScheme, folder: Path
+) -> tuple[Path, Path]:
+    """Return the files of a case that the list names; write those that are not the cohort's.
+
+    Args:
+        case: Of the cohort.
+        host: On whose native grid they are to be; None: they stay where they are.
+        scheme: Knows the user's own values.
+        folder: For what is written.
+    """
     image, label = case.files.values()
-    return read_image(image, case_id=case.case_id), read_label_map(label, case_id=case.case_id)
+    target = folder / "labels" / f"{case.case_id}.nii.gz"
+    if host is None and scheme.source_values in ((), scheme.values):
+        return image, label
+    drawn = read_label_map(label, case_id=case.case_id)
+    if host is None:
+        write_label_map(target, Volume(scheme.in_source_values(drawn.array), drawn.affine))
+        return image, target
+    back, native = host.back(), folder / "images" / target.name
+    write_grey_values(native, back.image(read_image(image, case_id=case.case_id), name=IMAGE))
+    write_label_map(target, back.label(drawn, scheme=scheme))
+    return native, target
 
 
-def _host_of(case: Case, cohort: Cohort, parents: dict[str, Case]) -> Case:
+def _host_of(row: ManifestRow, parents: dict[str, Case]) -> Case:
     """Return the case that a made one began with.
 
     Raises:
         CohortError: It is not among the prepared cases.
     """
-    names = cohort.row_of(case).source_case_ids
-    if not names or names[0] not in parents:
+    host = "".join(row.source_case_ids[:1])
+    if host not in parents:
         raise CohortError(
-            f"exporting case {case.case_id} on its native grid: its parent {' '.join(names[:1])} "
-            "is not among the prepared cases."
+            f"exporting case {row.case_id} on its native grid: its parent {host} is not among the "
+            "prepared cases."
         )
-    return parents[names[0]]
+    return parents[host]

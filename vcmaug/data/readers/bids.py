@@ -4,17 +4,17 @@ References:
     The Brain Imaging Data Structure, and its derivatives for segmentations (dseg).
 """
 
-import re
-from collections.abc import Iterable
 from pathlib import Path
 from typing import ClassVar, Literal
 
 from pydantic import Field
 
 from vcmaug.data.case import Case
-from vcmaug.data.reader import Reader, images_of, rows_by_key
+from vcmaug.data.reader import Reader, by_case, images_of, rows_by_key
 
 __all__ = ["BIDS"]
+
+_ENTITIES = r"(.*/)?(?P<case>sub-[A-Za-z0-9]+(_ses-[A-Za-z0-9]+)?)[^/]*"  # e.g. sub-01_ses-02
 
 
 class BIDS(Reader):
@@ -40,8 +40,13 @@ class BIDS(Reader):
             path: Holds the folders sub-*.
             faults: Gets a sentence where an image or a label map is ambiguous.
         """
-        images = _by_entities(path.glob(f"sub-*/**/*_{self.image_suffix}.nii*"), faults)
-        labels = _by_entities(path.glob(f"derivatives/**/sub-*_{self.label_suffix}.nii*"), faults)
+        images, labels = (
+            by_case(path.glob(pattern), _ENTITIES, faults, root=path)
+            for pattern in (
+                f"sub-*/**/*_{self.image_suffix}.nii*",
+                f"derivatives/**/sub-*_{self.label_suffix}.nii*",
+            )
+        )
         tables = self.tables(path)
         rows = rows_by_key(tables[0], "participant_id", faults) if tables else {}
         return [
@@ -64,17 +69,3 @@ class BIDS(Reader):
     def expected(self) -> str:
         """Images of the suffix."""
         return f"images sub-*/**/*_{self.image_suffix}.nii.gz"
-
-
-def _by_entities(paths: Iterable[Path], faults: list[str]) -> dict[str, Path]:
-    """Return files by subject and session, e.g. sub-01_ses-02."""
-    found: dict[str, Path] = {}
-    for path in sorted(paths):
-        match = re.match(r"(sub-[A-Za-z0-9]+)(_ses-[A-Za-z0-9]+)?", path.name)
-        if match is None:
-            continue
-        entities = match.group(1) + (match.group(2) or "")
-        if entities in found:
-            faults.append(f"case {entities}, {path}: a second file beside {found[entities].name}")
-        found.setdefault(entities, path)
-    return found

@@ -5,15 +5,13 @@ References:
 """
 
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from vcmaug.data.case import Case
-from vcmaug.data.reader import SubjectReader, images_of, stem_of
+from vcmaug.data.reader import Entry, SubjectReader, stem_of
 from vcmaug.files import read_json
 
 __all__ = ["Datalist"]
-
-_OWN = {"image", "label", "case_id", "subject_id", "fold"}
 
 
 class Datalist(SubjectReader):
@@ -29,7 +27,7 @@ class Datalist(SubjectReader):
         return path.is_file() and path.suffix == ".json"
 
     def cases(self, path: Path, faults: list[str]) -> list[Case]:
-        """Return the cases of a datalist.
+        """Return the cases of a datalist; other images of a list are called 1, 2, and so on.
 
         Args:
             path: The JSON file; relative paths start at its folder.
@@ -42,23 +40,19 @@ class Datalist(SubjectReader):
             if not isinstance(entry, dict) or not entry.get("image"):
                 faults.append(f"{path}, entry {number}: no image")
                 continue
-            cases.append(self._case(entry, path.parent))
+            given = entry["image"] if isinstance(entry["image"], list) else [entry["image"]]
+            image, *others = given
+            columns = {name: value for name, value in entry.items() if name != "fold"}
+            case_id = entry.get("case_id") or stem_of(image)
+            cases.append(
+                self.listed(
+                    Entry.model_validate(columns | {"image": image, "case_id": case_id}),
+                    {f"{place}": other for place, other in enumerate(others, start=1)},
+                    folder=path.parent,
+                )
+            )
         return cases
 
     def tables(self, path: Path) -> list[Path]:
         """Return the datalist itself."""
         return [path]
-
-    def _case(self, entry: dict[str, Any], folder: Path) -> Case:
-        """Return one entry as a case; other images of a list are called 1, 2, and so on."""
-        images = entry["image"] if isinstance(entry["image"], list) else [entry["image"]]
-        case_id = str(entry.get("case_id") or stem_of(images[0]))
-        label = entry.get("label")
-        further = {f"{number}": folder / image for number, image in enumerate(images)}
-        return Case(
-            case_id=case_id,
-            subject_id=str(entry.get("subject_id") or self.subject_of(case_id)),
-            images=images_of(further.pop("0"), further),
-            label=folder / label if label else None,
-            source={name: value for name, value in entry.items() if name not in _OWN},
-        )

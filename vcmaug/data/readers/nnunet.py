@@ -4,15 +4,27 @@ References:
     nnU-Net's documentation of its dataset format, version 2; version 1 as far as it is the same.
 """
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
-from vcmaug.data.case import Case
-from vcmaug.data.reader import SubjectReader, images_of
+from pydantic import AliasChoices, BaseModel, Field
+
+from vcmaug.data.case import IMAGE, Case
+from vcmaug.data.reader import SubjectReader
+from vcmaug.data.readers.folder import files_like
 from vcmaug.files import read_json
 
 __all__ = ["NNUNet"]
+
+
+class _Dataset(BaseModel):
+    """What is read of dataset.json, in the names of nnU-Net; version 1 says modality."""
+
+    file_ending: str = ".nii.gz"
+    numTraining: int | None = None  # noqa: N815
+    channel_names: dict[int, str] = Field(
+        {0: "image"}, validation_alias=AliasChoices("channel_names", "modality")
+    )
 
 
 class NNUNet(SubjectReader):
@@ -37,28 +49,23 @@ class NNUNet(SubjectReader):
             path: Holds dataset.json, imagesTr and labelsTr.
             faults: Gets a sentence for a label map without an image and a count that differs.
         """
-        about = read_json(path / "dataset.json")
-        ending = about.get("file_ending", ".nii.gz")
-        images = _by_case(path / "imagesTr", f"_0000{ending}")
-        labels = _by_case(path / "labelsTr", ending)
-        faults += [
-            f"case {case_id}, {labels[case_id]}: a label map without an image"
-            for case_id in sorted(set(labels) - set(images))
-        ]
-        expected = about.get("numTraining")
-        if expected is not None and int(expected) != len(images):
+        about = _Dataset.model_validate(read_json(path / "dataset.json"))
+        ending = about.file_ending
+        images = files_like(f"imagesTr/{{case}}_0000{ending}", path, faults)
+        labels = files_like(f"labelsTr/{{case}}{ending}", path, faults)
+        if about.numTraining not in (None, len(images)):
             faults.append(
-                f"{path / 'dataset.json'}: numTraining {expected}, found {len(images)} images"
+                f"{path / 'dataset.json'}: numTraining {about.numTraining}, found {len(images)} "
+                "images"
             )
-        return [
-            Case(
-                case_id=case_id,
-                subject_id=self.subject_of(case_id),
-                images=images_of(image, _further(image, case_id, about, ending)),
-                label=labels.get(case_id),
-            )
+        channels = {
+            case_id: {
+                name if number else IMAGE: image.with_name(f"{case_id}_{number:04d}{ending}")
+                for number, name in sorted(about.channel_names.items())
+            }
             for case_id, image in images.items()
-        ]
+        }
+        return self.paired(channels, labels, faults)
 
     def tables(self, path: Path) -> list[Path]:
         """Return dataset.json."""
@@ -68,22 +75,3 @@ class NNUNet(SubjectReader):
     def expected(self) -> str:
         """Images of the first channel."""
         return "images imagesTr/*_0000.nii.gz"
-
-
-def _by_case(folder: Path, ending: str) -> dict[str, Path]:
-    """Return the files of a folder with an ending, by what stands before it."""
-    return {
-        path.name.removesuffix(ending): path
-        for path in sorted(folder.glob(f"*{ending}"))
-        if not path.name.startswith(".")
-    }
-
-
-def _further(image: Path, case_id: str, about: Mapping[str, Any], ending: str) -> dict[str, Path]:
-    """Return the channels after the first, by name."""
-    channels = about.get("channel_names", about.get("modality", {"0": "image"}))
-    return {
-        str(name): image.with_name(f"{case_id}_{int(number):04d}{ending}")
-        for number, name in channels.items()
-        if int(number) > 0
-    }

@@ -1,14 +1,12 @@
 """A CSV or TSV with one row per case: case_id, image, and optionally label and further columns."""
 
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from vcmaug.data.case import Case
-from vcmaug.data.reader import SubjectReader, images_of, read_table
+from vcmaug.data.reader import Entry, SubjectReader, read_table, text
 
 __all__ = ["Table"]
-
-_OWN = {"case_id", "subject_id", "image", "label"}
 
 
 class Table(SubjectReader):
@@ -36,12 +34,18 @@ class Table(SubjectReader):
             faults += [f"{path}: no column {name!r}" for name in missing]
             return []
         cases = []
-        for line, record in enumerate(table.to_dict("records"), start=2):
-            row = {str(name): value for name, value in record.items()}
-            if not _text(row.get("case_id")) or not _text(row.get("image")):
+        for line, row in enumerate(table.to_dict("records"), start=2):
+            others = {
+                str(name).removeprefix("image_"): row.pop(name)
+                for name in list(row)
+                if str(name).startswith("image_")
+            }
+            entry = Entry.model_validate(row)
+            if not entry.case_id or not entry.image:
                 faults.append(f"{path}, line {line}: no case_id or no image")
                 continue
-            cases.append(self._case(row, path.parent))
+            further = {name: text(cell) for name, cell in others.items() if text(cell)}
+            cases.append(self.listed(entry, further, folder=path.parent))
         return cases
 
     def tables(self, path: Path) -> list[Path]:
@@ -52,26 +56,3 @@ class Table(SubjectReader):
     def expected(self) -> str:
         """Rows with an image."""
         return "rows with the columns case_id and image"
-
-    def _case(self, row: dict[str, Any], folder: Path) -> Case:
-        """Return one row as a case."""
-        case_id = _text(row["case_id"])
-        label = _text(row.get("label"))
-        further = {
-            name.removeprefix("image_"): folder / _text(value)
-            for name, value in row.items()
-            if name.startswith("image_") and _text(value)
-        }
-        rest = {k: v for k, v in row.items() if k not in _OWN and not k.startswith("image_")}
-        return Case(
-            case_id=case_id,
-            subject_id=_text(row.get("subject_id")) or self.subject_of(case_id),
-            images=images_of(folder / _text(row["image"]), further),
-            label=folder / label if label else None,
-            source=rest,
-        )
-
-
-def _text(value: Any) -> str:
-    """Return a cell as text, empty if it is missing."""
-    return value.strip() if isinstance(value, str) else ""

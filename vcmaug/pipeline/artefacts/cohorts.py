@@ -18,7 +18,7 @@ __all__ = ["ArmCohort", "BuiltConditions", "DrawnCohort"]
 
 @dataclass(frozen=True, eq=False)
 class BuiltConditions(OfLabelled):
-    """Label maps and scalars to ask for; with the pool from pseudo-labelled cases too."""
+    """Label maps and scalars to ask for; with the unlabelled set from pseudo-labels too."""
 
     pseudo: PseudoLabels | None
 

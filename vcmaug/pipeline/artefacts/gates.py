@@ -1,13 +1,12 @@
 """The gates as artefacts: each with what it needs, in the order in which they are read."""
 
+import math
 import time
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
-
-from pydantic import ConfigDict
 
 from vcmaug.config import JsonFile
 from vcmaug.files import read_json, write_json
@@ -27,21 +26,15 @@ _SHOWN = 64
 
 
 class GateFile(JsonFile):
-    """What a gate's file says; the figures that it measured stand beside.
+    """What others ask of a gate's file; all that was measured stands beside.
 
     Attributes:
-        gate: Such as 1-segmenter.
         passed: Whether every limit is held.
-        limit: The limits in words.
-        seconds: That it took.
+        dice: Mean on validation subjects, where a segmenter was trained.
     """
 
-    model_config = ConfigDict(extra="allow")
-
-    gate: str
     passed: bool
-    limit: str
-    seconds: float
+    dice: float = math.nan
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,8 +142,8 @@ class AutoencoderGate(_GateOnCases):
         """Train a segmenter on reconstructions."""
         from vcmaug.gates.measure import measure_autoencoder
 
-        whole = (self.segmenter.load().model_extra or {})["dice"]
-        return measure_autoencoder(self.ground(run), self.prior.load(), dice=whole)
+        dice = self.segmenter.load().dice
+        return measure_autoencoder(self.ground(run), self.prior.load(), dice=dice)
 
 
 @dataclass(frozen=True, eq=False)

@@ -149,7 +149,7 @@ class TrainedPrior(FromCases, PriorArtefact):
 
 @dataclass(frozen=True, eq=False)
 class TrainedControl(OfLabelled):
-    """A control on the recipe's prior; with the pool it has the pseudo-labelled cases too."""
+    """A control on the recipe's prior; with the unlabelled set it has pseudo-labels too."""
 
     prior: PriorArtefact
     pseudo: PseudoLabels | None
