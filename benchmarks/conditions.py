@@ -33,11 +33,11 @@ from vcmaug.conditions.builders.perturb import Perturb
 from vcmaug.conditions.chain import ConditionSettings
 from vcmaug.data.cases import Case
 from vcmaug.data.deformation import (
+    deform_label_map,
     draw_velocity,
     integrate,
     least_jacobian,
     upsampled,
-    warp_label_map,
 )
 from vcmaug.data.labels import LabelScheme
 from vcmaug.data.nifti import write_label_map
@@ -82,7 +82,7 @@ def deformation(label_map: NDArray[np.uint16], count: int) -> dict[str, float]:
         )
         field = integrate(velocity, SHAPE)
         assert least_jacobian(field, SHAPE) > 0
-        return warp_label_map(label_map, upsampled(field, SHAPE))
+        return deform_label_map(label_map, upsampled(field, SHAPE))
 
     tensor = torch.from_numpy(label_map.astype(np.int16))[None]
     subject = tio.Subject(map=tio.LabelMap(tensor=tensor))

@@ -11,10 +11,12 @@ import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
+
+from pydantic import JsonValue
 
 from vcmaug.errors import WorkFolderError
 
@@ -127,7 +129,7 @@ def stable_json(content: Any) -> str:
     return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
-def append_lines(path: Path, rows: list[dict[str, Any]]) -> None:
+def append_lines(path: Path, rows: Iterable[Mapping[str, JsonValue]]) -> None:
     """Append rows as JSON lines and fsync; a crash can cut the last line only.
 
     Raises:
@@ -157,7 +159,7 @@ def _drop_cut_line(path: Path) -> None:
         write_bytes(path, content[: content.rfind(b"\n") + 1])
 
 
-def read_json_lines(path: Path) -> list[dict[str, Any]]:
+def read_json_lines(path: Path) -> list[dict[str, JsonValue]]:
     """Return the rows of a JSON-lines file; lines that were cut or damaged are left out."""
     rows = []
     if path.exists():

@@ -28,7 +28,7 @@ def versions() -> dict[str, str]:
     return found
 
 
-def machine() -> dict[str, Any]:
+def machine() -> dict[str, str | int]:
     """Return the kind of machine: system, processor architecture, cores. No name, no address."""
     return {
         "system": platform.system(),

@@ -12,7 +12,7 @@ from vcmaug.conditions.chain import ConditionSettings
 from vcmaug.conditions.resize import side_weights
 from vcmaug.conditions.topology import counts_of, parts_of
 from vcmaug.data.geometry import reorient
-from vcmaug.data.labels import LabelScheme, index_map, volumes_mm3
+from vcmaug.data.labels import LabelScheme, volumes_mm3
 from vcmaug.data.volume import Volume
 from vcmaug.errors import DataError
 
@@ -114,7 +114,7 @@ def test_in_a_mirror_left_and_right_change_places(orientation, axis):
     settings = Perturb(min_displacement_mm=0, max_displacement_mm=1, flip_probability=1)
     start = as_it_is(source, condition_id="c0")
     made = settings.ready(BALLS).build(start, seed=1)
-    assert topology(index_map(made.label_map.array, BALLS), 3).tolist() == [
+    assert topology(BALLS.channels(made.label_map.array), 3).tolist() == [
         [1, 0],
         [1, 1],
         [2, 2],
@@ -149,7 +149,7 @@ def test_a_structure_reaches_the_volume_that_is_asked_for(change):
     before, after = (np.count_nonzero(one.array == 1) for one in (source.label_map, made.label_map))
     assert after / before == pytest.approx(1 + change, rel=0.02)
     assert made.steps[0].checks["change_left_ball"] == pytest.approx(change, abs=0.02)
-    assert topology(index_map(made.label_map.array, BALLS), 3).tolist() == [
+    assert topology(BALLS.channels(made.label_map.array), 3).tolist() == [
         [1, 0],
         [1, 0],
         [1, 2],
@@ -231,4 +231,4 @@ def test_a_plate_one_voxel_thick_does_not_vanish():
         places = np.indices(array.shape) + displacement
         expected = ndimage.map_coordinates((array == 1).astype(float), places, order=1).sum()
         assert np.count_nonzero(made.label_map.array == 1) == pytest.approx(expected, rel=0.05)
-        assert topology(index_map(made.label_map.array, scheme), 2)[0].tolist() == [1, 0]
+        assert topology(scheme.channels(made.label_map.array), 2)[0].tolist() == [1, 0]

@@ -12,7 +12,7 @@ from scipy import ndimage
 from vcmaug.conditions.base import Condition, SourceMap, as_it_is, recomputed
 from vcmaug.conditions.builders.shape_model import ShapeDrawing, ShapeModel
 from vcmaug.conditions.learned_shapes import LearnedShapes, learn_shapes
-from vcmaug.data.labels import LabelScheme, index_map
+from vcmaug.data.labels import LabelScheme
 from vcmaug.data.volume import Volume
 from vcmaug.errors import DataError
 
@@ -52,7 +52,7 @@ def test_every_map_it_was_learned_of_can_be_made_again(model: LearnedShapes) -> 
     """Coefficients by projection on the modes, as linear algebra has it."""
     modes = model.modes.reshape(len(model.modes), -1).astype(float)
     for one in SOURCES:
-        indices = index_map(one.label_map.array, tiny.SCHEME)
+        indices = tiny.SCHEME.channels(one.label_map.array)
         single = learn_shapes([one, one, one], tiny.SCHEME, variance_kept=1.0).mean
         centred = (single - model.mean).reshape(-1).astype(float)
         coefficients = modes @ centred / (modes**2).sum(axis=1)

@@ -14,7 +14,6 @@ from vcmaug.control.channels import channels_of, one_hot_batch
 from vcmaug.control.method import control_method
 from vcmaug.control.shown import ALONE, ChannelSettings, parts_of, stacked_channels
 from vcmaug.data.cases import Case
-from vcmaug.data.labels import index_map
 from vcmaug.data.nifti import write_image, write_label_map
 from vcmaug.data.volume import Volume
 from vcmaug.errors import ModelError
@@ -156,7 +155,7 @@ def test_training_shows_what_drawing_shows(names: tuple[str, ...]) -> None:
     """Whatever the order of the channels, and with the label map among them or not."""
     label_map, channels = volumes()
     drawn = shown_to(names, {}, channels)
-    one_hot = one_hot_batch(torch.from_numpy(index_map(label_map, tiny.SCHEME))[None], 2)
+    one_hot = one_hot_batch(torch.from_numpy(tiny.SCHEME.channels(label_map))[None], 2)
     further = torch.from_numpy(stacked_channels(channels, names, label_map.shape))[None]
     trained = channel_batch(one_hot, further, names=names, drop=0.0, generator=torch.Generator())
     assert torch.equal(trained, drawn)

@@ -10,7 +10,6 @@ from vcmaug.control.base import Control, load_control
 from vcmaug.control.channels import one_hot_batch
 from vcmaug.control.methods.vcm import VCM
 from vcmaug.control.network import ModulatingNetwork
-from vcmaug.data.labels import index_map
 from vcmaug.errors import ModelError
 from vcmaug.ldm.denoiser import Context, Encoded
 from vcmaug.ldm.prior import Prior, load_prior
@@ -151,6 +150,6 @@ def test_an_encoder_that_ends_on_another_grid_is_refused(prior: Prior) -> None:
 def test_one_hot_channels_follow_the_scheme() -> None:
     import numpy as np
 
-    indices = torch.from_numpy(index_map(np.array([[[0, 1, 2]]]), SCHEME))
+    indices = torch.from_numpy(SCHEME.channels(np.array([[[0, 1, 2]]])))
     channels = one_hot_batch(indices[None], SCHEME.num_structures)[0]
     assert channels.tolist() == [[[[0.0, 1.0, 0.0]]], [[[0.0, 0.0, 1.0]]]]

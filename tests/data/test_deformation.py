@@ -2,13 +2,13 @@ import numpy as np
 import pytest
 
 from vcmaug.data.deformation import (
+    deform_image,
+    deform_label_map,
     draw_velocity,
     integrate,
     least_jacobian,
     turned,
     upsampled,
-    warp_image,
-    warp_label_map,
 )
 from vcmaug.seeding import numpy_generator
 
@@ -45,11 +45,11 @@ def test_forwards_and_backwards_is_where_one_began() -> None:
     from scipy import ndimage
 
     smooth = ndimage.gaussian_filter(image, 3.0)
-    back = warp_image(warp_image(smooth, forwards), backwards)
+    back = deform_image(deform_image(smooth, forwards), backwards)
     inside = (slice(4, -4),) * 3
     assert np.abs(back - smooth)[inside].max() < 0.15 * (smooth.max() - smooth.min())
     assert (
-        np.abs(warp_image(smooth, forwards) - smooth)[inside].max()
+        np.abs(deform_image(smooth, forwards) - smooth)[inside].max()
         > np.abs(back - smooth)[inside].max()
     )
 
@@ -59,7 +59,7 @@ def test_a_constant_displacement_is_a_shift() -> None:
     displacement[0] = 1.0
     image = np.random.default_rng(0).random(SHAPE).astype(np.float32)
     np.testing.assert_allclose(
-        warp_image(image, displacement)[:-1], image[1:], rtol=1e-4, atol=1e-5
+        deform_image(image, displacement)[:-1], image[1:], rtol=1e-4, atol=1e-5
     )
     assert least_jacobian(displacement, SHAPE) == pytest.approx(1.0)
 
@@ -67,13 +67,13 @@ def test_a_constant_displacement_is_a_shift() -> None:
 def test_no_displacement_changes_nothing() -> None:
     label_map = np.random.default_rng(0).choice([0, 5, 9], SHAPE).astype(np.uint16)
     still = np.zeros((3, *SHAPE), dtype=np.float32)
-    assert np.array_equal(warp_label_map(label_map, still), label_map)
+    assert np.array_equal(deform_label_map(label_map, still), label_map)
 
 
 def test_a_warped_label_map_has_no_new_value() -> None:
     label_map = np.zeros(SHAPE, dtype=np.uint16)
     label_map[4:12, 4:12, 4:12], label_map[8:16, 8:16, 8:12] = 5, 9
-    warped = warp_label_map(label_map, _displacement(_velocity()))
+    warped = deform_label_map(label_map, _displacement(_velocity()))
     assert set(np.unique(warped)) <= {0, 5, 9}
     assert not np.array_equal(warped, label_map)
 
@@ -82,7 +82,7 @@ def test_bending_keeps_the_texture_of_an_image_and_its_range() -> None:
     """Half a voxel off in all three directions, linear interpolation keeps an eighth of noise."""
     image = np.random.default_rng(0).random((16, 16, 16)).astype(np.float32)
     half = np.full((3, 16, 16, 16), 0.5, dtype=np.float32)
-    bent = warp_image(image, half)
+    bent = deform_image(image, half)
     energies = [float(np.mean(np.diff(x[2:-2, 2:-2, 2:-2], axis=0) ** 2)) for x in (image, bent)]
     assert energies[1] > 0.3 * energies[0]
     assert image.min() <= bent.min() <= bent.max() <= image.max()
@@ -112,7 +112,7 @@ def test_a_quarter_turn_is_rot90_and_a_scale_of_two_is_eight_times_the_volume() 
     def moved(**changes: tuple[float, float, float]) -> np.ndarray:
         asked = {"degrees": (0, 0, 0), "scales": (1, 1, 1), "translation_mm": (0, 0, 0)} | changes
         field = turned(still, shape, spacing_mm=(2.0, 2.0, 2.0), **asked)
-        return warp_label_map(label_map, upsampled(field, shape))
+        return deform_label_map(label_map, upsampled(field, shape))
 
     assert np.array_equal(moved(degrees=(0, 0, 90)), np.rot90(label_map, axes=(0, 1)))
     assert np.array_equal(moved(translation_mm=(0, 4, 0)), np.roll(label_map, 2, axis=1))

@@ -5,12 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vcmaug.control.channels import one_hot_batch
-from vcmaug.data.labels import (
-    LabelScheme,
-    from_index_map,
-    index_map,
-    volumes_mm3,
-)
+from vcmaug.data.labels import LabelScheme, volumes_mm3
 from vcmaug.errors import DataError
 
 SCHEME = LabelScheme.from_mapping({"a": 3, "b": 300, "c": 7})
@@ -20,12 +15,12 @@ SCHEME = LabelScheme.from_mapping({"a": 3, "b": 300, "c": 7})
 @given(st.integers(0, 2**31 - 1))
 def test_one_hot_and_channel_indices_come_back_to_the_label_map(seed: int) -> None:
     label_map = np.random.default_rng(seed).choice([0, 3, 300, 7], (4, 3, 5)).astype(np.uint16)
-    indices = index_map(label_map, SCHEME)
-    assert np.array_equal(from_index_map(indices, SCHEME), label_map)
+    indices = SCHEME.channels(label_map)
+    assert np.array_equal(SCHEME.label_map(indices), label_map)
     channels = one_hot_batch(torch.from_numpy(indices)[None], SCHEME.num_structures)  # [1, K, ...]
     background = 1 - channels.sum(dim=1, keepdim=True)
     strongest = torch.cat([background, channels], dim=1).argmax(dim=1)[0]
-    assert np.array_equal(from_index_map(strongest.numpy(), SCHEME), label_map)
+    assert np.array_equal(SCHEME.label_map(strongest.numpy()), label_map)
 
 
 def test_volumes_are_voxels_times_their_size() -> None:

@@ -10,7 +10,7 @@ STEPS = (Step("a", {"size": 3, "names": ("x", "y")}, {"tries": 1.0}), Step("b", 
 
 def stored(*rows: tuple[Step, ...]) -> list:
     found = [stored_steps(row) for row in rows]
-    return pa.array(found, type=type_of_steps(found)).to_pylist(maps_as_pydicts="strict")
+    return pa.array(found, type=type_of_steps(rows)).to_pylist(maps_as_pydicts="strict")
 
 
 def test_each_builder_keeps_its_own_types() -> None:
@@ -25,7 +25,7 @@ def test_steps_without_parameters_need_none() -> None:
 
 
 def test_types_of_parts_meet_or_are_refused() -> None:
-    types = [type_of_steps([stored_steps([Step("a", {"size": size})])]) for size in (3, 0.5, "x")]
+    types = [type_of_steps([[Step("a", {"size": size})]]) for size in (3, 0.5, "x")]
     assert common_type(types[:2]) == types[1]
     with pytest.raises(pa.ArrowTypeError):
         common_type(types)

@@ -22,7 +22,6 @@ from vcmaug.conditions.builders.lowres import slice_weights
 from vcmaug.conditions.conditions import map_bytes
 from vcmaug.conditions.table import ConditionRow, read_conditions
 from vcmaug.data.cases import Case
-from vcmaug.data.labels import index_map
 from vcmaug.data.nifti import label_map_in, read_image
 from vcmaug.data.volume import Volume
 from vcmaug.progress import Report, silent
@@ -70,7 +69,7 @@ class LabelToImage(Arm):
         label_file = map_bytes(sources.conditions, asked)
         label_map = label_map_in(label_file)
         seed = stable_seed(sources.seed, "label to image", index)
-        classes = index_map(label_map.array, sources.scheme).astype(np.int64)
+        classes = sources.scheme.channels(label_map.array).astype(np.int64)
         outside = _background(asked, parents[0], label_map, self.background_classes)
         classes = np.where(classes > 0, classes, sources.scheme.num_structures + 1 + outside)
         image = self.image_of_labels(classes, spacing_mm=label_map.spacing_mm, seed=seed)

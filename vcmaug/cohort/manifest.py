@@ -45,7 +45,7 @@ def type_of_parameters(batches: Iterable[Sequence[ManifestRow]]) -> pa.DataType:
         CohortError: One name has values of two types.
     """
     try:
-        types = [type_of_steps(stored_steps(row.parameters) for row in rows) for rows in batches]
+        types = [type_of_steps(row.parameters for row in rows) for rows in batches]
         return common_type(types or [type_of_steps([])])
     except (pa.ArrowInvalid, pa.ArrowTypeError) as fault:
         raise CohortError(

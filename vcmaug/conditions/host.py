@@ -26,7 +26,7 @@ from vcmaug.conditions.atlas import Lesion
 from vcmaug.conditions.placement import Placed
 from vcmaug.conditions.topology import nearest_others
 from vcmaug.data.distance import signed_distance_mm
-from vcmaug.data.labels import LabelScheme, index_map
+from vcmaug.data.labels import LabelScheme
 from vcmaug.data.volume import Volume
 from vcmaug.shapes import Box, box_within, padded_box
 
@@ -112,7 +112,7 @@ def host_of(
         channels: Channel number of each class of a lesion.
         keep_own: Whether lesions that are there stay; if not, the tissue around fills them.
     """
-    indices = index_map(volume.array, scheme)
+    indices = scheme.channels(volume.array)
     lesions = np.isin(indices, channels)
     if not keep_own and lesions.any():
         indices = nearest_others(indices, lesions, volume.spacing_mm)

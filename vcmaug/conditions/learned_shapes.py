@@ -24,7 +24,7 @@ from vcmaug.affine import inverse
 from vcmaug.conditions.base import SourceMap
 from vcmaug.conditions.topology import counts_of, parts_of
 from vcmaug.data.distance import signed_distance_mm
-from vcmaug.data.labels import LabelScheme, index_map
+from vcmaug.data.labels import LabelScheme
 from vcmaug.data.volume import Volume
 from vcmaug.errors import DataError
 from vcmaug.files import atomic_path
@@ -127,7 +127,7 @@ def learn_shapes(
     shapes = {source.label_map.shape for source in sources}
     if len(shapes) > 1:
         raise DataError(f"learning a shape model: the maps have shapes {sorted(shapes)}, not one.")
-    channels = [index_map(source.label_map.array, scheme) for source in sources]
+    channels = [scheme.channels(source.label_map.array) for source in sources]
     for source, indices in zip(sources, channels, strict=True):
         missing = [name for k, name in enumerate(scheme.names, start=1) if not (indices == k).any()]
         if missing:

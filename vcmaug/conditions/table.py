@@ -101,12 +101,11 @@ def write_rows(path: Path, rows: Sequence[ConditionRow]) -> None:
     cells = [row.cells() for row in rows]
     names = dict.fromkeys(name for one in cells for name in one)  # in the order they come in
     columns: dict[str, list[Any]] = {name: [one.get(name) for one in cells] for name in names}
-    steps = [stored_steps(row.steps) for row in rows]  # by the name of its builder
-    columns["steps"] = steps
+    columns["steps"] = [stored_steps(row.steps) for row in rows]  # by the name of its builder
     for name in _MAPS:
         columns[name] = [list(getattr(row, name).items()) for row in rows]
     try:
-        types = {**_MAPS, "steps": type_of_steps(steps)}
+        types = {**_MAPS, "steps": type_of_steps(row.steps for row in rows)}
         table = pa.table(
             {name: pa.array(values, types.get(name)) for name, values in columns.items()}
         )

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from vcmaug.conditions.base import LABEL_MAP, Drawable
 from vcmaug.control.shown import ALONE, ChannelSettings, is_shown, stacked_channels
-from vcmaug.data.labels import LabelScheme, index_map
+from vcmaug.data.labels import LabelScheme
 from vcmaug.errors import ModelError
 
 __all__ = ["channel_tensor", "channels_of", "one_hot_batch"]
@@ -66,7 +66,7 @@ def channels_of(
         raise ModelError(
             "drawing with a control: a target has no label map. Give one, or draw without control."
         )
-    indices = torch.from_numpy(np.stack([index_map(array, structures) for array in maps]))
+    indices = torch.from_numpy(np.stack([structures.channels(array) for array in maps]))
     one_hot = one_hot_batch(indices, structures.num_structures)  # [B, K, X, Y, Z]
     if names == ALONE:
         return one_hot

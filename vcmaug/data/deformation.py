@@ -36,8 +36,8 @@ __all__ = [
     "least_jacobian",
     "turned",
     "upsampled",
-    "warp_image",
-    "warp_label_map",
+    "deform_image",
+    "deform_label_map",
 ]
 
 Field = NDArray[np.float32]  # [3, a, b, c], voxels of the grid
@@ -93,8 +93,7 @@ def integrate(velocity: Field, shape: Shape3, *, num_squarings: int = 6) -> Fiel
     displacement = torch.from_numpy(velocity / steps / 2**num_squarings)  # in nodes
     for _ in range(num_squarings):
         displacement = displacement + _sample(displacement, displacement)
-    in_voxels: Field = displacement.numpy() * steps
-    return in_voxels
+    return displacement.numpy() * steps
 
 
 def turned(
@@ -195,21 +194,20 @@ def _interpolation(nodes: int, size: int) -> Tensor:
     return torch.from_numpy(weights)
 
 
-def warp_image(array: NDArray[Any], displacement: Field) -> NDArray[np.float32]:
+def deform_image(array: NDArray[Any], displacement: Field) -> NDArray[np.float32]:
     """Return an image [X, Y, Z] under a displacement, by cubic splines, edges repeated.
 
     Linear interpolation takes four tenths of the gradient energy of a noisy image; splines a tenth.
     What they overshoot is cut to the image's own range.
     """
     places = np.indices(array.shape, dtype=np.float32) + displacement
-    warped = ndimage.map_coordinates(
+    deformed = ndimage.map_coordinates(
         np.asarray(array, dtype=np.float32), places, order=3, mode="nearest"
     )
-    clipped: NDArray[np.float32] = np.clip(warped, array.min(), array.max())
-    return clipped
+    return np.clip(deformed, array.min(), array.max())
 
 
-def warp_label_map(label_map: NDArray[Any], displacement: Field) -> NDArray[Any]:
+def deform_label_map(label_map: NDArray[Any], displacement: Field) -> NDArray[Any]:
     """Return a label map [X, Y, Z] under a displacement [3, X, Y, Z], by the nearest voxel."""
     shape = label_map.shape
     flat = torch.zeros(shape, dtype=torch.int64)
@@ -221,8 +219,7 @@ def warp_label_map(label_map: NDArray[Any], displacement: Field) -> NDArray[Any]
         flat.mul_(size).add_(moved.round_().clamp_(0, size - 1).to(torch.int64))
     kind = label_map.dtype
     source = torch.from_numpy(np.ascontiguousarray(label_map, dtype=np.int32)).reshape(-1)
-    warped: NDArray[Any] = source[flat].numpy().astype(kind)
-    return warped
+    return source[flat].numpy().astype(kind)
 
 
 def _sample(channels: torch.Tensor, displacement: torch.Tensor) -> torch.Tensor:

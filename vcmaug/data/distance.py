@@ -31,5 +31,4 @@ def signed_distance_mm(
     signed = outwards - inwards - np.where(inside, -half, half)
     if smooth_voxels > 0:
         signed = ndimage.gaussian_filter(signed, smooth_voxels)
-    result: NDArray[np.float64] = signed
-    return result
+    return signed

@@ -161,10 +161,9 @@ def _resample_image(
     sigmas = np.maximum(0.0, (factors - 1.0) / 2.0)
     blurred = ndimage.gaussian_filter(array, sigmas, mode="nearest")
     offset = _first_centre(as_shape3(array.shape), factors, sizes)
-    result: NDArray[np.float32] = ndimage.affine_transform(
+    return ndimage.affine_transform(
         blurred, factors, offset=offset, output_shape=tuple(sizes), order=1, mode="nearest"
     )
-    return result
 
 
 def _resample_labels(

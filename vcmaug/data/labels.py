@@ -17,8 +17,6 @@ from vcmaug.errors import DataError, list_faults
 __all__ = [
     "LabelScheme",
     "Structure",
-    "from_index_map",
-    "index_map",
     "relabelled",
     "volumes_mm3",
 ]
@@ -126,6 +124,19 @@ class LabelScheme:
         """K, the number of condition channels."""
         return len(self.structures)
 
+    def channels(self, label_map: NDArray[Any]) -> NDArray[np.uint8]:
+        """Return channel numbers from 1, 0 for the background, uint8 [X, Y, Z].
+
+        Args:
+            label_map: Values of the scheme, integers [X, Y, Z]; at most 255 structures.
+        """
+        numbers = {value: number for number, value in enumerate(self.values, start=1)}
+        return relabelled(label_map, numbers).astype(np.uint8)
+
+    def label_map(self, channels: NDArray[Any]) -> NDArray[np.uint16]:
+        """Return the values of the scheme, uint16 [X, Y, Z], of channel numbers [X, Y, Z]."""
+        return relabelled(channels, dict(enumerate(self.values, start=1)))
+
     def in_source_values(self, label_map: NDArray[Any]) -> NDArray[np.uint16]:
         """Return a label map of this scheme in the user's own values, uint16 [X, Y, Z]."""
         own = self.source_values or self.values
@@ -146,22 +157,6 @@ def relabelled(label_map: NDArray[Any], values: Mapping[int, int]) -> NDArray[np
     table[list(values)] = list(values.values())
     found: NDArray[np.uint16] = table[label_map]
     return found
-
-
-def index_map(label_map: NDArray[Any], scheme: LabelScheme) -> NDArray[np.uint8]:
-    """Return channel numbers from 1, 0 for the background, uint8 [X, Y, Z].
-
-    Args:
-        label_map: Values of the scheme, integers [X, Y, Z].
-        scheme: At most 255 structures.
-    """
-    numbers = {value: number for number, value in enumerate(scheme.values, start=1)}
-    return relabelled(label_map, numbers).astype(np.uint8)
-
-
-def from_index_map(indices: NDArray[Any], scheme: LabelScheme) -> NDArray[np.uint16]:
-    """Return the values of the scheme, uint16 [X, Y, Z], of channel numbers from `index_map`."""
-    return relabelled(indices, dict(enumerate(scheme.values, start=1)))
 
 
 def volumes_mm3(

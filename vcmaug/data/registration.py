@@ -78,13 +78,11 @@ class Registration:
     def nodes_mm(self) -> NDArray[np.float64]:
         """Return the nodes' places in the one head, [3, a, b, c]."""
         steps = np.indices(self.displacement_mm.shape[1:]) * self.step_mm
-        places: NDArray[np.float64] = steps + self.origin_mm.reshape(3, 1, 1, 1)
-        return places
+        return steps + self.origin_mm.reshape(3, 1, 1, 1)
 
     def moved_nodes(self) -> NDArray[np.float64]:
         """Return the nodes' places in the other head, [3, a, b, c]."""
-        moved: NDArray[np.float64] = self.nodes_mm() + self.displacement_mm
-        return moved
+        return self.nodes_mm() + self.displacement_mm
 
     def write(self, path: Path) -> None:
         """Write the registration atomically."""

@@ -18,16 +18,6 @@ from vcmaug.errors import DataError
 
 __all__ = ["DataSettings"]
 
-_OF_READERS = {
-    "images": "folder",
-    "labels": "folder",
-    "table": "folder",
-    "table_key": "folder",
-    "subject": "folder",
-    "image_suffix": "bids",
-    "label_suffix": "bids",
-}
-
 
 class DataSettings(Settings):
     """What to read, what its labels mean, and the grid to bring it to."""
@@ -51,13 +41,21 @@ class DataSettings(Settings):
     def _settings_of_readers_stand_in_format(cls, value: Any) -> Any:
         """Refuse settings of a reader beside `format`, where they stood before."""
         content = value if isinstance(value, Mapping) else {}
-        if old := [key for key in _OF_READERS if key in content]:
+        readers = Reader.parts()
+        old = {
+            key: reader
+            for reader in ("bids", "folder")
+            for key in readers[reader].model_fields
+            if key in content and key != "name"
+        }
+        if old:
+            first, reader = next(iter(old.items()))
             raise PydanticCustomError(
                 "part",
                 "{names}: settings of a reader stand in format now, e.g. format: {example}",
                 {
                     "names": ", ".join(old),
-                    "example": f"{{name: {_OF_READERS[old[0]]}, {old[0]}: {content[old[0]]}}}",
+                    "example": f"{{name: {reader}, {first}: {content[first]}}}",
                 },
             )
         return value

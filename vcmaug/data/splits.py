@@ -126,10 +126,8 @@ def unfit(splits: Splits, settings: SplitSettings, subjects: Iterable[str]) -> l
 
 def write_splits(path: Path, splits: Splits) -> None:
     """Write splits as JSON, without `evaluator` and `left_out` where there are none."""
-    content = asdict(splits)
-    optional = ("evaluator", "left_out")
-    empty = {name for name in optional if not content[name]}
-    write_json(path, {name: value for name, value in content.items() if name not in empty})
+    content = asdict(splits).items()
+    write_json(path, {k: v for k, v in content if v or k not in ("evaluator", "left_out")})
 
 
 def read_splits(path: Path, subjects: Iterable[str] | None = None) -> Splits:

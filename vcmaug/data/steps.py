@@ -55,16 +55,16 @@ def steps_of(stored: Iterable[Mapping[str, Any]]) -> tuple[Step, ...]:
     )
 
 
-def type_of_steps(rows: Iterable[Sequence[Mapping[str, Any]]]) -> pa.DataType:
+def type_of_steps(rows: Iterable[Sequence[Step]]) -> pa.DataType:
     """Return the type of a column of stored steps.
 
     Args:
-        rows: The stored steps of each row.
+        rows: The steps of each row.
 
     Raises:
         pyarrow.ArrowInvalid: A name has values of two types.
     """
-    recorded = [_without_empty(step["parameters"]) for row in rows for step in row]
+    recorded = [_without_empty({one.builder: one.parameters}) for row in rows for one in row]
     members = [("builder", pa.string()), ("checks", _CHECKS)]
     if any(recorded):  # Parquet has no struct without members
         members.append(("parameters", pa.infer_type(recorded)))

@@ -15,7 +15,6 @@ References:
     Fonov et al. 2011, NeuroImage 54 (ICBM 2009c template), through nilearn.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +25,11 @@ from scipy import ndimage
 
 from vcmaug.affine import shifted
 from vcmaug.data.deformation import (
+    deform_image,
+    deform_label_map,
     draw_velocity,
     integrate,
     upsampled,
-    warp_image,
-    warp_label_map,
 )
 from vcmaug.data.geometry import Grid, to_grid
 from vcmaug.data.nifti import write_image, write_label_map
@@ -45,14 +44,6 @@ __all__ = ["TISSUE4", "make_population"]
 TISSUE4 = {"csf": 1, "grey_matter": 2, "white_matter": 3, "ventricles": 4}
 _CENTRE_MM = (0.0, -20.0, 10.0)
 _DEPTH_MM, _REACH_MM, _FEWEST_VOXELS = 16.0, 48.0, 60
-
-
-@dataclass(frozen=True)
-class _Template:
-    """The template on the wanted grid: image in [0, 1] and label map."""
-
-    image: Volume
-    labels: Volume
 
 
 def make_population(
@@ -74,7 +65,7 @@ def make_population(
     rows = []
     for number in range(num_subjects):
         subject = f"template{number:03d}"
-        image, labels = _draw_subject(template, numpy_generator(seed, "population", subject))
+        image, labels = _draw_subject(*template, numpy_generator(seed, "population", subject))
         write_image(folder / "images" / f"{subject}.nii.gz", image)
         write_label_map(folder / "labels" / f"{subject}.nii.gz", labels)
         rows.append({"case_id": subject, "subject_id": subject})
@@ -83,8 +74,8 @@ def make_population(
     return folder
 
 
-def _load_template(grid: Grid) -> _Template:
-    """Return the template and its tissues on a grid, cut about the brain."""
+def _load_template(grid: Grid) -> tuple[Volume, Volume]:
+    """Return the template, in [0, 1], and its tissues on a grid, cut about the brain."""
     try:
         from nilearn import datasets  # an extra, needed by this function alone
     except ImportError:
@@ -101,9 +92,9 @@ def _load_template(grid: Grid) -> _Template:
     labels = _tissues(grey, white, mask=mask, affine=affine)
     box = ndimage.find_objects(mask.astype(np.uint8))[0]
     placed = shifted(affine, [part.start for part in box])
-    return _Template(
-        image=to_grid(Volume(image[box] / image.max(), placed), grid, is_label=False),
-        labels=to_grid(Volume(labels[box], placed), grid, is_label=True),
+    return (
+        to_grid(Volume(image[box] / image.max(), placed), grid, is_label=False),
+        to_grid(Volume(labels[box], placed), grid, is_label=True),
     )
 
 
@@ -132,31 +123,32 @@ def _tissues(
     return labels
 
 
-def _draw_subject(template: _Template, generator: np.random.Generator) -> tuple[Volume, Volume]:
-    """Return image and label map of one subject: deformed, shaded, and noisy."""
-    spacing, shape = template.image.spacing_mm, template.image.shape
+def _draw_subject(
+    image: Volume, labels: Volume, generator: np.random.Generator
+) -> tuple[Volume, Volume]:
+    """Return a template as one subject: deformed, shaded, and noisy."""
+    shape = image.shape
     velocity = draw_velocity(
         shape,
-        spacing_mm=spacing,
+        spacing_mm=image.spacing_mm,
         max_displacement_mm=float(generator.uniform(5.0, 9.0)),
         smoothness_mm=float(generator.uniform(14.0, 22.0)),
         generator=generator,
     )
     velocity = upsampled(velocity, shape)
-    velocity += _swelling(template.labels, amount_mm=float(generator.uniform(1.0, 8.0)))
+    velocity += _swelling(labels, amount_mm=float(generator.uniform(1.0, 8.0)))
     displacement = integrate(velocity, shape) + _affine(shape, generator)
-    labels = warp_label_map(template.labels.array, displacement)
-    image = warp_image(template.image.array, displacement)
-    image = _acquire(image, inside=labels > 0, generator=generator)
-    affine = template.image.affine
-    return Volume(image, affine), Volume(labels, affine)
+    tissues = deform_label_map(labels.array, displacement)
+    deformed = deform_image(image.array, displacement)
+    acquired = _acquire(deformed, inside=tissues > 0, generator=generator)
+    return Volume(acquired, image.affine), Volume(tissues, image.affine)
 
 
 def _swelling(labels: Volume, *, amount_mm: float) -> NDArray[np.float32]:
     """Return a velocity field [3, X, Y, Z] in voxels that narrows ventricles by about an amount.
 
-    The field points along the gradient of the blurred ventricles: a warp looks up its source at
-    v + displacement, so looking up nearer to the centre makes the centre larger.
+    The field points along the gradient of the blurred ventricles: a deformation looks up its source
+    at v + displacement, so looking up nearer to the centre makes the centre larger.
     """
     ventricles = (labels.array == TISSUE4["ventricles"]).astype(np.float32)
     sigmas = [8.0 / spacing for spacing in labels.spacing_mm]
@@ -164,8 +156,7 @@ def _swelling(labels: Volume, *, amount_mm: float) -> NDArray[np.float32]:
     slope = np.stack([np.gradient(smooth, axis=axis) for axis in range(3)])
     longest = float(np.sqrt((slope**2).sum(axis=0)).max()) or 1.0
     spacing = np.asarray(labels.spacing_mm, dtype=np.float32).reshape(3, 1, 1, 1)
-    field: NDArray[np.float32] = (-amount_mm * slope / longest / spacing).astype(np.float32)
-    return field
+    return (-amount_mm * slope / longest / spacing).astype(np.float32)
 
 
 def _affine(shape: tuple[int, ...], generator: np.random.Generator) -> NDArray[np.float32]:

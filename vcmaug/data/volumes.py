@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vcmaug.data.case import Case
-from vcmaug.data.labels import LabelScheme, index_map
+from vcmaug.data.labels import LabelScheme
 from vcmaug.data.nifti import read_image, read_label_map
 from vcmaug.data.volume import same_grid
 from vcmaug.errors import DataError, FaultyDataSet
@@ -46,7 +46,7 @@ class LabelledVolumes:
         """Return images [N, 1, X, Y, Z] and channel numbers, uint8 [N, X, Y, Z], for networks."""
         import torch
 
-        channels = index_map(self.labels, self.scheme)
+        channels = self.scheme.channels(self.labels)
         return torch.from_numpy(self.images)[:, None], torch.from_numpy(channels)
 
 

@@ -1,6 +1,7 @@
 """A trained network as a plain function of images: what it reads, and how well that fits labels."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from torch import nn
 
 from vcmaug.data.cases import Case
 from vcmaug.data.labels import LabelScheme
-from vcmaug.downstream.data import read_case_volumes
+from vcmaug.data.volumes import read_case_volumes
 from vcmaug.downstream.fit import fit
 from vcmaug.downstream.settings import StudySettings
 from vcmaug.downstream.tasks.base import Ground, Task
@@ -20,19 +21,19 @@ from vcmaug.progress import Report, silent
 __all__ = ["Evaluator", "load_evaluator", "train_evaluator"]
 
 
+@dataclass(frozen=True, eq=False)
 class Evaluator:
     """A trained network of a task; other rooms hold it without knowing the task.
 
-    Args:
+    Attributes:
         network: Trained.
         task: Whose network it is.
         ground: What the task was told.
     """
 
-    def __init__(self, network: nn.Module, *, task: Task, ground: Ground) -> None:
-        self.network = network
-        self.task = task
-        self.ground = ground
+    network: nn.Module
+    task: Task
+    ground: Ground
 
     def __call__(self, images: NDArray[np.float32]) -> NDArray[Any]:
         """Return what the network reads in images [N, X, Y, Z] in [0, 1], such as label maps."""

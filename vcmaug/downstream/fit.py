@@ -8,7 +8,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from vcmaug.downstream.data import Bank, LabelledVolumes
+from vcmaug.data.volumes import LabelledVolumes
+from vcmaug.downstream.augment import Bank
 from vcmaug.downstream.results import FitRecord
 from vcmaug.downstream.settings import AugmentSettings, FitSettings, StudySettings
 from vcmaug.progress import Report, silent

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from torch import nn
 
@@ -24,15 +25,15 @@ from vcmaug.data.case import IMAGE, LABEL
 from vcmaug.data.cases import Case, cases_of
 from vcmaug.data.labels import LabelScheme
 from vcmaug.data.splits import Splits, labelled_subset
+from vcmaug.data.volumes import LabelledVolumes, read_case_volumes
 from vcmaug.data.work_layout import run_file
-from vcmaug.downstream.data import read_case_volumes, read_cohort_volumes
 from vcmaug.downstream.fit import fit
 from vcmaug.downstream.leaks import refuse_leaks, refuse_real_leaks, refuse_unlabelled
 from vcmaug.downstream.results import RunResult, Summary, read_result, write_summary
 from vcmaug.downstream.settings import StudySettings
 from vcmaug.downstream.summary import summarised
 from vcmaug.downstream.training_data import TrainingData
-from vcmaug.errors import DataError
+from vcmaug.errors import CohortError, DataError
 from vcmaug.files import write_bytes, write_json, write_text
 from vcmaug.progress import Progress, Report, silent
 from vcmaug.provenance import fingerprint
@@ -167,7 +168,7 @@ class _Run:
         scheme = self.inputs.scheme
         real = read_case_volumes(cases_of(self.inputs.cases, self.labelled), scheme)
         cohort = self.cohort()
-        made = None if cohort is None else read_cohort_volumes(cohort, scheme, like=real)
+        made = None if cohort is None else _volumes_of(cohort, like=real)
         network, cost = fit(
             real, made, study=self.settings, seed=self.seed, what=str(self), report=report
         )
@@ -195,6 +196,26 @@ class _Run:
             for case, prediction, target in found
             for row in task.score(prediction, target, ground=ground, spacing_mm=volumes.spacing_mm)
         ]
+
+
+def _volumes_of(cohort: Cohort, *, like: LabelledVolumes) -> LabelledVolumes:
+    """Return the finished cases of a cohort, to be mixed with real ones.
+
+    Raises:
+        CohortError: No case is finished, or the grid is another than the real cases'.
+    """
+    if not cohort.cases:
+        raise CohortError(
+            f"reading cohort {cohort.folder}: no case is finished. Generate it again."
+        )
+    volumes = read_case_volumes(cohort.cases, like.scheme)
+    found, expected = volumes.images.shape[1:], like.images.shape[1:]
+    if found != expected or not np.allclose(volumes.spacing_mm, like.spacing_mm, rtol=1e-3):
+        raise CohortError(
+            f"reading cohort {cohort.folder}: it has shape {found} at {volumes.spacing_mm} mm, the "
+            f"real cases {expected} at {like.spacing_mm} mm. Use a prior of their grid."
+        )
+    return volumes
 
 
 def run_study(

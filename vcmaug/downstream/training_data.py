@@ -16,7 +16,7 @@ class TrainingData:
     Attributes:
         cohorts: Folder of the cohort that is mixed with the real labelled cases, by
             (num_labelled, seed); None: the arm has real cases alone.
-        sees_unlabelled: Its cohorts may hold further training subjects by pseudo-labels, which a
+        sees_unlabelled: Its cohorts may hold other training subjects by pseudo-labels, which a
             network of exactly the labelled cases gave them.
         is_baseline: The other arms are held against it; one without a cohort is the floor of the
             label gap.

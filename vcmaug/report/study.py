@@ -55,11 +55,9 @@ def headline_of(summary: Summary | None) -> list[str]:
 def _outcome(row: Difference, headline: Score) -> str:
     """Return the paired difference at one n as a sentence."""
     side = "above" if row.low > 0 else "below" if row.high < 0 else ""
-    verdict = (
-        f"the interval lies {side} zero"
-        if side
-        else ("the interval holds zero, so no effect is shown")
-    )
+    verdict = "the interval holds zero, so no effect is shown"
+    if side:
+        verdict = f"the interval lies {side} zero"
     if side == {"higher": "below", "lower": "above"}[headline.better]:
         verdict += ", so the cohort harmed here"
     seeds = f"{row.num_seeds} seed" + ("s" if row.num_seeds > 1 else "")

@@ -17,7 +17,7 @@ from torch import Tensor
 from vcmaug.conditions.base import LABEL_MAP
 from vcmaug.control.channels import channel_tensor
 from vcmaug.data.cases import Case
-from vcmaug.data.deformation import draw_velocity, integrate, upsampled, warp_image
+from vcmaug.data.deformation import deform_image, draw_velocity, integrate, upsampled
 from vcmaug.data.geometry import Grid
 from vcmaug.data.nifti import read_image, read_label_map
 from vcmaug.data.scalars import raw_value, scalar_vector
@@ -127,7 +127,7 @@ def displacement_for(
 
 def deformed_image(image: Tensor, displacement: NDArray[np.float32]) -> Tensor:
     """Return an image [C, X, Y, Z] under a displacement."""
-    channels = [warp_image(channel, displacement) for channel in image.numpy()]
+    channels = [deform_image(channel, displacement) for channel in image.numpy()]
     return torch.from_numpy(np.stack(channels))
 
 

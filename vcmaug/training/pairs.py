@@ -17,9 +17,9 @@ from vcmaug.conditions.base import SourceMap
 from vcmaug.control.shown import ALONE, channels_for, stacked_channels
 from vcmaug.data.case import Measured
 from vcmaug.data.cases import Case
-from vcmaug.data.deformation import warp_label_map
+from vcmaug.data.deformation import deform_label_map
 from vcmaug.data.geometry import Grid
-from vcmaug.data.labels import index_map, volumes_mm3
+from vcmaug.data.labels import volumes_mm3
 from vcmaug.data.mirror import Mirror, mirror_of
 from vcmaug.data.nifti import read_label_map
 from vcmaug.data.volume import Volume
@@ -111,7 +111,7 @@ def _every_pair(cases: Sequence[Case], grid: Grid, job: ControlJob) -> Iterator[
             displacement = displacement_for(
                 case.case_id, copy, settings=job.settings, grid=grid, seed=job.seed
             )
-            deformed = warp_label_map(indices, displacement)
+            deformed = deform_label_map(indices, displacement)
             yield _Pair(
                 deformed_image(images, displacement),
                 deformed,
@@ -149,7 +149,7 @@ def _tensors(
         made = np.stack([_channels(pair, count, job) for pair in pairs])
         channels = torch.from_numpy(made).half()  # [B, 2 N, X, Y, Z]
     if job.shows.structures:
-        maps = index_map(maps, job.structures)
+        maps = job.structures.channels(maps)
     z = encode_all(prior.autoencoder, images) * prior.latent_scale
     return z, torch.from_numpy(maps), channels
 

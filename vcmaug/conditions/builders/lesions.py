@@ -29,7 +29,7 @@ from vcmaug.conditions.builder import (
 )
 from vcmaug.conditions.host import Host, host_of
 from vcmaug.conditions.placement import AffinePlace, Place, Placed, RegisteredPlace, place, to_map
-from vcmaug.data.labels import LabelScheme, from_index_map
+from vcmaug.data.labels import LabelScheme
 from vcmaug.data.volume import Volume
 from vcmaug.errors import DataError
 from vcmaug.files import write_text
@@ -308,7 +308,7 @@ class LesionMixing:
             step,
             cases=sorted({lesion.lesion_id for lesion in host.placed}),
             subjects=sorted({lesion.subject_id for lesion in host.placed}),
-            label_map=Volume(from_index_map(host.indices, self.scheme), affine),
+            label_map=Volume(self.scheme.label_map(host.indices), affine),
             channels={
                 **condition.channels,
                 "lesion": Volume(host.lesions.astype(np.uint8), affine),

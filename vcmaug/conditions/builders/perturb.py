@@ -31,7 +31,7 @@ from vcmaug.conditions.topology import (
     with_shares,
 )
 from vcmaug.config import Settings
-from vcmaug.data.labels import LabelScheme, from_index_map, index_map
+from vcmaug.data.labels import LabelScheme
 from vcmaug.data.mirror import lone_sides, mirror_of, mirrored
 from vcmaug.data.volume import Volume
 from vcmaug.errors import DataError
@@ -113,9 +113,9 @@ class Perturb(Builder):
         cls, volume: Volume, parameters: Mapping[str, JsonValue], *, classes: bool = False
     ) -> Volume:
         """Return a volume mirrored and deformed as the map was."""
-        from vcmaug.data.deformation import warp_image, warp_label_map
+        from vcmaug.data.deformation import deform_image, deform_label_map
 
-        deformed = warp_label_map if classes else warp_image
+        deformed = deform_label_map if classes else deform_image
         draw = PerturbDraw.model_validate(parameters)
         start = mirrored(volume) if draw.mirrored else volume.array
         return Volume(deformed(start, draw.displacement(volume)), volume.affine)
@@ -198,7 +198,7 @@ class Perturbing:
                 volumes; the reasons are counted.
         """
         settings, volume = self.settings, condition.label_map
-        before = Volume(index_map(volume.array, self.scheme), volume.affine)
+        before = Volume(self.scheme.channels(volume.array), volume.affine)
         found = parts_of(before.array, self.scheme.num_structures)
         refused: Counter[str] = Counter()
         for tries in range(1, settings.max_tries + 1):
@@ -215,7 +215,7 @@ class Perturbing:
                 step = Step(
                     settings.name, draw.model_dump(), {**checks, "tries": float(tries), **counted}
                 )
-                label_map = Volume(from_index_map(after, self.scheme), volume.affine)
+                label_map = Volume(self.scheme.label_map(after), volume.affine)
                 return condition.changed(step, label_map=label_map)
             refused[fault] += 1
         reasons = ", ".join(f"{count} for {reason}" for reason, count in refused.items())
@@ -251,16 +251,16 @@ class Perturbing:
         self, volume: Volume, wanted: NDArray[np.int64], draw: PerturbDraw
     ) -> tuple[NDArray[np.uint8], dict[str, float]]:
         """Return the perturbed index map and what was measured of it."""
-        from vcmaug.data.deformation import least_jacobian, upsampled, warp_label_map
+        from vcmaug.data.deformation import deform_label_map, least_jacobian, upsampled
 
         start, num, keep = volume.array, self.scheme.num_structures, self.settings.keep_topology
         field = draw.lattice(volume)
         displacement = upsampled(field, volume.shape)
         if keep:
             parts, owners = numbered(start, num, least=self.settings.specks / 2)
-            deformed = apart(warp_label_map(parts, displacement), owners)
+            deformed = apart(deform_label_map(parts, displacement), owners)
         else:
-            deformed = warp_label_map(start, displacement)
+            deformed = deform_label_map(start, displacement)
         for channel in thin_structures(start, num):
             deformed = with_shares(deformed, start, displacement, channel)
         deformed = mended(deformed, wanted) if keep else deformed

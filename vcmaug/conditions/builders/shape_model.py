@@ -32,7 +32,7 @@ from vcmaug.conditions.builder import (
 from vcmaug.conditions.learned_shapes import LearnedShapes, learn_shapes
 from vcmaug.conditions.resize import resized, side_weights
 from vcmaug.conditions.topology import counts_of, mended, nearest_others, parts_of
-from vcmaug.data.labels import LabelScheme, from_index_map, index_map
+from vcmaug.data.labels import LabelScheme
 from vcmaug.data.volume import Volume
 from vcmaug.errors import DataError
 from vcmaug.seeding import numpy_generator
@@ -119,7 +119,7 @@ class ShapeDrawing:
             DataError: No draw of `max_tries` keeps every structure whole and reaches the volumes.
         """
         volume = condition.label_map
-        here = index_map(volume.array, self.drawn_scheme)
+        here = self.drawn_scheme.channels(volume.array)
         pose = self.learned.pose_in(condition.source.case_id, here)
         for tries in range(1, self.settings.max_tries + 1):
             coefficients = self._draw(seed, tries)
@@ -179,11 +179,11 @@ class ShapeDrawing:
 
         What a structure leaves takes the nearest other label, but none at a volume of its own.
         """
-        drawn = from_index_map(indices, self.drawn_scheme)
+        drawn = self.drawn_scheme.label_map(indices)
         if self.settings.structures is None:
             return drawn
         fixed = [self.scheme.names.index(name) + 1 for name in self.settings.volumes_mm3]
-        before, result = index_map(array, self.scheme), index_map(drawn, self.scheme)
+        before, result = self.scheme.channels(array), self.scheme.channels(drawn)
         own = np.isin(array, self.drawn_scheme.values)
         result = np.where(own | (result > 0), result, before)
         left = own & (result == 0)  # by a structure that was there and is not any more
@@ -191,4 +191,4 @@ class ShapeDrawing:
             unfit = left | np.isin(result, [channel, *fixed])
             here = left & (before == channel)
             result[here] = nearest_others(result, unfit)[here]
-        return from_index_map(result, self.scheme)
+        return self.scheme.label_map(result)

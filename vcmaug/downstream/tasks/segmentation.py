@@ -7,7 +7,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vcmaug.data.dice import dice_of
-from vcmaug.data.labels import from_index_map
 from vcmaug.downstream.tasks.base import Figures, Ground, Score, Task
 
 if TYPE_CHECKING:
@@ -104,7 +103,7 @@ class Segmentation(Task):
         import torch
 
         inputs = torch.tensor(images.copy(), dtype=torch.float32)[:, None]  # [N, 1, X, Y, Z]
-        return from_index_map(self.predict(network, inputs), ground.scheme)
+        return ground.scheme.label_map(self.predict(network, inputs))
 
     def adherence(
         self, found: NDArray[Any], asked: NDArray[np.uint16], ground: Ground

@@ -47,6 +47,7 @@ class Metric(Part):
         fewest_hold_out: Held-out real cases that it needs, where it needs any.
         blind_spot: What it does not see, in one sentence.
         section: Key of its rows in quality.json; metrics of one section share rows.
+        heading: Of that section in a report; empty: title, direction and blind spot.
         columns: Heading of each column that a report shows, after the cohort's.
     """
 
@@ -63,6 +64,7 @@ class Metric(Part):
     fewest_hold_out: ClassVar[int] = 2
     blind_spot: ClassVar[str]
     section: ClassVar[str]
+    heading: ClassVar[str] = ""
     columns: ClassVar[Mapping[str, str]]
 
     def missing(self, ground: Measured) -> list[str]:
@@ -87,7 +89,7 @@ class Metric(Part):
             evaluations: Of all cohorts.
         """
         del evaluations
-        return f"{cls.title} ({cls.better} is better). {cls.blind_spot}"
+        return cls.heading or f"{cls.title} ({cls.better} is better). {cls.blind_spot}"
 
     @classmethod
     def shown(cls, rows: Sequence[Row]) -> Sequence[Row]:
@@ -127,6 +129,10 @@ class Distance(Metric):
     needs: ClassVar[frozenset[Need]] = frozenset({Need.HOLD_OUT})
     fewest_hold_out: ClassVar[int] = 4
     section: ClassVar[str] = "distances"
+    heading: ClassVar[str] = (
+        "Distance from real images (0 or more, lower is nearer), between sets of equal size. The "
+        "row real vs real is the floor: one half of the held-out real images against the other."
+    )
     columns: ClassVar[Mapping[str, str]] = {
         "row": "sets",
         "num_first": "real",
@@ -149,13 +155,3 @@ class Distance(Metric):
             }
             for row, other in ground.halves.pairs
         ]
-
-    @classmethod
-    def caption(cls, evaluations: Sequence[Quality]) -> str:
-        """Return the caption of all distances."""
-        del evaluations
-        return (
-            "Distance from real images (0 or more, lower is nearer), between sets of equal size. "
-            "The row real vs real is the floor: one half of the held-out real images against the "
-            "other."
-        )

@@ -17,7 +17,6 @@ import numpy as np
 from vcmaug.quality.features import Rows, describe, standardised
 from vcmaug.quality.measured import Measured
 from vcmaug.quality.metrics.base import Better, Metric, Need, Row
-from vcmaug.quality.results import Quality
 from vcmaug.seeding import numpy_generator
 
 __all__ = ["Memorisation", "memorisation_rows", "share_nearer_to_train"]
@@ -37,6 +36,11 @@ class Memorisation(Metric):
     needs: ClassVar[frozenset[Need]] = frozenset({Need.TRAINING, Need.HOLD_OUT})
     blind_spot: ClassVar[str] = "It sees copies only as far as simple descriptors do."
     section: ClassVar[str] = "memorisation"
+    heading: ClassVar[str] = (
+        "Memorisation: share of images whose nearest real image, by simple descriptors, is one "
+        "that prior or control was trained on (0 to 1; one half if nothing was memorised). The "
+        "row of held-out real images is the floor."
+    )
     columns: ClassVar[Mapping[str, str]] = {
         "row": "images",
         "num": "asked",
@@ -52,16 +56,6 @@ class Memorisation(Metric):
             hold_out=describe(ground.held_out.images),
             num_draws=_CUTS,
             generator=numpy_generator("quality", "memorisation"),
-        )
-
-    @classmethod
-    def caption(cls, evaluations: Sequence[Quality]) -> str:
-        """Return the caption."""
-        del evaluations
-        return (
-            "Memorisation: share of images whose nearest real image, by simple descriptors, is one "
-            "that prior or control was trained on (0 to 1; one half if nothing was memorised). The "
-            "row of held-out real images is the floor."
         )
 
 
