@@ -68,7 +68,7 @@ class Condition:
         source_subject_ids: Their subjects.
         turn: How often the source has been used before by the same chain of builders.
         steps: What the builders did, in order.
-        channels: Further volumes on the map's grid, by name; a channel that is absent has no entry.
+        channels: Other volumes on the map's grid, by name; a channel that is absent has no entry.
         presence: Which channels a control is shown; empty: the label map alone.
     """
 
@@ -91,11 +91,11 @@ class Condition:
     def changed(
         self, step: Step, *, cases: Sequence[str] = (), subjects: Sequence[str] = (), **new: Any
     ) -> "Condition":
-        """Return the condition after a step, with further parents.
+        """Return the condition after a step, with the parents that it adds.
 
         Args:
             step: What was done.
-            cases: Ids of further cases that went into it.
+            cases: Ids of other cases that went into it.
             subjects: Ids of their subjects.
             **new: Fields that the step replaced.
         """
@@ -165,7 +165,7 @@ class Drawable(Protocol):
 
     @property
     def channels(self) -> Mapping[str, Volume]:
-        """Further volumes by name."""
+        """Other volumes by name."""
         ...
 
     @property
@@ -186,7 +186,7 @@ class Target:
         label_map: Values of the control's scheme on the prior's grid; None for a draw without a
             control.
         scalars: Raw values by name; None, or no entry, is missing.
-        channels: Further volumes on the map's grid that a control is shown, by name, with masks
+        channels: Other volumes on the map's grid that a control is shown, by name, with masks
             `<name>_known` where a part is hidden.
         presence: Which channels are shown; one without an entry is shown where it is there.
         condition_id: Its name, from which the noise of a single draw comes.

@@ -280,6 +280,20 @@ def unknown_structures(named: Mapping[str, Sequence[str]], structures: Sequence[
     ]
 
 
-def prepared_file(folder: Path, name: str, settings: Settings) -> Path:
-    """Return where a builder keeps what it learned with some settings."""
+def prepared_file(folder: Path | None, name: str, settings: Settings) -> Path:
+    """Return where a builder keeps what it learned with some settings.
+
+    Args:
+        folder: Of the conditions.
+        name: Of what was learned.
+        settings: Those that decide about it.
+
+    Raises:
+        DataError: There is no folder.
+    """
+    if folder is None:
+        raise DataError(
+            f"making conditions with {name}: no folder with what was learned for it is given. Use "
+            "`vcmaug.conditions` or `vcmaug build-conditions`."
+        )
     return folder / "prepared" / f"{name}-{fingerprint(settings.model_dump(mode='json'))[:12]}.npz"

@@ -231,7 +231,7 @@ class StoredCondition(Shown):
 
     @cached_property
     def channels(self) -> Mapping[str, Volume]:
-        """Further volumes on the map's grid, by name; in a lazy folder they are made again.
+        """Other volumes on the map's grid, by name; in a lazy folder they are made again.
 
         Raises:
             DataError: A file is missing or changed, or comes out otherwise than before.

@@ -6,7 +6,7 @@ along each the lesion's crop is resampled.
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,18 +33,6 @@ class Placed:
     classes: NDArray[np.uint8]
 
 
-class Place(Protocol):
-    """From host voxels to voxels of a lesion's crop."""
-
-    def box(self, lesion: Lesion, shape: Shape3) -> Box | None:
-        """Return the part of a host's grid that a lesion can reach; None: it lies outside."""
-        ...
-
-    def look_up(self, lesion: Lesion, box: Box) -> NDArray[np.float64]:
-        """Return the crop's coordinates [3, a, b, c] of the voxels of a box."""
-        ...
-
-
 @dataclass(frozen=True)
 class AffinePlace:
     """Host voxels to atlas millimetres by an affine map, 4x4."""
@@ -52,14 +40,14 @@ class AffinePlace:
     to_atlas: NDArray[np.float64]
 
     def box(self, lesion: Lesion, shape: Shape3) -> Box | None:
-        """Return the box around the crop's corners in the host."""
+        """Return the box of a host's grid around the crop's corners; None: it lies outside."""
         to_host = inverse(self.to_atlas) @ lesion.affine
         sides = [(-0.5, size - 0.5) for size in lesion.crop.shape]
         corners = np.stack(np.meshgrid(*sides, indexing="ij"), axis=-1).reshape(-1, 3)
         return _box_around(moved_points(to_host, corners), shape)
 
     def look_up(self, lesion: Lesion, box: Box) -> NDArray[np.float64]:
-        """Return the crop's coordinates of the voxels of a box."""
+        """Return the crop's coordinates [3, a, b, c] of the voxels of a box."""
         return _world_of(box, inverse(lesion.affine) @ self.to_atlas)
 
 
@@ -76,7 +64,7 @@ class RegisteredPlace:
     registration: "Registration"
 
     def box(self, lesion: Lesion, shape: Shape3) -> Box | None:
-        """Return the box around those lattice nodes that come to lie in or near the crop."""
+        """Return the box around the lattice nodes that come to lie in or near the crop, if any."""
         nodes = self.registration.moved_nodes()  # [3, a, b, c], atlas mm
         there = moved_field(inverse(lesion.affine), nodes)
         margin = 1.5 * self.registration.step_mm / np.reshape(lesion.spacing_mm, (3, 1, 1, 1))
@@ -88,9 +76,13 @@ class RegisteredPlace:
         return _box_around(moved_points(inverse(self.affine), found), shape)
 
     def look_up(self, lesion: Lesion, box: Box) -> NDArray[np.float64]:
-        """Return the crop's coordinates of the voxels of a box."""
+        """Return the crop's coordinates [3, a, b, c] of the voxels of a box."""
         atlas_mm = self.registration(_world_of(box, self.affine))
         return moved_field(inverse(lesion.affine), atlas_mm)
+
+
+Place = AffinePlace | RegisteredPlace
+"""From host voxels to voxels of a lesion's crop."""
 
 
 def _world_of(box: Box, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -138,7 +130,7 @@ def place(
         lesion: Of the atlas.
         where: From host voxels to the lesion.
         shape: Of the host's grid.
-        elastic_mm: Longest displacement of a further smooth change of its outline.
+        elastic_mm: Longest displacement of a smooth change of its outline.
         generator: Draws that change.
     """
     box = where.box(lesion, shape)

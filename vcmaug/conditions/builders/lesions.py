@@ -105,7 +105,7 @@ class Lesions(Builder):
             register_host,
         )
 
-        path = self._atlas_file(given.folder)
+        path = prepared_file(given.folder, "atlas", self.atlas)  # of all builders with one atlas
         if not path.exists():
             given.report(Progress("indexing the atlas", 0, 1))
             atlas = index_atlas(self.atlas)
@@ -119,17 +119,9 @@ class Lesions(Builder):
             pairs = [
                 HostToTemplate(case.case_id, case.image, self.atlas.template.resolve(), out)
                 for case in given.sources
-                if not (out := self._registration_file(given.folder, case.case_id)).exists()
+                if not (out := _registration_file(path, case.case_id)).exists()
             ]
             given.run(register_host, pairs, doing="registering")
-
-    def _atlas_file(self, folder: Path) -> Path:
-        """Return where the index is kept; builders with one atlas share it."""
-        return prepared_file(folder, "atlas", self.atlas)
-
-    def _registration_file(self, folder: Path, case_id: str) -> Path:
-        """Return where the registration of a case to the template is kept."""
-        return self._atlas_file(folder).with_suffix("") / f"{case_id}.npz"
 
     def ready(
         self, scheme: LabelScheme, *, folder: Path | None = None, cases: Sequence[str] = ()
@@ -137,19 +129,23 @@ class Lesions(Builder):
         """Return what mixes, with the atlas and the registrations of a folder."""
         from vcmaug.data.registration import Registration
 
-        if folder is None:
-            raise DataError("placing lesions: no folder with the indexed atlas was given.")
+        path = prepared_file(folder, "atlas", self.atlas)
         registrations = {
-            case_id: Registration.read(self._registration_file(folder, case_id))
+            case_id: Registration.read(_registration_file(path, case_id))
             for case_id in (cases if self.placement == "registered" else ())
         }
-        return LesionMixing(self, scheme, Atlas.read(self._atlas_file(folder)), registrations)
+        return LesionMixing(self, scheme, Atlas.read(path), registrations)
 
     @classmethod
     def moves(cls, parameters: Mapping[str, JsonValue]) -> Moves:
         """Return that the map alone gets lesions; the image of the source shows none."""
         del parameters
         return "labels alone"
+
+
+def _registration_file(atlas: Path, case_id: str) -> Path:
+    """Return where the registration of a case to the template of an atlas is kept."""
+    return atlas.with_suffix("") / f"{case_id}.npz"
 
 
 @dataclass(frozen=True)

@@ -83,8 +83,6 @@ class ShapeModel(Builder):
         self, scheme: LabelScheme, *, folder: Path | None = None, cases: Sequence[str] = ()
     ) -> Ready:
         """Return what draws from the shapes that were learned in a folder."""
-        if folder is None:
-            raise DataError("sampling a shape model: no folder with the trained model was given.")
         learned = LearnedShapes.read(prepared_file(folder, self.name, self))
         return ShapeDrawing(self, scheme, learned)
 
