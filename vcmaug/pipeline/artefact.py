@@ -7,7 +7,7 @@ settings is set aside as a whole in `.stale/`, and comes back when the recipe do
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
@@ -113,6 +113,14 @@ class Artefact(ABC):
     def faults(self) -> list[str]:
         """Return, one sentence each, what keeps it from being made, as far as seconds can tell."""
         return []
+
+    @property
+    def num_labels(self) -> int:
+        """How many training subjects with a label map it needs."""
+        return 0
+
+    def check_for(self, wanted: Sequence["Artefact"]) -> None:
+        """Refuse, as soon as it is there, what others could not be made of; nothing as a rule."""
 
     @property
     def is_whole(self) -> bool:
@@ -310,5 +318,6 @@ def make_all(targets: Iterable[Artefact], run: Run) -> None:
         if step.is_made:
             step.artefact.make_marked(run)
         if step.is_made or step.state.is_there:
+            step.artefact.check_for(run.wanted)
             run.ended[step.artefact.name] = step.is_made
             run.say(step.artefact.title, step.is_made)

@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from vcmaug.affine import side_axis
 from vcmaug.data.cases import Case
-from vcmaug.data.scalars import median_fill, raw_value
+from vcmaug.data.scalars import median_fill, raw_value, refuse_scalars
 from vcmaug.data.seen import Seen
 from vcmaug.errors import ModelError
 from vcmaug.ldm.autoencoder import StemmedAutoencoder
@@ -82,7 +82,9 @@ class PriorJob:
 
         Raises:
             ModelError: There is no case, or the images do not lie on the spec's grid.
+            FaultyDataSet: Cells of scalars cannot be read.
         """
+        refuse_scalars(self.spec.scalars, {case.case_id: case.columns for case in self.cases})
         images = self._images()
         autoencoder, first = self._autoencoder(images)
         means = self._means(autoencoder, images)
