@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vcmaug.data.scalars import ScalarSpec, median_fill, raw_value, refuse_scalars, scalar_vector
+from vcmaug.data.case import Case
+from vcmaug.data.scalars import ScalarSpec, median_fill, raw_value, scalar_faults, scalar_vector
 from vcmaug.data.splits import (
     SplitSettings,
     labelled_subset,
@@ -194,13 +195,13 @@ def test_cells_that_say_nothing_are_missing(cell: str | float | None) -> None:
 
 def test_what_has_no_code_is_refused_for_every_case() -> None:
     rows = {"a": {"sex": "F"}, "b": {"sex": 1}, "c": {"sex": "m", "age": "4O"}, "d": {"sex": ""}}
-    with pytest.raises(FaultyDataSet) as caught:
-        refuse_scalars((AGE, SEX), rows)
-    assert caught.value.faults == (
-        "case b, scalar 'sex', column 'sex': found 1, expected F, M",
-        "case c, scalar 'age', column 'age': found '4O', expected numbers",
-        "case c, scalar 'sex', column 'sex': found 'm', expected F, M",
-    )
+    cases = [Case(name, name, {}, source=row) for name, row in rows.items()]
+    advice = ". Correct the table and prepare it again, or give the value a code"
+    assert scalar_faults((AGE, SEX), cases) == [
+        f"case b, scalar 'sex', column 'sex': found 1, expected F, M{advice}",
+        f"case c, scalar 'age', column 'age': found '4O', expected numbers{advice}",
+        f"case c, scalar 'sex', column 'sex': found 'm', expected F, M{advice}",
+    ]
 
 
 def test_a_scalar_needs_one_source() -> None:

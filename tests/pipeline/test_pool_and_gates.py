@@ -19,7 +19,6 @@ from vcmaug.pipeline.graph import Graph
 from vcmaug.pipeline.recipe import read_recipe
 from vcmaug.pipeline.work import Work, claim_work
 
-
 UNLABELLED = {"b12", "b13", "b14"}
 
 
@@ -99,7 +98,7 @@ def test_too_few_labels_are_refused_before_any_training(
     path = tmp_path / "recipe.yaml"
     path.write_text(yaml.safe_dump(content))
     work = claim_work(tmp_path / "w", read_recipe(path), profile=None)
-    with pytest.raises(DataError, match="of 10 training subjects 7 have a label map.*asks for 8"):
+    with pytest.raises(DataError, match=r"of 10 training subjects 7 have a label map.*asks for 8"):
         make(Graph(work).report)
     with pytest.raises(DataError, match="asks for 8"):  # again, with the splits there
         make(Graph(work).report)

@@ -12,7 +12,7 @@ References:
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Annotated
 
@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from pydantic import BeforeValidator, Field, model_validator
 
 from vcmaug.config import Settings
-from vcmaug.data.case import Cell
+from vcmaug.data.case import Case, Cell
 from vcmaug.data.mirror import other_side
-from vcmaug.errors import DataError, FaultyDataSet
+from vcmaug.errors import DataError
 
 __all__ = [
     "ScalarSpec",
@@ -31,7 +31,7 @@ __all__ = [
     "is_missing",
     "median_fill",
     "raw_value",
-    "refuse_scalars",
+    "scalar_faults",
     "scalar_vector",
 ]
 
@@ -95,26 +95,19 @@ def raw_value(spec: ScalarSpec, row: Mapping[str, Cell]) -> float | None:
     return number
 
 
-def refuse_scalars(specs: Sequence[ScalarSpec], rows: Mapping[str, Mapping[str, Cell]]) -> None:
-    """Refuse cells of scalars that cannot be read.
-
-    Args:
-        specs: Of the prior.
-        rows: Of the case table, by case.
-
-    Raises:
-        FaultyDataSet: Names every case with such a cell.
-    """
+def scalar_faults(specs: Sequence[ScalarSpec], cases: Iterable[Case]) -> list[str]:
+    """Return which cells of scalars cannot be read, a sentence for each."""
     faults = []
-    for name, row in rows.items():
+    for case in cases:
         for spec in specs:
             try:
-                raw_value(spec, row)
+                raw_value(spec, case.columns)
             except DataError as fault:
-                faults.append(f"case {name}, {fault}".rstrip("."))
-    if faults:
-        advice = "Correct the table and prepare it again, or give each value a code."
-        raise FaultyDataSet("reading scalars", faults, advice=advice)
+                faults.append(
+                    f"case {case.case_id}, {fault} Correct the table and prepare it again, or give "
+                    "the value a code"
+                )
+    return faults
 
 
 def asked_value(spec: ScalarSpec, row: Mapping[str, Cell]) -> float | None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import ClassVar, Literal, Self
 
 from vcmaug.compute import Compute
-from vcmaug.errors import RecipeError, list_faults
+from vcmaug.errors import FaultyDataSet, RecipeError, list_faults
 from vcmaug.files import locked
 from vcmaug.pipeline.marker import Marker
 from vcmaug.pipeline.rates import Amount, Meter, Rated, machine_label, record_rate
@@ -119,8 +119,9 @@ class Artefact(ABC):
         """How many training subjects with a label map it needs."""
         return 0
 
-    def check_for(self, wanted: Sequence["Artefact"]) -> None:
-        """Refuse, as soon as it is there, what others could not be made of; nothing as a rule."""
+    def lacks_for(self, wanted: Sequence["Artefact"]) -> list[str]:
+        """Return, as soon as it is there, what it lacks for others; one sentence each."""
+        return []
 
     @property
     def is_whole(self) -> bool:
@@ -307,6 +308,7 @@ def make_all(targets: Iterable[Artefact], run: Run) -> None:
 
     Raises:
         RecipeError: Something keeps one of them from being made; nothing is made then.
+        FaultyDataSet: What is there lacks something for others; these are not made.
         WorkFolderError: What would be moved aside is in use.
     """
     steps = steps_to(targets, again=run.again)
@@ -318,6 +320,7 @@ def make_all(targets: Iterable[Artefact], run: Run) -> None:
         if step.is_made:
             step.artefact.make_marked(run)
         if step.is_made or step.state.is_there:
-            step.artefact.check_for(run.wanted)
+            if faults := step.artefact.lacks_for(run.wanted):
+                raise FaultyDataSet(f"running a recipe, {step.artefact.folder}", faults)
             run.ended[step.artefact.name] = step.is_made
             run.say(step.artefact.title, step.is_made)

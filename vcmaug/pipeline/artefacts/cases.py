@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from vcmaug.data.cases import Case, Cases, cases_of, labelled_of
 from vcmaug.data.prepare import prepare
-from vcmaug.data.scalars import refuse_scalars
+from vcmaug.data.scalars import scalar_faults
 from vcmaug.data.splits import (
     Splits,
     labelled_subset,
@@ -105,15 +105,10 @@ class PreparedCases(Artefact):
         """Return the cases."""
         return Cases.open(self.folder)
 
-    def check_for(self, wanted: Sequence[Artefact]) -> None:
-        """Refuse, before anything is trained, cells of the prior's scalars that cannot be read.
-
-        Raises:
-            FaultyDataSet: Names every case with such a cell.
-        """
+    def lacks_for(self, wanted: Sequence[Artefact]) -> list[str]:
+        """Return which cells of the prior's scalars cannot be read."""
         scalars = self.work.recipe.prior.scalars
-        if scalars and wanted:
-            refuse_scalars(scalars, {case.case_id: case.columns for case in self.load()})
+        return scalar_faults(scalars, self.load()) if scalars and wanted else []
 
     def _make(self, run: Run) -> None:
         """Check them all, then write them."""
@@ -198,21 +193,18 @@ class RecipeSplits(Artefact):
         if faults := self._unfit(cases):
             raise WorkFolderError(f"{'; '.join(faults)}.")
 
-    def check_for(self, wanted: Sequence[Artefact]) -> None:
-        """Refuse, before anything is trained, to go on with fewer labels than are wanted.
-
-        Raises:
-            DataError: Fewer training subjects have a label map.
-        """
+    def lacks_for(self, wanted: Sequence[Artefact]) -> list[str]:
+        """Return that fewer training subjects have a label map than are wanted."""
         most = max((one.num_labels for one in wanted), default=0)
-        splits = self.load() if most else None
-        if splits is not None and most > len(splits.labelled):
-            raise DataError(
-                f"using {self.folder}: of {len(splits.train)} training subjects "
-                f"{len(splits.labelled)} have a label map, and the recipe asks for {most} "
-                "(study.num_labelled, gates.num_labelled). Ask for fewer, or label more; test and "
-                "validation take labelled subjects too."
-            )
+        if not most:
+            return []
+        splits = self.load()
+        fault = (
+            f"of {len(splits.train)} training subjects {len(splits.labelled)} have a label map, "
+            f"and the recipe asks for {most} (study.num_labelled, gates.num_labelled); ask for "
+            "fewer, or label more: test and validation take labelled subjects too"
+        )
+        return [fault] if most > len(splits.labelled) else []
 
 
 @dataclass(frozen=True, eq=False)
