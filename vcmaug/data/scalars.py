@@ -22,7 +22,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from vcmaug.config import Settings
 from vcmaug.data.case import Case, Cell
-from vcmaug.data.mirror import other_side
+from vcmaug.data.sides import other_side
 from vcmaug.errors import DataError
 
 __all__ = [
