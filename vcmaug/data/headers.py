@@ -5,16 +5,16 @@ refused: other programs would take the other half of it and place the same voxel
 """
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-import nibabel as nib
 import numpy as np
-from nibabel.spatialimages import SpatialImage
 
 from vcmaug.affine import Affine, affine_of, apart_mm, moved_points, spacing_of
 from vcmaug.errors import DataError
 from vcmaug.shapes import Shape3
 
-__all__ = ["affine_in_header"]
+__all__ = ["Header", "affine_in"]
 
 _UNITS = {0: (1.0, "no unit"), 1: (1000.0, "metres"), 2: (1.0, "mm"), 3: (0.001, "microns")}
 """Code of the unit of length -> in mm, in words; all programs take none for mm."""
@@ -23,11 +23,26 @@ _SKEWED = 0.1
 """Share of a voxel's shortest side by which shear may move the volume's corners."""
 
 
-def affine_in_header(image: SpatialImage, shape: Shape3) -> Affine:
-    """Return the affine of an image, voxel index -> RAS+ mm.
+@dataclass(frozen=True)
+class Header:
+    """What a file says of its place.
+
+    Attributes:
+        affine: The one that is used, in the header's unit.
+        forms: All that have a code, in that unit: sform, qform.
+        unit: Code of the unit of length.
+    """
+
+    affine: Affine
+    forms: Sequence[Affine]
+    unit: int = 2
+
+
+def affine_in(header: Header, shape: Shape3) -> Affine:
+    """Return the affine of a file, voxel index -> RAS+ mm.
 
     Args:
-        image: As nibabel loads it.
+        header: Of the file.
         shape: Of its voxels in space.
 
     Raises:
@@ -35,22 +50,14 @@ def affine_in_header(image: SpatialImage, shape: Shape3) -> Affine:
             voxel size that no image has, axes that are not at right angles, or an affine that
             cannot be inverted.
     """
-    to_mm, unit = _unit(image)
-    affine = affine_of(to_mm * image.affine[:3, :3], to_mm * image.affine[:3, 3])
+    if header.unit not in _UNITS:
+        raise DataError(f"its unit of length has code {header.unit}, expected 1, 2 (mm), 3 or none")
+    to_mm, unit = _UNITS[header.unit]
+    affine = affine_of(to_mm * header.affine[:3, :3], to_mm * header.affine[:3, 3])
     _check_size(affine, unit)
     _check_right_angles(affine, shape)
-    _check_forms(image, shape)
+    _check_forms(header.forms, shape)
     return affine
-
-
-def _unit(image: SpatialImage) -> tuple[float, str]:
-    """Return the unit of length of a header, in mm and in words."""
-    if not isinstance(image, nib.Nifti1Pair):
-        return 1.0, "mm"
-    code = int(image.header["xyzt_units"]) & 7
-    if code not in _UNITS:
-        raise DataError(f"its unit of length has code {code}, expected 1, 2 (mm), 3 or none")
-    return _UNITS[code]
 
 
 def _check_size(affine: Affine, unit: str) -> None:
@@ -85,11 +92,8 @@ def _check_right_angles(affine: Affine, shape: Shape3) -> None:
     )
 
 
-def _check_forms(image: SpatialImage, shape: Shape3) -> None:
+def _check_forms(forms: Sequence[Affine], shape: Shape3) -> None:
     """Refuse a header without orientation, and one with two that differ by more than a voxel."""
-    if not isinstance(image, nib.AnalyzeImage):  # NIfTI is one; others always have an affine
-        return
-    forms = _forms(image) if isinstance(image, nib.Nifti1Pair) else []
     if not forms:
         raise DataError(
             "its header knows no orientation (sform and qform have code 0), so which side is left "
@@ -103,12 +107,3 @@ def _check_forms(image: SpatialImage, shape: Shape3) -> None:
             "at most 1; write the one that is right into both, e.g. with `fslorient "
             "-copysform2qform` or `fslorient -copyqform2sform`"
         )
-
-
-def _forms(image: "nib.Nifti1Pair") -> list[Affine]:
-    """Return the affines of a NIfTI header that have a code."""
-    try:
-        known = image.get_sform(coded=True), image.get_qform(coded=True)
-    except ValueError as error:
-        raise DataError(f"its qform is no rotation ({error})") from None
-    return [form for form, code in known if code > 0]

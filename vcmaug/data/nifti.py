@@ -11,10 +11,10 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 from nibabel.filebasedimages import ImageFileError
-from nibabel.spatialimages import HeaderDataError
+from nibabel.spatialimages import HeaderDataError, SpatialImage
 from numpy.typing import NDArray
 
-from vcmaug.data.headers import affine_in_header
+from vcmaug.data.headers import Header, affine_in
 from vcmaug.data.volume import Volume
 from vcmaug.errors import DataError
 from vcmaug.files import sha256_of_bytes, write_bytes
@@ -107,9 +107,26 @@ def _read(path: Path, *, case_id: str, dtype: Any) -> Volume:
         raise _fault(path, case_id, f"{array.ndim}D of shape {array.shape}, expected one 3D volume")
     array = array.reshape(array.shape[:3])
     try:
-        return Volume(array, affine_in_header(image, as_shape3(array.shape)))
-    except (DataError, HeaderDataError, ValueError) as error:
+        return Volume(array, affine_in(_header(image), as_shape3(array.shape)))
+    except DataError as error:
         raise _fault(path, case_id, str(error)) from None
+
+
+def _header(image: SpatialImage) -> Header:
+    """Return what the header of a file says of its place.
+
+    Raises:
+        DataError: Its qform is no rotation.
+    """
+    affine = np.asarray(image.affine, dtype=np.float64)
+    if not isinstance(image, nib.Nifti1Pair):  # Analyze has a guess; others always have an affine
+        return Header(affine, [] if isinstance(image, nib.AnalyzeImage) else [affine])
+    try:
+        forms = image.get_sform(coded=True), image.get_qform(coded=True)
+    except ValueError as error:
+        raise DataError(f"its qform is no rotation ({error})") from None
+    known = [np.asarray(form, dtype=np.float64) for form, code in forms if code > 0]
+    return Header(affine, known, unit=int(image.header["xyzt_units"]) & 7)
 
 
 def _fault(path: Path, case_id: str, found: str) -> DataError:
