@@ -77,6 +77,7 @@ def changed(source: Path, recipe_path: Path) -> Changed:
     content = yaml.safe_load(recipe_path.read_text())
     content["generate"]["acceptance"] = {"accept": "adherence.dice >= 0"}
     content["data"]["source"] = "source"
+    del content["profiles"]["pool"]["data"]
 
     def work(changes: Mapping[str, Any]) -> Work:
         profile = merged(content["profiles"]["pool"], changes)

@@ -22,7 +22,7 @@ from torch import nn
 from vcmaug.cohort.cohort import Cohort
 from vcmaug.compute import Compute, run_all
 from vcmaug.data.case import IMAGE, LABEL
-from vcmaug.data.cases import Case, cases_of
+from vcmaug.data.cases import Case, labelled_of
 from vcmaug.data.labels import LabelScheme
 from vcmaug.data.splits import Splits, labelled_subset
 from vcmaug.data.volumes import LabelledVolumes, read_case_volumes
@@ -65,7 +65,7 @@ class StudyInputs:
 
 @dataclass(frozen=True)
 class _Run:
-    """One training of the grid; of a ceiling, n is the number of training subjects."""
+    """One training of the grid; of a ceiling, n is the number of labelled training subjects."""
 
     arm: str
     num_labelled: int
@@ -103,7 +103,7 @@ class _Run:
 
         Raises:
             LeakError: A held-out subject is in reach of a training.
-            DataError: Fewer than two subjects are scored, or a case has no label map.
+            DataError: Fewer than two subjects are scored, or one has no label map.
         """
         inputs, role = self.inputs, self.settings.scored_on
         if len(set(self.scored)) < _FEWEST_TEST_SUBJECTS:
@@ -154,8 +154,7 @@ class _Run:
         """Return the fingerprint of all that it depends on."""
         cases = [
             [case.case_id, case.subject_id, case.hash_of(IMAGE), case.hash_of(LABEL)]
-            for case in cases_of(self.inputs.cases, [*self.labelled, *self.scored])
-            if case.label is not None
+            for case in labelled_of(self.inputs.cases, [*self.labelled, *self.scored])
         ]
         made = [
             [case.case_id, case.hash_of(IMAGE), case.hash_of(LABEL)] for case in self.cohort() or ()
@@ -166,7 +165,7 @@ class _Run:
     def _train_and_score(self, identity: str, report: Report) -> tuple[RunResult, nn.Module]:
         """Return scores and cost of the training, and the network."""
         scheme = self.inputs.scheme
-        real = read_case_volumes(cases_of(self.inputs.cases, self.labelled), scheme)
+        real = read_case_volumes(labelled_of(self.inputs.cases, self.labelled), scheme)
         cohort = self.cohort()
         made = None if cohort is None else _volumes_of(cohort, like=real)
         network, cost = fit(
@@ -187,7 +186,7 @@ class _Run:
     def _scores(self, network: nn.Module) -> list[dict[str, object]]:
         """Return one row for everything that the task scores in each scored case."""
         task, ground = self.settings.task, self.settings.ground(self.inputs.scheme)
-        cases = cases_of(self.inputs.cases, self.scored)
+        cases = labelled_of(self.inputs.cases, self.scored)
         volumes = read_case_volumes(cases, self.inputs.scheme)
         inputs, targets = task.examples(*volumes.tensors())
         found = zip(cases, task.predict(network, inputs), targets.numpy(), strict=True)
@@ -302,7 +301,7 @@ def _leave_result(run: _Run, *, out: Path) -> None:
 def _grid(settings: StudySettings, inputs: StudyInputs) -> list[_Run]:
     """Return all trainings; a ceiling has one per seed, whatever n."""
     ceilings = [name for name, data in inputs.arms.items() if data.is_ceiling]
-    num_all = len(inputs.splits.train)
+    num_all = len(inputs.splits.labelled)
     places = [
         (arm, num_labelled, seed)
         for num_labelled in settings.num_labelled
