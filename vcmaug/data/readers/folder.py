@@ -6,8 +6,8 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from vcmaug.data.case import Case
-from vcmaug.data.reader import SubjectReader, by_case, images_of, rows_by_key
+from vcmaug.data.case import Case, Cell
+from vcmaug.data.reader import SubjectReader, by_case, images_of, rows_of
 
 __all__ = ["Folder", "files_like"]
 
@@ -36,11 +36,10 @@ class Folder(SubjectReader):
             faults: Gets a sentence for a label map without an image and for a bad table.
         """
         images = sorted(files_like(self.images, path, faults).items())
-        rows = {}
-        if self.table is not None:
-            rows = rows_by_key(path / self.table, self.table_key, faults)
-            missing = [case_id for case_id, _ in images if case_id not in rows] if rows else []
-            faults += [f"case {case_id}: not in {path / self.table}" for case_id in missing]
+        rows: dict[str, dict[str, Cell]] = {}
+        for table in self.tables(path):
+            names = [case_id for case_id, _ in images]
+            rows |= rows_of(names, table, self.table_key, faults, what="case")
         return self.paired(
             {case_id: images_of(image) for case_id, image in images},
             files_like(self.labels, path, faults),
