@@ -132,12 +132,11 @@ def _listed(settings: AtlasSettings) -> list[tuple[Path, str]]:
             "folder of NIfTI masks, or a table (.csv, .tsv) with the columns mask and subject_id."
         )
     found = [(path, re.search(settings.subject, path.as_posix())) for path in paths]
-    for path, match in found:
-        if match is None:
-            raise DataError(
-                f"indexing the lesion atlas: {path} does not match `subject` {settings.subject!r}."
-            )
-    return [(path, match[1]) for path, match in found if match is not None]
+    listed = [(path, match[1]) for path, match in found if match and match[1]]
+    if strange := sorted({*paths} - {path for path, _ in listed}):
+        faults = [f"{path}: does not match `subject` {settings.subject!r}" for path in strange]
+        raise FaultyDataSet(f"indexing the lesion atlas {source}", faults)
+    return listed
 
 
 def _in_table(settings: AtlasSettings) -> list[tuple[Path, str]]:

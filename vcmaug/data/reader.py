@@ -298,6 +298,7 @@ def rows_of(
     """
     so_far = len(faults)
     rows, wanted = rows_by_key(path, key, faults), list(dict.fromkeys(ids))
+    is_read = bool(rows) or len(faults) == so_far
     alike = {_short(name): name for name in rows}
     counts = Counter(map(_short, rows)), Counter(map(_short, wanted))
     found = {}
@@ -307,7 +308,7 @@ def rows_of(
             found[name] = rows[name]
         elif all(count[short] == 1 for count in counts):
             found[name] = rows[alike[short]]
-        elif len(faults) == so_far or rows:
+        elif is_read:
             faults.append(f"{what} {name}: not in {path}")
     return found
 

@@ -2,9 +2,9 @@
 
 import re
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from vcmaug.data.case import Case, Cell
 from vcmaug.data.reader import SubjectReader, by_case, images_of, rows_of
@@ -12,12 +12,22 @@ from vcmaug.data.reader import SubjectReader, by_case, images_of, rows_of
 __all__ = ["Folder", "files_like"]
 
 
+def _with_case(pattern: str) -> str:
+    """Refuse a pattern that names no case, or no place in the folder."""
+    if "{case}" not in pattern or Path(pattern).is_absolute():
+        raise ValueError("expected a path in the folder with {case} in it, e.g. t1/{case}.nii.gz")
+    return pattern
+
+
+CasePattern = Annotated[str, AfterValidator(_with_case)]
+
+
 class Folder(SubjectReader):
     """Images and label maps whose names fit two patterns, and a table with further columns."""
 
     name: Literal["folder"] = "folder"
-    images: str = Field("images/{case}.nii.gz", description="pattern of images")
-    labels: str = Field("labels/{case}.nii.gz", description="pattern of label maps")
+    images: CasePattern = Field("images/{case}.nii.gz", description="pattern of images")
+    labels: CasePattern = Field("labels/{case}.nii.gz", description="pattern of label maps")
     table: str | None = Field(None, description="CSV or TSV with further columns, by case")
     table_key: str = Field("case_id", description="column of the table that holds the case id")
 
@@ -61,9 +71,10 @@ def files_like(pattern: str, root: Path, faults: list[str]) -> dict[str, Path]:
     """Return the files under a folder that fit a pattern, by what stands for `{case}` in it.
 
     Args:
-        pattern: Such as t1/{case}_T1.nii.gz.
+        pattern: Such as t1/{case}_T1.nii.gz, or {case}/{case}_T1.nii.gz.
         root: The folder.
         faults: Gets a sentence for a second file of a case.
     """
-    expression = re.escape(pattern).replace(re.escape("{case}"), "(?P<case>[^/]+)")
+    case = re.escape("{case}")
+    expression = re.escape(pattern).replace(case, "(?P<case>[^/]+)", 1).replace(case, "(?P=case)")
     return by_case(root.glob(pattern.replace("{case}", "*")), expression, faults, root=root)
