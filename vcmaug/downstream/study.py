@@ -4,6 +4,9 @@ All arms have the same initial weights, augmentation and number of updates, and 
 the same real cases. Test subjects are read at the very end of each training, and nothing is chosen
 on them: choices are made with `scored_on: validation`.
 
+Nothing in the summary depends on when or how fast it was made: at one thread, the same study has
+the same bytes on every number of cores. What it cost stands in a file of its own.
+
 A run is known by everything that decides its scores, so that a finished one is read again and a
 changed one is made anew.
 """
@@ -21,6 +24,7 @@ from torch import nn
 
 from vcmaug.cohort.cohort import Cohort
 from vcmaug.compute import Compute, run_all
+from vcmaug.compute.devices import threads_of
 from vcmaug.data.case import IMAGE, LABEL
 from vcmaug.data.cases import Case, labelled_of
 from vcmaug.data.labels import LabelScheme
@@ -29,7 +33,13 @@ from vcmaug.data.volumes import LabelledVolumes, read_case_volumes
 from vcmaug.data.work_layout import run_file
 from vcmaug.downstream.fit import fit
 from vcmaug.downstream.leaks import refuse_leaks, refuse_real_leaks, refuse_unlabelled
-from vcmaug.downstream.results import RunResult, Summary, read_result, write_summary
+from vcmaug.downstream.results import (
+    RunResult,
+    Summary,
+    read_result,
+    write_cost,
+    write_summary,
+)
 from vcmaug.downstream.settings import StudySettings
 from vcmaug.downstream.summary import summarised
 from vcmaug.downstream.training_data import TrainingData
@@ -54,6 +64,8 @@ class StudyInputs:
         scheme: Of the label maps.
         arms: What each arm trains on, by its name, in the order of tables.
         keep: Writes the network of an arm whose networks are kept.
+        num_replicates: Of labelled cases, control and cohort; None: one per seed. One means that
+            seeds are of the networks alone, whose differences are no verdict on the arms.
     """
 
     cases: tuple[Case, ...]
@@ -61,6 +73,7 @@ class StudyInputs:
     scheme: LabelScheme
     arms: Mapping[str, TrainingData]
     keep: Callable[[nn.Module, Path], None] | None = None
+    num_replicates: int | None = None
 
 
 @dataclass(frozen=True)
@@ -171,6 +184,8 @@ class _Run:
         network, cost = fit(
             real, made, study=self.settings, seed=self.seed, what=str(self), report=report
         )
+        with threads_of(self.settings.fit.threads):
+            scores = tuple(self._scores(network))
         result = RunResult(
             arm=self.arm,
             num_labelled=self.num_labelled,
@@ -178,7 +193,7 @@ class _Run:
             num_real=len(real.names),
             num_synthetic=0 if made is None else len(made.names),
             cost=cost,
-            scores=tuple(self._scores(network)),
+            scores=scores,
             identity=identity,
         )
         return result, network
@@ -231,7 +246,8 @@ def run_study(
         settings: The grid.
         inputs: Cases, splits, scheme, and what each arm trains on; for workers its functions are
             importable by name.
-        out: Gets runs/<arm>-n<k>-s<seed>.json, scores.parquet, scores.csv and summary.json.
+        out: Gets runs/<arm>-n<k>-s<seed>.json, scores.parquet, scores.csv, summary.json and, apart
+            from these, cost.json.
         compute: Where the trainings run; None is this process, one after the other.
         report: Told after every update, or with workers after every training.
 
@@ -251,8 +267,10 @@ def run_study(
         arms=inputs.arms,
         structures=inputs.scheme.names,
         num_test_subjects=len(runs[0].scored),
+        num_replicates=inputs.num_replicates or len(settings.seeds),
     )
     write_summary(out / "summary.json", summary)
+    write_cost(out / "cost.json", done)
     return summary
 
 
