@@ -166,7 +166,8 @@ def _split(cases: "Cases", options: SourceOptions) -> None:
         num_test=options.num_test, num_validation=options.num_validation, seed=options.seed
     )
     layout = WorkLayout(options.out.parent)
-    write_splits(layout.splits, make_splits(cases.subjects, settings))
+    splits = make_splits(cases.subjects, settings, unlabelled=cases.unlabelled_subjects)
+    write_splits(layout.splits, splits)
 
 
 def _from_recipe(options: SourceOptions, show: ShowOptions) -> None:

@@ -33,12 +33,16 @@ def device_name(device: str) -> str:
 
 
 @contextmanager
-def threads_of(num: int) -> Iterator[None]:
-    """Compute with so many threads, and with the same convolutions every time, meanwhile."""
+def threads_of(num: int | None) -> Iterator[None]:
+    """Compute with so many threads, and with the same convolutions every time, meanwhile.
+
+    Args:
+        num: Threads of the CPU; None: as many as before.
+    """
     import torch
 
     threads, deterministic = torch.get_num_threads(), torch.backends.cudnn.deterministic
-    torch.set_num_threads(num)
+    torch.set_num_threads(num or threads)
     torch.backends.cudnn.deterministic = True
     try:
         yield

@@ -15,7 +15,7 @@ from vcmaug.data.cases import Prepared
 from vcmaug.data.seen import Seen
 from vcmaug.data.splits import Splits, read_splits
 from vcmaug.data.work_layout import Replicate, WorkLayout
-from vcmaug.downstream.results import Summary, read_summary
+from vcmaug.downstream.results import Cost, Summary, read_cost, read_summary
 from vcmaug.quality.results import Quality
 
 __all__ = ["Found", "ReplicateFound", "find"]
@@ -82,6 +82,7 @@ class Found:
     prior: ModelFacts | None
     replicates: tuple[ReplicateFound, ...]
     summary: Summary | None
+    cost: Cost | None
     scores: pd.DataFrame | None
 
 
@@ -101,6 +102,7 @@ def find(work: Path) -> Found:
         prior=_if_there(ModelFacts.read, layout.prior_card),
         replicates=tuple(map(_replicate, layout.replicates_there)),
         summary=_if_there(read_summary, layout.summary),
+        cost=_if_there(read_cost, layout.study / "cost.json"),
         scores=_if_there(pd.read_parquet, layout.scores),
     )
 

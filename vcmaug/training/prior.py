@@ -16,9 +16,9 @@ from torch.nn import functional
 
 from vcmaug.affine import side_axis
 from vcmaug.data.cases import Case
-from vcmaug.data.scalars import median_fill, raw_value
+from vcmaug.data.scalars import median_fill, raw_value, scalar_faults
 from vcmaug.data.seen import Seen
-from vcmaug.errors import ModelError
+from vcmaug.errors import FaultyDataSet, ModelError
 from vcmaug.ldm.autoencoder import StemmedAutoencoder
 from vcmaug.ldm.denoiser import ScalarUNet
 from vcmaug.ldm.prior import Prior, new_prior
@@ -82,7 +82,10 @@ class PriorJob:
 
         Raises:
             ModelError: There is no case, or the images do not lie on the spec's grid.
+            FaultyDataSet: Cells of scalars cannot be read.
         """
+        if faults := scalar_faults(self.spec.scalars, self.cases):
+            raise FaultyDataSet("training a prior", faults)
         images = self._images()
         autoencoder, first = self._autoencoder(images)
         means = self._means(autoencoder, images)
