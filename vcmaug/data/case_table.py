@@ -84,8 +84,8 @@ class _Row:
         )
 
     def case(self, folder: Path) -> Case:
-        """Return the case, with absolute paths."""
-        paths = {file.name: folder / file.path for file in self.files}
+        """Return the case, with absolute paths, which hold on workers in other folders too."""
+        paths = {file.name: folder.absolute() / file.path for file in self.files}
         return Case(
             case_id=self.case_id,
             subject_id=self.subject_id,
