@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["Clock", "device_name", "gpu_peak_memory", "threads_of", "torch_device"]
+__all__ = ["Clock", "device_name", "gpu_peak_memory", "threads_of", "torch_device", "usable_gpus"]
 
 
 def torch_device(wanted: str) -> str:
@@ -16,6 +16,13 @@ def torch_device(wanted: str) -> str:
     if wanted == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     return wanted
+
+
+def usable_gpus() -> int:
+    """Return how many GPUs torch can compute on; a driver that does not fit it gives none."""
+    import torch
+
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
 
 
 def device_name(device: str) -> str:

@@ -12,7 +12,6 @@ changed one is made anew.
 """
 
 import itertools
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -25,6 +24,7 @@ from torch import nn
 from vcmaug.cohort.cohort import Cohort
 from vcmaug.compute import Compute, run_all
 from vcmaug.compute.devices import threads_of
+from vcmaug.cores import allowed_cores
 from vcmaug.data.case import IMAGE, LABEL
 from vcmaug.data.cases import Case, labelled_of
 from vcmaug.data.labels import LabelScheme
@@ -310,7 +310,7 @@ def _run_all(
         run.refuse()
     if compute is not None and compute.kind != "in-process":
         ended = itertools.count(1)
-        threads = max(1, (os.cpu_count() or 1) // max(1, compute.num))
+        threads = max(1, allowed_cores() // max(1, compute.num))
         run_all(
             partial(_leave_result, out=out.resolve()),
             runs,
