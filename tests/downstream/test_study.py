@@ -1,18 +1,27 @@
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from made_up_study import BOX, SPLITS, edit_rows, write_box_cases, write_box_cohort
 from torch import nn
 
 from vcmaug.compute import Compute
 from vcmaug.data.splits import Splits, labelled_subset
 from vcmaug.data.work_layout import run_file
-from vcmaug.downstream.results import read_summary
+from vcmaug.downstream.results import (
+    Difference,
+    Summary,
+    read_cost,
+    read_result,
+    read_summary,
+)
 from vcmaug.downstream.settings import StudySettings
 from vcmaug.downstream.study import StudyInputs, run_arm, run_study
+from vcmaug.downstream.tasks.segmentation import Segmentation
 from vcmaug.downstream.training_data import TrainingData
 from vcmaug.errors import CohortError, ComputeError, DataError, LeakError
 from vcmaug.files import read_json
@@ -25,7 +34,6 @@ SETTINGS = StudySettings.model_validate(
         "segmenter": {"name": "unet", "channels": [8, 16], "num_res_units": 0},
         "augment": {"versions": 2},
         "fit": {"updates": 4, "batch_size": 2},
-        "bootstrap_draws": 100,
     }
 )
 
@@ -75,8 +83,8 @@ def test_a_grid_is_run_scored_and_summarised(tmp_path: Path) -> None:
     assert set(scores["subject_id"]) == set(SPLITS.test)
     assert len(summary.means) == 2 * 2 * 2  # metrics, n, arms
     assert len(summary.differences) == 2 * 2
-    assert 0 <= summary.augmentation_share <= 1
-    assert summary.seeds_resampled is True
+    assert summary.threads == 1
+    assert "subjects and seeds" in summary.interval
     assert "Dice 1" in summary.empty_rule
     path = tmp_path / "study" / "summary.json"
     assert read_summary(path) == summary
@@ -95,7 +103,7 @@ def test_the_difference_is_that_of_the_score_table(tmp_path: Path) -> None:
     means = scores.groupby("arm")["dice"].mean()
     row = next(row for row in summary.differences if row.metric == "dice")
     assert row.mean == pytest.approx(means["real+synthetic"] - means["real"])
-    assert row.seeds_resampled is summary.seeds_resampled is False
+    assert "nothing of other seeds" in summary.interval
 
 
 def test_a_rerun_trains_nothing_and_a_change_trains_what_it_touches(tmp_path: Path) -> None:
@@ -252,3 +260,98 @@ def test_a_result_of_an_older_version_is_made_anew(tmp_path: Path) -> None:
     updates = Updates()
     run_study(SETTINGS, inputs, out=out, report=updates)
     assert len(updates.counts) == 1
+
+
+def _at_threads(num: int, folder: Path, settings: StudySettings) -> tuple[bytes, bytes]:
+    """Return the bytes of summary and scores, in a process of so many threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(num)
+    try:
+        run_study(settings, _inputs(folder), out=folder / "study")
+    finally:
+        torch.set_num_threads(before)
+    files = (folder / "study" / name for name in ("summary.json", "scores.csv"))
+    return next(files).read_bytes(), next(files).read_bytes()
+
+
+def test_the_summary_has_the_same_bytes_whatever_the_threads_of_the_process(
+    tmp_path: Path,
+) -> None:
+    one, two = (_at_threads(num, tmp_path / str(num), SETTINGS) for num in (1, 2))
+    assert one == two
+    assert b'"threads": 1' in one[0]
+
+
+@pytest.mark.parametrize("threads", [1, 2, None])
+def test_trainings_and_scores_have_the_threads_of_the_settings(
+    threads: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, seen = torch.get_num_threads(), set()
+    predict = Segmentation.predict
+
+    def noting(task: Segmentation, *inputs: Any) -> Any:
+        seen.add(torch.get_num_threads())
+        return predict(task, *inputs)
+
+    monkeypatch.setattr(Segmentation, "predict", noting)
+    fit = SETTINGS.fit.model_copy(update={"threads": threads})
+    summary = run_study(
+        SETTINGS.model_copy(update={"fit": fit}),
+        _inputs(tmp_path),
+        out=tmp_path / "study",
+        report=lambda progress: seen.add(torch.get_num_threads()),
+    )
+    assert seen == {threads or before}
+    assert torch.get_num_threads() == before
+    assert summary.threads == threads
+    assert ("all threads of its process" in summary.notes[0]) is (threads is None)
+
+
+def test_subjects_too_few_for_a_p_value_are_said(tmp_path: Path) -> None:
+    summary = run_study(SETTINGS, _inputs(tmp_path), out=tmp_path / "study")
+    assert summary.notes[1].startswith("2 subjects are too few for a p value")
+    assert "cannot go below 0.5." in summary.notes[1]
+
+
+def test_what_it_cost_stands_apart(tmp_path: Path) -> None:
+    summary = run_study(SETTINGS, _inputs(tmp_path), out=tmp_path / "study")
+    cost = read_cost(tmp_path / "study" / "cost.json")
+    assert len(cost.updates_per_second) == len(summary.runs)
+    assert cost.seconds > 0
+    assert 0 <= cost.augmentation_share <= 1
+
+
+def _noise(summary: Summary) -> Difference:
+    """Return the noise row of the headline."""
+    rows = [row for row in summary.differences if row.arm == "real-again" and row.metric == "dice"]
+    assert [row.against for row in rows] == ["real"]  # and no other baseline
+    return rows[0]
+
+
+def test_the_noise_row_is_the_same_training_with_other_batches(tmp_path: Path) -> None:
+    inputs = _inputs(tmp_path)
+    arms = {**inputs.arms, "real-again": TrainingData(has_other_batches=True)}
+    arms["rival"] = TrainingData(arms["real+synthetic"].cohorts, is_baseline=True)
+    inputs, out = replace(inputs, arms=arms), tmp_path / "study"
+    summary = run_study(SETTINGS, inputs, out=out)
+    runs = [read_result(run_file(out, name, num_labelled=2, seed=0)) for name in arms]
+    real, _, again, _ = (run for run in runs if run is not None)
+    assert (real.num_real, real.num_synthetic) == (again.num_real, again.num_synthetic) == (2, 0)
+    assert real.cost.loss != again.cost.loss
+    assert summary.noise_arm == "real-again"
+    assert summary.verdict(_noise(summary)) == "noise: the same cases with other batches"
+    updates = Updates()
+    run_study(SETTINGS, inputs, out=out, report=updates)
+    assert not updates.counts
+
+
+def test_figures_carry_no_more_decimals_than_the_noise_row(tmp_path: Path) -> None:
+    inputs = _inputs(tmp_path)
+    arms = {**inputs.arms, "real-again": TrainingData(has_other_batches=True)}
+    found = run_study(SETTINGS, replace(inputs, arms=arms), out=tmp_path / "study")
+    row = next(row for row in found.differences if row.arm == "real+synthetic")
+    sharp = replace(row, mean=0.0056, low=0.0038, high=0.0073)
+    for noise, text in ((0.0002, "+0.0056"), (0.008, "+0.006"), (0.03, "+0.01")):
+        again = replace(_noise(found), mean=0.0, low=-noise, high=noise / 2)
+        summary = replace(found, differences=(sharp, again))
+        assert summary.rounded(sharp, "+")[0] == text

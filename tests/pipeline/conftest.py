@@ -104,7 +104,6 @@ def tiny_recipe(source: Path) -> dict[str, object]:
             "segmenter": {"name": "unet", "channels": [8, 16], "num_res_units": 0},
             "augment": {"versions": 2},
             "fit": {"updates": 4, "batch_size": 2},
-            "bootstrap_draws": 100,
         },
         "profiles": {"smaller": {"study": {"seeds": [0]}}, "pool": POOL},
     }

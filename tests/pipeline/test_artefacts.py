@@ -35,6 +35,11 @@ TAUGHT = {"teacher-n3-s0", "acceptance-n3-s0"} | OF_POOL | DRAWN
 OF_EVALUATOR = {"evaluator", *READ} - {"study"}
 SEGMENTING = TAUGHT | OF_EVALUATOR
 
+REORDERED = [
+    *("all-real", "real", "real+synthetic", "real+synthetic+pool", "real+deformed"),
+    "self-training",
+]
+
 CHANGES: list[tuple[Mapping[str, Any], set[str]]] = [
     ({"data": {"intensity": {"upper_percentile": 98.0}}}, ALL),
     ({"data": {"grid": {"padding": "edge"}}}, ALL),
@@ -56,7 +61,7 @@ CHANGES: list[tuple[Mapping[str, Any], set[str]]] = [
     ({"study": {"fit": {"updates": 5}}}, TAUGHT),
     ({"study": {"augment": {"degrees": 1.0}}}, SEGMENTING),
     ({"study": {"segmenter": {"channels": [8, 24]}}}, SEGMENTING),
-    ({"study": {"bootstrap_draws": 200}}, {"study", "report"}),
+    ({"study": {"arms": REORDERED}}, {"study", "report"}),
     ({"gates": {"num_samples": 9}}, set()),
     ({"gates": {"num_labelled": 5}}, OF_EVALUATOR),
     ({"caveat": "Toys."}, {"report"}),

@@ -43,7 +43,8 @@ def _work(recipe_path: Path, folder: Path, profile: str | None = None) -> Work:
 def test_the_whole_way_leaves_a_report_and_a_study(finished: Work) -> None:
     assert (finished.folder / "report.html").read_text().startswith("<!doctype html>")
     summary = read_json(finished.study / "summary.json")
-    assert {row["arm"] for row in summary["means"]} == {"real", "real+synthetic"}
+    arms = {row["arm"] for row in summary["means"]}
+    assert arms == {"real", "real-again", "real+synthetic"}
     assert [run["num_synthetic"] for run in summary["runs"]] == [0, 5, 0, 5]
     assert [run["num_real"] for run in summary["runs"]] == [2, 2, 2, 2]
     scores = pd.read_parquet(finished.study / "scores.parquet")
@@ -337,7 +338,7 @@ def test_all_faults_of_a_recipe_are_reported_at_once(recipe_path: Path, tmp_path
     path.write_text(
         text.replace("num_test:", "num_tests:")
         .replace("deformed_copies:", "deformd_copies:")
-        .replace("bootstrap_draws: 100", "bootstrap_draws: many")
+        .replace("num_res_units: 0", "num_res_units: many")
     )
     with pytest.raises(RecipeError) as caught:
         read_recipe(path)
@@ -346,7 +347,7 @@ def test_all_faults_of_a_recipe_are_reported_at_once(recipe_path: Path, tmp_path
     assert (
         "control.training.deformd_copies: unknown name; did you mean 'deformed_copies'?" in message
     )
-    assert "study.bootstrap_draws" in message
+    assert "num_res_units" in message
 
 
 def test_a_profile_is_laid_over_the_recipe(recipe_path: Path) -> None:

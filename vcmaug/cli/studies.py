@@ -18,7 +18,6 @@ from vcmaug.errors import FaultyDataSet, WorkFolderError
 
 if TYPE_CHECKING:
     from vcmaug.downstream.results import Summary
-    from vcmaug.downstream.statistics import Estimate
     from vcmaug.pipeline.work import Replicate, Work
 
 __all__ = [
@@ -132,20 +131,24 @@ def downstream_eval_command(options: RecipeOptions, where: ComputeOptions) -> No
 
 
 def _say_outcome(summary: "Summary") -> None:
-    """Say the means and the differences of the headline."""
+    """Say the means and the differences of the headline, and what must be known to read them."""
     headline = summary.headline
     for mean in summary.means:
         if mean.metric == headline.name:
-            say(_line(f"{mean.arm}, n = {mean.num_labelled}: {headline.title}", mean))
+            name = f"{mean.arm}, n = {mean.num_labelled}: {headline.title}"
+            say(_line(name, summary.rounded(mean)))
     for row in summary.differences:
         if row.metric == headline.name:
-            say(_line(f"{row.arm} - {row.against}, n = {row.num_labelled}:", row, "+"))
+            name = f"{row.arm} - {row.against}, n = {row.num_labelled}:"
+            say(f"{_line(name, summary.rounded(row, '+'))}; {summary.verdict(row)}")
+    for note in summary.notes:
+        say(note)
 
 
-def _line(name: str, row: "Estimate", sign: str = "") -> str:
+def _line(name: str, figures: tuple[str, str, str]) -> str:
     """Return a mean with its interval as a line."""
-    values = [format(value, f"{sign}.4f") for value in (row.mean, row.low, row.high)]
-    return f"{name} {values[0]} [{values[1]}, {values[2]}]"
+    mean, low, high = figures
+    return f"{name} {mean} [{low}, {high}]"
 
 
 def report_command(

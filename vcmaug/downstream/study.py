@@ -4,12 +4,14 @@ All arms have the same initial weights, augmentation and number of updates, and 
 the same real cases. Test subjects are read at the very end of each training, and nothing is chosen
 on them: choices are made with `scored_on: validation`.
 
+Nothing in the summary depends on when or how fast it was made: at one thread, the same study has
+the same bytes on every number of cores. What it cost stands in a file of its own.
+
 A run is known by everything that decides its scores, so that a finished one is read again and a
 changed one is made anew.
 """
 
 import itertools
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -21,6 +23,8 @@ from torch import nn
 
 from vcmaug.cohort.cohort import Cohort
 from vcmaug.compute import Compute, run_all
+from vcmaug.compute.devices import threads_of
+from vcmaug.cores import allowed_cores
 from vcmaug.data.case import IMAGE, LABEL
 from vcmaug.data.cases import Case, labelled_of
 from vcmaug.data.labels import LabelScheme
@@ -29,7 +33,13 @@ from vcmaug.data.volumes import LabelledVolumes, read_case_volumes
 from vcmaug.data.work_layout import run_file
 from vcmaug.downstream.fit import fit
 from vcmaug.downstream.leaks import refuse_leaks, refuse_real_leaks, refuse_unlabelled
-from vcmaug.downstream.results import RunResult, Summary, read_result, write_summary
+from vcmaug.downstream.results import (
+    RunResult,
+    Summary,
+    read_result,
+    write_cost,
+    write_summary,
+)
 from vcmaug.downstream.settings import StudySettings
 from vcmaug.downstream.summary import summarised
 from vcmaug.downstream.training_data import TrainingData
@@ -37,10 +47,12 @@ from vcmaug.errors import CohortError, DataError
 from vcmaug.files import write_bytes, write_json, write_text
 from vcmaug.progress import Progress, Report, silent
 from vcmaug.provenance import fingerprint
+from vcmaug.seeding import stable_seed
 
 __all__ = ["StudyInputs", "StudySettings", "run_arm", "run_study"]
 
 _FEWEST_TEST_SUBJECTS = 2
+_OTHER = "other batches"
 _DECIDES = {"task", "segmenter", "augment", "fit", "lesions"}
 
 
@@ -54,6 +66,8 @@ class StudyInputs:
         scheme: Of the label maps.
         arms: What each arm trains on, by its name, in the order of tables.
         keep: Writes the network of an arm whose networks are kept.
+        num_replicates: Of labelled cases, control and cohort; None: one per seed. One means that
+            seeds are of the networks alone, whose differences are no verdict on the arms.
     """
 
     cases: tuple[Case, ...]
@@ -61,6 +75,7 @@ class StudyInputs:
     scheme: LabelScheme
     arms: Mapping[str, TrainingData]
     keep: Callable[[nn.Module, Path], None] | None = None
+    num_replicates: int | None = None
 
 
 @dataclass(frozen=True)
@@ -160,7 +175,9 @@ class _Run:
             [case.case_id, case.hash_of(IMAGE), case.hash_of(LABEL)] for case in self.cohort() or ()
         ]
         shared = self.settings.model_dump(mode="json", include=_DECIDES)
-        return fingerprint([self._place, shared, cases, self.inputs.scheme.to_json(), made])
+        batches = [_OTHER] if self.data.has_other_batches else []
+        scheme = self.inputs.scheme.to_json()
+        return fingerprint([self._place, shared, cases, scheme, made, *batches])
 
     def _train_and_score(self, identity: str, report: Report) -> tuple[RunResult, nn.Module]:
         """Return scores and cost of the training, and the network."""
@@ -169,8 +186,16 @@ class _Run:
         cohort = self.cohort()
         made = None if cohort is None else _volumes_of(cohort, like=real)
         network, cost = fit(
-            real, made, study=self.settings, seed=self.seed, what=str(self), report=report
+            real,
+            made,
+            study=self.settings,
+            seed=self.seed,
+            batches=stable_seed(self.seed, _OTHER) if self.data.has_other_batches else None,
+            what=str(self),
+            report=report,
         )
+        with threads_of(self.settings.fit.threads):
+            scores = tuple(self._scores(network))
         result = RunResult(
             arm=self.arm,
             num_labelled=self.num_labelled,
@@ -178,7 +203,7 @@ class _Run:
             num_real=len(real.names),
             num_synthetic=0 if made is None else len(made.names),
             cost=cost,
-            scores=tuple(self._scores(network)),
+            scores=scores,
             identity=identity,
         )
         return result, network
@@ -231,7 +256,8 @@ def run_study(
         settings: The grid.
         inputs: Cases, splits, scheme, and what each arm trains on; for workers its functions are
             importable by name.
-        out: Gets runs/<arm>-n<k>-s<seed>.json, scores.parquet, scores.csv and summary.json.
+        out: Gets runs/<arm>-n<k>-s<seed>.json, scores.parquet, scores.csv, summary.json and, apart
+            from these, cost.json.
         compute: Where the trainings run; None is this process, one after the other.
         report: Told after every update, or with workers after every training.
 
@@ -251,8 +277,10 @@ def run_study(
         arms=inputs.arms,
         structures=inputs.scheme.names,
         num_test_subjects=len(runs[0].scored),
+        num_replicates=inputs.num_replicates or len(settings.seeds),
     )
     write_summary(out / "summary.json", summary)
+    write_cost(out / "cost.json", done)
     return summary
 
 
@@ -282,7 +310,7 @@ def _run_all(
         run.refuse()
     if compute is not None and compute.kind != "in-process":
         ended = itertools.count(1)
-        threads = max(1, (os.cpu_count() or 1) // max(1, compute.num))
+        threads = max(1, allowed_cores() // max(1, compute.num))
         run_all(
             partial(_leave_result, out=out.resolve()),
             runs,
