@@ -6,6 +6,7 @@ range.
 """
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -203,12 +204,12 @@ class ConditionSettings(Settings):
         """Return every file that chains name and that is not there."""
         return [fault for step in self.steps for fault in step.missing()]
 
+    @property
+    def paths(self) -> list[Path]:
+        """All files that builders read."""
+        named = [paths for step in self.steps for paths in step.files().values()]
+        return [path for paths in named for path in paths]
+
     def files(self) -> list[tuple[str, int]]:
         """Return names and sizes of all files that builders read, by which a change is noticed."""
-        return [
-            (path.name, path.stat().st_size)
-            for step in self.steps
-            for paths in step.files().values()
-            for path in paths
-            if path.is_file()
-        ]
+        return [(path.name, path.stat().st_size) for path in self.paths if path.is_file()]

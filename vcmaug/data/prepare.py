@@ -5,13 +5,13 @@ images/, labels/, cases.parquet with cases.csv beside it, and prepare.json.
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from vcmaug.data.case import IMAGE, LABEL, Case, Measured
+from vcmaug.data.case import IMAGE, LABEL, Case, Measured, files_of
 from vcmaug.data.case_table import write_table_of_cases
 from vcmaug.data.cases import Cases
 from vcmaug.data.geometry import Grid, crop_or_pad, reorient, resample, to_grid
@@ -21,12 +21,15 @@ from vcmaug.data.nifti import read_image, read_label_map, write_image, write_lab
 from vcmaug.data.source import DataSettings
 from vcmaug.data.volume import Volume, is_mask, same_grid
 from vcmaug.data.way_back import WayBack
-from vcmaug.errors import DataError, FaultyDataSet
-from vcmaug.files import write_json
+from vcmaug.errors import DataError, FaultyDataSet, WorkFolderError
+from vcmaug.files import faults_of_names, locked, refuse_overlap, write_json
 from vcmaug.progress import Progress, Report, silent
 from vcmaug.provenance import versions
 
 __all__ = ["DataSettings", "find_cases", "prepare"]
+
+_LAST = "prepare.json"
+_OWN = {_LAST, "cases.parquet", ".lock"}  # the last is what a run leaves that was killed
 
 
 def prepare(settings: DataSettings, out: Path, *, report: Report = silent) -> Cases:
@@ -39,10 +42,13 @@ def prepare(settings: DataSettings, out: Path, *, report: Report = silent) -> Ca
 
     Raises:
         FaultyDataSet: Every fault of the set, each with its case and file; nothing is written.
+        WorkFolderError: `out` is in use, holds what is read or lies in it, or is another's.
     """
+    _refuse_place(settings, [], out=out)
     scheme, values = settings.label_scheme(), settings.number_of_value()
     faults: list[str] = []
     found = find_cases(settings, faults)
+    _refuse_place(settings, found, out=out)
     for number, case in enumerate(found, start=1):
         faults += _faults_of(case, settings, values=values)
         report(Progress("checking cases", number, len(found)))
@@ -52,20 +58,46 @@ def prepare(settings: DataSettings, out: Path, *, report: Report = silent) -> Ca
             faults,
             advice="Nothing was written. Correct or remove these cases and run again.",
         )
-    cases = []
-    for number, case in enumerate(found, start=1):
-        cases.append(_write_case(case, settings, scheme=scheme, values=values, out=out))
-        report(Progress("preparing cases", number, len(found)))
-    write_table_of_cases(out, cases)
     about = {
         "settings": settings.model_dump(mode="json"),
         "scheme": scheme.to_json(),
         "source_values": scheme.source_values,
-        "num_cases": len(cases),
+        "num_cases": len(found),
         "versions": versions(),
     }
-    write_json(out / "prepare.json", about)
+    with locked(out, purpose="preparing cases"):
+        (out / _LAST).unlink(missing_ok=True)  # of an earlier run, whose files are written over
+        cases = []
+        for number, case in enumerate(found, start=1):
+            cases.append(_write_case(case, settings, scheme=scheme, values=values, out=out))
+            report(Progress("preparing cases", number, len(found)))
+        write_table_of_cases(out, cases)
+        write_json(out / _LAST, about)
     return Cases.open(out)
+
+
+def _refuse_place(settings: DataSettings, cases: Sequence[Case], *, out: Path) -> None:
+    """Refuse to write where the source is, or any file that its reader named, or other files."""
+    doing = f"preparing {settings.source}"
+    reads = [settings.path, *filter(None, [settings.label_values_file])]
+    if cases:
+        reads += settings.reader.tables(settings.path)
+        reads += files_of(cases)
+    folders = [_folder_of(out, name) for name in sorted({n for case in cases for n in case.files})]
+    refuse_overlap(doing, writes=[out, *folders], reads=reads)
+    if out.is_file():
+        raise WorkFolderError(f"{doing}: the output {out} is a file. Name a folder with --out.")
+    names = {path.name for path in out.iterdir()} if out.is_dir() else set[str]()
+    if names and names.isdisjoint(_OWN):
+        raise WorkFolderError(
+            f"{doing}: the output {out} holds {min(names)} and no {_LAST}, so its files are not of "
+            "`vcmaug prepare`. Choose an empty or new folder with --out."
+        )
+
+
+def _folder_of(out: Path, name: str) -> Path:
+    """Return the folder of the prepared files of some name: an image, or `label`."""
+    return out / {IMAGE: "images", LABEL: "labels"}.get(name, f"images_{name}")
 
 
 def find_cases(settings: DataSettings, faults: list[str]) -> list[Case]:
@@ -80,6 +112,11 @@ def find_cases(settings: DataSettings, faults: list[str]) -> list[Case]:
         faults.append(f"{source}: no case found in this {reader.name}; expected {reader.expected}")
     counts = Counter(case.case_id for case in cases)
     faults += [f"case {name}: the id stands {n} times" for name, n in counts.items() if n > 1]
+    images = {name for case in cases for name in case.images}
+    faults += [f"image name {name}: it is kept for label maps" for name in images & {LABEL}]
+    faults += faults_of_names("case id", counts)
+    faults += faults_of_names("subject id", {case.subject_id for case in cases})
+    faults += faults_of_names("image name", images)
     return cases[: settings.max_cases]
 
 
@@ -161,7 +198,7 @@ def _write_case(
     native = {name: read_image(path, case_id=case.case_id) for name, path in case.images.items()}
     written = {}
     for name, image in native.items():
-        path = out / ("images" if name == IMAGE else f"images_{name}") / file
+        path = _folder_of(out, name) / file
         on_grid, window = _image_on_grid(
             image, settings.grid, settings.intensity, may_be_mask=name != IMAGE
         )
@@ -173,7 +210,7 @@ def _write_case(
         raw = read_label_map(case.label, case_id=case.case_id)
         numbered = Volume(relabelled(raw.array, values), raw.affine)
         label_map, share_outside = _label_on_grid(numbered, settings.grid)
-        label = out / "labels" / file
+        label = _folder_of(out, LABEL) / file
         written[LABEL] = _Written(label, write_label_map(label, label_map))
         volumes = volumes_mm3(label_map.array, scheme, label_map.spacing_mm)
         measured = Measured(volumes, share_outside)

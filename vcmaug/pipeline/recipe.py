@@ -250,6 +250,13 @@ class Recipe(Settings):
             raise ValueError("; ".join(found))
         return self
 
+    @property
+    def sources(self) -> list[Path]:
+        """The files and folders that are read and are nobody's to write."""
+        data = [] if self.population is not None else [self.data.path]
+        models = [self.prior.folder, self.data.label_values_file, self.control.source]
+        return [*data, *filter(None, models), *self.conditions.paths]
+
 
 def read_recipe(path: Path, *, profile: str | None = None) -> Recipe:
     """Return a recipe with one of its profiles laid over it; relative paths start at the file.

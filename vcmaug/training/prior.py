@@ -15,10 +15,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vcmaug.affine import side_axis
-from vcmaug.data.cases import Case
+from vcmaug.data.case import Case, files_of
 from vcmaug.data.scalars import median_fill, raw_value
 from vcmaug.data.seen import Seen
 from vcmaug.errors import ModelError
+from vcmaug.files import locked, refuse_overlap
 from vcmaug.ldm.autoencoder import StemmedAutoencoder
 from vcmaug.ldm.denoiser import ScalarUNet
 from vcmaug.ldm.prior import Prior, new_prior
@@ -82,7 +83,14 @@ class PriorJob:
 
         Raises:
             ModelError: There is no case, or the images do not lie on the spec's grid.
+            WorkFolderError: The folder is in use, or overlaps with what is read.
         """
+        refuse_overlap("training a prior", writes=[self.folder], reads=files_of(self.cases))
+        with locked(self.folder, purpose="training a prior"):
+            return self._train()
+
+    def _train(self) -> Prior:
+        """Return the trained prior; the folder is held."""
         images = self._images()
         autoencoder, first = self._autoencoder(images)
         means = self._means(autoencoder, images)
