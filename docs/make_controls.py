@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -83,7 +84,7 @@ def plot(name: str, content: dict[str, Any]) -> str:
     found: dict[str, dict[int, Spread]] = {method: {} for method in methods_of(rows)}
     smallest = min(row["num_labelled"] for row in rows)
     own = {}
-    for method, n in {(row["method"], row["num_labelled"]) for row in rows}:
+    for method, n in dict.fromkeys((row["method"], row["num_labelled"]) for row in rows):
         here = [r for r in rows if (r["method"], r["num_labelled"]) == (method, n)]
         found[method][n] = spread(new_maps(here))
         if n == smallest:
@@ -108,7 +109,8 @@ def plot(name: str, content: dict[str, Any]) -> str:
             side.set_visible(False)
     picture = HERE / "controls" / f"{name}.svg"
     picture.parent.mkdir(exist_ok=True)
-    figure.savefig(picture, transparent=True, metadata={"Date": None})
+    with rc_context({"svg.hashsalt": name}):
+        figure.savefig(picture, transparent=True, metadata={"Date": None})
     return picture.name
 
 

@@ -90,7 +90,7 @@ def test_a_folder_of_the_output_that_links_to_the_source_is_refused(
     (out / "prepare.json").touch()
     before = _bytes(source)
     settings = DataSettings.model_validate({"source": str(source), **SETTINGS})
-    with pytest.raises(WorkFolderError, match="out/images lies in"):
+    with pytest.raises(WorkFolderError, match=r"out/images (holds|lies in)"):
         prepare(settings, out)
     assert _bytes(source) == before
 

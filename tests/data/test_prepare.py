@@ -125,8 +125,9 @@ def test_every_fault_of_a_set_is_listed_and_nothing_is_written(
     assert len(caught.value.faults) == 6
     assert "an image without a label map" in faults["bare"]
     assert "label values [5] outside the scheme" in faults["odd"]
-    assert "differ from its image's" in faults["shape"]
-    assert "differ from its image's" in faults["moved"]
+    assert "found 8x8x7 voxels" in faults["shape"]
+    assert "expected 9x8x7 voxels" in faults["shape"]
+    assert "up to 3 mm apart, at most 0.1 is allowed" in faults["moved"]
     assert "truncated" in faults["cut"]
     assert "every voxel is 0" in faults["zero"]
     assert not (tmp_path / "out").exists()
@@ -302,8 +303,8 @@ def test_a_further_image_that_is_a_mask_stays_one(folder: Path, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("shape", "shift", "constant", "named"),
     [
-        ((9, 8, 9), 0, False, "shape (9, 8, 9) or affine differ"),
-        ((9, 8, 7), 3, False, "shape (9, 8, 7) or affine differ"),
+        ((9, 8, 9), 0, False, "found 9x8x9 voxels of 1x1x1 mm"),
+        ((9, 8, 7), 3, False, "corners are up to 3 mm apart"),
         ((9, 8, 7), 0, True, "every voxel is 0.5"),
     ],
 )

@@ -80,9 +80,38 @@ def test_flips_of_one_side_alone_are_refused(tmp_path: Path) -> None:
         "splits": {"num_test": 2, "num_validation": 1},
         "prior": {"zoo": "brain-mini-4mm"},
     }
-    path.write_text(yaml.safe_dump(content | {"study": {"augment": {"flip": True}}}))
+    flips = {"study": {"augment": {"flip": True}}, "control": {"training": {"flip": True}}}
+    path.write_text(yaml.safe_dump(content | flips))
     named = "control.training.flip and study.augment.flip: 'left_a' has no 'right_a'"
     with pytest.raises(RecipeError, match=named):
         read_recipe(path)
-    path.write_text(yaml.safe_dump(content | {"control": {"training": {"flip": False}}}))
-    assert not read_recipe(path).control.training.flip
+    path.write_text(yaml.safe_dump(content))
+    recipe = read_recipe(path)
+    training = recipe.prior.training
+    assert not any((training.autoencoder.flip, training.diffusion.flip))
+    assert not any((recipe.control.training.flip, recipe.study.augment.flip))
+    assert recipe.conditions.steps[0].model_dump()["flip_probability"] == 0
+
+
+def test_flips_of_a_prior_are_refused_where_sides_of_its_scalars_cannot_be_told(
+    tmp_path: Path,
+) -> None:
+    path, grid = tmp_path / "recipe.yaml", {"shape": [8, 8, 8]}
+    scalar = {"name": "left", "low": 0, "high": 9, "structures": ["LV"]}
+    content = {
+        "name": "own",
+        "data": {"source": "x", "scheme": {"LV": 1, "RV": 2}, "grid": grid},
+        "splits": {"num_test": 2, "num_validation": 1},
+        "prior": {
+            "spec": {"name": "own", "grid": grid, "scalars": [scalar]},
+            "training": {"diffusion": {"flip": True}},
+        },
+    }
+    path.write_text(yaml.safe_dump(content))
+    with pytest.raises(
+        RecipeError, match=r"prior\.training\.diffusion\.flip: 'LV' and 'RV' differ"
+    ):
+        read_recipe(path)
+    content["prior"]["spec"]["scalars"] = []
+    path.write_text(yaml.safe_dump(content))
+    assert read_recipe(path).prior.training.diffusion.flip  # images alone have no names

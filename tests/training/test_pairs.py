@@ -9,6 +9,7 @@ import torch
 
 from vcmaug.control.methods.vcm import VCM
 from vcmaug.control.shown import ChannelSettings
+from vcmaug.data.case import Measured
 from vcmaug.data.cases import Case
 from vcmaug.data.geometry import Grid, reorient
 from vcmaug.data.labels import LabelScheme
@@ -21,6 +22,7 @@ from vcmaug.ldm.autoencoder import StemmedAutoencoder
 from vcmaug.ldm.denoiser import ScalarUNet
 from vcmaug.ldm.prior import Prior, new_prior
 from vcmaug.ldm.spec import AutoencoderSettings, DiffusionSettings, PriorSpec
+from vcmaug.training.data import scalars_of
 from vcmaug.training.pairs import Pairs, labelled_pairs
 from vcmaug.training.prior import PriorJob
 from vcmaug.training.settings import (
@@ -197,3 +199,16 @@ def test_images_of_a_prior_are_mirrored_along_the_same_axis(
     )
     means = job._means(prior.autoencoder, images)
     torch.testing.assert_close(means[1:], prior.encode(images.flip(axis + 2)))
+
+
+def test_scalars_of_structures_whose_sides_cannot_be_told_are_not_mirrored() -> None:
+    spec = PriorSpec(
+        name="heart",
+        grid=Grid(shape=(8, 8, 8)),
+        scalars=(ScalarSpec(name="left", low=0, high=9, structures=("LV",)),),
+    )
+    measured = Measured({"LV": 3.0, "RV": 5.0})
+    case = Case("a", "a", {"image": Path("a.nii.gz")}, measured=measured)
+    assert scalars_of([case, case], spec, fill={}).tolist() == [[pytest.approx(1 / 3)]] * 2
+    with pytest.raises(DataError, match=r"1 fault\n.*'LV' and 'RV' differ by their side alone"):
+        scalars_of([case, case], spec, fill={}, and_mirrored=True)

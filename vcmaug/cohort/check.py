@@ -12,7 +12,7 @@ from vcmaug.cohort.cohort import Cohort
 from vcmaug.cohort.layout import CohortLayout
 from vcmaug.data.case import Case
 from vcmaug.data.nifti import read_image, read_label_map
-from vcmaug.data.volume import same_grid
+from vcmaug.data.volume import other_grid
 from vcmaug.errors import DataError
 from vcmaug.files import sha256_of_file
 from vcmaug.progress import Progress, Report, silent
@@ -78,8 +78,10 @@ def _faults_of(case: Case, cohort: Cohort) -> list[str]:
         label = read_label_map(case.label, case_id=case.case_id)
     except DataError as fault:
         return [str(fault)]
-    if not same_grid(image, label):
-        faults.append(f"case {case.case_id}: image and label map differ in grid or affine")
+    if differs := other_grid(label, than=image):
+        faults.append(
+            f"case {case.case_id}: image and label map differ in grid or affine: {differs}"
+        )
     row = cohort.row_of(case)
     if row.label_sha256 != row.condition_sha256:
         faults.append(f"case {case.case_id}: its label map is not condition {row.condition_id}'s")

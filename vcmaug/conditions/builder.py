@@ -17,7 +17,7 @@ from vcmaug.config import Settings
 from vcmaug.data.case import Case
 from vcmaug.data.labels import LabelScheme
 from vcmaug.data.nifti import read_image
-from vcmaug.data.volume import Volume, same_grid
+from vcmaug.data.volume import Volume, other_grid
 from vcmaug.errors import DataError
 from vcmaug.parts import Part
 from vcmaug.progress import Report
@@ -254,8 +254,8 @@ def aligned_image(condition: Condition, name: str) -> Volume:
     stored = source.images[name]
     where = f"case {source.case_id}, {name if isinstance(stored, Volume) else stored}"
     image = stored if isinstance(stored, Volume) else read_image(stored, case_id=source.case_id)
-    if not same_grid(image, source.label_map):
-        raise DataError(f"{where}: its grid is not that of the label map.")
+    if differs := other_grid(image, than=source.label_map):
+        raise DataError(f"{where}: its grid is not that of the label map: {differs}.")
     low, high = float(image.array.min()), float(image.array.max())
     if low < -_BEYOND or high > 1 + _BEYOND:
         raise DataError(

@@ -15,7 +15,15 @@ from numpy.typing import NDArray
 from pydantic import Field, field_validator
 from scipy import ndimage
 
-from vcmaug.affine import axis_towards, centred, opposite, reoriented, shifted, with_steps
+from vcmaug.affine import (
+    axis_towards,
+    centred,
+    inverse,
+    opposite,
+    reoriented,
+    shifted,
+    with_steps,
+)
 from vcmaug.config import Settings
 from vcmaug.data.volume import Volume
 from vcmaug.shapes import Shape3, as_shape3
@@ -28,6 +36,7 @@ __all__ = [
     "resample",
     "resampled_shape",
     "resampled_to",
+    "share_outside",
     "to_grid",
     "turned",
     "uncropped",
@@ -235,3 +244,25 @@ def to_grid(volume: Volume, grid: Grid, *, is_label: bool) -> Volume:
     oriented = reorient(volume, grid.orientation)
     resampled = resample(oriented, grid.spacing_mm, is_label=is_label)
     return crop_or_pad(resampled, grid.shape, padding=grid.padding)
+
+
+def share_outside(label_map: Volume, on_grid: Volume) -> float:
+    """Return the share of what a label map labels, in mm3, that lies outside of a grid.
+
+    Args:
+        label_map: Before it is brought to the grid.
+        on_grid: On the grid; where it lies counts, not what it holds.
+    """
+    labelled = label_map.array > 0
+    total = np.count_nonzero(labelled)
+    if total == 0:
+        return 0.0
+    to_grid = inverse(on_grid.affine) @ label_map.affine  # voxel of the map -> voxel of the grid
+    inside: NDArray[np.float32] = labelled.astype(np.float32)
+    for axis, size in reversed(list(enumerate(label_map.shape))):
+        towards = int(np.argmax(np.abs(to_grid[:3, axis])))
+        step, start = to_grid[towards, axis], to_grid[towards, 3]
+        edges = start + step * (np.arange(size + 1) - 0.5)
+        within = np.clip(edges, -0.5, on_grid.shape[towards] - 0.5)
+        inside = inside @ np.abs(np.diff(within) / step).astype(np.float32)
+    return round(max(0.0, 1.0 - float(inside) / total), 4)

@@ -1,17 +1,13 @@
 """Mirroring from left to right: along which axis, and which structures change places.
 
-Training pairs, conditions and augmented cases are mirrored by it. Structures are paired by their
-names, as FreeSurfer, TotalSegmentator and DLMUSE give them.
+Training pairs, conditions and augmented cases are mirrored by it; `data.sides` pairs the structures
+by their names.
 
 Notes:
-    A name shows its side by a word: left or right, lh or rh, wherever it stands; l or r, first or
-    last. What shows no side keeps its label: such a structure must lie on both sides or across
-    the middle. Where names do not tell the side, or where left and right are not alike, as in a
-    heart, leave flips off.
+    Where left and right are not alike, as in a heart or a liver, a mirrored case is no case: leave
+    flips off.
 """
 
-import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,15 +15,10 @@ from numpy.typing import NDArray
 
 from vcmaug.affine import side_axis
 from vcmaug.data.labels import LabelScheme
+from vcmaug.data.sides import other_side, refuse_unknown_sides
 from vcmaug.data.volume import Volume
-from vcmaug.errors import DataError, list_faults
 
-__all__ = ["Mirror", "lone_sides", "mirror_of", "mirrored", "other_side"]
-
-_SIDE = re.compile(
-    r"(?<![a-z])(left|right|lh|rh)(?![a-z])|^[lr](?![a-z0-9])|(?<![a-z0-9])[lr]$", re.IGNORECASE
-)
-_OTHER = {"left": "right", "right": "left", "lh": "rh", "rh": "lh", "l": "r", "r": "l"}
+__all__ = ["Mirror", "mirror_of", "mirrored"]
 
 
 @dataclass(frozen=True)
@@ -48,37 +39,6 @@ def mirrored(volume: Volume) -> NDArray[np.generic]:
     return np.flip(volume.array, axis=side_axis(volume.orientation))
 
 
-def other_side(name: str) -> str:
-    """Return the name of the same structure on the other side; the name itself if it has no side.
-
-    Examples:
-        >>> other_side("left_hippocampus"), other_side("Kidney R"), other_side("bright_core")
-        ('right_hippocampus', 'Kidney L', 'bright_core')
-    """
-    return _SIDE.sub(lambda found: _with_case_of(found[0], _OTHER[found[0].lower()]), name)
-
-
-def _with_case_of(old: str, new: str) -> str:
-    """Return a word in capitals or with a first capital if another is so."""
-    if old.istitle():
-        return new.title()
-    return new.upper() if old.isupper() else new
-
-
-def lone_sides(names: Sequence[str]) -> list[str]:
-    """Return a fault for every structure whose other side is not among the names.
-
-    Examples:
-        >>> lone_sides(("left_hippocampus", "csf"))
-        ["'left_hippocampus' has no 'right_hippocampus' to change places with"]
-    """
-    return [
-        f"{name!r} has no {other_side(name)!r} to change places with"
-        for name in names
-        if other_side(name) not in names
-    ]
-
-
 def mirror_of(orientation: str, scheme: LabelScheme) -> Mirror:
     """Return how cases are mirrored.
 
@@ -87,11 +47,9 @@ def mirror_of(orientation: str, scheme: LabelScheme) -> Mirror:
         scheme: Of their label maps; structures of two sides are pairs by their names.
 
     Raises:
-        DataError: A structure lacks its other side.
+        DataError: It cannot be told which structure takes the place of one.
     """
-    if faults := lone_sides(scheme.names):
-        advice = "Switch flips off, or name both sides in the scheme."
-        raise DataError(list_faults("mirroring label maps", faults, advice=advice))
+    refuse_unknown_sides(scheme.names, doing="mirroring label maps")
     names = list(scheme.names)
     places = [names.index(other_side(name)) + 1 for name in names]
     return Mirror(side_axis(orientation), np.array([0, *places], dtype=np.uint8))

@@ -1,6 +1,7 @@
 """`prepare`: somebody's images and label maps, checked as a whole, onto one grid.
 
-First every file is read and every fault is listed; only a faultless set is written. It leaves
+First every case is brought onto the grid in memory and every fault is listed; only a faultless set
+is written, and on the way nothing but a case at a time is held. It leaves
 images/, labels/, cases.parquet with cases.csv beside it, and prepare.json.
 """
 
@@ -14,12 +15,12 @@ import numpy as np
 from vcmaug.data.case import IMAGE, LABEL, Case, Measured, files_of
 from vcmaug.data.case_table import write_table_of_cases
 from vcmaug.data.cases import Cases
-from vcmaug.data.geometry import Grid, crop_or_pad, reorient, resample, to_grid
-from vcmaug.data.intensity import IntensitySettings, scaled, window_of
+from vcmaug.data.geometry import share_outside, to_grid
+from vcmaug.data.intensity import scaled, window_of
 from vcmaug.data.labels import LabelScheme, relabelled, volumes_mm3
 from vcmaug.data.nifti import read_image, read_label_map, write_image, write_label_map
 from vcmaug.data.source import DataSettings
-from vcmaug.data.volume import Volume, is_mask, same_grid
+from vcmaug.data.volume import Volume, is_mask, other_grid
 from vcmaug.data.way_back import WayBack
 from vcmaug.errors import DataError, FaultyDataSet, WorkFolderError
 from vcmaug.files import faults_of_names, locked, refuse_overlap, write_json
@@ -45,23 +46,19 @@ def prepare(settings: DataSettings, out: Path, *, report: Report = silent) -> Ca
         WorkFolderError: `out` is in use, holds what is read or lies in it, or is another's.
     """
     _refuse_place(settings, [], out=out)
-    scheme, values = settings.label_scheme(), settings.number_of_value()
+    preparation = _Preparation(settings, settings.label_scheme(), settings.number_of_value())
     faults: list[str] = []
     found = find_cases(settings, faults)
     _refuse_place(settings, found, out=out)
     for number, case in enumerate(found, start=1):
-        faults += _faults_of(case, settings, values=values)
+        preparation.on_grid(case, faults)
         report(Progress("checking cases", number, len(found)))
     if faults:
-        raise FaultyDataSet(
-            f"preparing {settings.source}",
-            faults,
-            advice="Nothing was written. Correct or remove these cases and run again.",
-        )
+        raise _faulty(settings, faults)
     about = {
         "settings": settings.model_dump(mode="json"),
-        "scheme": scheme.to_json(),
-        "source_values": scheme.source_values,
+        "scheme": preparation.scheme.to_json(),
+        "source_values": preparation.scheme.source_values,
         "num_cases": len(found),
         "versions": versions(),
     }
@@ -69,7 +66,10 @@ def prepare(settings: DataSettings, out: Path, *, report: Report = silent) -> Ca
         (out / _LAST).unlink(missing_ok=True)  # of an earlier run, whose files are written over
         cases = []
         for number, case in enumerate(found, start=1):
-            cases.append(_write_case(case, settings, scheme=scheme, values=values, out=out))
+            there = preparation.on_grid(case, faults)
+            if there is None:
+                raise _faulty(settings, faults)
+            cases.append(_write_case(case, there, out=out))
             report(Progress("preparing cases", number, len(found)))
         write_table_of_cases(out, cases)
         write_json(out / _LAST, about)
@@ -120,138 +120,176 @@ def find_cases(settings: DataSettings, faults: list[str]) -> list[Case]:
     return cases[: settings.max_cases]
 
 
-def _faults_of(case: Case, settings: DataSettings, *, values: Mapping[int, int]) -> list[str]:
-    """Return everything that is wrong with one case; see `prepare` for the arguments."""
-    faults: list[str] = []
-    image = _read_image(case, case.image, settings, faults)
-    for path in case.extra_images.values():
-        other = _read_image(case, path, settings, faults)
-        if image is not None and other is not None and not same_grid(image, other):
-            faults.append(
-                f"case {case.case_id}, {path}: shape {other.shape} or affine differ from those "
-                f"of {case.image} (shape {image.shape}); register and resample it to that one"
-            )
-    if case.label is None:
-        if settings.require_labels:
-            faults.append(f"case {case.case_id}, {case.image}: an image without a label map")
-        return faults
-    about = f"case {case.case_id}, {case.label}:"
-    if not settings.scheme:
-        return [*faults, f"{about} a label map, and no structure is named"]
-    try:
-        label = read_label_map(case.label, case_id=case.case_id)
-    except DataError as fault:
-        return [*faults, str(fault).rstrip(".")]
-    if unknown := sorted(set(np.unique(label.array).tolist()) - {0, *values}):
-        faults.append(
-            f"{about} label values {unknown[:8]} outside the scheme; known are "
-            f"{sorted(values)[:12]}"
-        )
-    if image is not None and not same_grid(image, label):
-        faults.append(
-            f"{about} shape {label.shape} and affine differ from its image's (shape {image.shape})"
-        )
-    return faults
-
-
-def _read_image(case: Case, path: Path, settings: DataSettings, faults: list[str]) -> Volume | None:
-    """Return an image of a case, None if it cannot be read; the first must have a contrast."""
-    image = None
-    try:
-        image = read_image(path, case_id=case.case_id)
-        if path == case.image or not is_mask(image):
-            window_of(image.array, settings.intensity)
-    except DataError as fault:
-        text = str(fault).rstrip(".")
-        own = text.startswith("case ")
-        faults.append(text if own else f"case {case.case_id}, {path}: {text}")
-    return image
+def _faulty(settings: DataSettings, faults: Sequence[str]) -> FaultyDataSet:
+    """Return the error for the faults of a data set."""
+    advice = "Nothing was written. Correct or remove these cases and run again."
+    return FaultyDataSet(f"preparing {settings.source}", faults, advice=advice)
 
 
 @dataclass(frozen=True)
-class _Written:
-    """A file that was written: its path, its hash, and the grey values that became 0 and 1."""
+class _OnGrid:
+    """A case on the grid, in memory.
 
-    path: Path
-    sha256: str
-    window: tuple[float, float] | None = None
+    Attributes:
+        images: By name, normalised.
+        label: Channel numbers.
+        measured: Of the label map.
+        way_back: To its native grid and grey values.
+    """
+
+    images: Mapping[str, Volume]
+    label: Volume | None
+    measured: Measured | None
+    way_back: WayBack
 
 
-def _write_case(
-    case: Case,
-    settings: DataSettings,
-    *,
-    scheme: LabelScheme,
-    values: Mapping[int, int],
-    out: Path,
-) -> Case:
+@dataclass(frozen=True)
+class _Preparation:
+    """Brings cases onto the grid: settings, scheme, and source value -> channel number."""
+
+    settings: DataSettings
+    scheme: LabelScheme
+    values: Mapping[int, int]
+
+    def on_grid(self, case: Case, faults: list[str]) -> _OnGrid | None:
+        """Return a case as it will be written.
+
+        Args:
+            case: As a reader lists it.
+            faults: Gets everything that is wrong with it; the result is None then.
+        """
+        before = len(faults)
+        native = {name: self._native_image(case, name, faults) for name in case.images}
+        first = native[IMAGE]
+        label = self._native_label(case, faults)
+        if first is None:
+            return None
+        images, windows = dict[str, Volume](), dict[str, tuple[float, float]]()
+        for name, image in native.items():
+            if image is not None and (placed := _placed(image, first, case, name, faults)):
+                images[name], window = self._image(placed, may_be_mask=name != IMAGE)
+                windows |= {} if window is None else {name: window}
+                _check_contrast(images[name], case, name, faults)
+        on_grid = measured = None
+        if label is not None and (placed := _placed(label, first, case, LABEL, faults)):
+            on_grid = to_grid(placed, self.settings.grid, is_label=True)
+            measured = self._measured(placed, on_grid, case, faults)
+        way_back = WayBack.of(first, self.settings.grid, windows=windows)
+        there = _OnGrid(images, on_grid, measured, way_back)
+        return there if len(faults) == before else None
+
+    def _native_image(self, case: Case, name: str, faults: list[str]) -> Volume | None:
+        """Return an image of a case, None if it cannot be read; the first must have a contrast."""
+        path = case.images[name]
+        try:
+            image = read_image(path, case_id=case.case_id)
+            if name == IMAGE or not is_mask(image):
+                window_of(image.array, self.settings.intensity)
+        except DataError as fault:
+            text = str(fault).rstrip(".")
+            own = text.startswith("case ")
+            faults.append(text if own else f"case {case.case_id}, {path}: {text}")
+            return None
+        return image
+
+    def _native_label(self, case: Case, faults: list[str]) -> Volume | None:
+        """Return the label map of a case in channel numbers; None if it has none to be used."""
+        if case.label is None:
+            if self.settings.require_labels:
+                faults.append(f"case {case.case_id}, {case.image}: an image without a label map")
+            return None
+        about = f"case {case.case_id}, {case.label}:"
+        if not self.settings.scheme:
+            faults.append(f"{about} a label map, and no structure is named")
+            return None
+        try:
+            label = read_label_map(case.label, case_id=case.case_id)
+        except DataError as fault:
+            faults.append(str(fault).rstrip("."))
+            return None
+        if unknown := sorted(set(np.unique(label.array).tolist()) - {0, *self.values}):
+            faults.append(
+                f"{about} label values {unknown[:8]} outside the scheme; known are "
+                f"{sorted(self.values)[:12]}"
+            )
+        return Volume(relabelled(label.array, self.values), label.affine)
+
+    def _image(
+        self, image: Volume, *, may_be_mask: bool
+    ) -> tuple[Volume, tuple[float, float] | None]:
+        """Return one image on the grid, normalised, and the grey values that became 0 and 1.
+
+        The window is that of the file's own voxels, and is applied before the grid: what is padded
+        is 0, and does not count. A mask stays one: it is resampled like a label map, not
+        normalised, and has no such values.
+        """
+        if may_be_mask and is_mask(image):
+            mask = to_grid(image, self.settings.grid, is_label=True)
+            return Volume(mask.array.astype(np.float32), mask.affine), None
+        window = window_of(image.array, self.settings.intensity)
+        normalised = Volume(scaled(image.array, window), image.affine)
+        return to_grid(normalised, self.settings.grid, is_label=False), window
+
+    def _measured(self, native: Volume, there: Volume, case: Case, faults: list[str]) -> Measured:
+        """Return volumes and the share outside the grid; a structure that is lost is a fault."""
+        about = f"case {case.case_id}, {case.label}:"
+        before = volumes_mm3(native.array, self.scheme, native.spacing_mm)
+        after = volumes_mm3(there.array, self.scheme, there.spacing_mm)
+        faults += [
+            f"{about} {name}, {volume_mm3:.3g} mm3, has no voxel left on "
+            f"the grid of {there.grid_in_words}; take a finer or larger one, or leave the case out"
+            for name, volume_mm3 in before.items()
+            if volume_mm3 > 0 and after[name] == 0
+        ]
+        return Measured(after, share_outside(native, there))
+
+
+def _placed(
+    volume: Volume, image: Volume, case: Case, name: str, faults: list[str]
+) -> Volume | None:
+    """Return a volume of a case with the affine of its first image; None if the grids differ."""
+    if differs := other_grid(volume, than=image):
+        faults.append(
+            f"case {case.case_id}, {case.files[name]}: not on the grid of {case.image}: {differs}; "
+            "register and resample it to that image"
+        )
+        return None
+    return Volume(volume.array, image.affine)
+
+
+def _check_contrast(image: Volume, case: Case, name: str, faults: list[str]) -> None:
+    """Add a fault where nothing of an image is left on the grid."""
+    if image.array.min() == image.array.max():
+        faults.append(
+            f"case {case.case_id}, {case.images[name]}: every voxel is {image.array.flat[0]:g} on "
+            "the grid, expected an image; take a grid that holds what it shows"
+        )
+
+
+def _write_case(case: Case, there: _OnGrid, *, out: Path) -> Case:
     """Write one case and return it as it is then.
 
     Args:
-        case: Checked.
-        settings: The grid and the intensities.
-        scheme: Of prepared label maps.
-        values: Source value -> prepared number.
+        case: As a reader lists it.
+        there: On the grid.
         out: Gets images/, images_NAME/ and labels/.
     """
     file = f"{case.case_id}.nii.gz"
-    native = {name: read_image(path, case_id=case.case_id) for name, path in case.images.items()}
-    written = {}
-    for name, image in native.items():
-        path = _folder_of(out, name) / file
-        on_grid, window = _image_on_grid(
-            image, settings.grid, settings.intensity, may_be_mask=name != IMAGE
-        )
-        written[name] = _Written(path, write_image(path, on_grid), window)
-    windows = {name: one.window for name, one in written.items() if one.window is not None}
-    images = {name: one.path for name, one in written.items()}
-    label = measured = None
-    if case.label is not None:
-        raw = read_label_map(case.label, case_id=case.case_id)
-        numbered = Volume(relabelled(raw.array, values), raw.affine)
-        label_map, share_outside = _label_on_grid(numbered, settings.grid)
+    images = {name: _folder_of(out, name) / file for name in case.images}
+    sha256 = {name: write_image(path, there.images[name]) for name, path in images.items()}
+    label = None
+    if there.label is not None:
         label = _folder_of(out, LABEL) / file
-        written[LABEL] = _Written(label, write_label_map(label, label_map))
-        volumes = volumes_mm3(label_map.array, scheme, label_map.spacing_mm)
-        measured = Measured(volumes, share_outside)
-    told = {"case_id", "subject_id", IMAGE, LABEL, *(measured.columns if measured else ())}
+        sha256[LABEL] = write_label_map(label, there.label)
+    told = {"case_id", "subject_id", IMAGE, LABEL}
+    told |= set(there.measured.columns if there.measured else ())
     return Case(
         case_id=case.case_id,
         subject_id=case.subject_id,
         images=images,
         label=label,
         source={name: value for name, value in case.source.items() if name not in told},
-        measured=measured,
-        sha256={name: one.sha256 for name, one in written.items()},
-        way_back=WayBack.of(native[IMAGE], settings.grid, windows=windows),
+        measured=there.measured,
+        sha256=sha256,
+        way_back=there.way_back,
     )
-
-
-def _image_on_grid(
-    image: Volume, grid: Grid, intensity: IntensitySettings, *, may_be_mask: bool
-) -> tuple[Volume, tuple[float, float] | None]:
-    """Return one image on the grid, normalised, and the grey values that became 0 and 1.
-
-    A mask stays one: it is resampled like a label map, not normalised, and has no such values.
-    """
-    if may_be_mask and is_mask(image):
-        mask = to_grid(image, grid, is_label=True)
-        return Volume(mask.array.astype(np.float32), mask.affine), None
-    if intensity.window is not None:  # before the grid, so that it is padded with 0
-        inside = Volume(scaled(image.array, intensity.window), image.affine)
-        return to_grid(inside, grid, is_label=False), intensity.window
-    there = to_grid(image, grid, is_label=False)
-    window = window_of(there.array, intensity)
-    return Volume(scaled(there.array, window), there.affine), window
-
-
-def _label_on_grid(label: Volume, grid: Grid) -> tuple[Volume, float]:
-    """Return a label map on the grid, and the share of its voxels that the crop leaves out."""
-    resampled = resample(reorient(label, grid.orientation), grid.spacing_mm, is_label=True)
-    on_grid = crop_or_pad(resampled, grid.shape, padding=grid.padding)
-    total = np.count_nonzero(label.array)
-    if total == 0:
-        return on_grid, 0.0
-    kept = np.count_nonzero(crop_or_pad(resampled, grid.shape, padding="zero").array)
-    scale = float(np.prod(np.asarray(grid.spacing_mm) / np.asarray(label.spacing_mm)))
-    return on_grid, round(max(0.0, 1.0 - kept * scale / total), 4)

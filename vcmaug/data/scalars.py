@@ -20,7 +20,7 @@ from pydantic import Field, model_validator
 
 from vcmaug.config import Settings
 from vcmaug.data.case import Cell
-from vcmaug.data.mirror import other_side
+from vcmaug.data.sides import other_side
 from vcmaug.errors import DataError
 
 __all__ = ["ScalarSpec", "asked_value", "median_fill", "raw_value", "scalar_vector"]

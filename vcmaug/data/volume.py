@@ -3,17 +3,21 @@
 Files become volumes in `nifti`, and volumes become files there.
 """
 
+import itertools
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vcmaug.affine import orientation_of, spacing_of
+from vcmaug.affine import moved_points, orientation_of, spacing_of
 from vcmaug.doors import Shown
 from vcmaug.shapes import Shape3, as_shape3
 
-__all__ = ["Volume", "is_mask", "same_grid"]
+__all__ = ["Volume", "is_mask", "other_grid", "same_grid"]
+
+_APART = 0.1
+"""Share of a voxel's shortest side by which the corners of one grid may differ: rounded headers."""
 
 
 @dataclass(frozen=True)
@@ -38,10 +42,46 @@ class Volume(Shown):
         """Where the axes point, e.g. "RAS": the first towards the right, and so on."""
         return orientation_of(self.affine)
 
+    @property
+    def grid_in_words(self) -> str:
+        """Shape, voxel size, orientation and place, for messages."""
+        shape = "x".join(map(str, self.shape))
+        sides = "x".join(f"{side:.6g}" for side in self.spacing_mm)
+        first = ", ".join(f"{place:.5g}" for place in self.affine[:3, 3])
+        return f"{shape} voxels of {sides} mm ({self.orientation}, the first at {first} mm)"
+
 
 def same_grid(first: Volume, second: Volume) -> bool:
-    """Return whether two volumes share shape and affine (within a thousandth of a mm)."""
-    return first.shape == second.shape and np.allclose(first.affine, second.affine, atol=1e-3)
+    """Return whether volumes share shape and place, within a tenth of a voxel at the corners."""
+    return not other_grid(first, than=second)
+
+
+def other_grid(volume: Volume, *, than: Volume) -> str:
+    """Return how a volume's grid differs from another's, with numbers; empty where it does not.
+
+    Args:
+        volume: Whose grid is looked at.
+        than: Whose grid is expected.
+
+    Examples:
+        >>> large, small = (Volume(np.zeros((2, 2, size)), np.eye(4)) for size in (3, 2))
+        >>> other_grid(large, than=small).split("; ")[0]
+        'found 2x2x3 voxels of 1x1x1 mm (RAS, the first at 0, 0, 0 mm)'
+    """
+    most_mm = _APART * min(than.spacing_mm)
+    apart_mm = 0.0 if volume.shape != than.shape else _apart_mm(volume, than)
+    if volume.shape == than.shape and apart_mm <= most_mm:
+        return ""
+    corners = f"; their corners are up to {apart_mm:.3g} mm apart, at most {most_mm:.2g} is allowed"
+    grids = f"found {volume.grid_in_words}; expected {than.grid_in_words}"
+    return f"{grids}{corners if apart_mm else ''}"
+
+
+def _apart_mm(first: Volume, second: Volume) -> float:
+    """Return how far apart the same corner of two volumes of one shape lies at most."""
+    corners = list(itertools.product(*[(0, size - 1) for size in first.shape]))
+    moved = moved_points(first.affine, corners) - moved_points(second.affine, corners)
+    return float(np.linalg.norm(moved, axis=1).max())
 
 
 def is_mask(volume: Volume) -> bool:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from vcmaug.data.case import Case
 from vcmaug.data.labels import LabelScheme
 from vcmaug.data.nifti import read_image, read_label_map
-from vcmaug.data.volume import same_grid
+from vcmaug.data.volume import other_grid
 from vcmaug.errors import DataError, FaultyDataSet
 
 if TYPE_CHECKING:
@@ -68,8 +68,10 @@ def read_case_volumes(cases: Sequence[Case], scheme: LabelScheme) -> LabelledVol
                 f"case {case.case_id}, {case.image}: not the shape and spacing of case "
                 f"{cases[0].case_id}"
             )
-        if not same_grid(image, label):
-            faults.append(f"case {case.case_id}, {case.label}: not on the grid of its image")
+        if differs := other_grid(label, than=image):
+            faults.append(
+                f"case {case.case_id}, {case.label}: not on the grid of its image: {differs}"
+            )
         if unknown := scheme.unknown_values(label.array):
             faults.append(f"case {case.case_id}, {case.label}: values {unknown} are no structure's")
     if faults:

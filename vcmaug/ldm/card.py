@@ -115,7 +115,8 @@ def read_card(folder: Path, model: type[C]) -> C:
     try:
         return model.model_validate(content)
     except ValidationError as fault:
-        missing = [str(error["loc"][0]) for error in fault.errors() if error["type"] == "missing"]
+        lacking = [error["loc"] for error in fault.errors() if error["type"] == "missing"]
+        missing = [str(loc[0]) for loc in lacking if len(loc) == 1]  # whole entries of the card
         if "seen" in missing and "subjects" in content:
             reason = (
                 "an older version of vcmaug made it, whose card does not say apart whose images "

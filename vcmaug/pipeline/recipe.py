@@ -24,9 +24,9 @@ from vcmaug.config import (
 from vcmaug.control.method import ControlMethod
 from vcmaug.control.methods.vcm import VCM
 from vcmaug.control.shown import ChannelSettings
-from vcmaug.data.mirror import lone_sides
 from vcmaug.data.prepare import DataSettings
 from vcmaug.data.scalars import ScalarSpec
+from vcmaug.data.sides import side_faults
 from vcmaug.data.splits import SplitSettings
 from vcmaug.downstream.settings import FitSettings, StudySettings
 from vcmaug.errors import RecipeError
@@ -230,13 +230,9 @@ class Recipe(Settings):
         found = []
         if (self.data.source == POPULATION) != (self.population is not None):
             found.append(f"data.source: {POPULATION} and the section population go together")
-        flips = {
-            "control.training.flip": self.control.training.flip,
-            "study.augment.flip": self.study.augment.flip,
-        }
-        flipped = [name for name, flip in flips.items() if flip]
-        if flipped and (lone := lone_sides(tuple(self.data.scheme))):
-            found.append(f"{' and '.join(flipped)}: {'; '.join(lone)}; set it to false")
+        flipped = [name for name, flip in self._flips_of_structures().items() if flip]
+        if flipped and (sides := side_faults(tuple(self.data.scheme))):
+            found.append(f"{' and '.join(flipped)}: {'; '.join(sides)}; set it to false")
         draws, trained = self.generate, self.control.training.timesteps
         acts = min(draws.sampler.start, draws.interval[1])
         if acts > trained:
@@ -256,6 +252,16 @@ class Recipe(Settings):
         data = [] if self.population is not None else [self.data.path]
         models = [self.prior.folder, self.data.label_values_file, self.control.source]
         return [*data, *filter(None, models), *self.conditions.paths]
+
+    def _flips_of_structures(self) -> dict[str, bool]:
+        """Return the flips by which structures, or their volumes as scalars, change places."""
+        to_train = self.prior.spec
+        measured = to_train is not None and any(one.structures for one in to_train.scalars)
+        return {
+            "prior.training.diffusion.flip": measured and self.prior.training.diffusion.flip,
+            "control.training.flip": self.control.training.flip,
+            "study.augment.flip": self.study.augment.flip,
+        }
 
 
 def read_recipe(path: Path, *, profile: str | None = None) -> Recipe:

@@ -8,6 +8,7 @@ References:
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 
 import numpy as np
 import torch
@@ -21,6 +22,7 @@ from vcmaug.data.deformation import deform_image, draw_velocity, integrate, upsa
 from vcmaug.data.geometry import Grid
 from vcmaug.data.nifti import read_image, read_label_map
 from vcmaug.data.scalars import raw_value, scalar_vector
+from vcmaug.data.sides import refuse_unknown_sides
 from vcmaug.errors import DataError
 from vcmaug.ldm.spec import PriorSpec
 from vcmaug.seeding import numpy_generator, torch_generator
@@ -92,11 +94,18 @@ def scalars_of(
         and_mirrored: Those of the mirrored cases come after them, [2 N, S]; there the volume of a
             structure is that of its other side.
         clip_volumes: Volumes of structures are brought into their range, as those of conditions.
+
+    Raises:
+        DataError: Of a mirrored structure that is measured, the other side cannot be told.
     """
     if not spec.scalars:
         return None
     turns = [spec.scalars]
     if and_mirrored:
+        if any(scalar.structures for scalar in spec.scalars):
+            measured = [case.measured.volumes_mm3 for case in cases if case.measured]
+            names = chain.from_iterable(measured)
+            refuse_unknown_sides(names, doing="mirroring scalars of structures")
         turns.append(tuple(scalar.mirrored() for scalar in spec.scalars))
     found = []
     for scalars in turns:

@@ -71,7 +71,7 @@ class AutoencoderTraining(TrainingSettings):
     learning_rate: float = Field(1e-3, gt=0)
     kl_weight: float = Field(1e-4, ge=0)
     gradient_weight: float = Field(0.5, ge=0)
-    flip: bool = Field(True, description="mirror half of the images left to right")
+    flip: bool = Field(False, description="mirror half of the images left to right")
 
 
 class DiffusionTraining(TrainingSettings, DeformSettings):
@@ -79,7 +79,7 @@ class DiffusionTraining(TrainingSettings, DeformSettings):
 
     batch_size: int = Field(8, ge=1)
     learning_rate: float = Field(3e-4, gt=0)
-    flip: bool = Field(True, description="mirrored images are encoded too")
+    flip: bool = Field(False, description="mirrored images are encoded too")
 
 
 class PriorTraining(Settings):
@@ -99,7 +99,7 @@ class ControlTraining(TrainingSettings, DeformSettings):
     learning_rate: float = Field(1e-3, gt=0)
     ema_decay: float = Field(0.99, ge=0, lt=1)
     l1_weight: float = Field(1e-3, ge=0, description="lambda of the penalty on gamma and beta")
-    flip: bool = Field(True, description="mirrored pairs too; pairs of structures change places")
+    flip: bool = Field(False, description="mirrored pairs too; pairs of structures change places")
     deformed_copies: int = Field(4, ge=0, description="deformed copies of each pair")
     timesteps: float = Field(
         1.0, gt=0, le=1, description="share of the schedule that is trained: sampler.start"

@@ -32,7 +32,8 @@ from vcmaug.conditions.topology import (
 )
 from vcmaug.config import Settings
 from vcmaug.data.labels import LabelScheme
-from vcmaug.data.mirror import lone_sides, mirror_of, mirrored
+from vcmaug.data.mirror import mirror_of, mirrored
+from vcmaug.data.sides import side_faults
 from vcmaug.data.volume import Volume
 from vcmaug.errors import DataError
 from vcmaug.seeding import numpy_generator
@@ -90,11 +91,11 @@ class Perturb(Builder):
     max_tries: int = Field(10, ge=1, description="draws before a source is given up")
 
     def faults(self, structures: Sequence[str]) -> list[str]:
-        """Return structures that are not in the scheme, and sides that a mirror would miss."""
-        lone = lone_sides(structures) if self.flip_probability > 0 else []
+        """Return structures that are not in the scheme, and sides that cannot be told."""
+        sides = side_faults(structures) if self.flip_probability > 0 else []
         return [
             *unknown_structures({"resize": tuple(self.resize)}, structures),
-            *(f"flip_probability: {fault}; set it to 0" for fault in lone),
+            *(f"flip_probability: {fault}; set it to 0" for fault in sides),
         ]
 
     def ready(
