@@ -13,13 +13,13 @@ from vcmaug.conditions.build import build_conditions
 from vcmaug.data.cases import Cases, cases_of
 from vcmaug.data.labels import volumes_mm3
 from vcmaug.downstream.evaluator import Evaluator
-from vcmaug.downstream.statistics import bootstrap_mean
+from vcmaug.downstream.statistics import mean_of
 from vcmaug.generate.planning import make_plan
 from vcmaug.generate.run import generate
 from vcmaug.pipeline.graph import Graph
 from vcmaug.pipeline.work import Replicate, Work
 
-DRAWS, PER_NEW_MAP = 2000, 2
+PER_NEW_MAP = 2
 
 
 def readings(
@@ -46,11 +46,7 @@ def readings(
             if there[name] > 0:
                 values.append(abs(here[name] - there[name]) / there[name])
     of_subjects = {subject: statistics.mean(values) for subject, values in sorted(dice.items())}
-    estimate = bootstrap_mean(
-        np.array([[*of_subjects.values()]]),
-        num_draws=DRAWS,
-        generator=np.random.default_rng(0),
-    )
+    estimate = mean_of(np.array([[*of_subjects.values()]]))
     return {
         "adherence": estimate.mean,
         "adherence_interval": [estimate.low, estimate.high],

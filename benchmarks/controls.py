@@ -8,8 +8,8 @@ For each method, number of labelled cases and seed, in a process of its own: par
 cohort's adherence and volume error in the structures that are shown, and its Frechet distance.
 Conditions of the cohort are made of the maps of the labelled cases by the recipe's chains;
 `new_maps` has the same figures of maps made of those of validation subjects, which no training has
-seen and which are the same for all n. Intervals are bootstraps over the subjects that the maps
-began with (of the shape model, those that gave the pose: its draws share one model); all methods
+seen and which are the same for all n. Intervals are over the subjects that the maps began
+with (of the shape model, those that gave the pose: its draws share one model); all methods
 draw the same conditions from the same noise, so they can be compared subject by subject. At the
 end, once per method and side by side: memory and seconds of a few updates, and what a sampling step
 costs over the bare prior's.

@@ -17,7 +17,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from vcmaug.downstream.statistics import bootstrap_mean
+from vcmaug.downstream.statistics import mean_of
 
 HERE = Path(__file__).parent
 RESULTS = HERE.parent / "benchmarks" / "results"
@@ -54,10 +54,8 @@ def against(first: Sequence[dict[str, Any]], rows: Sequence[dict[str, Any]]) -> 
         return ""
     dice = [(row["new_maps"]["adherence_of_subjects"], pairs[row["seed"]]) for row in rows]
     common = set.intersection(*({*here} & {*there} for here, there in dice))
-    found = bootstrap_mean(
-        np.array([[here[one] - there[one] for one in sorted(common)] for here, there in dice]),
-        num_draws=2000,
-        generator=np.random.default_rng(0),
+    found = mean_of(
+        np.array([[here[one] - there[one] for one in sorted(common)] for here, there in dice])
     )
     return f"{found.mean:+.3f} ({found.low:+.3f} to {found.high:+.3f})"
 

@@ -44,8 +44,8 @@ def outcome(work: Path) -> list[str]:
     for row in summary.differences:
         if row.metric == "dice":
             what = f"Dice, {row.arm} against {row.against}, n = {row.num_labelled}"
-            interval = f"{row.mean:+.4f} [{row.low:+.4f}, {row.high:+.4f}]"
-            lines.append(f"| {what} | {interval} |")
+            mean, low, high = row.rounded("+")
+            lines.append(f"| {what} | {mean} [{low}, {high}]; {summary.verdict(row)} |")
     return [*lines, ""]
 
 

@@ -14,6 +14,8 @@ import work_items
 from distributed import LocalCluster
 
 from vcmaug.compute import Compute, resolve_compute, run_all
+from vcmaug.compute.devices import usable_gpus
+from vcmaug.compute.where import gpu_model, visible_gpus
 from vcmaug.errors import ComputeError
 
 
@@ -52,14 +54,45 @@ def test_two_wishes_are_refused():
         resolve_compute(workers=-1)
 
 
-def test_gpus_that_are_not_there_name_the_way_out(monkeypatch):
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    with pytest.raises(ComputeError, match=r"--gpus 4 .* has no GPU\. Use --workers N"):
-        resolve_compute(gpus=4)
+@pytest.mark.parametrize("chosen", ["", "-1", "NoDevFiles", "none", "void,0"])
+def test_gpus_that_are_not_there_name_the_way_out(monkeypatch, chosen):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", chosen)
+    said = rf"--gpus 1 .* CUDA sees no GPU \(CUDA_VISIBLE_DEVICES is '{chosen}'\)\. Use --workers N"
+    with pytest.raises(ComputeError, match=said):
+        resolve_compute(gpus=1)
+    assert gpu_model() == ""
+
+
+def test_more_gpus_than_cuda_sees_are_refused(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,3")
-    with pytest.raises(ComputeError, match=r"has 2 GPUs\. .* Or use --gpus 2"):
+    monkeypatch.setattr("vcmaug.compute.where.usable_gpus", lambda: 2)
+    with pytest.raises(ComputeError, match=r"sees 2 GPUs .* Or use --gpus 2"):
         resolve_compute(gpus=4)
     assert resolve_compute(gpus=2).device == "cuda"
+    monkeypatch.setattr("vcmaug.compute.where.usable_gpus", lambda: 0)  # as with a broken driver
+    with pytest.raises(ComputeError, match=r"CUDA sees no GPU"):
+        resolve_compute(gpus=1)
+
+
+@pytest.mark.skipif(usable_gpus() > 0, reason="there is a GPU")
+def test_gpus_that_are_named_where_there_are_none_are_refused(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    with pytest.raises(ComputeError, match=r"CUDA sees no GPU \(CUDA_VISIBLE_DEVICES is '0'\)"):
+        resolve_compute(gpus=1)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "seen"),
+    [
+        ("0,3", "0 3"),
+        ("2, 0", "2 0"),
+        ("0,-1,1", "0"),
+        ("GPU-8932-d7,MIG-1,x", "GPU-8932-d7 MIG-1"),
+    ],
+)
+def test_visible_gpus_are_read_as_cuda_reads_them(monkeypatch, chosen, seen):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", chosen)
+    assert visible_gpus() == seen.split()
 
 
 def test_in_process_everything_but_the_failed_is_done(tmp_path):

@@ -105,7 +105,6 @@ def recipe(source: Path) -> dict[str, Any]:
             "seeds": [0],
             "augment": {"versions": 1},
             "fit": few,
-            "bootstrap_draws": 100,
         },
     }
     for text in blocks("yaml"):

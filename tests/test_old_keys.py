@@ -56,6 +56,9 @@ OLD = {
         "rivals: was removed; settings of an arm stand with it, such as "
         "study.arms: [real, {name: real+copy-paste, structures: [lesion]}]"
     ),
+    "study: {bootstrap_draws: 500}": (
+        "study.bootstrap_draws: was removed; intervals are computed and no longer drawn"
+    ),
     "study: {arms: [real, real+warped]}": (
         "study.arms.1: unknown arm 'real+warped'; it is called 'real+deformed' now"
     ),

@@ -22,7 +22,7 @@ The floors; imports go down only:
     parts                    families of what a recipe names
     config | provenance | shapes | seeding | compute | progress | affine
     files
-    errors | version | doors  what goes wrong; which version; ways to what the face makes of things
+    errors | version | doors | cores  what goes wrong; the version; ways to the face; cores to use
 """
 
 from importlib import import_module

@@ -7,6 +7,7 @@ References:
     nibabel's documentation, "Coordinate systems and affines".
 """
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,7 +24,9 @@ from nibabel.orientations import (
 from numpy.typing import ArrayLike, NDArray
 
 __all__ = [
+    "Affine",
     "affine_of",
+    "apart_mm",
     "axis_towards",
     "centred",
     "inverse",
@@ -70,6 +73,23 @@ def moved_points(affine: Affine, points: ArrayLike) -> NDArray[np.float64]:
         [[2.0, 2.0, 7.0]]
     """
     return np.asarray(apply_affine(affine, points), dtype=np.float64)
+
+
+def apart_mm(first: Affine, second: Affine, shape: Sequence[int]) -> float:
+    """Return how far apart two affines place the same corner voxel of a grid at most, in mm.
+
+    Args:
+        first: Of the grid.
+        second: Of the grid.
+        shape: Voxels along each axis.
+
+    Examples:
+        >>> apart_mm(np.eye(4), with_steps((1, 1, 1.5)), (3, 3, 3))
+        1.0
+    """
+    corners = list(itertools.product(*[(0, size - 1) for size in shape]))
+    apart = moved_points(first, corners) - moved_points(second, corners)
+    return float(np.linalg.norm(apart, axis=1).max())
 
 
 def moved_field(affine: Affine, places: NDArray[np.float64]) -> NDArray[np.float64]:

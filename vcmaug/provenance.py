@@ -3,12 +3,12 @@
 These facts are written into cards, manifests, study results and the report.
 """
 
-import os
 import platform
 from functools import cache
 from importlib import metadata
 from typing import Any
 
+from vcmaug.cores import allowed_cores
 from vcmaug.files import sha256_of_bytes, stable_json
 
 __all__ = ["fingerprint", "machine", "versions"]
@@ -29,11 +29,11 @@ def versions() -> dict[str, str]:
 
 
 def machine() -> dict[str, str | int]:
-    """Return the kind of machine: system, processor architecture, cores. No name, no address."""
+    """Return the kind of machine: system, processor architecture, cores it may use."""
     return {
         "system": platform.system(),
         "processor": platform.machine(),
-        "cores": os.cpu_count() or 1,
+        "cores": allowed_cores(),
     }
 
 

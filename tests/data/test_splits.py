@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vcmaug.data.scalars import ScalarSpec, median_fill, raw_value, scalar_vector
+from vcmaug.data.case import Case
+from vcmaug.data.scalars import ScalarSpec, median_fill, raw_value, scalar_faults, scalar_vector
 from vcmaug.data.splits import (
     SplitSettings,
     labelled_subset,
@@ -43,6 +44,32 @@ def test_labelled_subsets_of_one_seed_are_nested_and_from_training() -> None:
     assert set(labelled_subset(splits, num_labelled=5, seed=4)) != subsets[1]
     with pytest.raises(DataError, match="there are 15 training subjects"):
         labelled_subset(splits, num_labelled=16, seed=0)
+
+
+def test_unlabelled_subjects_are_for_training_and_in_no_labelled_subset(tmp_path: Path) -> None:
+    bare = SUBJECTS[:12]
+    wanted = SplitSettings(num_test=3, num_validation=2)
+    splits = make_splits(SUBJECTS, wanted, unlabelled=bare)
+    assert splits.unlabelled == tuple(sorted(bare))
+    assert set(splits.train) == {*bare, *splits.labelled}
+    assert len(splits.labelled) == 3
+    assert make_splits(SUBJECTS[12:], wanted).test == splits.test
+    assert labelled_subset(splits, num_labelled=3, seed=0) == splits.labelled
+    with pytest.raises(DataError, match="there are 3 training subjects with a label map"):
+        labelled_subset(splits, num_labelled=4, seed=0)
+    with pytest.raises(DataError, match="splitting 20 subjects, 5 with a label map"):
+        make_splits(SUBJECTS, wanted, unlabelled=SUBJECTS[:15])
+    write_splits(tmp_path / "s.json", splits)
+    assert read_splits(tmp_path / "s.json", SUBJECTS, unlabelled=bare) == splits
+    with pytest.raises(FaultyDataSet, match=f"{splits.test[1]}: in test, and none of its cases"):
+        read_splits(tmp_path / "s.json", SUBJECTS, unlabelled=[*bare, splits.test[1]])
+
+
+def test_images_alone_are_split_as_ever() -> None:
+    wanted = SplitSettings(num_test=3)
+    alone = make_splits(SUBJECTS, wanted, unlabelled=SUBJECTS)
+    assert alone.roles == make_splits(SUBJECTS, wanted).roles
+    assert (alone.labelled, alone.unlabelled) == ((), alone.train)
 
 
 def test_splits_come_back_from_their_file_cut_to_who_is_there(tmp_path: Path) -> None:
@@ -147,6 +174,34 @@ def test_a_missing_scalar_takes_the_median_or_the_middle_of_the_range() -> None:
 def test_a_word_without_a_code_is_refused() -> None:
     with pytest.raises(DataError, match="found 'X', expected F, M"):
         raw_value(SEX, {"sex": "X"})
+
+
+@pytest.mark.parametrize("cell", ["2", 2, 2.0, "2.0", "02"])
+def test_codes_match_the_text_of_a_number_too(cell: str | float) -> None:
+    for codes in ({"1": 0, "2": 1}, {1: 0, 2: 1}):
+        content = {"name": "sex", "low": 0, "high": 1, "column": "sex", "codes": codes}
+        sex = ScalarSpec.model_validate(content)
+        assert raw_value(sex, {"sex": cell}) == 1.0
+        assert raw_value(sex, {"sex": 1}) == 0.0
+
+
+@pytest.mark.parametrize("cell", [None, "", "n/a", "NA", "NaN", "null", float("nan")])
+def test_cells_that_say_nothing_are_missing(cell: str | float | None) -> None:
+    assert raw_value(AGE, {"age": cell}) is None
+    assert raw_value(SEX, {"sex": cell}) is None
+    nothing = SEX.model_copy(update={"codes": {"NA": 1.0, "EU": 0.0}})
+    assert raw_value(nothing, {"sex": "NA"}) == 1.0
+
+
+def test_what_has_no_code_is_refused_for_every_case() -> None:
+    rows = {"a": {"sex": "F"}, "b": {"sex": 1}, "c": {"sex": "m", "age": "4O"}, "d": {"sex": ""}}
+    cases = [Case(name, name, {}, source=row) for name, row in rows.items()]
+    advice = ". Correct the table and prepare it again, or give the value a code"
+    assert scalar_faults((AGE, SEX), cases) == [
+        f"case b, scalar 'sex', column 'sex': found 1, expected F, M{advice}",
+        f"case c, scalar 'age', column 'age': found '4O', expected numbers{advice}",
+        f"case c, scalar 'sex', column 'sex': found 'm', expected F, M{advice}",
+    ]
 
 
 def test_a_scalar_needs_one_source() -> None:

@@ -1,76 +1,127 @@
+from math import sqrt
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from vcmaug.downstream.statistics import Share, bootstrap_mean, paired_bootstrap, share_of_gap
+from vcmaug.downstream.statistics import (
+    Share,
+    decimals_of,
+    mean_of,
+    paired_difference,
+    share_of_gap,
+)
 from vcmaug.seeding import numpy_generator
 
+NOISE = 0.02  # of one score, in Dice
 
-def test_under_no_effect_the_interval_leaves_out_zero_about_as_often_as_it_says() -> None:
-    outside = 0
-    for trial in range(300):
-        generator = numpy_generator("no effect", trial)
-        subjects = generator.normal(0.8, 0.05, (1, 40))  # shared by both arms
-        first, second = (subjects + generator.normal(0, 0.02, (1, 40)) for _ in range(2))
-        found = paired_bootstrap(first, second, num_draws=300, generator=generator)
+
+def _arms(
+    generator: np.random.Generator,
+    *,
+    seeds: int,
+    subjects: int,
+    luck: float = 0.0,
+    answer: float = 0.0,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return two arms without a difference: luck varies by seed, the answer by subject."""
+    shape = (seeds, subjects)
+    people = generator.normal(0.8, 0.05, (1, subjects))  # shared by both arms
+    first, second = (people + generator.normal(0, NOISE, shape) for _ in range(2))
+    second = second + generator.normal(0, luck, (seeds, 1))
+    return first, second + generator.normal(0, answer, (1, subjects))
+
+
+@pytest.mark.parametrize("answer", [0.0, 0.007])
+@pytest.mark.parametrize("luck", [0.0, 0.003, 0.01])
+@pytest.mark.parametrize(("seeds", "subjects"), [(3, 10), (3, 30), (5, 10), (5, 30)])
+def test_under_no_effect_zero_is_left_out_as_often_as_the_interval_says(
+    seeds: int, subjects: int, luck: float, answer: float
+) -> None:
+    num, outside = 600, 0
+    for trial in range(num):
+        generator = numpy_generator("no effect", seeds, subjects, luck, answer, trial)
+        arms = _arms(generator, seeds=seeds, subjects=subjects, luck=luck, answer=answer)
+        found = paired_difference(*arms)
         outside += not found.low <= 0 <= found.high
-    assert 0.02 <= outside / 300 <= 0.10  # nominal 0.05; 0.10 is four deviations away
+    # 3 to 7 %, and three deviations of 600 trials more; benchmarks/interval.py has 2,000
+    assert 0.03 - 3 * sqrt(0.03 * 0.97 / num) <= outside / num
+    assert outside / num <= 0.07 + 3 * sqrt(0.07 * 0.93 / num)
 
 
-def test_under_no_effect_three_seeds_that_vary_a_little_keep_the_level() -> None:
+def test_one_seed_keeps_the_level_over_subjects() -> None:
     outside = 0
-    for trial in range(150):
-        generator = numpy_generator("no effect, seeds", trial)
-        subjects = generator.normal(0.8, 0.05, (1, 40))
-        first, second = (subjects + generator.normal(0, 0.02, (3, 40)) for _ in range(2))
-        second = second + generator.normal(0, 0.003, (3, 1))  # luck of a training, by seed
-        found = paired_bootstrap(first, second, num_draws=200, generator=generator)
+    for trial in range(600):
+        arms = _arms(numpy_generator("one seed", trial), seeds=1, subjects=10)
+        found = paired_difference(*arms)
         outside += not found.low <= 0 <= found.high
-    assert outside / 150 <= 0.10
+    assert 0.02 <= outside / 600 <= 0.08
+
+
+def test_one_seed_has_the_interval_of_a_paired_t_test() -> None:
+    found = mean_of(np.array([[0.01, 0.03, 0.02, 0.04]]))
+    error = 0.0129099 / 2  # deviation over the root of 4
+    assert found.high - found.mean == pytest.approx(3.1824463 * error, rel=1e-5)  # t, 3 degrees
+
+
+def test_seeds_that_alone_vary_have_the_interval_of_a_t_test_over_seeds() -> None:
+    found = mean_of(np.array([[0.01], [0.02], [0.06]]).repeat(8, axis=1))
+    error = 0.0264575 / sqrt(3)
+    assert found.high - found.mean == pytest.approx(4.3026527 * error, rel=1e-5)  # 2 degrees
+    assert found.per_seed == pytest.approx((0.01, 0.02, 0.06))
 
 
 def test_an_effect_larger_than_its_noise_is_found() -> None:
     generator = numpy_generator("effect")
     first = generator.normal(0.8, 0.1, (3, 30))
     second = first + generator.normal(0.02, 0.01, (3, 30))
-    found = paired_bootstrap(first, second, num_draws=500, generator=generator)
+    found = paired_difference(first, second)
     assert found.low > 0
     assert found.mean == pytest.approx(0.02, abs=0.005)
-    assert (found.num_seeds, found.num_subjects, found.seeds_resampled) == (3, 30, True)
+    assert (found.num_seeds, found.num_subjects) == (3, 30)
     assert found.per_seed == pytest.approx((second - first).mean(axis=1))
 
 
 def test_seeds_that_disagree_widen_the_interval() -> None:
-    generator = numpy_generator("seeds")
-    same = generator.normal(0.0, 0.01, (4, 50))
+    same = numpy_generator("seeds").normal(0.0, 0.01, (4, 50))
     apart = same + np.array([-0.1, 0.1, -0.1, 0.1])[:, None]
-    widths = [
-        found.high - found.low
-        for scores in (same, apart)
-        for found in [bootstrap_mean(scores, num_draws=500, generator=generator)]
-    ]
+    widths = [found.high - found.low for found in map(mean_of, (same, apart))]
     assert widths[1] > 5 * widths[0]
 
 
-def test_one_seed_is_said_not_to_be_resampled() -> None:
-    scores = numpy_generator("one").normal(0, 1, (1, 20))
-    assert not bootstrap_mean(scores, num_draws=100, generator=numpy_generator(0)).seeds_resampled
+def test_gain_and_harm_of_one_size_have_one_width() -> None:
+    scores = numpy_generator("sides").normal(0.02, 0.01, (3, 12))
+    up, down = mean_of(scores), mean_of(-scores)
+    assert (down.low, down.high) == (-up.high, -up.low)
+
+
+def test_scores_that_do_not_vary_have_no_width() -> None:
+    found = mean_of(np.full((3, 4), 0.5))
+    assert found.low == found.mean == found.high == 0.5
 
 
 def test_arms_that_cannot_be_paired_are_refused() -> None:
     with pytest.raises(ValueError, match="cannot be paired"):
-        paired_bootstrap(
-            np.ones((1, 3)), np.ones((1, 4)), num_draws=10, generator=numpy_generator(0)
-        )
-    gap = np.array([[0.1, np.nan]])
+        paired_difference(np.ones((1, 3)), np.ones((1, 4)))
     with pytest.raises(ValueError, match="no gaps"):
-        bootstrap_mean(gap, num_draws=10, generator=numpy_generator(0))
+        mean_of(np.array([[0.1, np.nan]]))
+
+
+@pytest.mark.parametrize(
+    ("half_width", "decimals"),
+    [(0.0017, 4), (0.0085, 3), (0.013, 3), (0.02, 2), (0.4, 1), (1.4, 1), (3.0, 0), (25.0, 0)],
+)
+def test_figures_have_the_decimals_that_their_interval_carries(
+    half_width: float, decimals: int
+) -> None:
+    assert decimals_of(half_width) == decimals
 
 
 def _gap(floor: float, arm: float, ceiling: float, *, noise: float) -> Share:
     generator = np.random.default_rng(0)
     base = generator.normal(0.0, 0.05, size=(3, 40))
     tables = [value + base + generator.normal(0, noise, (3, 40)) for value in (floor, arm, ceiling)]
-    return share_of_gap(*tables, num_draws=400, generator=np.random.default_rng(1))
+    return share_of_gap(*tables)
 
 
 def test_the_share_of_the_gap_is_that_of_the_means_and_pairing_takes_away_subjects() -> None:
@@ -81,6 +132,17 @@ def test_the_share_of_the_gap_is_that_of_the_means_and_pairing_takes_away_subjec
     assert 0.45 < share.low < 0.5 < share.high < 0.55
 
 
+def test_the_ends_of_a_share_are_where_zero_enters_the_interval() -> None:
+    generator = numpy_generator("share")
+    floor, arm, ceiling = (generator.normal(mean, 0.01, (3, 20)) for mean in (0.8, 0.83, 0.86))
+    share = share_of_gap(floor, arm, ceiling)
+    for end, touches in ((share.low, "low"), (share.high, "high")):
+        assert end is not None
+        left = mean_of(arm - floor - end * (ceiling - floor))
+        nearest = left.high if touches == "high" else left.low
+        assert nearest == pytest.approx(0.0, abs=1e-9)
+
+
 def test_a_gap_that_may_be_zero_gives_no_interval() -> None:
     share = _gap(0.80, 0.80, 0.801, noise=0.05)
     assert share.low is share.high is None
@@ -88,5 +150,4 @@ def test_a_gap_that_may_be_zero_gives_no_interval() -> None:
 
 def test_no_gap_at_all_gives_no_share() -> None:
     table = np.full((1, 4), 0.5)
-    none = share_of_gap(table, table, table, num_draws=10, generator=np.random.default_rng(0))
-    assert none == Share(None, None, None)
+    assert share_of_gap(table, table, table) == Share(None, None, None)

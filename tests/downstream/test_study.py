@@ -1,18 +1,21 @@
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from made_up_study import BOX, SPLITS, edit_rows, write_box_cases, write_box_cohort
 from torch import nn
 
 from vcmaug.compute import Compute
 from vcmaug.data.splits import Splits, labelled_subset
 from vcmaug.data.work_layout import run_file
-from vcmaug.downstream.results import read_summary
+from vcmaug.downstream.results import read_cost, read_summary
 from vcmaug.downstream.settings import StudySettings
 from vcmaug.downstream.study import StudyInputs, run_arm, run_study
+from vcmaug.downstream.tasks.segmentation import Segmentation
 from vcmaug.downstream.training_data import TrainingData
 from vcmaug.errors import CohortError, ComputeError, DataError, LeakError, WorkFolderError
 from vcmaug.files import locked, read_json
@@ -25,7 +28,6 @@ SETTINGS = StudySettings.model_validate(
         "segmenter": {"name": "unet", "channels": [8, 16], "num_res_units": 0},
         "augment": {"versions": 2},
         "fit": {"updates": 4, "batch_size": 2},
-        "bootstrap_draws": 100,
     }
 )
 
@@ -75,8 +77,8 @@ def test_a_grid_is_run_scored_and_summarised(tmp_path: Path) -> None:
     assert set(scores["subject_id"]) == set(SPLITS.test)
     assert len(summary.means) == 2 * 2 * 2  # metrics, n, arms
     assert len(summary.differences) == 2 * 2
-    assert 0 <= summary.augmentation_share <= 1
-    assert summary.seeds_resampled is True
+    assert summary.threads == 1
+    assert "subjects and seeds" in summary.interval
     assert "Dice 1" in summary.empty_rule
     path = tmp_path / "study" / "summary.json"
     assert read_summary(path) == summary
@@ -107,7 +109,7 @@ def test_the_difference_is_that_of_the_score_table(tmp_path: Path) -> None:
     means = scores.groupby("arm")["dice"].mean()
     row = next(row for row in summary.differences if row.metric == "dice")
     assert row.mean == pytest.approx(means["real+synthetic"] - means["real"])
-    assert row.seeds_resampled is summary.seeds_resampled is False
+    assert "nothing of other seeds" in summary.interval
 
 
 def test_a_rerun_trains_nothing_and_a_change_trains_what_it_touches(tmp_path: Path) -> None:
@@ -266,3 +268,62 @@ def test_a_result_of_an_older_version_is_made_anew(tmp_path: Path) -> None:
     updates = Updates()
     run_study(SETTINGS, inputs, out=out, report=updates)
     assert len(updates.counts) == 1
+
+
+def _at_threads(num: int, folder: Path, settings: StudySettings) -> tuple[bytes, bytes]:
+    """Return the bytes of summary and scores, in a process of so many threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(num)
+    try:
+        run_study(settings, _inputs(folder), out=folder / "study")
+    finally:
+        torch.set_num_threads(before)
+    files = (folder / "study" / name for name in ("summary.json", "scores.csv"))
+    return next(files).read_bytes(), next(files).read_bytes()
+
+
+def test_the_summary_has_the_same_bytes_whatever_the_threads_of_the_process(
+    tmp_path: Path,
+) -> None:
+    one, two = (_at_threads(num, tmp_path / str(num), SETTINGS) for num in (1, 2))
+    assert one == two
+    assert b'"threads": 1' in one[0]
+
+
+@pytest.mark.parametrize("threads", [1, 2, None])
+def test_trainings_and_scores_have_the_threads_of_the_settings(
+    threads: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, seen = torch.get_num_threads(), set()
+    predict = Segmentation.predict
+
+    def noting(task: Segmentation, *inputs: Any) -> Any:
+        seen.add(torch.get_num_threads())
+        return predict(task, *inputs)
+
+    monkeypatch.setattr(Segmentation, "predict", noting)
+    fit = SETTINGS.fit.model_copy(update={"threads": threads})
+    summary = run_study(
+        SETTINGS.model_copy(update={"fit": fit}),
+        _inputs(tmp_path),
+        out=tmp_path / "study",
+        report=lambda progress: seen.add(torch.get_num_threads()),
+    )
+    assert seen == {threads or before}
+    assert torch.get_num_threads() == before
+    assert summary.threads == threads
+    assert ("all threads of its process" in summary.notes[0]) is (threads is None)
+
+
+def test_subjects_too_few_for_a_p_value_are_said(tmp_path: Path) -> None:
+    summary = run_study(SETTINGS, _inputs(tmp_path), out=tmp_path / "study")
+    assert summary.notes[1].startswith("2 subjects are too few for a p value")
+    assert "cannot go below 0.5." in summary.notes[1]
+
+
+def test_what_it_cost_stands_apart(tmp_path: Path) -> None:
+    summary = run_study(SETTINGS, _inputs(tmp_path), out=tmp_path / "study")
+    cost = read_cost(tmp_path / "study" / "cost.json")
+    assert len(cost.updates_per_second) == len(summary.runs)
+    assert cost.seconds > 0
+    assert 0 <= cost.augmentation_share <= 1

@@ -70,7 +70,6 @@ def _study(folder: Path, **settings: Any) -> Summary:
         "num_labelled": [2],
         "augment": {"versions": 1},
         "fit": {"updates": 4, "batch_size": 2},
-        "bootstrap_draws": 100,
     }
     asked = StudySettings.model_validate(content | settings)
     return run_study(asked, inputs, out=folder / "study")

@@ -15,7 +15,6 @@ STUDY = {
     "fit": {"updates": 1, "batch_size": 2},
     "segmenter": {"name": "unet", "channels": (8, 16), "num_res_units": 0},
     "augment": {"versions": 1},
-    "bootstrap_draws": 100,
 }
 
 

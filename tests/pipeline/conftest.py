@@ -11,6 +11,7 @@ from vcmaug.data.volume import Volume
 PERTURB = {"name": "perturb", "max_displacement_mm": 2, "smoothness_mm": 8}
 
 POOL = {
+    "data": {"source": "partly", "require_labels": False},
     "prior": {
         "spec": {"autoencoder": {"shortcut": True}},
         "training": {"texture": True, "diffusion": {"deformed_copies": 1}},
@@ -41,17 +42,18 @@ POOL = {
         "realism": {"channels": [4], "updates": 2},
     },
 }
-"""Every arm, both builders, the shortcut, the texture, and the gates."""
+"""Every arm, both builders, the shortcut, the texture, and the gates, on partly labelled data."""
 
 
-def write_source(folder: Path, *, num: int = 12) -> Path:
-    """Write a plain folder of labelled balls of several sizes."""
-    for number in range(num):
+def write_source(folder: Path, *, num: int = 12, unlabelled: int = 0) -> Path:
+    """Write a plain folder of balls of several sizes, labelled ones and then others."""
+    for number in range(num + unlabelled):
         label = label_map_of(radius=4.5 + 0.15 * number, core=2.2 + 0.05 * number)
         noise = np.random.default_rng(number).random(label.shape) * 0.2
         image = (0.35 * label.array + noise).astype(np.float32)
         write_image(folder / "images" / f"b{number:02d}.nii.gz", Volume(image, AFFINE))
-        write_label_map(folder / "labels" / f"b{number:02d}.nii.gz", label)
+        if number < num:
+            write_label_map(folder / "labels" / f"b{number:02d}.nii.gz", label)
     return folder
 
 
@@ -102,7 +104,6 @@ def tiny_recipe(source: Path) -> dict[str, object]:
             "segmenter": {"name": "unet", "channels": [8, 16], "num_res_units": 0},
             "augment": {"versions": 2},
             "fit": {"updates": 4, "batch_size": 2},
-            "bootstrap_draws": 100,
         },
         "profiles": {"smaller": {"study": {"seeds": [0]}}, "pool": POOL},
     }
@@ -113,6 +114,7 @@ def recipe_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A recipe file beside its data."""
     folder = tmp_path_factory.mktemp("recipe")
     content = tiny_recipe(write_source(folder / "source"))
+    write_source(folder / "partly", unlabelled=3)
     path = folder / "recipe.yaml"
     path.write_text(yaml.safe_dump(content))
     return path

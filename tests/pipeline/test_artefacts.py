@@ -35,6 +35,11 @@ TAUGHT = {"teacher-n3-s0", "acceptance-n3-s0"} | OF_POOL | DRAWN
 OF_EVALUATOR = {"evaluator", *READ} - {"study"}
 SEGMENTING = TAUGHT | OF_EVALUATOR
 
+REORDERED = [
+    *("all-real", "real", "real+synthetic", "real+synthetic+pool", "real+deformed"),
+    "self-training",
+]
+
 CHANGES: list[tuple[Mapping[str, Any], set[str]]] = [
     ({"data": {"intensity": {"upper_percentile": 98.0}}}, ALL),
     ({"data": {"grid": {"padding": "edge"}}}, ALL),
@@ -56,7 +61,7 @@ CHANGES: list[tuple[Mapping[str, Any], set[str]]] = [
     ({"study": {"fit": {"updates": 5}}}, TAUGHT),
     ({"study": {"augment": {"degrees": 1.0}}}, SEGMENTING),
     ({"study": {"segmenter": {"channels": [8, 24]}}}, SEGMENTING),
-    ({"study": {"bootstrap_draws": 200}}, {"study", "report"}),
+    ({"study": {"arms": REORDERED}}, {"study", "report"}),
     ({"gates": {"num_samples": 9}}, set()),
     ({"gates": {"num_labelled": 5}}, OF_EVALUATOR),
     ({"caveat": "Toys."}, {"report"}),
@@ -77,6 +82,7 @@ def changed(source: Path, recipe_path: Path) -> Changed:
     content = yaml.safe_load(recipe_path.read_text())
     content["generate"]["acceptance"] = {"accept": "adherence.dice >= 0"}
     content["data"]["source"] = "source"
+    del content["profiles"]["pool"]["data"]
 
     def work(changes: Mapping[str, Any]) -> Work:
         profile = merged(content["profiles"]["pool"], changes)

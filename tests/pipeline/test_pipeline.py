@@ -362,7 +362,7 @@ def test_all_faults_of_a_recipe_are_reported_at_once(recipe_path: Path, tmp_path
     path.write_text(
         text.replace("num_test:", "num_tests:")
         .replace("deformed_copies:", "deformd_copies:")
-        .replace("bootstrap_draws: 100", "bootstrap_draws: many")
+        .replace("num_res_units: 0", "num_res_units: many")
     )
     with pytest.raises(RecipeError) as caught:
         read_recipe(path)
@@ -371,7 +371,7 @@ def test_all_faults_of_a_recipe_are_reported_at_once(recipe_path: Path, tmp_path
     assert (
         "control.training.deformd_copies: unknown name; did you mean 'deformed_copies'?" in message
     )
-    assert "study.bootstrap_draws" in message
+    assert "num_res_units" in message
 
 
 def test_a_profile_is_laid_over_the_recipe(recipe_path: Path) -> None:

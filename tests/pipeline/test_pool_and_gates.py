@@ -5,17 +5,21 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from making import make
 
 from vcmaug.cohort.card import CohortCard
 from vcmaug.cohort.check import check_cohort
 from vcmaug.control.card import ControlCard
 from vcmaug.data.nifti import read_label_map
+from vcmaug.errors import DataError
 from vcmaug.files import read_json, sha256_of_file
-from vcmaug.ldm.card import read_card
+from vcmaug.ldm.card import PriorCard, read_card
 from vcmaug.pipeline.graph import Graph
 from vcmaug.pipeline.recipe import read_recipe
 from vcmaug.pipeline.work import Work, claim_work
+
+UNLABELLED = {"b12", "b13", "b14"}
 
 
 @pytest.fixture(scope="module")
@@ -30,14 +34,27 @@ def test_every_arm_is_trained_on_what_its_name_says(finished: Work) -> None:
     runs = {run["arm"]: run for run in read_json(finished.study / "summary.json")["runs"]}
     num_train = len(read_json(finished.splits)["train"])
     drawn, pool = finished.recipe.generate.n, num_train - 3
+    assert num_train == 12 - 3 - 2 + len(UNLABELLED)
     assert {arm: (run["num_real"], run["num_synthetic"]) for arm, run in runs.items()} == {
         "real": (3, 0),
         "real+synthetic": (3, drawn),
         "real+synthetic+pool": (3, drawn),
         "real+deformed": (3, 3),  # of six conditions the three that bend
         "self-training": (3, pool),
-        "all-real": (num_train, 0),
+        "all-real": (num_train - len(UNLABELLED), 0),
     }
+
+
+def test_unlabelled_subjects_are_for_training_alone(finished: Work) -> None:
+    splits = read_json(finished.splits)
+    assert set(splits["train"]) > UNLABELLED
+    assert not UNLABELLED & {*splits["test"], *splits["validation"]}
+    assert set(read_card(finished.prior, PriorCard).seen.images) == set(splits["train"])
+    for replicate in finished.replicates:
+        assert not UNLABELLED & set(read_card(replicate.control, ControlCard).seen.labels)
+    known = set(read_json(finished.evaluator / "card.json")["cases"])
+    assert len(known) == 3
+    assert not known & UNLABELLED
 
 
 def test_the_pool_is_labelled_by_the_study_s_own_arm_real(finished: Work) -> None:
@@ -49,7 +66,10 @@ def test_the_pool_is_labelled_by_the_study_s_own_arm_real(finished: Work) -> Non
     assert labelled == set(read_card(replicate.control, ControlCard).seen.labels)
     assert set(seen.pseudo_labels) == set(splits["train"]) - labelled
     manifest = pd.read_parquet(replicate.pseudo / "manifest.parquet")
+    assert {f"pseudo-{name}" for name in UNLABELLED} < set(manifest["case_id"])
     for row in manifest.to_dict("records"):
+        if row["case_id"].removeprefix("pseudo-") in UNLABELLED:
+            continue
         guessed = read_label_map(replicate.pseudo / row["label"], case_id="x").array
         true = finished.cases / "labels" / f"{row['case_id'].removeprefix('pseudo-')}.nii.gz"
         assert not np.array_equal(guessed, read_label_map(true, case_id="x").array)
@@ -66,6 +86,25 @@ def test_control_and_conditions_of_the_pool_say_whom_they_saw(finished: Work) ->
     assert not set(seen.subjects) & {*splits["test"], *splits["validation"]}
     assert check_cohort(replicate.cohort) == []
     assert check_cohort(replicate.pseudo) == []
+
+
+def test_too_few_labels_are_refused_before_any_training(
+    finished: Work, recipe_path: Path, tmp_path: Path
+) -> None:
+    content = yaml.safe_load(recipe_path.read_text())
+    content["data"]["source"] = str(recipe_path.parent / "partly")
+    content["data"]["require_labels"] = False
+    content["study"] |= {"num_labelled": [8], "seeds": [0]}  # of 10 training subjects 7
+    path = tmp_path / "recipe.yaml"
+    path.write_text(yaml.safe_dump(content))
+    work = claim_work(tmp_path / "w", read_recipe(path), profile=None)
+    with pytest.raises(DataError, match=r"of 10 training subjects 7 have a label map.*asks for 8"):
+        make(Graph(work).report)
+    with pytest.raises(DataError, match="asks for 8"):  # again, with the splits there
+        make(Graph(work).report)
+    assert not work.prior.exists()
+    make(Graph(work).prior)
+    assert work.prior.exists()
 
 
 def test_both_builders_took_their_turns(finished: Work) -> None:

@@ -3,6 +3,7 @@
 import io
 import random
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -125,11 +126,53 @@ def test_what_is_no_state_dict_is_refused(tmp_path: Path) -> None:
         read_released(tmp_path)
 
 
-def test_a_prefix_is_taken_off_where_every_name_has_it(tmp_path: Path) -> None:
-    for names, expected in (
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
         (["module.a", "module.b"], ["a", "b"]),
         (["module.a", "a"], ["module.a", "a"]),
-    ):
-        path = tmp_path / "found.pt"
-        torch.save({"state_dict": {name: torch.zeros(1) for name in names}}, path)
-        assert list(read_released(path)) == expected
+        (["_orig_mod.a", "_orig_mod.b"], ["a", "b"]),
+        (["model.a", "model.b"], ["a", "b"]),
+        (["module._orig_mod.a", "module._orig_mod.b"], ["a", "b"]),
+        (["model.module.a.model.x", "model.module.b"], ["a.model.x", "b"]),
+        (["unet.a", "unet.b"], ["a", "b"]),
+        (["unet.a", "autoencoder.b"], ["unet.a", "autoencoder.b"]),
+    ],
+)
+def test_a_prefix_is_taken_off_where_every_name_has_it(
+    tmp_path: Path, names: list[str], expected: list[str]
+) -> None:
+    path = tmp_path / "found.pt"
+    torch.save({"state_dict": {name: torch.zeros(1) for name in names}}, path)
+    assert list(read_released(path)) == expected
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda weights: weights,
+        lambda weights: {"unet_state_dict": weights},
+        lambda weights: {"epoch": 3, "unet_state_dict": weights, "best": torch.zeros(1)},
+        lambda weights: {
+            "unet_state_dict": weights,
+            "autoencoder_state_dict": {"x": torch.ones(1)},
+        },
+        lambda weights: {"unet_state_dict": weights, "optimizer": {"state": {}, "lr": 0.1}},
+        lambda weights: {"state_dict": weights, "ema_state_dict": {"x": torch.ones(1)}},
+        lambda weights: {"checkpoint": {"model": weights}},
+        lambda weights: {"network": weights, "scaler": {"scale": 2.0}},
+    ],
+)
+def test_the_weights_are_found_in_their_wrapping(
+    tmp_path: Path, wrap: Callable[[object], object]
+) -> None:
+    torch.save(wrap({"a.weight": torch.arange(2.0)}), tmp_path / "found.pt")
+    found = read_released(tmp_path / "found.pt", network="unet")
+    assert list(found) == ["a.weight"]
+    assert found["a.weight"].tolist() == [0, 1]
+
+
+def test_of_several_networks_none_is_guessed(tmp_path: Path) -> None:
+    several = {"encoder": {"a": torch.zeros(2)}, "decoder": {"b": torch.zeros(2)}}
+    message = refusal(saved(several), tmp_path)
+    assert message.startswith("it holds several networks (encoder, decoder), expected one.")

@@ -82,9 +82,9 @@ def test_the_page_says_what_came_out(page: Page) -> None:
         "A tiny study",
         "A made-up <run>.",
         "segment anterior and posterior better",
-        "real+synthetic, 1 labelled case: mean Dice changed by +0.0200 "
-        "(95 % interval +0.0050 to +0.0400; 2 test subjects, 1 seed): "
-        "the interval lies above zero.",
+        "real+synthetic, 1 labelled case: mean Dice changed by +0.020 "
+        "(95 % interval +0.005 to +0.040; 2 test subjects, 1 seed): "
+        "one replicate, so no verdict.",
         "6 synthetic cases; 2 failed",
         "on 1 and 2 labelled subjects",
         "n2-s0: 3 done, 1 failed; the first 4 rows",

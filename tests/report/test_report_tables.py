@@ -1,5 +1,6 @@
-"""Tables of the report: numbers as text, and verdicts that follow from intervals alone."""
+"""Tables of the report: numbers as text, and verdicts that follow from intervals and replicates."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,10 +8,11 @@ import numpy as np
 import pytest
 from made_up_work import make_work
 
+from vcmaug.downstream.results import Summary
 from vcmaug.files import read_json, write_json
 from vcmaug.report.document import flow_of
 from vcmaug.report.found import find
-from vcmaug.report.study import headline_of
+from vcmaug.report.study import headline_of, study_tables
 from vcmaug.report.tables import table_of
 
 
@@ -48,19 +50,22 @@ def test_differences_carry_a_sign_and_absent_columns_are_missing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "verdict"),
+    ("low", "high", "replicates", "verdict"),
     [
-        (0.001, 0.04, ": the interval lies above zero."),
-        (-0.04, -0.001, ": the interval lies below zero, so the cohort harmed here."),
-        (-0.01, 0.04, "no effect is shown."),
-        (0.0, 0.04, "no effect is shown."),
+        (0.001, 0.04, 3, ": the interval lies above zero: a gain is shown."),
+        (-0.04, -0.001, 3, ": the interval lies below zero: a harm is shown."),
+        (-0.01, 0.04, 5, ": the interval holds zero, so neither gain nor harm is shown."),
+        (0.0, 0.04, 3, ": the interval holds zero, so neither gain nor harm is shown."),
+        (0.001, 0.04, 2, ": two replicates, so no verdict."),
+        (-0.04, -0.001, 1, ": one replicate, so no verdict."),
     ],
 )
-def test_the_verdict_follows_from_the_interval(
-    tmp_path: Path, low: float, high: float, verdict: str
+def test_the_verdict_follows_from_the_interval_and_the_replicates(
+    tmp_path: Path, low: float, high: float, replicates: int, verdict: str
 ) -> None:
     folder = make_work(tmp_path, side=8)
     summary = read_json(folder / "study" / "summary.json")
+    summary["num_replicates"] = replicates
     for row in summary["differences"]:
         row |= {"low": low, "high": high}
     write_json(folder / "study" / "summary.json", summary)
@@ -79,3 +84,30 @@ def test_the_flow_counts_what_is_there(work: Path) -> None:
 def test_replicates_stand_in_the_order_of_their_numbers(tmp_path: Path) -> None:
     folder = make_work(tmp_path, side=8, num_labelled=(10, 2))
     assert [replicate.name for replicate in find(folder).replicates] == ["n2-s0", "n10-s0"]
+
+
+def test_where_lower_is_better_gain_and_harm_change_sides(tmp_path: Path) -> None:
+    folder = make_work(tmp_path, side=8)
+    content = read_json(folder / "study" / "summary.json") | {"num_replicates": 3}
+    write_json(folder / "study" / "summary.json", content)
+    summary = found_summary(folder)
+    row = next(row for row in summary.differences if row.metric == "hd95_mm")
+    for low, high, word in ((-1.0, -0.1, "below zero: a gain"), (0.1, 1.0, "above zero: a harm")):
+        assert word in summary.verdict(replace(row, low=low, high=high))
+
+
+def test_figures_have_the_decimals_that_their_interval_carries(work: Path) -> None:
+    tables = study_tables(found_summary(work), None)
+    dice = [cell.text for cell in tables[0].rows[0]]
+    assert dice[4:7] == ["+0.020", "+0.005", "+0.040"]  # an interval of 0.018 each way
+    assert dice[-1] == "one replicate, so no verdict"
+    assert (
+        "changed by +0.020 (95 % interval +0.005 to +0.040" in headline_of(found_summary(work))[1]
+    )
+    assert "Each had 1 thread." in tables[0].caption
+
+
+def found_summary(work: Path) -> Summary:
+    summary = find(work).summary
+    assert summary is not None
+    return summary

@@ -169,7 +169,8 @@ def _split(cases: "Cases", options: SourceOptions, *, file: Path) -> None:
     settings = SplitSettings(
         num_test=options.num_test, num_validation=options.num_validation, seed=options.seed
     )
-    write_splits(file, make_splits(cases.subjects, settings))
+    splits = make_splits(cases.subjects, settings, unlabelled=cases.unlabelled_subjects)
+    write_splits(file, splits)
 
 
 def _from_recipe(options: SourceOptions, show: ShowOptions) -> None:

@@ -1,7 +1,7 @@
 """What cohorts are worth: `vcmaug evaluate`, `gates`, `downstream-eval`, `report` and `run`."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -132,20 +132,23 @@ def downstream_eval_command(options: RecipeOptions, where: ComputeOptions) -> No
 
 
 def _say_outcome(summary: "Summary") -> None:
-    """Say the means and the differences of the headline."""
+    """Say the means and the differences of the headline, and what must be known to read them."""
     headline = summary.headline
     for mean in summary.means:
         if mean.metric == headline.name:
             say(_line(f"{mean.arm}, n = {mean.num_labelled}: {headline.title}", mean))
     for row in summary.differences:
         if row.metric == headline.name:
-            say(_line(f"{row.arm} - {row.against}, n = {row.num_labelled}:", row, "+"))
+            line = _line(f"{row.arm} - {row.against}, n = {row.num_labelled}:", row, "+")
+            say(f"{line}; {summary.verdict(row)}")
+    for note in summary.notes:
+        say(note)
 
 
-def _line(name: str, row: "Estimate", sign: str = "") -> str:
+def _line(name: str, row: "Estimate", sign: Literal["", "+"] = "") -> str:
     """Return a mean with its interval as a line."""
-    values = [format(value, f"{sign}.4f") for value in (row.mean, row.low, row.high)]
-    return f"{name} {values[0]} [{values[1]}, {values[2]}]"
+    mean, low, high = row.rounded(sign)
+    return f"{name} {mean} [{low}, {high}]"
 
 
 def report_command(

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from vcmaug.cohort.cohort import Cohort
 from vcmaug.cohort.layout import CohortLayout
+from vcmaug.cores import allowed_cores
 from vcmaug.data.case import Case
 from vcmaug.data.nifti import read_image, read_label_map
 from vcmaug.data.volume import other_grid
@@ -33,7 +34,7 @@ def check_cohort(folder: Path, *, report: Report = silent) -> list[str]:
     """
     cohort = Cohort.open(folder)
     faults = [*_miscounted(cohort), *_foreign(cohort)]
-    with ThreadPoolExecutor() as pool:
+    with ThreadPoolExecutor(allowed_cores()) as pool:
         found = pool.map(partial(_faults_of, cohort=cohort), cohort)
         for number, its in enumerate(found, start=1):
             faults += its

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["Clock", "device_name", "gpu_peak_memory", "threads_of", "torch_device"]
+__all__ = ["Clock", "device_name", "gpu_peak_memory", "threads_of", "torch_device", "usable_gpus"]
 
 
 def torch_device(wanted: str) -> str:
@@ -18,6 +18,13 @@ def torch_device(wanted: str) -> str:
     return wanted
 
 
+def usable_gpus() -> int:
+    """Return how many GPUs torch can compute on; a driver that does not fit it gives none."""
+    import torch
+
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
+
+
 def device_name(device: str) -> str:
     """Return a device for a manifest: a GPU with its model, since arithmetic depends on it."""
     import torch
@@ -26,12 +33,16 @@ def device_name(device: str) -> str:
 
 
 @contextmanager
-def threads_of(num: int) -> Iterator[None]:
-    """Compute with so many threads, and with the same convolutions every time, meanwhile."""
+def threads_of(num: int | None) -> Iterator[None]:
+    """Compute with so many threads, and with the same convolutions every time, meanwhile.
+
+    Args:
+        num: Threads of the CPU; None: as many as before.
+    """
     import torch
 
     threads, deterministic = torch.get_num_threads(), torch.backends.cudnn.deterministic
-    torch.set_num_threads(num)
+    torch.set_num_threads(num or threads)
     torch.backends.cudnn.deterministic = True
     try:
         yield

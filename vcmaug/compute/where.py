@@ -3,14 +3,20 @@
 The command line makes one `Compute` from its options and passes it down to whatever has work.
 """
 
+import itertools
 import os
+import re
 import subprocess
 from dataclasses import dataclass
 from typing import Literal
 
+from vcmaug.compute.devices import usable_gpus
+from vcmaug.cores import allowed_cores
 from vcmaug.errors import ComputeError
 
 __all__ = ["Compute", "gpu_model", "resolve_compute", "visible_gpus"]
+
+_GPU = re.compile(r"\d+|(GPU|MIG)-.+")  # a number, or an id as nvidia-smi -L lists it
 
 
 @dataclass(frozen=True)
@@ -53,7 +59,7 @@ def resolve_compute(
         scheduler: Address of a Dask scheduler that runs already.
 
     Raises:
-        ComputeError: Two wishes at once, a negative number, or more GPUs than there are.
+        ComputeError: Two wishes at once, a negative number, or more GPUs than CUDA sees.
     """
     wishes = [
         name for name, v in (("gpus", gpus), ("workers", workers), ("scheduler", scheduler)) if v
@@ -73,23 +79,30 @@ def resolve_compute(
 
 
 def _refuse_missing_gpus(wanted: int) -> None:
-    """Refuse more GPUs than there are, and say what else can be done."""
-    there = len(visible_gpus())
+    """Refuse more GPUs than CUDA sees, and say what else can be done."""
+    named = visible_gpus()
+    there = min(len(named), usable_gpus()) if named else 0  # torch is loaded where it must be
     if there >= wanted:
         return
     found = f"{there} GPU{'s' if there > 1 else ''}" if there else "no GPU"
+    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    why = "" if chosen is None else f" (CUDA_VISIBLE_DEVICES is {chosen!r})"
     fewer = f" Or use --gpus {there}." if there else ""
     raise ComputeError(
-        f"choosing where to run: --gpus {wanted} requested, but this machine has {found}. Use "
-        f"--workers N for N processes on the CPU (it has {os.cpu_count()} cores).{fewer}"
+        f"choosing where to run: --gpus {wanted} requested, but CUDA sees {found}{why}. Use "
+        f"--workers N for N processes on the CPU (it may use {allowed_cores()} cores).{fewer}"
     )
 
 
 def visible_gpus() -> list[str]:
-    """Return the GPUs that a worker may be given; the driver is asked, no torch is loaded."""
+    """Return the GPUs that a worker may be given; the driver is asked, no torch is loaded.
+
+    As CUDA reads CUDA_VISIBLE_DEVICES, the first word that is no GPU ends the list.
+    """
     chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
     if chosen is not None:
-        return [gpu.strip() for gpu in chosen.split(",") if gpu.strip() not in {"", "-1"}]
+        words = (word.strip() for word in chosen.split(","))
+        return list(itertools.takewhile(_GPU.fullmatch, words))
     return [str(number) for number in range(len(_listed_gpus()))]
 
 

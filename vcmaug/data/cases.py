@@ -20,7 +20,7 @@ from vcmaug.data.splits import Splits, SplitSettings, make_splits, nested_subset
 from vcmaug.data.volumes import LabelledVolumes, read_case_volumes
 from vcmaug.doors import Shown
 
-__all__ = ["Case", "Cases", "Prepared", "SplitCases", "cases_of"]
+__all__ = ["Case", "Cases", "Prepared", "SplitCases", "cases_of", "labelled_of"]
 
 
 class Prepared(JsonFile):
@@ -90,6 +90,12 @@ class Cases(Shown):
         """Ids of the subjects, each once, in order of their first case."""
         return tuple(dict.fromkeys(case.subject_id for case in self.cases))
 
+    @property
+    def unlabelled_subjects(self) -> tuple[str, ...]:
+        """Ids of the subjects none of whose cases has a label map."""
+        labelled = {case.subject_id for case in self.cases if case.label is not None}
+        return tuple(subject for subject in self.subjects if subject not in labelled)
+
     def of(self, subjects: Iterable[str]) -> "Cases":
         """Return the cases of some subjects, in the same order."""
         return replace(self, cases=cases_of(self.cases, subjects))
@@ -110,7 +116,7 @@ class Cases(Shown):
         return found.of(nested_subset(found.subjects, num=num_subjects, seed=seed))
 
     def split(self, *, test: int, validation: int = 0, seed: int = 0) -> "SplitCases":
-        """Return the cases by role, split by subject.
+        """Return the cases by role, split by subject; those without a label map are for training.
 
         Args:
             test: So many subjects for the test.
@@ -118,10 +124,11 @@ class Cases(Shown):
             seed: Of the split.
 
         Raises:
-            DataError: No subject would be left for training.
+            DataError: No labelled subject would be left for training.
         """
         settings = SplitSettings(num_test=test, num_validation=validation, seed=seed)
-        return self.by_role(make_splits(self.subjects, settings))
+        splits = make_splits(self.subjects, settings, unlabelled=self.unlabelled_subjects)
+        return self.by_role(splits)
 
     def by_role(self, splits: Splits) -> "SplitCases":
         """Return the cases by the roles of their subjects."""
@@ -150,3 +157,8 @@ def cases_of(cases: Iterable[Case], subjects: Iterable[str]) -> tuple[Case, ...]
     """Return the cases of some subjects, in the order of the cases."""
     wanted = set(subjects)
     return tuple(case for case in cases if case.subject_id in wanted)
+
+
+def labelled_of(cases: Iterable[Case], subjects: Iterable[str]) -> tuple[Case, ...]:
+    """Return the cases of some subjects that have a label map, in the order of the cases."""
+    return tuple(case for case in cases_of(cases, subjects) if case.label is not None)

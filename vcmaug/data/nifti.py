@@ -11,11 +11,14 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 from nibabel.filebasedimages import ImageFileError
+from nibabel.spatialimages import HeaderDataError, SpatialImage
 from numpy.typing import NDArray
 
+from vcmaug.data.headers import Header, affine_in
 from vcmaug.data.volume import Volume
 from vcmaug.errors import DataError
 from vcmaug.files import sha256_of_bytes, write_bytes
+from vcmaug.shapes import as_shape3
 
 __all__ = [
     "image_bytes",
@@ -29,6 +32,9 @@ __all__ = [
     "write_label_map",
 ]
 
+_UNREADABLE = (
+    ImageFileError, HeaderDataError, EOFError, OSError, ValueError, zlib.error,
+)  # fmt: skip
 _SLOPE = 1.0 / 32767.0
 _GZIP_LEVEL = 4
 _SCANNER = 1  # code of sform and qform: scanner anatomical
@@ -38,17 +44,20 @@ def read_image(path: Path, *, case_id: str) -> Volume:
     """Return an image as float32.
 
     Args:
-        path: A `.nii` or `.nii.gz` file, 3D (a last axis of length 1 is dropped).
+        path: A `.nii` or `.nii.gz` file, 3D (further axes of length 1 are dropped).
         case_id: For the message.
 
     Raises:
-        DataError: The file is missing, truncated, no NIfTI, not 3D, has an affine that cannot be
-            inverted, holds NaN or infinity, or is the same everywhere.
+        DataError: The file is missing, truncated, no NIfTI, not 3D, has a header that does not
+            place it (see `headers`), holds colours, complex numbers, NaN or infinity, or is the
+            same everywhere.
     """
     volume = _read(path, case_id=case_id, dtype=np.float32)
     if not np.isfinite(volume.array).all():
         bad = int(np.count_nonzero(~np.isfinite(volume.array)))
-        raise _fault(path, case_id, f"{bad} voxels are NaN or infinite, expected finite numbers")
+        raise _fault(
+            path, case_id, f"{bad} voxels are NaN or infinite as float32, expected numbers"
+        )
     if volume.array.min() == volume.array.max():
         raise _fault(path, case_id, f"every voxel is {volume.array.flat[0]:g}, expected an image")
     return volume
@@ -65,7 +74,8 @@ def read_label_map(path: Path, *, case_id: str) -> Volume:
         DataError: As for `read_image`, or a value is no whole number from 0 to 65535.
     """
     volume = _read(path, case_id=case_id, dtype=None)
-    array = volume.array.astype(np.float32)
+    with np.errstate(over="ignore"):
+        array = volume.array.astype(np.float32)
     if not np.isfinite(array).all():
         raise _fault(path, case_id, "some voxels are NaN or infinite, expected label values")
     rounded = np.rint(array)
@@ -85,17 +95,38 @@ def _read(path: Path, *, case_id: str, dtype: Any) -> Volume:
         raise _fault(path, case_id, "there is no such file")
     try:
         image = nib.load(path)
-        array = np.asanyarray(image.dataobj, dtype=dtype)
-        affine = np.asarray(image.affine, dtype=np.float64)
-    except (ImageFileError, EOFError, OSError, ValueError, zlib.error) as error:
+        kind = image.get_data_dtype()
+        if kind.fields is not None or kind.kind == "c":
+            what = "complex numbers" if kind.kind == "c" else "colours (RGB)"
+            raise _fault(path, case_id, f"its voxels hold {what}, expected one number each")
+        with np.errstate(over="ignore", invalid="ignore"):  # the callers look for infinity
+            array = np.asanyarray(image.dataobj, dtype=dtype)
+    except _UNREADABLE as error:
         raise _fault(path, case_id, f"truncated or no NIfTI file ({error})") from None
-    if array.ndim == 4 and array.shape[3] == 1:
-        array = array[..., 0]
-    if array.ndim != 3:
+    if array.ndim < 3 or any(size != 1 for size in array.shape[3:]):
         raise _fault(path, case_id, f"{array.ndim}D of shape {array.shape}, expected one 3D volume")
-    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
-        raise _fault(path, case_id, "its affine has determinant zero, expected one that places it")
-    return Volume(array, affine)
+    array = array.reshape(array.shape[:3])
+    try:
+        return Volume(array, affine_in(_header(image), as_shape3(array.shape)))
+    except DataError as error:
+        raise _fault(path, case_id, str(error)) from None
+
+
+def _header(image: SpatialImage) -> Header:
+    """Return what the header of a file says of its place.
+
+    Raises:
+        DataError: Its qform is no rotation.
+    """
+    affine = np.asarray(image.affine, dtype=np.float64)
+    if not isinstance(image, nib.Nifti1Pair):  # Analyze has a guess; others always have an affine
+        return Header(affine, [] if isinstance(image, nib.AnalyzeImage) else [affine])
+    try:
+        forms = image.get_sform(coded=True), image.get_qform(coded=True)
+    except ValueError as error:
+        raise DataError(f"its qform is no rotation ({error})") from None
+    known = [np.asarray(form, dtype=np.float64) for form, code in forms if code > 0]
+    return Header(affine, known, unit=int(image.header["xyzt_units"]) & 7)
 
 
 def _fault(path: Path, case_id: str, found: str) -> DataError:

@@ -12,18 +12,28 @@ References:
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from vcmaug.config import Settings
-from vcmaug.data.case import Cell
+from vcmaug.data.case import Case, Cell
 from vcmaug.data.sides import other_side
+from vcmaug.data.text_table import is_missing
 from vcmaug.errors import DataError
 
-__all__ = ["ScalarSpec", "asked_value", "median_fill", "raw_value", "scalar_vector"]
+__all__ = [
+    "ScalarSpec",
+    "asked_value",
+    "median_fill",
+    "raw_value",
+    "scalar_faults",
+    "scalar_vector",
+]
 
 
 class ScalarSpec(Settings):
@@ -35,7 +45,9 @@ class ScalarSpec(Settings):
     unit: str = ""
     column: str | None = Field(None, description="column of the case table")
     structures: tuple[str, ...] = Field((), description="sum of their volumes in mm3")
-    codes: dict[str, float] = Field({}, description="numbers for words, e.g. {F: 0, M: 1}")
+    codes: dict[Annotated[str, BeforeValidator(str)], float] = Field(
+        {}, description="numbers for what the column holds, e.g. {F: 0, M: 1} or {1: 0, 2: 1}"
+    )
 
     @model_validator(mode="after")
     def _one_source(self) -> "ScalarSpec":
@@ -46,6 +58,10 @@ class ScalarSpec(Settings):
             raise ValueError(f"scalar {self.name!r}: high must be above low")
         return self
 
+    def code_of(self, cell: Cell) -> float | None:
+        """Return the number for a cell, None if it has no code; 1, 1.0 and '1' are the same."""
+        return {_plain(key): code for key, code in self.codes.items()}.get(_plain(cell))
+
     def mirrored(self) -> "ScalarSpec":
         """Return where the scalar of a mirrored case comes from: structures of the other side."""
         return self.model_copy(update={"structures": tuple(map(other_side, self.structures))})
@@ -55,21 +71,40 @@ def raw_value(spec: ScalarSpec, row: Mapping[str, Cell]) -> float | None:
     """Return the scalar of one row of a case or condition table in its own unit, None if missing.
 
     Raises:
-        DataError: The column holds a word that has no code.
+        DataError: The column holds what has no code, or without codes what is no number.
     """
     if spec.structures:
         parts = [_number(row.get(f"volume_{name}_mm3")) for name in spec.structures]
         return None if None in parts else float(sum(part for part in parts if part is not None))
     value = row.get(str(spec.column))
-    if isinstance(value, str) and value in spec.codes:
-        return spec.codes[value]
-    try:
-        return _number(value)
-    except ValueError:
+    code = spec.code_of(value)
+    if code is not None or is_missing(value):
+        return code
+    number = math.nan
+    if not spec.codes:
+        with suppress(ValueError):
+            number = float(str(value))
+    if not math.isfinite(number):
         known = ", ".join(spec.codes) or "numbers"
         raise DataError(
             f"scalar {spec.name!r}, column {spec.column!r}: found {value!r}, expected {known}."
-        ) from None
+        )
+    return number
+
+
+def scalar_faults(specs: Sequence[ScalarSpec], cases: Iterable[Case]) -> list[str]:
+    """Return which cells of scalars cannot be read, a sentence for each."""
+    faults = []
+    for case in cases:
+        for spec in specs:
+            try:
+                raw_value(spec, case.columns)
+            except DataError as fault:
+                faults.append(
+                    f"case {case.case_id}, {fault} Correct the table and prepare it again, or give "
+                    "the value a code"
+                )
+    return faults
 
 
 def asked_value(spec: ScalarSpec, row: Mapping[str, Cell]) -> float | None:
@@ -82,10 +117,15 @@ def asked_value(spec: ScalarSpec, row: Mapping[str, Cell]) -> float | None:
 
 def _number(value: object) -> float | None:
     """Return a number, or None for an empty cell."""
-    if value is None or value == "" or str(value).lower() in {"nan", "n/a", "<na>"}:
-        return None
-    number = float(value)  # type: ignore[arg-type]  # a word that is no number is refused
-    return None if math.isnan(number) else number
+    return None if is_missing(value) else float(str(value))
+
+
+def _plain(cell: object) -> str:
+    """Return a cell as text, a number the same however it is written."""
+    try:
+        return repr(float(str(cell)))
+    except ValueError:
+        return str(cell).strip()
 
 
 def median_fill(

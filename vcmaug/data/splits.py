@@ -1,7 +1,8 @@
 """Splits by subject, fixed by a seed, kept in a file: who is for training, validation and test.
 
-They are made or read right after `prepare`; everything above asks here who may be seen. Labelled
-subsets of the training subjects are nested.
+They are made or read right after `prepare`; everything above asks here who may be seen. Subjects of
+test and validation have label maps, and so have labelled subsets of the training subjects, which
+are nested.
 """
 
 from collections.abc import Iterable, Mapping
@@ -30,7 +31,7 @@ __all__ = [
 
 
 class SplitSettings(Settings):
-    """How many subjects go where; the rest is for training."""
+    """How many labelled subjects go where; all others are for training."""
 
     num_test: int = Field(ge=1)
     num_validation: int = Field(0, ge=0)
@@ -50,6 +51,7 @@ class Splits:
         evaluator: Those of `train` that the evaluator, the independent segmenter, learns from; they
             are the last whose labels anything else may use.
         left_out: Those without a role.
+        unlabelled: Those of `train` without a label map; the cases say who they are, no file does.
     """
 
     train: tuple[str, ...]
@@ -58,6 +60,7 @@ class Splits:
     seed: int
     evaluator: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
+    unlabelled: tuple[str, ...] = ()
 
     @classmethod
     def of_roles(cls, roles: Mapping[str, str]) -> "Splits":
@@ -74,45 +77,73 @@ class Splits:
         roles = {"train": self.train, "validation": self.validation, "test": self.test}
         return {subject: role for role, subjects in roles.items() for subject in subjects}
 
+    @property
+    def labelled(self) -> tuple[str, ...]:
+        """The training subjects with a label map."""
+        return tuple(sorted({*self.train} - {*self.unlabelled}))
 
-def make_splits(subjects: Iterable[str], settings: SplitSettings) -> Splits:
+
+def make_splits(
+    subjects: Iterable[str], settings: SplitSettings, *, unlabelled: Iterable[str] = ()
+) -> Splits:
     """Return splits that depend on the set of subjects and the seed, not on their order.
 
+    Args:
+        subjects: All of them.
+        settings: How many go where.
+        unlabelled: Those without a label map, who are for training; unless nobody has one.
+
     Raises:
-        DataError: No subject would be left for training.
+        DataError: No labelled subject would be left for training.
     """
-    order = sorted(set(subjects), key=lambda subject: stable_seed(settings.seed, "split", subject))
+    everybody, bare = set(subjects), set(unlabelled)
+    order = sorted(
+        (everybody - bare) or everybody,
+        key=lambda subject: stable_seed(settings.seed, "split", subject),
+    )
     first, second = settings.num_test, settings.num_test + settings.num_validation
     if second >= len(order):
+        known = f", {len(order)} with a label map" if len(order) < len(everybody) else ""
         raise DataError(
-            f"splitting {len(order)} subjects: {settings.num_test} for the test and "
+            f"splitting {len(everybody)} subjects{known}: {settings.num_test} for the test and "
             f"{settings.num_validation} for validation leave none for training. Ask for fewer."
         )
+    train = everybody - {*order[:second]}
     return Splits(
-        train=tuple(sorted(order[second:])),
+        train=tuple(sorted(train)),
         validation=tuple(sorted(order[first:second])),
         test=tuple(sorted(order[:first])),
         seed=settings.seed,
+        unlabelled=tuple(sorted(train & bare)),
     )
 
 
-def splits_from(settings: SplitSettings, subjects: Iterable[str]) -> Splits:
+def splits_from(
+    settings: SplitSettings, subjects: Iterable[str], *, unlabelled: Iterable[str] = ()
+) -> Splits:
     """Return the splits of a recipe: of its file, or made from its counts and seed."""
     if settings.file is not None:
-        return read_splits(settings.file, subjects)
-    return make_splits(subjects, settings)
+        return read_splits(settings.file, subjects, unlabelled=unlabelled)
+    return make_splits(subjects, settings, unlabelled=unlabelled)
 
 
-def unfit(splits: Splits, settings: SplitSettings, subjects: Iterable[str]) -> list[str]:
+def unfit(
+    splits: Splits,
+    settings: SplitSettings,
+    subjects: Iterable[str],
+    *,
+    unlabelled: Iterable[str] = (),
+) -> list[str]:
     """Return how the splits of a work folder differ from those that a recipe asks for.
 
     Args:
         splits: As they were written once.
         settings: Of the recipe.
         subjects: Of the case table.
+        unlabelled: Those of them without a label map.
     """
     if settings.file is not None:
-        wanted = read_splits(settings.file, subjects)
+        wanted = read_splits(settings.file, subjects, unlabelled=unlabelled)
         same = splits.roles == wanted.roles and splits.evaluator == wanted.evaluator
         return [] if same else [f"its roles are not those of the recipe's file {settings.file}"]
     found = {"num_test": len(splits.test), "num_validation": len(splits.validation)}
@@ -126,11 +157,14 @@ def unfit(splits: Splits, settings: SplitSettings, subjects: Iterable[str]) -> l
 
 def write_splits(path: Path, splits: Splits) -> None:
     """Write splits as JSON, without `evaluator` and `left_out` where there are none."""
-    content = asdict(splits).items()
-    write_json(path, {k: v for k, v in content if v or k not in ("evaluator", "left_out")})
+    content = asdict(splits)
+    del content["unlabelled"]
+    write_json(path, {k: v for k, v in content.items() if v or k not in ("evaluator", "left_out")})
 
 
-def read_splits(path: Path, subjects: Iterable[str] | None = None) -> Splits:
+def read_splits(
+    path: Path, subjects: Iterable[str] | None = None, *, unlabelled: Iterable[str] = ()
+) -> Splits:
     """Return the splits of a file, cut to the subjects that are there.
 
     Args:
@@ -139,10 +173,11 @@ def read_splits(path: Path, subjects: Iterable[str] | None = None) -> Splits:
             `evaluator`.
         subjects: Of the case table. Each must be named; the file may name more. None: all that the
             file names.
+        unlabelled: Those without a label map, who are for training; unless nobody has one.
 
     Raises:
-        FaultyDataSet: A subject has two roles or none, a role is empty, or the evaluator's
-            subjects are not of training; all at once.
+        FaultyDataSet: A subject has two roles or none, a role is empty, the evaluator's subjects
+            are not of training, or one of test or validation has no label map; all at once.
     """
     content = {"left_out": [], "evaluator": [], **read_json(path)}
     roles = ("train", "validation", "test", "left_out")
@@ -154,6 +189,7 @@ def read_splits(path: Path, subjects: Iterable[str] | None = None) -> Splits:
     named = {role: {str(subject) for subject in content[role]} for role in lists}
     everybody = set().union(*named.values())
     known = everybody if subjects is None else set(subjects)
+    bare = set(unlabelled) & known
     for first, second in combinations(roles, 2):
         both = sorted(named[first] & named[second])
         faults += [f"subject {subject}: in {first} and in {second}" for subject in both]
@@ -162,6 +198,11 @@ def read_splits(path: Path, subjects: Iterable[str] | None = None) -> Splits:
     elsewhere = sorted(named["evaluator"] - named["train"])
     faults += [f"subject {subject}: in evaluator and not in train" for subject in elsewhere]
     faults += [
+        f"subject {subject}: in {role}, and none of its cases has a label map"
+        for role in ("validation", "test", "evaluator")
+        for subject in sorted(named[role] & bare if bare < known else ())
+    ]
+    faults += [
         f"no subject of {role!r} is among the {len(known)} prepared ones"
         for role in ("train", "test")
         if not named[role] & known
@@ -169,7 +210,8 @@ def read_splits(path: Path, subjects: Iterable[str] | None = None) -> Splits:
     if faults:
         raise FaultyDataSet(f"reading splits {path}", faults, advice="Correct the file.")
     kept = {role: tuple(sorted(named[role] & known)) for role in lists}
-    return Splits(seed=int(content.get("seed", 0)), **kept)
+    unknown = tuple(sorted({*kept["train"]} & bare))
+    return Splits(seed=int(content.get("seed", 0)), unlabelled=unknown, **kept)
 
 
 def labelled_subset(splits: Splits, *, num_labelled: int, seed: int) -> tuple[str, ...]:
@@ -180,7 +222,7 @@ def labelled_subset(splits: Splits, *, num_labelled: int, seed: int) -> tuple[st
     Raises:
         DataError: More are asked for than there are.
     """
-    return nested_subset(splits.train, num=num_labelled, seed=seed, last=splits.evaluator)
+    return nested_subset(splits.labelled, num=num_labelled, seed=seed, last=splits.evaluator)
 
 
 def nested_subset(
@@ -200,8 +242,8 @@ def nested_subset(
     there, late = sorted(set(subjects)), set(last)
     if not 1 <= num <= len(there):
         raise DataError(
-            f"choosing {num} labelled subjects: there are {len(there)} training subjects. Ask for "
-            "a number between 1 and that."
+            f"choosing {num} labelled subjects: there are {len(there)} training subjects with a "
+            "label map. Ask for a number between 1 and that, or label more."
         )
     order = sorted(there, key=lambda one: (one in late, stable_seed(seed, "labelled", one)))
     return tuple(sorted(order[:num]))

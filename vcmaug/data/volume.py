@@ -3,14 +3,13 @@
 Files become volumes in `nifti`, and volumes become files there.
 """
 
-import itertools
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vcmaug.affine import moved_points, orientation_of, spacing_of
+from vcmaug.affine import apart_mm, orientation_of, spacing_of
 from vcmaug.doors import Shown
 from vcmaug.shapes import Shape3, as_shape3
 
@@ -68,20 +67,14 @@ def other_grid(volume: Volume, *, than: Volume) -> str:
         >>> other_grid(large, than=small).split("; ")[0]
         'found 2x2x3 voxels of 1x1x1 mm (RAS, the first at 0, 0, 0 mm)'
     """
-    most_mm = _APART * min(than.spacing_mm)
-    apart_mm = 0.0 if volume.shape != than.shape else _apart_mm(volume, than)
-    if volume.shape == than.shape and apart_mm <= most_mm:
-        return ""
-    corners = f"; their corners are up to {apart_mm:.3g} mm apart, at most {most_mm:.2g} is allowed"
-    grids = f"found {volume.grid_in_words}; expected {than.grid_in_words}"
-    return f"{grids}{corners if apart_mm else ''}"
-
-
-def _apart_mm(first: Volume, second: Volume) -> float:
-    """Return how far apart the same corner of two volumes of one shape lies at most."""
-    corners = list(itertools.product(*[(0, size - 1) for size in first.shape]))
-    moved = moved_points(first.affine, corners) - moved_points(second.affine, corners)
-    return float(np.linalg.norm(moved, axis=1).max())
+    corners = ""
+    if volume.shape == than.shape:
+        found_mm = apart_mm(volume.affine, than.affine, than.shape)
+        most_mm = _APART * min(than.spacing_mm)
+        if found_mm <= most_mm:
+            return ""
+        corners = f"; corners are up to {found_mm:.3g} mm apart, at most {most_mm:.2g} is allowed"
+    return f"found {volume.grid_in_words}; expected {than.grid_in_words}{corners}"
 
 
 def is_mask(volume: Volume) -> bool:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
+from vcmaug.compute.devices import threads_of
 from vcmaug.data.cases import Case
 from vcmaug.data.labels import LabelScheme
 from vcmaug.data.volumes import read_case_volumes
@@ -29,15 +30,18 @@ class Evaluator:
         network: Trained.
         task: Whose network it is.
         ground: What the task was told.
+        threads: Of the CPU while it reads; None: as many as the process has.
     """
 
     network: nn.Module
     task: Task
     ground: Ground
+    threads: int | None = None
 
     def __call__(self, images: NDArray[np.float32]) -> NDArray[Any]:
         """Return what the network reads in images [N, X, Y, Z] in [0, 1], such as label maps."""
-        found: NDArray[Any] = self.task.read(self.network, images, self.ground)
+        with threads_of(self.threads):
+            found: NDArray[Any] = self.task.read(self.network, images, self.ground)
         return found
 
     def adherence(
@@ -66,7 +70,7 @@ def train_evaluator(
     network, _ = fit(
         volumes, None, study=study, seed=seed, what="independent evaluator", report=report
     )
-    return Evaluator(network, task=study.task, ground=study.ground(scheme))
+    return _evaluator(network, study, study.ground(scheme))
 
 
 def load_evaluator(weights: Path, *, study: StudySettings, scheme: LabelScheme) -> Evaluator:
@@ -80,4 +84,9 @@ def load_evaluator(weights: Path, *, study: StudySettings, scheme: LabelScheme) 
     ground = study.ground(scheme)
     network = study.task.network(ground)
     fill_module(network, read_weights(weights), source=weights)
-    return Evaluator(network.eval(), task=study.task, ground=ground)
+    return _evaluator(network.eval(), study, ground)
+
+
+def _evaluator(network: nn.Module, study: StudySettings, ground: Ground) -> Evaluator:
+    """Return a network of a study's task as its evaluator."""
+    return Evaluator(network, task=study.task, ground=ground, threads=study.fit.threads)

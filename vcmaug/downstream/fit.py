@@ -2,12 +2,12 @@
 
 import math
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
+from vcmaug.compute.devices import threads_of
 from vcmaug.data.volumes import LabelledVolumes
 from vcmaug.downstream.augment import Bank
 from vcmaug.downstream.results import FitRecord
@@ -46,7 +46,7 @@ def fit(
     task, ground, settings = study.task, study.ground(real.scheme), study.fit
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     loss_of = task.loss()
-    with _threads(settings.threads):
+    with threads_of(settings.threads):
         banks = _banks(real, synthetic, study.augment, seed=seed)
         network = seeded(lambda: task.network(ground), seed=stable_seed(seed, "segmenter"))
         network.to(device)
@@ -72,17 +72,6 @@ def fit(
         loss=loss,
     )
     return network, record
-
-
-@contextmanager
-def _threads(num: int | None) -> Iterator[None]:
-    """Compute with so many threads, and with as many as before afterwards."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(num or before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _banks(

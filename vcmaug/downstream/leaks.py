@@ -199,14 +199,16 @@ def _control_faults(
 
 
 def refuse_unlabelled(cases: Sequence[Case], subjects: Iterable[str], *, role: str) -> None:
-    """Refuse subjects without a case, and cases without a label map.
+    """Refuse subjects without a case, and those none of whose cases has a label map.
 
     Raises:
         DataError: Names all of them.
     """
     wanted = set(subjects)
     found = cases_of(cases, wanted)
-    faults = [f"case {case.case_id}: no label map" for case in found if case.label is None]
+    labelled = {case.subject_id for case in found if case.label is not None}
+    bare = [case.case_id for case in found if case.subject_id not in labelled]
+    faults = [f"case {case_id}: no label map" for case_id in bare]
     faults += _each(wanted - {case.subject_id for case in found}, "has no case")
     if faults:
         raise DataError(list_faults(f"collecting the {role} cases of a study", faults))

@@ -1,10 +1,10 @@
 """Results of a study as records: of one training, and of the whole grid.
 
 A run writes its own file; the study writes `summary.json`, which the report and the command line
-read again, those of older versions too.
+read again, those of older versions too, and `cost.json` beside it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
@@ -15,8 +15,10 @@ from vcmaug.downstream.tasks.base import Score
 from vcmaug.downstream.tasks.segmentation import Segmentation
 from vcmaug.errors import WorkFolderError
 from vcmaug.files import read_json, write_json
+from vcmaug.provenance import machine
 
 __all__ = [
+    "Cost",
     "Difference",
     "FitRecord",
     "GapClosed",
@@ -24,8 +26,10 @@ __all__ = [
     "RunFacts",
     "RunResult",
     "Summary",
+    "read_cost",
     "read_result",
     "read_summary",
+    "write_cost",
     "write_summary",
 ]
 
@@ -63,8 +67,6 @@ class _Run:
 class RunFacts(_Run):
     """What a summary keeps of a training."""
 
-    updates_per_second: float | None = None
-
 
 @dataclass(frozen=True)
 class RunResult(_Run):
@@ -84,7 +86,7 @@ class RunResult(_Run):
     def facts(self) -> RunFacts:
         """What a summary keeps of it."""
         same = {field.name: getattr(self, field.name) for field in fields(_Run)}
-        return RunFacts(**same, updates_per_second=self.cost.updates / self.cost.seconds)
+        return RunFacts(**same)
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,7 @@ class GapClosed(Share, _Place):
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """What came out of a study, and what it cost.
+    """What came out of a study.
 
     Attributes:
         means: By score, n and arm.
@@ -134,14 +136,14 @@ class Summary:
         updates: Of every training.
         num_labelled: The n of the grid.
         seeds: Of the grid.
+        num_replicates: Each with its own labelled cases, control and cohort; 0: an older summary,
+            with one for each seed.
+        threads: Of a training on the CPU; None: as many as its process had.
         runs: Every training.
-        seconds: Of all trainings.
-        augmentation_share: Of those seconds.
         empty_rule: What is scored where there is nothing to compare.
-        seeds_resampled: Whether intervals are over seeds too.
         interval: Of what kind the intervals are, in words.
+        notes: What must be known to read the figures, a sentence each.
         versions: Of Python and packages.
-        machine: On which the study ended.
     """
 
     means: tuple[Mean, ...]
@@ -155,23 +157,60 @@ class Summary:
     updates: int
     num_labelled: tuple[int, ...]
     seeds: tuple[int, ...]
+    num_replicates: int = 0
+    threads: int | None = None
     runs: tuple[RunFacts, ...]
-    seconds: float
-    augmentation_share: float
     empty_rule: str = ""
-    seeds_resampled: bool = False
     interval: str
+    notes: tuple[str, ...] = ()
     versions: Mapping[str, object] = field(default_factory=dict)
-    machine: Mapping[str, object] = field(default_factory=dict)
 
     @property
     def headline(self) -> Score:
         """The score that headlines and plots show."""
         return self.scores[0]
 
+    def verdict(self, row: Difference) -> str:
+        """Return what a difference shows, in the same words up and down.
+
+        Fewer replicates than three give none: what one more training with other batches changes is
+        as large as what arms differ by, and so few do not tell it apart.
+        """
+        replicates = self.num_replicates or len(self.seeds)
+        if replicates < _FEWEST_REPLICATES:
+            return f"{_COUNTED[replicates]}, so no verdict"
+        if row.low <= 0 <= row.high:
+            return "the interval holds zero, so neither gain nor harm is shown"
+        better = {score.name: score.better for score in self.scores}[row.metric]
+        is_gain = (row.low > 0) == (better == "higher")
+        side = "above" if row.low > 0 else "below"
+        return f"the interval lies {side} zero: {'a gain' if is_gain else 'a harm'} is shown"
+
+
+_FEWEST_REPLICATES = 3
+_COUNTED = {1: "one replicate", 2: "two replicates"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """What a study cost; nothing of it is in the summary.
+
+    Attributes:
+        seconds: Of all trainings.
+        augmentation_share: Of those seconds.
+        machine: On which the study ended.
+        updates_per_second: Of each training, in the order of the summary's runs.
+    """
+
+    seconds: float
+    augmentation_share: float
+    machine: Mapping[str, object]
+    updates_per_second: tuple[float, ...]
+
 
 _RESULT = TypeAdapter(RunResult)
 _SUMMARY = TypeAdapter(Summary)
+_COST = TypeAdapter(Cost)
 
 
 def read_result(path: Path) -> RunResult | None:
@@ -200,3 +239,21 @@ def read_summary(path: Path) -> Summary:
         raise WorkFolderError(
             f"reading {path}: it is no summary of a study ({missing}). Run the study again."
         ) from None
+
+
+def write_cost(path: Path, runs: Sequence[RunResult]) -> None:
+    """Write what the trainings of a study cost."""
+    seconds = sum(run.cost.seconds for run in runs)
+    augmentation = sum(run.cost.augmentation_seconds for run in runs)
+    cost = Cost(
+        seconds=seconds,
+        augmentation_share=augmentation / seconds if seconds else 0.0,
+        machine=machine(),
+        updates_per_second=tuple(run.cost.updates / run.cost.seconds for run in runs),
+    )
+    write_json(path, asdict(cost))
+
+
+def read_cost(path: Path) -> Cost:
+    """Return what a study cost."""
+    return _COST.validate_python(read_json(path))

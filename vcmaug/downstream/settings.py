@@ -1,6 +1,7 @@
 """What a recipe says of a study: its grid, its task, its network, augmentation and training."""
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -46,12 +47,19 @@ class FitSettings(Settings):
         0.25, ge=0, le=1, description="last share of the updates, on real cases alone in every arm"
     )
     threads: int | None = Field(
-        None, ge=1, description="of a training on the CPU; None: as many as the process has"
+        1,
+        ge=1,
+        description="of a training and its scores on the CPU: one gives the same scores on every "
+        "number of cores; null: as many as the process has",
     )
 
 
 class StudySettings(Settings):
     """The grid of a study, and what is the same in all its arms."""
+
+    gone: ClassVar[Mapping[str, str]] = {
+        "bootstrap_draws": "intervals are computed and no longer drawn; leave it out",
+    }
 
     num_labelled: tuple[int, ...] = Field((10,), min_length=1)
     seeds: tuple[int, ...] = Field((0,), min_length=1)
@@ -63,7 +71,6 @@ class StudySettings(Settings):
         "test", description="validation: for choices, so that the test stays closed"
     )
     lesions: tuple[str, ...] = Field((), description="structures that are scored lesion by lesion")
-    bootstrap_draws: int = Field(2000, ge=100)
 
     def ground(self, scheme: LabelScheme) -> Ground:
         """Return what the task is told, for label maps of such a scheme."""

@@ -4,12 +4,14 @@ All arms have the same initial weights, augmentation and number of updates, and 
 the same real cases. Test subjects are read at the very end of each training, and nothing is chosen
 on them: choices are made with `scored_on: validation`.
 
+Nothing in the summary depends on when or how fast it was made: at one thread, the same study has
+the same bytes on every number of cores. What it cost stands in a file of its own.
+
 A run is known by everything that decides its scores, so that a finished one is read again and a
 changed one is made anew.
 """
 
 import itertools
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -21,15 +23,23 @@ from torch import nn
 
 from vcmaug.cohort.cohort import Cohort
 from vcmaug.compute import Compute, run_all
+from vcmaug.compute.devices import threads_of
+from vcmaug.cores import allowed_cores
 from vcmaug.data.case import IMAGE, LABEL, files_of
-from vcmaug.data.cases import Case, cases_of
+from vcmaug.data.cases import Case, labelled_of
 from vcmaug.data.labels import LabelScheme
 from vcmaug.data.splits import Splits, labelled_subset
 from vcmaug.data.volumes import LabelledVolumes, read_case_volumes
 from vcmaug.data.work_layout import run_file
 from vcmaug.downstream.fit import fit
 from vcmaug.downstream.leaks import refuse_leaks, refuse_real_leaks, refuse_unlabelled
-from vcmaug.downstream.results import RunResult, Summary, read_result, write_summary
+from vcmaug.downstream.results import (
+    RunResult,
+    Summary,
+    read_result,
+    write_cost,
+    write_summary,
+)
 from vcmaug.downstream.settings import StudySettings
 from vcmaug.downstream.summary import summarised
 from vcmaug.downstream.training_data import TrainingData
@@ -54,6 +64,8 @@ class StudyInputs:
         scheme: Of the label maps.
         arms: What each arm trains on, by its name, in the order of tables.
         keep: Writes the network of an arm whose networks are kept.
+        num_replicates: Of labelled cases, control and cohort; None: one per seed. One means that
+            seeds are of the networks alone, whose differences are no verdict on the arms.
     """
 
     cases: tuple[Case, ...]
@@ -61,11 +73,12 @@ class StudyInputs:
     scheme: LabelScheme
     arms: Mapping[str, TrainingData]
     keep: Callable[[nn.Module, Path], None] | None = None
+    num_replicates: int | None = None
 
 
 @dataclass(frozen=True)
 class _Run:
-    """One training of the grid; of a ceiling, n is the number of training subjects."""
+    """One training of the grid; of a ceiling, n is the number of labelled training subjects."""
 
     arm: str
     num_labelled: int
@@ -103,7 +116,7 @@ class _Run:
 
         Raises:
             LeakError: A held-out subject is in reach of a training.
-            DataError: Fewer than two subjects are scored, or a case has no label map.
+            DataError: Fewer than two subjects are scored, or one has no label map.
         """
         inputs, role = self.inputs, self.settings.scored_on
         if len(set(self.scored)) < _FEWEST_TEST_SUBJECTS:
@@ -154,8 +167,7 @@ class _Run:
         """Return the fingerprint of all that it depends on."""
         cases = [
             [case.case_id, case.subject_id, case.hash_of(IMAGE), case.hash_of(LABEL)]
-            for case in cases_of(self.inputs.cases, [*self.labelled, *self.scored])
-            if case.label is not None
+            for case in labelled_of(self.inputs.cases, [*self.labelled, *self.scored])
         ]
         made = [
             [case.case_id, case.hash_of(IMAGE), case.hash_of(LABEL)] for case in self.cohort() or ()
@@ -166,12 +178,14 @@ class _Run:
     def _train_and_score(self, identity: str, report: Report) -> tuple[RunResult, nn.Module]:
         """Return scores and cost of the training, and the network."""
         scheme = self.inputs.scheme
-        real = read_case_volumes(cases_of(self.inputs.cases, self.labelled), scheme)
+        real = read_case_volumes(labelled_of(self.inputs.cases, self.labelled), scheme)
         cohort = self.cohort()
         made = None if cohort is None else _volumes_of(cohort, like=real)
         network, cost = fit(
             real, made, study=self.settings, seed=self.seed, what=str(self), report=report
         )
+        with threads_of(self.settings.fit.threads):
+            scores = tuple(self._scores(network))
         result = RunResult(
             arm=self.arm,
             num_labelled=self.num_labelled,
@@ -179,7 +193,7 @@ class _Run:
             num_real=len(real.names),
             num_synthetic=0 if made is None else len(made.names),
             cost=cost,
-            scores=tuple(self._scores(network)),
+            scores=scores,
             identity=identity,
         )
         return result, network
@@ -187,7 +201,7 @@ class _Run:
     def _scores(self, network: nn.Module) -> list[dict[str, object]]:
         """Return one row for everything that the task scores in each scored case."""
         task, ground = self.settings.task, self.settings.ground(self.inputs.scheme)
-        cases = cases_of(self.inputs.cases, self.scored)
+        cases = labelled_of(self.inputs.cases, self.scored)
         volumes = read_case_volumes(cases, self.inputs.scheme)
         inputs, targets = task.examples(*volumes.tensors())
         found = zip(cases, task.predict(network, inputs), targets.numpy(), strict=True)
@@ -232,7 +246,8 @@ def run_study(
         settings: The grid.
         inputs: Cases, splits, scheme, and what each arm trains on; for workers its functions are
             importable by name.
-        out: Gets runs/<arm>-n<k>-s<seed>.json, scores.parquet, scores.csv and summary.json.
+        out: Gets runs/<arm>-n<k>-s<seed>.json, scores.parquet, scores.csv, summary.json and, apart
+            from these, cost.json.
         compute: Where the trainings run; None is this process, one after the other.
         report: Told after every update, or with workers after every training.
 
@@ -253,8 +268,10 @@ def run_study(
         arms=inputs.arms,
         structures=inputs.scheme.names,
         num_test_subjects=len(runs[0].scored),
+        num_replicates=inputs.num_replicates or len(settings.seeds),
     )
     write_summary(out / "summary.json", summary)
+    write_cost(out / "cost.json", done)
     return summary
 
 
@@ -291,7 +308,7 @@ def _run_all(
 def _run_on_workers(runs: Sequence[_Run], *, out: Path, compute: Compute, report: Report) -> None:
     """Leave the results of trainings in files."""
     ended = itertools.count(1)
-    threads = max(1, (os.cpu_count() or 1) // max(1, compute.num))
+    threads = max(1, allowed_cores() // max(1, compute.num))
     run_all(
         partial(_leave_result, out=out.resolve()),
         runs,
@@ -309,7 +326,7 @@ def _leave_result(run: _Run, *, out: Path) -> None:
 def _grid(settings: StudySettings, inputs: StudyInputs) -> list[_Run]:
     """Return all trainings; a ceiling has one per seed, whatever n."""
     ceilings = [name for name, data in inputs.arms.items() if data.is_ceiling]
-    num_all = len(inputs.splits.train)
+    num_all = len(inputs.splits.labelled)
     places = [
         (arm, num_labelled, seed)
         for num_labelled in settings.num_labelled

@@ -9,16 +9,15 @@ from numpy.typing import NDArray
 
 from vcmaug.downstream.results import Difference, GapClosed, Mean, RunResult, Summary
 from vcmaug.downstream.settings import StudySettings
-from vcmaug.downstream.statistics import bootstrap_mean, paired_bootstrap, share_of_gap
+from vcmaug.downstream.statistics import mean_of, paired_difference, share_of_gap
 from vcmaug.downstream.training_data import TrainingData
-from vcmaug.provenance import machine, versions
-from vcmaug.seeding import numpy_generator
+from vcmaug.provenance import versions
 
 __all__ = ["summarised"]
 
 Tables = Mapping[str, NDArray[np.float64]]  # by arm [seeds, subjects]
 
-_MANY_SEEDS = 5
+_FEWEST_FOR_P = 6  # subjects of which a signed-rank test can go below 0.05
 
 
 def summarised(
@@ -29,8 +28,9 @@ def summarised(
     arms: Mapping[str, TrainingData],
     structures: tuple[str, ...],
     num_test_subjects: int,
+    num_replicates: int,
 ) -> Summary:
-    """Return means and paired differences with intervals, and what the study cost.
+    """Return means and paired differences with intervals.
 
     Args:
         scores: Rows with arm, num_labelled, seed, subject_id and the scores of the task.
@@ -39,6 +39,7 @@ def summarised(
         arms: What each arm is, by its name.
         structures: Of the scheme.
         num_test_subjects: How many were scored.
+        num_replicates: Of labelled cases, control and cohort.
     """
     means: list[Mean] = []
     differences: list[Difference] = []
@@ -47,15 +48,13 @@ def summarised(
     for metric in (score.name for score in settings.task.scores if score.name in scores):
         ceilings = _tables(scores[is_ceiling], metric)
         for n in settings.num_labelled:
-            place = _Place(metric, n, arms, settings.bootstrap_draws)
+            place = _Place(metric, n, arms)
             tables = _tables(scores[~is_ceiling & (scores.num_labelled == n)], metric)
             means += place.means(tables)
             differences += place.differences({**tables, **ceilings})
             gap_closed += place.gap_closed({**tables, **ceilings})
         for n in scores[is_ceiling].num_labelled.unique():
-            means += _Place(metric, int(n), arms, settings.bootstrap_draws).means(ceilings)
-    seconds = sum(run.cost.seconds for run in runs)
-    augmentation = sum(run.cost.augmentation_seconds for run in runs)
+            means += _Place(metric, int(n), arms).means(ceilings)
     return Summary(
         means=tuple(means),
         differences=tuple(differences),
@@ -68,17 +67,32 @@ def summarised(
         updates=settings.fit.updates,
         num_labelled=settings.num_labelled,
         seeds=settings.seeds,
+        num_replicates=num_replicates,
+        threads=settings.fit.threads,
         runs=tuple(run.facts for run in runs),
-        seconds=seconds,
-        augmentation_share=augmentation / seconds if seconds else 0.0,
         empty_rule=settings.task.empty_rule,
-        seeds_resampled=len(settings.seeds) > 1,
-        interval="95 % percentile bootstrap over subjects"
-        + (" and seeds" if len(settings.seeds) > 1 else "; one seed, so none over seeds")
-        + ("; few seeds, so rather too narrow" if len(settings.seeds) < _MANY_SEEDS else ""),
+        interval="95 % interval of Student's t over subjects"
+        + (" and seeds" if len(settings.seeds) > 1 else "; one seed, so nothing of other seeds"),
+        notes=tuple(_notes(settings, num_test_subjects)),
         versions=versions(),
-        machine=machine(),
     )
+
+
+def _notes(settings: StudySettings, num_subjects: int) -> Iterator[str]:
+    """Yield what must be known to read the figures."""
+    threads = settings.fit.threads
+    if threads is None:
+        yield (
+            "Each training on a CPU had all threads of its process; rounding differs with their "
+            "number, and with it the scores. Set study.fit.threads for scores that do not."
+        )
+    else:
+        yield f"Each training on a CPU had {threads} thread{'s' if threads > 1 else ''}."
+    if num_subjects < _FEWEST_FOR_P:
+        yield (
+            f"{num_subjects} subjects are too few for a p value: a signed-rank test of so many "
+            f"pairs cannot go below {2 / 2**num_subjects:.2g}."
+        )
 
 
 def _tables(scores: pd.DataFrame, metric: str) -> Tables:
@@ -98,18 +112,12 @@ class _Place:
     metric: str
     n: int
     arms: Mapping[str, TrainingData]
-    num_draws: int
-
-    def _generator(self, what: str, arm: str) -> np.random.Generator:
-        """Return the generator of the draws for one figure of an arm."""
-        return numpy_generator(what, self.metric, arm, self.n)
 
     def means(self, tables: Tables) -> Iterator[Mean]:
         """Yield the mean of every arm."""
         for arm, table in tables.items():
-            generator = self._generator("mean", arm)
-            estimate = bootstrap_mean(table, num_draws=self.num_draws, generator=generator)
-            yield Mean(metric=self.metric, arm=arm, num_labelled=self.n, **vars(estimate))
+            estimate = vars(mean_of(table))
+            yield Mean(metric=self.metric, arm=arm, num_labelled=self.n, **estimate)
 
     def differences(self, tables: Tables) -> Iterator[Difference]:
         """Yield every arm against each baseline; baselines without help come first."""
@@ -118,18 +126,12 @@ class _Place:
         for place, baseline in enumerate(baselines):
             others = [arm for arm in tables if arm not in baselines[: place + 1]]
             for arm in others if baseline in tables else []:
-                estimate = paired_bootstrap(
-                    tables[baseline],
-                    tables[arm],
-                    num_draws=self.num_draws,
-                    generator=self._generator("difference", arm),
-                )
                 yield Difference(
                     metric=self.metric,
                     arm=arm,
                     num_labelled=self.n,
                     against=baseline,
-                    **vars(estimate),
+                    **vars(paired_difference(tables[baseline], tables[arm])),
                 )
 
     def gap_closed(self, tables: Tables) -> Iterator[GapClosed]:
@@ -139,11 +141,5 @@ class _Place:
         if floor is None or ceiling is None:
             return
         for arm in (name for name in tables if name not in (floor, ceiling)):
-            share = share_of_gap(
-                tables[floor],
-                tables[arm],
-                tables[ceiling],
-                num_draws=self.num_draws,
-                generator=self._generator("gap", arm),
-            )
+            share = share_of_gap(tables[floor], tables[arm], tables[ceiling])
             yield GapClosed(metric=self.metric, arm=arm, num_labelled=self.n, **vars(share))

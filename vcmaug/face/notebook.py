@@ -10,6 +10,7 @@ from html import escape
 from io import BytesIO
 
 import numpy as np
+import pandas as pd
 from PIL import Image
 
 from vcmaug.cohort.cohort import Cohort
@@ -19,7 +20,7 @@ from vcmaug.data.cases import Cases
 from vcmaug.data.labels import LabelScheme
 from vcmaug.data.nifti import read_image, read_label_map
 from vcmaug.data.volume import Volume
-from vcmaug.face.studies import VERDICT, Study
+from vcmaug.face.studies import Study
 from vcmaug.report.figures import Column, contoured, in_a_row
 
 __all__ = ["html_of"]
@@ -97,14 +98,19 @@ def _(cohort: Cohort) -> str:
 @html_of.register
 def _(study: Study) -> str:
     """Show the headline's differences, and what they are worth."""
-    rows = study.differences
-    table = rows[rows["metric"] == study.headline.name] if len(rows) else rows
-    columns = [name for name in ("arm", "against", "mean", "low", "high") if name in table]
-    seeds = study.scores["seed"].nunique()
-    subjects = study.scores["subject_id"].nunique()
-    return _line(f"{study.headline.title}, paired differences on {subjects} test subjects") + (
-        table[columns].to_html(index=False, float_format="{:+.4f}".format, border=0)
-        + _line(f"{VERDICT}: {seeds} seeds of the segmenter on the same cases, control and cohort")
+    summary = study.summary
+    rows = [
+        (row.arm, row.against, *row.rounded("+"), summary.verdict(row))
+        for row in summary.differences
+        if row.metric == study.headline.name
+    ]
+    table = pd.DataFrame(rows, columns=["arm", "against", "mean", "low", "high", "verdict"])
+    subjects, seeds = summary.num_test_subjects, len(summary.seeds)
+    return (
+        _line(f"{study.headline.title}, paired differences on {subjects} test subjects")
+        + table.to_html(index=False, border=0)
+        + _line(f"{seeds} seeds of the segmenter on the same cases, control and cohort")
+        + "".join(map(_line, summary.notes))
     )
 
 

@@ -8,7 +8,7 @@ Notes:
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,19 +23,17 @@ from vcmaug.config import parse_settings
 from vcmaug.data.cases import Cases
 from vcmaug.data.splits import Splits
 from vcmaug.doors import Shown
+from vcmaug.downstream.results import Difference, Mean, Summary, read_summary
 from vcmaug.downstream.study import StudyInputs, StudySettings, run_study
 from vcmaug.downstream.tasks.base import Score
 from vcmaug.downstream.training_data import TrainingData
 from vcmaug.errors import DataError, list_faults
 from vcmaug.face.conditions import folder_for
-from vcmaug.files import read_json, refuse_overlap, sha256_of_file
+from vcmaug.files import refuse_overlap, sha256_of_file
 from vcmaug.progress import Report, silent
 from vcmaug.provenance import fingerprint
 
-__all__ = ["VERDICT", "Study", "study"]
-
-VERDICT = "one replicate, so no verdict"
-"""What a study of one replicate says of every difference."""
+__all__ = ["Study", "study"]
 
 _MADE = 32  # cases of an arm that makes its own, where nothing else tells how many
 
@@ -60,17 +58,24 @@ class Study(Shown):
     @cached_property
     def means(self) -> pd.DataFrame:
         """The mean of every score per arm, with a 95 % interval."""
-        return self._table("means")
+        return _table(self.summary.means)
 
     @cached_property
     def differences(self) -> pd.DataFrame:
         """Every arm against the real cases alone, paired by subject and seed."""
-        table = self._table("differences")
-        return table.assign(replicates=1, verdict=VERDICT)
+        rows = self.summary.differences
+        verdicts = [self.summary.verdict(row) for row in rows]
+        return _table(rows).assign(replicates=self.summary.num_replicates, verdict=verdicts)
 
-    def _table(self, name: str) -> pd.DataFrame:
-        """Return a table of the summary."""
-        return pd.DataFrame(read_json(self.folder / "summary.json")[name])
+    @cached_property
+    def summary(self) -> Summary:
+        """What came out, as records."""
+        return read_summary(self.folder / "summary.json")
+
+
+def _table(rows: Sequence[Mean] | Sequence[Difference]) -> pd.DataFrame:
+    """Return records as a table."""
+    return pd.DataFrame([asdict(row) for row in rows])
 
 
 @dataclass(frozen=True)
@@ -170,6 +175,7 @@ def study(
         splits=_splits(few, test, validation, scored_on=chosen.scored_on),
         scheme=few.scheme,
         arms={arm.name: replicate.data_of(arm, report=report) for arm in chosen_arms},
+        num_replicates=1,
     )
     compute = resolve_compute(workers=workers)
     run_study(chosen, inputs, out=replicate.folder, compute=compute, report=report)

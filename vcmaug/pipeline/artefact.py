@@ -7,7 +7,7 @@ settings is set aside as a whole in `.stale/`, and comes back when the recipe do
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import ClassVar, Literal, Self
 
 from vcmaug.compute import Compute
-from vcmaug.errors import RecipeError, list_faults
+from vcmaug.errors import FaultyDataSet, RecipeError, list_faults
 from vcmaug.files import locked
 from vcmaug.pipeline.marker import Marker
 from vcmaug.pipeline.rates import Amount, Meter, Rated, machine_label, record_rate
@@ -112,6 +112,15 @@ class Artefact(ABC):
 
     def faults(self) -> list[str]:
         """Return, one sentence each, what keeps it from being made, as far as seconds can tell."""
+        return []
+
+    @property
+    def num_labels(self) -> int:
+        """How many training subjects with a label map it needs."""
+        return 0
+
+    def lacks_for(self, wanted: Sequence["Artefact"]) -> list[str]:
+        """Return, as soon as it is there, what it lacks for others; one sentence each."""
         return []
 
     @property
@@ -308,6 +317,7 @@ def make_all(targets: Iterable[Artefact], run: Run) -> None:
 
     Raises:
         RecipeError: Something keeps one of them from being made; nothing is made then.
+        FaultyDataSet: What is there lacks something for others; these are not made.
         WorkFolderError: What would be moved aside is in use.
     """
     steps = steps_to(targets, again=run.again)
@@ -319,5 +329,7 @@ def make_all(targets: Iterable[Artefact], run: Run) -> None:
         if step.is_made:
             step.artefact.make_marked(run)
         if step.is_made or step.state.is_there:
+            if faults := step.artefact.lacks_for(run.wanted):
+                raise FaultyDataSet(f"running a recipe, {step.artefact.folder}", faults)
             run.ended[step.artefact.name] = step.is_made
             run.say(step.artefact.title, step.is_made)

@@ -21,6 +21,7 @@ from vcmaug.compute.devices import gpu_peak_memory
 from vcmaug.compute.memory import forget_peak_memory, peak_memory
 from vcmaug.compute.where import gpu_model
 from vcmaug.config import JsonFile
+from vcmaug.cores import allowed_cores
 from vcmaug.data.geometry import Grid
 from vcmaug.errors import VcmaugError
 from vcmaug.files import write_text
@@ -163,14 +164,14 @@ def record_rate(rated: Rated, cost: Cost, *, items: float) -> None:
 
 @cache
 def machine_label(*, gpu: bool) -> str:
-    """Return the kind of processor and its cores, or of the GPU where there is one.
+    """Return the kind of processor and the cores to use, or of the GPU where there is one.
 
     Args:
         gpu: Whether the work would be done on a GPU; the driver is asked, no torch is loaded.
     """
     if gpu and (name := gpu_model()):
         return name
-    return f"{_processor()}, {os.cpu_count() or 1} cores"
+    return f"{_processor()}, {allowed_cores()} cores"
 
 
 def _processor() -> str:

@@ -20,8 +20,10 @@ from vcmaug.errors import ModelError
 __all__ = ["files_of_bundle", "md5_of_file", "read_released"]
 
 _BUNDLES = (("autoencoder.pt", "model.pt"), ("autoencoder.pth", "diffusion_model.pth"))
-_WRAPPERS = ("state_dict", "model_state_dict", "model")  # around the tensors in some files
-_PREFIX = "module."  # of data-parallel training
+_WRAPPERS = ("state_dict", "model_state_dict", "model", "checkpoint")  # around the tensors
+_PREFIXES = (  # of compiled networks, of data-parallel training, and of what a network is kept in
+    *("_orig_mod.", "module.", "model.", "network.", "net.", "unet.", "autoencoder."),
+)
 _BLOCK = 1 << 22
 _NUM_FIRST, _NUM_SHOWN = 512, 80  # bytes that are looked at, characters in a message
 _PAGES = ("<!doctype html", "<html", "<head", "<?xml")
@@ -60,11 +62,16 @@ def md5_of_file(path: Path) -> str:
     return digest.hexdigest()
 
 
-def read_released(path: Path) -> dict[str, Tensor]:
-    """Return the tensors of a PyTorch file, without the prefix of data-parallel training.
+def read_released(path: Path, *, network: str = "") -> dict[str, Tensor]:
+    """Return the tensors of a PyTorch file, without the prefixes that all their names share.
+
+    Args:
+        path: A state dict, or a checkpoint with one in it.
+        network: Of several state dicts in a checkpoint, the one whose name has this word.
 
     Raises:
-        ModelError: The file is missing, damaged, no checkpoint, or holds more than tensors.
+        ModelError: The file is missing, damaged, no checkpoint, holds more than tensors, or several
+            state dicts of which none is the one meant.
     """
     try:
         with path.open("rb") as stream:
@@ -80,7 +87,7 @@ def read_released(path: Path) -> dict[str, Tensor]:
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as fault:  # bytes that are no checkpoint make it raise almost anything
         raise ModelError(f"importing {path}: {_what_it_is(path, first, fault)}") from None
-    return _tensors_in(content, path)
+    return _without_prefixes(_tensors_in(content, path, network))
 
 
 def _what_it_is(path: Path, first: bytes, fault: Exception) -> str:
@@ -132,11 +139,19 @@ def _reason(fault: Exception) -> str:
     return f"{type(fault).__name__}{': ' if line else ''}{line[:_NUM_SHOWN]}"
 
 
-def _tensors_in(content: Any, path: Path) -> dict[str, Tensor]:
+def _tensors_in(content: Any, path: Path, network: str) -> dict[str, Tensor]:
     """Return the tensors by name, out of their wrapping."""
-    for name in _WRAPPERS:
-        if isinstance(content, Mapping) and isinstance(content.get(name), Mapping):
-            content = content[name]
+    while inner := _state_dicts_in(content):
+        named = [name for name in inner if network and network in name] or [
+            *(name for name in _WRAPPERS if name in inner),
+            *(inner if len(inner) == 1 else ()),
+        ]
+        if not named:
+            raise ModelError(
+                f"importing {path}: it holds several networks ({', '.join(inner)}), expected one. "
+                "Save the one that is meant as a state dict of its own."
+            )
+        content = inner[named[0]]
     if not isinstance(content, Mapping) or not content:
         raise ModelError(f"importing {path}: expected names and tensors, found {type(content)}.")
     wrong = [name for name, value in content.items() if not isinstance(value, Tensor)]
@@ -145,8 +160,23 @@ def _tensors_in(content: Any, path: Path) -> dict[str, Tensor]:
             f"importing {path}: expected tensors alone, found {type(content[wrong[0]])} under "
             f"{wrong[0]!r}."
         )
-    prefixed = all(str(name).startswith(_PREFIX) for name in content)
+    return {str(name): tensor for name, tensor in content.items()}
+
+
+def _state_dicts_in(content: Any) -> dict[str, Any]:
+    """Return what in a checkpoint holds tensors by name, or may hold such; optimisers do not."""
+    inner = content if isinstance(content, Mapping) else {}
     return {
-        str(name).removeprefix(_PREFIX if prefixed else ""): tensor
-        for name, tensor in content.items()
+        str(name): value
+        for name, value in inner.items()
+        if isinstance(value, Mapping)
+        and (name in _WRAPPERS or any(isinstance(one, Tensor) for one in value.values()))
     }
+
+
+def _without_prefixes(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return tensors by their names without what is in front of all of them."""
+    found = dict(tensors)
+    while shared := [one for one in _PREFIXES if all(name.startswith(one) for name in found)]:
+        found = {name.removeprefix(shared[0]): tensor for name, tensor in found.items()}
+    return found

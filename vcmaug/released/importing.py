@@ -117,7 +117,7 @@ def import_brainldm(
 
 def _fill(name: str, network: nn.Module, path: Path, renamed: Renamed) -> ReleasedFile:
     """Fill a network from its released file; return what file that is."""
-    released = read_released(path)
+    released = read_released(path, network=name)
     weights, md5, known = renamed(released), md5_of_file(path), RELEASED_MD5[name]
     refuse_other_weights(weights, network.state_dict(), doing=f"importing {path} as {name}")
     network.load_state_dict(weights)

@@ -194,13 +194,14 @@ def _provenance(found: Found) -> Table:
         }
     for replicate in found.replicates:
         facts |= {f"{replicate.name}, {what}": value for what, value in _facts_of(replicate)}
-    if (summary := found.summary) is not None:
+    if (cost := found.cost) is not None:
         facts |= {
-            "study, seconds": f"{summary.seconds:.0f}",
-            "study, share of augmentation": f"{100 * summary.augmentation_share:.0f} %",
-            "machine of the study": ", ".join(f"{k} {v}" for k, v in summary.machine.items()),
-            "versions": ", ".join(f"{name} {v}" for name, v in summary.versions.items()),
+            "study, seconds": f"{cost.seconds:.0f}",
+            "study, share of augmentation": f"{100 * cost.augmentation_share:.0f} %",
+            "machine of the study": ", ".join(f"{k} {v}" for k, v in cost.machine.items()),
         }
+    if (summary := found.summary) is not None:
+        facts["versions"] = ", ".join(f"{name} {v}" for name, v in summary.versions.items())
     rows = [{"what": what, "value": value} for what, value in facts.items()]
     return table_of("Files, hashes, licences, versions", rows, {"what": "what", "value": "value"})
 

@@ -15,7 +15,7 @@ from vcmaug.data.cases import Prepared
 from vcmaug.data.seen import Seen
 from vcmaug.data.splits import Splits, read_splits
 from vcmaug.data.work_layout import Replicate, WorkLayout
-from vcmaug.downstream.results import Summary, read_summary
+from vcmaug.downstream.results import Cost, Summary, read_cost, read_summary
 from vcmaug.quality.results import Quality
 
 __all__ = ["Found", "ReplicateFound", "find"]
@@ -82,6 +82,7 @@ class Found:
     prior: ModelFacts | None
     replicates: tuple[ReplicateFound, ...]
     summary: Summary | None
+    cost: Cost | None
     scores: pd.DataFrame | None
 
 
@@ -95,12 +96,13 @@ def find(work: Path) -> Found:
     return Found(
         layout=layout,
         recipe=RecipeFacts.model_validate(layout.about()),
-        cases=_if_there(pd.read_csv, layout.cases_csv),
+        cases=_if_there(_read_cases, layout.cases_csv),
         prepared=_if_there(Prepared.read, layout.prepared),
         splits=_if_there(read_splits, layout.splits),
         prior=_if_there(ModelFacts.read, layout.prior_card),
         replicates=tuple(map(_replicate, layout.replicates_there)),
         summary=_if_there(read_summary, layout.summary),
+        cost=_if_there(read_cost, layout.study / "cost.json"),
         scores=_if_there(pd.read_parquet, layout.scores),
     )
 
@@ -117,6 +119,11 @@ def _replicate(replicate: Replicate) -> ReplicateFound:
         quality=_if_there(Quality.read, replicate.quality_file),
         adherence=_if_there(pd.read_parquet, replicate.adherence_file),
     )
+
+
+def _read_cases(path: Path) -> pd.DataFrame:
+    """Return the table of cases that people read, with ids as they are written."""
+    return pd.read_csv(path, converters={"case_id": str, "subject_id": str})
 
 
 def _if_there(read: Callable[[Path], T], path: Path) -> T | None:

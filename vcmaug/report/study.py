@@ -1,13 +1,13 @@
 """What the page says of a study: one sentence per arm and n, and the tables behind them."""
 
 from collections.abc import Mapping
+from typing import Literal
 
 import pandas as pd
 
 from vcmaug.arms.base import Arm
-from vcmaug.downstream.results import Difference, Summary
-from vcmaug.downstream.tasks.base import Score
-from vcmaug.report.tables import Table, listed, records, table_of
+from vcmaug.downstream.results import Difference, Mean, Summary
+from vcmaug.report.tables import Cell, Table, listed, records, table_of
 
 __all__ = ["headline_of", "is_ceiling", "is_floor", "study_tables"]
 
@@ -47,25 +47,19 @@ def headline_of(summary: Summary | None) -> list[str]:
         if row.metric == headline.name and row.share is not None
     }
     outcomes = [
-        _outcome(row, headline) + closed.get((row.arm, row.num_labelled), "") for row in rows
+        _outcome(row, summary) + closed.get((row.arm, row.num_labelled), "") for row in rows
     ]
     return [asked, *outcomes]
 
 
-def _outcome(row: Difference, headline: Score) -> str:
+def _outcome(row: Difference, summary: Summary) -> str:
     """Return the paired difference at one n as a sentence."""
-    side = "above" if row.low > 0 else "below" if row.high < 0 else ""
-    verdict = "the interval holds zero, so no effect is shown"
-    if side:
-        verdict = f"the interval lies {side} zero"
-    if side == {"higher": "below", "lower": "above"}[headline.better]:
-        verdict += ", so the cohort harmed here"
+    mean, low, high = row.rounded("+")
     seeds = f"{row.num_seeds} seed" + ("s" if row.num_seeds > 1 else "")
     cases = f"{row.num_labelled} labelled case" + ("s" if row.num_labelled > 1 else "")
     return (
-        f"{row.arm}, {cases}: mean {headline.title} changed by {row.mean:+.4f} "
-        f"(95 % interval {row.low:+.4f} to {row.high:+.4f}; {row.num_subjects} test "
-        f"subjects, {seeds}): {verdict}."
+        f"{row.arm}, {cases}: mean {summary.headline.title} changed by {mean} (95 % interval {low} "
+        f"to {high}; {row.num_subjects} test subjects, {seeds}): {summary.verdict(row)}."
     )
 
 
@@ -79,20 +73,22 @@ def study_tables(summary: Summary | None, scores: pd.DataFrame | None) -> list[T
     if summary is None:
         return []
     titles = {score.name: score.title for score in summary.scores}
-    means, differences, closed = (
-        [{**vars(row), "metric": titles[row.metric]} for row in rows]
-        for rows in (summary.means, summary.differences, summary.gap_closed)
-    )
+    means = [_shown(row, titles) for row in summary.means]
+    differences = [
+        {**_shown(row, titles, "+"), "verdict": summary.verdict(row)} for row in summary.differences
+    ]
+    closed = [{**vars(row), "metric": titles[row.metric]} for row in summary.gap_closed]
     interval = {"low": "2.5 %", "high": "97.5 %"}
     estimate = {"mean": "mean", **interval, "num_subjects": "subjects"}
     place = {"metric": "metric", "arm": "arm", "num_labelled": "n"}
     against = {"metric": "metric", "arm": "arm", "against": "against", "num_labelled": "n"}
     tables = [
         table_of(
-            f"Paired differences; {summary.interval}. {_directions(summary)}",
+            " ".join(
+                [f"Paired differences; {summary.interval}.", _directions(summary), *summary.notes]
+            ),
             differences,
-            {**against, **estimate, "num_seeds": "seeds"},
-            signed=("mean", "low", "high"),
+            {**against, **estimate, "num_seeds": "seeds", "verdict": "verdict"},
         ),
         table_of(
             "Share of the label gap closed: (arm - real) / (all-real - real); 1 is as good as all "
@@ -110,6 +106,15 @@ def study_tables(summary: Summary | None, scores: pd.DataFrame | None) -> list[T
     if not closed:  # no arm with every label
         tables.pop(1)
     return tables if scores is None else tables + _by_structure(scores, summary)
+
+
+def _shown(
+    row: Mean | Difference, titles: Mapping[str, str], sign: Literal["", "+"] = ""
+) -> dict[str, object]:
+    """Return the columns of an estimate, its figures with the decimals that they carry."""
+    figures = zip(("mean", "low", "high"), row.rounded(sign), strict=True)
+    shown = {name: Cell(text, is_number=True) for name, text in figures}
+    return {**vars(row), "metric": titles[row.metric], **shown}
 
 
 def _directions(summary: Summary) -> str:

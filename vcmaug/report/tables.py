@@ -65,7 +65,7 @@ def table_of(
     Args:
         caption: Stands above it.
         rows: One mapping per row; a name that is not there is shown as missing.
-        columns: Name -> heading, in order.
+        columns: Name -> heading, in order; a value that is a cell stays as it is.
         signed: Names of columns whose numbers are differences and always carry a sign.
     """
     text = tuple(
@@ -76,6 +76,8 @@ def table_of(
 
 def _cell(value: object, *, signed: bool) -> Cell:
     """Return a value as text."""
+    if isinstance(value, Cell):
+        return value
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return Cell("missing")
     if isinstance(value, float):

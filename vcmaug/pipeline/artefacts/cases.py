@@ -1,12 +1,13 @@
 """Prepared cases, the splits of their subjects, and who of them a replicate may see."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from vcmaug.data.cases import Case, Cases, cases_of
+from vcmaug.data.cases import Case, Cases, cases_of, labelled_of
 from vcmaug.data.prepare import prepare
+from vcmaug.data.scalars import scalar_faults
 from vcmaug.data.splits import (
     Splits,
     labelled_subset,
@@ -104,6 +105,11 @@ class PreparedCases(Artefact):
         """Return the cases."""
         return Cases.open(self.folder)
 
+    def lacks_for(self, wanted: Sequence[Artefact]) -> list[str]:
+        """Return which cells of the prior's scalars cannot be read."""
+        scalars = self.work.recipe.prior.scalars
+        return scalar_faults(scalars, self.load()) if scalars and wanted else []
+
     def _make(self, run: Run) -> None:
         """Check them all, then write them."""
         settings, population = self.work.recipe.data, self.work.recipe.population
@@ -160,10 +166,11 @@ class RecipeSplits(Artefact):
 
     def _unfit(self, cases: Cases) -> list[str]:
         """Return how the splits that are there differ from those that the recipe asks for."""
-        settings, subjects = self.work.recipe.splits, cases.subjects
+        settings = self.work.recipe.splits
         advice = "move the file away and run again for a new split"
         try:
-            faults = unfit(read_splits(self.folder, subjects), settings, subjects)
+            bare = cases.unlabelled_subjects
+            faults = unfit(self._read(cases), settings, cases.subjects, unlabelled=bare)
         except FaultyDataSet as fault:
             return [f"{fault}\nIt was written for other cases: {advice}"]
         said = f"using {self.folder}: {'; '.join(faults)}. Set splits in the recipe to what the"
@@ -171,15 +178,33 @@ class RecipeSplits(Artefact):
 
     def load(self) -> Splits:
         """Return the splits."""
-        return read_splits(self.folder, self.cases.load().subjects)
+        return self._read(self.cases.load())
+
+    def _read(self, cases: Cases) -> Splits:
+        """Return the splits of the cases."""
+        return read_splits(self.folder, cases.subjects, unlabelled=cases.unlabelled_subjects)
 
     def _make(self, run: Run) -> None:
         """Write them unless they are there, and check them against the recipe."""
-        cases = self.cases.load()
+        cases, settings = self.cases.load(), self.work.recipe.splits
         if not self.folder.exists():
-            write_splits(self.folder, splits_from(self.work.recipe.splits, cases.subjects))
+            made = splits_from(settings, cases.subjects, unlabelled=cases.unlabelled_subjects)
+            write_splits(self.folder, made)
         if faults := self._unfit(cases):
             raise WorkFolderError(f"{'; '.join(faults)}.")
+
+    def lacks_for(self, wanted: Sequence[Artefact]) -> list[str]:
+        """Return that fewer training subjects have a label map than are wanted."""
+        most = max((one.num_labels for one in wanted), default=0)
+        if not most:
+            return []
+        splits = self.load()
+        fault = (
+            f"of {len(splits.train)} training subjects {len(splits.labelled)} have a label map, "
+            f"and the recipe asks for {most} (study.num_labelled, gates.num_labelled); ask for "
+            "fewer, or label more: test and validation take labelled subjects too"
+        )
+        return [fault] if most > len(splits.labelled) else []
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,11 +226,16 @@ class OfLabelled(OfReplicate):
         """Return n and seed."""
         return {"num_labelled": self.replicate.num_labelled, "seed": self.replicate.seed}
 
+    @property
+    def num_labels(self) -> int:
+        """The n."""
+        return self.replicate.num_labelled
+
     def labelled(self) -> tuple[Case, ...]:
         """Return the n labelled cases."""
         own = self.replicate
         subjects = labelled_subset(self.splits.load(), num_labelled=own.num_labelled, seed=own.seed)
-        return cases_of(self.cases.load().cases, subjects)
+        return labelled_of(self.cases.load().cases, subjects)
 
     def unlabelled(self) -> tuple[Case, ...]:
         """Return the training cases of which the replicate may see images alone."""

@@ -79,6 +79,11 @@ class StudyResult(FromCases):
         return {"study": self.work.recipe.study}
 
     @property
+    def num_labels(self) -> int:
+        """The largest n."""
+        return max(self.work.recipe.study.num_labelled)
+
+    @property
     def amount(self) -> Amount:
         """The updates of all trainings whose result is not there; ceilings are counted as such."""
         study = self.work.recipe.study

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from vcmaug.arms.real import Real
-from vcmaug.data.cases import Case, cases_of
+from vcmaug.data.cases import Case, labelled_of
 from vcmaug.data.splits import Splits, labelled_subset
 from vcmaug.data.work_layout import run_file
 from vcmaug.downstream.training_data import TrainingData
@@ -234,7 +234,7 @@ class IndependentEvaluator(FromCases):
 
         cases, study = self.cases.load(), self.work.recipe.study
         subjects = evaluator_subjects(self.work, self.splits.load())
-        labelled = [one for one in cases_of(cases.cases, subjects) if one.label is not None]
+        labelled = labelled_of(cases.cases, subjects)
         found = {case.subject_id for case in labelled}
         card = self.folder / self.last
         if len(found) < _FEWEST_SUBJECTS:
