@@ -112,7 +112,7 @@ def read_json(path: Path) -> Any:
         WorkFolderError: The file is missing or is no JSON.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise WorkFolderError(f"reading {path}: there is no such file.") from None
     except (UnicodeDecodeError, json.JSONDecodeError) as fault:

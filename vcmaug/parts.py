@@ -230,7 +230,7 @@ def _with_suggestions(fault: ValidationError, part: type[Part]) -> ValidationErr
     """Return the same faults, those of unknown settings with the nearest known one."""
     found = []
     for error in fault.errors(include_url=False):
-        kind, told = error["type"], error["msg"].replace("{", "{{").replace("}", "}}")
+        kind, told = error["type"], error["msg"]
         if kind == "extra_forbidden" and len(error["loc"]) == 1:
             kind, told = "unknown_name", part.about_unknown(str(error["loc"][0]))
         worded = PydanticCustomError(kind, told)

@@ -300,5 +300,5 @@ def test_a_table_of_masks_gives_subjects_and_leaves_other_roles_out(atlas_folder
     atlas = index_atlas(AtlasSettings(source=atlas_folder / "atlas.csv"))
     assert dict(atlas.counts) == {"p1": 2}
     (atlas_folder / "wrong.csv").write_text("file,subject\nx,y\n")
-    with pytest.raises(DataError, match="found the columns file, subject; expected mask"):
+    with pytest.raises(DataError, match="no column 'mask', no column 'subject_id'; found 'file'"):
         index_atlas(AtlasSettings(source=atlas_folder / "wrong.csv"))

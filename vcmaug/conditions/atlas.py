@@ -10,7 +10,6 @@ Notes:
 
 import json
 import math
-import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,11 +18,12 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from vcmaug.affine import spacing_of
 from vcmaug.config import RecipePath, Settings
+from vcmaug.data.reader import SubjectPattern
 from vcmaug.files import atomic_path
 
 __all__ = ["Atlas", "AtlasSettings", "Lesion"]
@@ -36,9 +36,9 @@ _THIRDS = {"small": (0.0, 1 / 3), "medium": (1 / 3, 2 / 3), "large": (2 / 3, 1.0
 class AtlasSettings(Settings):
     """Where the masks are and what their values mean."""
 
-    source: RecipePath = Field(description="a folder of masks, or a table of them (.csv)")
+    source: RecipePath = Field(description="a folder of masks, or a table of them (.csv, .tsv)")
     pattern: str = Field("**/*.nii.gz", description="of the masks in a folder")
-    subject: str = Field(
+    subject: SubjectPattern = Field(
         r"([^/]+?)(?:_lesions?|_mask)?\.nii(?:\.gz)?$",
         description="regular expression whose first group is the subject",
     )
@@ -50,14 +50,6 @@ class AtlasSettings(Settings):
     )
     role: str = Field("train", description="rows of a table with another role are left out")
     smallest_mm3: float = Field(10.0, ge=0, description="smaller lesions are not indexed")
-
-    @field_validator("subject")
-    @classmethod
-    def _has_a_group(cls, value: str) -> str:
-        """Refuse an expression without a group."""
-        if re.compile(value).groups < 1:
-            raise ValueError("expected a regular expression with a group for the subject")
-        return value
 
     @model_validator(mode="before")
     @classmethod

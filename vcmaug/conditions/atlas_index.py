@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
@@ -21,11 +20,13 @@ from vcmaug.conditions.topology import NEIGHBOURS
 from vcmaug.data.geometry import reorient
 from vcmaug.data.nifti import read_image, read_label_map
 from vcmaug.data.registration import register
+from vcmaug.data.text_table import read_rows
 from vcmaug.data.volume import Volume
 from vcmaug.errors import DataError, FaultyDataSet
 
 __all__ = ["HostToTemplate", "index_atlas", "refuse_other_space", "register_host"]
 
+_TABLES = {".csv", ".tsv", ".txt"}
 _LEAST_IN_HEAD = 0.5  # of a mask's voxels; below it mask and template lie in different spaces
 
 
@@ -122,41 +123,36 @@ def _in_head(places_mm: ArrayLike, head: Volume) -> NDArray[np.bool_]:
 def _listed(settings: AtlasSettings) -> list[tuple[Path, str]]:
     """Return path and subject of every mask of a folder or table."""
     source = settings.source
-    if source.suffix == ".csv" and source.exists():
+    if source.suffix.lower() in _TABLES and source.exists():
         return _in_table(settings)
     paths = settings.masks() if source.is_dir() else []
     if not paths:
         raise DataError(
             f"indexing the lesion atlas {source}: no file matches {settings.pattern!r}. Give a "
-            "folder of NIfTI masks, or a table (.csv) with the columns mask and subject_id."
+            "folder of NIfTI masks, or a table (.csv, .tsv) with the columns mask and subject_id."
         )
     found = [(path, re.search(settings.subject, path.as_posix())) for path in paths]
-    for path, match in found:
-        if match is None:
-            raise DataError(
-                f"indexing the lesion atlas: {path} does not match `subject` {settings.subject!r}."
-            )
-    return [(path, match[1]) for path, match in found if match is not None]
+    listed = [(path, match[1]) for path, match in found if match and match[1]]
+    if strange := sorted({*paths} - {path for path, _ in listed}):
+        faults = [f"{path}: does not match `subject` {settings.subject!r}" for path in strange]
+        raise FaultyDataSet(f"indexing the lesion atlas {source}", faults)
+    return listed
 
 
 def _in_table(settings: AtlasSettings) -> list[tuple[Path, str]]:
     """Return path and subject of every mask of a table that has the role asked for."""
-    source = settings.source
-    table = pd.read_csv(source, dtype=str).fillna("")
-    if not {"mask", "subject_id"} <= set(table):
-        found = ", ".join(map(str, table.columns))
-        raise DataError(
-            f"indexing the lesion atlas {source}: found the columns {found}; expected mask and "
-            "subject_id (and, if you like, role)."
-        )
-    if "fold" in table:
-        raise DataError(
-            f"indexing the lesion atlas {source}: the column fold is called role now. Rename it."
-        )
-    if "role" in table:
-        table = table[table.role.isin(["", settings.role])]
-    masks = table[["mask", "subject_id"]].itertuples(index=False)
-    return [(source.parent / mask, subject_id) for mask, subject_id in masks]
+    source, faults, needs = settings.source, list[str](), ("mask", "subject_id")
+    rows = read_rows(source, needs=needs, knows=("role", "fold"), faults=faults)
+    if any("fold" in row.cells for row in rows[:1]):
+        faults.append(f"{source}: the column fold is called role now; rename it")
+    faults += [f"{row.place}: no {name}" for row in rows for name in needs if not row.cells[name]]
+    if faults:
+        raise FaultyDataSet(f"indexing the lesion atlas {source}", faults)
+    return [
+        (source.parent / row.cells["mask"], row.cells["subject_id"])
+        for row in rows
+        if row.cells.get("role", "") in ("", settings.role)
+    ]
 
 
 def _head_of(template: Path | None) -> Volume | None:

@@ -4,9 +4,8 @@ Source columns, measured facts, hashes and the way back stand apart in it, as li
 `prepare` writes it, and `Cases.open` reads it.
 """
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from io import StringIO
 from pathlib import Path
 
 import pandas as pd
@@ -15,6 +14,7 @@ import pyarrow.parquet as pq
 from pydantic import TypeAdapter
 
 from vcmaug.data.case import IMAGE, LABEL, Case, Cell, Measured
+from vcmaug.data.text_table import typed
 from vcmaug.data.way_back import WayBack
 from vcmaug.errors import FaultyDataSet, WorkFolderError
 from vcmaug.files import atomic_path, write_text
@@ -111,7 +111,7 @@ def write_table_of_cases(folder: Path, cases: Sequence[Case]) -> None:
     frame = pd.DataFrame([_csv_row(folder, case) for case in cases])
     write_text(folder / _CSV, frame.to_csv(index=False))
     rows = _ROWS.dump_python(tuple(_Row.of(case, folder) for case in cases))
-    for row, source in zip(rows, _as_csv_reads_them(cases), strict=True):
+    for row, source in zip(rows, _sources(cases), strict=True):
         row["source"] = source or None
     table = pa.Table.from_pylist(rows)
     if pa.types.is_null(table.schema.field("source").type):  # there is no source column
@@ -120,13 +120,11 @@ def write_table_of_cases(folder: Path, cases: Sequence[Case]) -> None:
         pq.write_table(table, path)
 
 
-def _as_csv_reads_them(cases: Sequence[Case]) -> list[dict[Hashable, Cell]]:
-    """Return source columns with one type each, as a CSV gives them back; an empty cell is None."""
-    frame = pd.DataFrame([case.source for case in cases])
-    if not len(frame.columns):
-        return [{} for _ in cases]
-    frame = pd.read_csv(StringIO(frame.to_csv(index=False))).astype(object)
-    return frame.where(frame.notna(), None).to_dict("records")
+def _sources(cases: Sequence[Case]) -> list[dict[str, Cell]]:
+    """Return source columns with one type each; an empty cell is None."""
+    names = dict.fromkeys(name for case in cases for name in case.source)
+    columns = {name: typed(case.source.get(name) for case in cases) for name in names}
+    return [{name: columns[name][row] for name in names} for row in range(len(cases))]
 
 
 def _csv_row(folder: Path, case: Case) -> dict[str, Cell]:

@@ -5,28 +5,38 @@ A reader lists the cases that it finds and adds a sentence to `faults` for what 
 """
 
 import re
+import unicodedata
 from abc import abstractmethod
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, ClassVar
 
-import pandas as pd
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+)
 
 from vcmaug.data.case import IMAGE, Case, Cell
+from vcmaug.data.text_table import read_rows
 from vcmaug.parts import Part
 
 __all__ = [
     "Entry",
     "Reader",
+    "SubjectPattern",
     "SubjectReader",
     "by_case",
     "images_of",
-    "read_table",
-    "rows_by_key",
+    "rows_of",
     "stem_of",
-    "text",
+    "unnamed_subjects",
+    "worded",
 ]
 
 
@@ -75,12 +85,35 @@ class Reader(Part):
         return "images"
 
 
-def text(cell: object) -> str:
-    """Return a cell as text, empty if it is missing."""
-    return "" if cell is None or cell != cell else str(cell).strip()  # NaN is not itself
+def _blank(value: object) -> object:
+    """Return nothing said as an empty text."""
+    return "" if value is None else value
 
 
-Text = Annotated[str, BeforeValidator(text)]
+def _id_text(value: object) -> object:
+    """Return an id that is a number as text."""
+    return str(value) if type(value) in (int, float) else _blank(value)
+
+
+def _only(value: object) -> object:
+    """Return the one entry of a list."""
+    return value[0] if isinstance(value, list) and len(value) == 1 else _blank(value)
+
+
+def _with_group(pattern: str) -> str:
+    """Refuse an expression that cannot be read, or without a group."""
+    try:
+        groups = re.compile(pattern).groups
+    except re.error as fault:
+        raise ValueError(f"no regular expression: {fault}") from None
+    if groups < 1:
+        raise ValueError("expected a regular expression with a group for the subject")
+    return pattern
+
+
+Id = Annotated[str, BeforeValidator(_id_text)]
+SubjectPattern = Annotated[str, AfterValidator(_with_group)]
+"""A regular expression whose first group is the subject."""
 
 
 class Entry(BaseModel):
@@ -93,37 +126,50 @@ class Entry(BaseModel):
         label: Path of the label map; empty: there is none.
     """
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow", frozen=True, str_strip_whitespace=True)
 
-    case_id: Text = ""
-    subject_id: Text = ""
-    image: Text = ""
-    label: Text = ""
+    case_id: Id = ""
+    subject_id: Id = ""
+    image: Annotated[str, BeforeValidator(_blank)] = ""
+    label: Annotated[str, BeforeValidator(_only)] = ""
 
 
 class SubjectReader(Reader):
     """A reader of layouts that do not name the subject of a case."""
 
-    subject: str | None = Field(
+    subject: SubjectPattern | None = Field(
         None, description="regular expression with one group: the subject in a case id"
     )
 
-    def subject_of(self, case_id: str) -> str:
-        """Return the subject id in a case id; the case id itself without a pattern or a match."""
-        found = re.search(self.subject, case_id) if self.subject else None
-        return found.group(1) if found else case_id
+    def subject_of(self, case_id: str, faults: list[str]) -> str:
+        """Return the subject id in a case id; without a pattern the case id itself.
 
-    def listed(self, entry: Entry, further: Mapping[str, str], *, folder: Path) -> Case:
+        Args:
+            case_id: To search.
+            faults: Gets a sentence where the pattern finds no subject.
+        """
+        if self.subject is None:
+            return case_id
+        found = re.search(self.subject, case_id)
+        if found is None or not found.group(1):
+            faults.append(f"case {case_id}: the pattern {self.subject!r} finds no subject in it")
+            return case_id
+        return found.group(1)
+
+    def listed(
+        self, entry: Entry, further: Mapping[str, str], faults: list[str], *, folder: Path
+    ) -> Case:
         """Return an entry of a list as a case.
 
         Args:
             entry: With an id and an image.
             further: Paths of other images by name.
+            faults: Gets a sentence where the pattern finds no subject.
             folder: Where relative paths start.
         """
         return Case(
             case_id=entry.case_id,
-            subject_id=entry.subject_id or self.subject_of(entry.case_id),
+            subject_id=entry.subject_id or self.subject_of(entry.case_id, faults),
             images={k: folder / path for k, path in {IMAGE: entry.image, **further}.items()},
             label=folder / entry.label if entry.label else None,
             source=entry.model_extra or {},
@@ -142,19 +188,26 @@ class SubjectReader(Reader):
         Args:
             images: By case and name.
             labels: By case.
-            faults: Gets a sentence for a label map without an image.
+            faults: Gets a sentence for a label map without an image, and where a subject is
+                missing.
             rows: Of a table, by case; a column subject_id is heeded.
         """
         faults += [
             f"case {case_id}, {labels[case_id]}: a label map without an image"
             for case_id in sorted(set(labels) - set(images))
         ]
-        cases = []
-        for case_id, its in images.items():
-            row = rows.get(case_id, {})
-            subject_id = str(row.get("subject_id", self.subject_of(case_id)))
-            cases.append(Case(case_id, subject_id, its, labels.get(case_id), row))
-        return cases
+        said = {case_id: str(row.get("subject_id", "")) for case_id, row in rows.items()}
+        faults += unnamed_subjects({f"case {case_id}": said[case_id] for case_id in said})
+        return [
+            Case(
+                case_id,
+                said.get(case_id) or self.subject_of(case_id, faults),
+                its,
+                labels.get(case_id),
+                rows.get(case_id, {}),
+            )
+            for case_id, its in images.items()
+        ]
 
 
 def by_case(
@@ -195,24 +248,72 @@ def stem_of(name: str) -> str:
     return Path(name).name.removesuffix(".gz").removesuffix(".nii")
 
 
-def read_table(path: Path) -> pd.DataFrame:
-    """Return a CSV or TSV table, ids as text."""
-    separator = "\t" if path.suffix == ".tsv" else ","
-    return pd.read_csv(path, sep=separator, dtype={"case_id": str, "subject_id": str})
+def worded(fault: ValidationError) -> str:
+    """Return what is wrong with the content of a file, as a phrase."""
+    return "; ".join(
+        f"{'.'.join(map(str, error['loc']))}: {error['msg']} (found {error['input']!r})"
+        for error in fault.errors()
+    )
+
+
+def unnamed_subjects(said: Mapping[str, str]) -> list[str]:
+    """Return, by the place of each case, that it names no subject where others do."""
+    if not any(said.values()):
+        return []
+    return [
+        f"{place}: no subject_id, and other cases have one; fill in all of them or none"
+        for place, subject_id in said.items()
+        if not subject_id
+    ]
 
 
 def rows_by_key(path: Path, key: str, faults: list[str]) -> dict[str, dict[str, Cell]]:
     """Return the rows of a table by the text in its key column."""
-    if not path.exists():
-        faults.append(f"{path}: there is no such table")
-        return {}
-    table = read_table(path)
-    if key not in table:
-        faults.append(f"{path}: no column {key!r}; it has {', '.join(map(str, table.columns))}")
-        return {}
-    ids = table.pop(key).astype(str)
-    faults += [
-        f"case {value}, {path}: the id stands twice in the table" for value in ids[ids.duplicated()]
-    ]
-    rows = [{str(k): v for k, v in row.items()} for row in table.to_dict("records")]
-    return dict(zip(ids, rows, strict=True))
+    rows: dict[str, dict[str, Cell]] = {}
+    for row in read_rows(path, needs=[key], knows=["subject_id"], faults=faults):
+        cells: dict[str, Cell] = {name: cell for name, cell in row.cells.items() if name != key}
+        value = row.cells[key]
+        if not value:
+            faults.append(f"{row.place}: no {key}")
+        if value in rows:
+            faults.append(f"case {value}, {row.place}: the id stands twice in the table")
+        rows.setdefault(value, cells)
+    return rows
+
+
+def rows_of(
+    ids: Iterable[str], path: Path, key: str, faults: list[str], *, what: str
+) -> dict[str, dict[str, Cell]]:
+    """Return the row of each id in a table.
+
+    Ids that differ in `sub-`, capitals or leading zeros alone are the same, where just one id and
+    one row could be meant.
+
+    Args:
+        ids: To look for.
+        path: Of the table.
+        key: Its column of ids.
+        faults: Gets a sentence for a bad table, and one for each id without a row.
+        what: The ids are of, such as case.
+    """
+    so_far = len(faults)
+    rows, wanted = rows_by_key(path, key, faults), list(dict.fromkeys(ids))
+    is_read = bool(rows) or len(faults) == so_far
+    alike = {_short(name): name for name in rows}
+    counts = Counter(map(_short, rows)), Counter(map(_short, wanted))
+    found = {}
+    for name in wanted:
+        short = _short(name)
+        if name in rows:
+            found[name] = rows[name]
+        elif all(count[short] == 1 for count in counts):
+            found[name] = rows[alike[short]]
+        elif is_read:
+            faults.append(f"{what} {name}: not in {path}")
+    return found
+
+
+def _short(name: str) -> str:
+    """Return an id without what people write or leave out."""
+    plain = unicodedata.normalize("NFC", name).casefold().removeprefix("sub-")
+    return plain.lstrip("0") or plain

@@ -23,20 +23,17 @@ from pydantic import BeforeValidator, Field, model_validator
 from vcmaug.config import Settings
 from vcmaug.data.case import Case, Cell
 from vcmaug.data.sides import other_side
+from vcmaug.data.text_table import is_missing
 from vcmaug.errors import DataError
 
 __all__ = [
     "ScalarSpec",
     "asked_value",
-    "is_missing",
     "median_fill",
     "raw_value",
     "scalar_faults",
     "scalar_vector",
 ]
-
-
-_NONE = {"", "nan", "n/a", "na", "<na>", "none", "null"}
 
 
 class ScalarSpec(Settings):
@@ -121,11 +118,6 @@ def asked_value(spec: ScalarSpec, row: Mapping[str, Cell]) -> float | None:
 def _number(value: object) -> float | None:
     """Return a number, or None for an empty cell."""
     return None if is_missing(value) else float(str(value))
-
-
-def is_missing(cell: object) -> bool:
-    """Return whether a cell of a column of numbers says that there is none."""
-    return str(cell).strip().lower() in _NONE
 
 
 def _plain(cell: object) -> str:

@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from vcmaug.config import RecipePath, Settings
 from vcmaug.data.geometry import Grid
 from vcmaug.data.intensity import IntensitySettings
+from vcmaug.data.label_values import BACKGROUND, read_label_values
 from vcmaug.data.labels import LabelScheme
 from vcmaug.data.reader import Reader
 from vcmaug.data.readers.auto import Auto
@@ -29,7 +29,9 @@ class DataSettings(Settings):
         {}, description="source value -> structure, '' for background; empty: as in the scheme"
     )
     label_values_file: RecipePath | None = Field(
-        None, description="CSV with columns value and structure, instead of label_values"
+        None,
+        description="table with columns value and structure, or a FreeSurfer colour table, instead "
+        "of label_values",
     )
     grid: Grid
     intensity: IntensitySettings = IntensitySettings()
@@ -90,14 +92,15 @@ class DataSettings(Settings):
         """Return source value -> number in prepared label maps.
 
         Raises:
-            DataError: A structure is named that the scheme does not have.
+            DataError: A structure is named that the scheme does not have, or the file of values
+                cannot be used.
         """
         named = dict(self.label_values)
         if self.label_values_file is not None:
-            named = _read_label_values(self.label_values_file)
+            named = read_label_values(self.label_values_file, self.scheme)
         named = named or {value: name for name, value in self.scheme.items()}
         numbers = {name: number for number, name in enumerate(self.scheme, start=1)}
-        numbers |= {"": 0, "background": 0}
+        numbers |= dict.fromkeys(BACKGROUND, 0)
         unknown = sorted({name for name in named.values() if name not in numbers})
         if unknown:
             raise DataError(
@@ -105,11 +108,3 @@ class DataSettings(Settings):
                 f"({', '.join(self.scheme)})."
             )
         return {value: numbers[name] for value, name in named.items()}
-
-
-def _read_label_values(path: Path) -> dict[int, str]:
-    """Return source value -> structure of a CSV."""
-    if not path.exists():
-        raise DataError(f"reading label values {path}: there is no such file.")
-    frame = pd.read_csv(path).fillna("")
-    return {int(v): str(s) for v, s in zip(frame["value"], frame["structure"], strict=True)}

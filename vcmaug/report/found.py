@@ -96,7 +96,7 @@ def find(work: Path) -> Found:
     return Found(
         layout=layout,
         recipe=RecipeFacts.model_validate(layout.about()),
-        cases=_if_there(pd.read_csv, layout.cases_csv),
+        cases=_if_there(_read_cases, layout.cases_csv),
         prepared=_if_there(Prepared.read, layout.prepared),
         splits=_if_there(read_splits, layout.splits),
         prior=_if_there(ModelFacts.read, layout.prior_card),
@@ -119,6 +119,11 @@ def _replicate(replicate: Replicate) -> ReplicateFound:
         quality=_if_there(Quality.read, replicate.quality_file),
         adherence=_if_there(pd.read_parquet, replicate.adherence_file),
     )
+
+
+def _read_cases(path: Path) -> pd.DataFrame:
+    """Return the table of cases that people read, with ids as they are written."""
+    return pd.read_csv(path, converters={"case_id": str, "subject_id": str})
 
 
 def _if_there(read: Callable[[Path], T], path: Path) -> T | None:

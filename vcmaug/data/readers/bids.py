@@ -9,8 +9,8 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from vcmaug.data.case import Case
-from vcmaug.data.reader import Reader, by_case, images_of, rows_by_key
+from vcmaug.data.case import Case, Cell
+from vcmaug.data.reader import Reader, by_case, images_of, rows_of
 
 __all__ = ["BIDS"]
 
@@ -38,7 +38,8 @@ class BIDS(Reader):
 
         Args:
             path: Holds the folders sub-*.
-            faults: Gets a sentence where an image or a label map is ambiguous.
+            faults: Gets a sentence where an image or a label map is ambiguous, and for a subject
+                that participants.tsv lacks.
         """
         images, labels = (
             by_case(path.glob(pattern), _ENTITIES, faults, root=path)
@@ -47,15 +48,19 @@ class BIDS(Reader):
                 f"derivatives/**/sub-*_{self.label_suffix}.nii*",
             )
         )
-        tables = self.tables(path)
-        rows = rows_by_key(tables[0], "participant_id", faults) if tables else {}
+        subjects = {entities: entities.split("_")[0] for entities in images}
+        rows: dict[str, dict[str, Cell]] = {}
+        for table in self.tables(path):
+            rows |= rows_of(
+                sorted(subjects.values()), table, "participant_id", faults, what="subject"
+            )
         return [
             Case(
                 case_id=entities,
-                subject_id=entities.split("_")[0],
+                subject_id=subjects[entities],
                 images=images_of(image),
                 label=labels.get(entities),
-                source=rows.get(entities.split("_")[0], {}),
+                source=rows.get(subjects[entities], {}),
             )
             for entities, image in sorted(images.items())
         ]

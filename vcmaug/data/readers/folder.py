@@ -2,22 +2,32 @@
 
 import re
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
-from vcmaug.data.case import Case
-from vcmaug.data.reader import SubjectReader, by_case, images_of, rows_by_key
+from vcmaug.data.case import Case, Cell
+from vcmaug.data.reader import SubjectReader, by_case, images_of, rows_of
 
 __all__ = ["Folder", "files_like"]
+
+
+def _with_case(pattern: str) -> str:
+    """Refuse a pattern that names no case, or no place in the folder."""
+    if "{case}" not in pattern or Path(pattern).is_absolute():
+        raise ValueError("expected a path in the folder with {case} in it, e.g. t1/{case}.nii.gz")
+    return pattern
+
+
+CasePattern = Annotated[str, AfterValidator(_with_case)]
 
 
 class Folder(SubjectReader):
     """Images and label maps whose names fit two patterns, and a table with further columns."""
 
     name: Literal["folder"] = "folder"
-    images: str = Field("images/{case}.nii.gz", description="pattern of images")
-    labels: str = Field("labels/{case}.nii.gz", description="pattern of label maps")
+    images: CasePattern = Field("images/{case}.nii.gz", description="pattern of images")
+    labels: CasePattern = Field("labels/{case}.nii.gz", description="pattern of label maps")
     table: str | None = Field(None, description="CSV or TSV with further columns, by case")
     table_key: str = Field("case_id", description="column of the table that holds the case id")
 
@@ -36,11 +46,10 @@ class Folder(SubjectReader):
             faults: Gets a sentence for a label map without an image and for a bad table.
         """
         images = sorted(files_like(self.images, path, faults).items())
-        rows = {}
-        if self.table is not None:
-            rows = rows_by_key(path / self.table, self.table_key, faults)
-            missing = [case_id for case_id, _ in images if case_id not in rows] if rows else []
-            faults += [f"case {case_id}: not in {path / self.table}" for case_id in missing]
+        rows: dict[str, dict[str, Cell]] = {}
+        for table in self.tables(path):
+            names = [case_id for case_id, _ in images]
+            rows |= rows_of(names, table, self.table_key, faults, what="case")
         return self.paired(
             {case_id: images_of(image) for case_id, image in images},
             files_like(self.labels, path, faults),
@@ -62,9 +71,10 @@ def files_like(pattern: str, root: Path, faults: list[str]) -> dict[str, Path]:
     """Return the files under a folder that fit a pattern, by what stands for `{case}` in it.
 
     Args:
-        pattern: Such as t1/{case}_T1.nii.gz.
+        pattern: Such as t1/{case}_T1.nii.gz, or {case}/{case}_T1.nii.gz.
         root: The folder.
         faults: Gets a sentence for a second file of a case.
     """
-    expression = re.escape(pattern).replace(re.escape("{case}"), "(?P<case>[^/]+)")
+    case = re.escape("{case}")
+    expression = re.escape(pattern).replace(case, "(?P<case>[^/]+)", 1).replace(case, "(?P=case)")
     return by_case(root.glob(pattern.replace("{case}", "*")), expression, faults, root=root)

@@ -7,10 +7,10 @@ References:
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
 from vcmaug.data.case import IMAGE, Case
-from vcmaug.data.reader import SubjectReader
+from vcmaug.data.reader import SubjectReader, worded
 from vcmaug.data.readers.folder import files_like
 from vcmaug.files import read_json
 
@@ -51,7 +51,12 @@ class NNUNet(SubjectReader):
             path: Holds dataset.json, imagesTr and labelsTr.
             faults: Gets a sentence for a label map without an image and a count that differs.
         """
-        about = _Dataset.model_validate(read_json(path / "dataset.json"))
+        try:
+            about = _Dataset.model_validate(read_json(path / "dataset.json"))
+        except ValidationError as fault:
+            form = '"channel_names": {"0": "T1"}'
+            faults.append(f"{path / 'dataset.json'}: {worded(fault)}; expected such as {form}")
+            return []
         ending = about.file_ending
         images = files_like(f"imagesTr/{{case}}_0000{ending}", path, faults)
         labels = files_like(f"labelsTr/{{case}}{ending}", path, faults)

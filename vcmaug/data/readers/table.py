@@ -4,9 +4,12 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from vcmaug.data.case import Case
-from vcmaug.data.reader import Entry, SubjectReader, read_table, text
+from vcmaug.data.reader import Entry, SubjectReader, unnamed_subjects
+from vcmaug.data.text_table import read_rows
 
 __all__ = ["Table"]
+
+_FURTHER = "image_"
 
 
 class Table(SubjectReader):
@@ -25,27 +28,19 @@ class Table(SubjectReader):
         """Return the cases of a table.
 
         Args:
-            path: `.csv` or `.tsv`; relative paths in it start at its folder.
+            path: Of the table; relative paths in it start at its folder.
             faults: Gets a sentence for a missing column or an empty cell.
         """
-        table = read_table(path)
-        missing = [name for name in ("case_id", "image") if name not in table]
-        if missing:
-            faults += [f"{path}: no column {name!r}" for name in missing]
-            return []
-        cases = []
-        for line, row in enumerate(table.to_dict("records"), start=2):
-            others = {
-                str(name).removeprefix("image_"): row.pop(name)
-                for name in list(row)
-                if str(name).startswith("image_")
-            }
-            entry = Entry.model_validate(row)
-            if not entry.case_id or not entry.image:
-                faults.append(f"{path}, line {line}: no case_id or no image")
-                continue
-            further = {name: text(cell) for name, cell in others.items() if text(cell)}
-            cases.append(self.listed(entry, further, folder=path.parent))
+        cases, needs = [], ("case_id", "image")
+        rows = read_rows(path, needs=needs, knows=("subject_id", "label"), faults=faults)
+        faults += unnamed_subjects({row.place: row.cells.get("subject_id", "") for row in rows})
+        for row in rows:
+            further = {k: path for k, path in row.cells.items() if k.startswith(_FURTHER)}
+            entry = Entry.model_validate({k: v for k, v in row.cells.items() if k not in further})
+            faults += [f"{row.place}: no {name}" for name in needs if not row.cells[name]]
+            if entry.case_id and entry.image:
+                others = {k.removeprefix(_FURTHER): v for k, v in further.items() if v}
+                cases.append(self.listed(entry, others, faults, folder=path.parent))
         return cases
 
     def tables(self, path: Path) -> list[Path]:
