@@ -1,4 +1,4 @@
-"""What was prepared is prepared again where any file that a reader named has changed."""
+"""What was made is made again where any file has changed that a reader or a builder named."""
 
 import json
 from collections.abc import Callable
@@ -11,7 +11,8 @@ import yaml
 from making import prepare
 from tiny import AFFINE, label_map_of
 
-from vcmaug.data.nifti import read_label_map, write_image, write_label_map
+from vcmaug.conditions.chain import ConditionSettings
+from vcmaug.data.nifti import write_image, write_label_map
 from vcmaug.data.volume import Volume
 from vcmaug.pipeline.graph import Graph
 from vcmaug.pipeline.recipe import read_recipe
@@ -107,66 +108,85 @@ def bids(root: Path) -> dict[str, Any]:
     return {"source": "d"}
 
 
-SETUPS = [
-    *(plain, linked_folder, linked_files, table, datalist, further_table, label_values),
-    *(nnunet, bids),
-]
+# the set-up, the label map that is changed, and other files that it reads with a text in each
+SETUPS = {
+    plain: ("d/labels/b00.nii.gz", {}),
+    linked_folder: ("store/labels/b00.nii.gz", {}),
+    linked_files: ("store/labels/b00.nii.gz", {}),
+    table: ("l/b00.nii.gz", {"lists/cases.csv": ("b00", "c00")}),
+    datalist: ("l/b00.nii.gz", {"list.json": ("training", "validation")}),
+    further_table: ("d/labels/b00.nii.gz", {"meta.csv": ("40", "41")}),
+    label_values: ("d/labels/b00.nii.gz", {"values.csv": ("1,shell", "7,shell")}),
+    nnunet: ("d/labelsTr/b00.nii.gz", {"d/dataset.json": ("T1", "T2")}),
+    bids: (
+        "d/derivatives/seg/sub-b00/anat/sub-b00_dseg.nii.gz",
+        {"d/participants.tsv": ("40", "41")},
+    ),
+}
 
 
-@pytest.fixture(params=SETUPS, ids=lambda setup: setup.__name__)
-def work(request: pytest.FixtureRequest, tmp_path: Path) -> Work:
-    """The work folder of a recipe on one of the set-ups, with prepared cases."""
-    write: Callable[[Path], dict[str, Any]] = request.param
-    data = {**write(tmp_path), "scheme": {"shell": 1, "core": 2}, "grid": GRID}
+def prepared(root: Path, write: Callable[[Path], dict[str, Any]]) -> Work:
+    """Return the work folder of a recipe on a set-up, with prepared cases."""
+    data = {**write(root), "scheme": {"shell": 1, "core": 2}, "grid": GRID}
     content = {
         "name": "own",
         "data": data,
         "splits": {"num_test": 1, "num_validation": 1},
         "prior": {"spec": {"name": "own", "grid": GRID}},
     }
-    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(content))
-    made = claim_work(tmp_path / "w", read_recipe(tmp_path / "recipe.yaml"), profile=None)
-    assert prepare(made)
-    assert not prepare(made)
-    return made
+    (root / "recipe.yaml").write_text(yaml.safe_dump(content))
+    work = claim_work(root / "w", read_recipe(root / "recipe.yaml"), profile=None)
+    assert prepare(work)
+    assert not prepare(work)
+    return work
 
 
-def files_of(folder: Path, pattern: str) -> list[Path]:
-    """Return the files behind a pattern that the recipe's data consist of."""
-    return sorted(path for path in folder.rglob(pattern) if "w" not in path.parts[-3:-1])
-
-
-def test_a_changed_label_map_is_read_again(work: Work, tmp_path: Path) -> None:
-    label = next(
-        path
-        for path in sorted(tmp_path.rglob("*b00*.nii.gz"))
-        if not path.is_relative_to(work.folder)
-        and not path.is_symlink()
-        and ("l" in path.parts or "dseg" in path.name or path.parent.name.startswith("labels"))
-    )
-    before = read_label_map(work.cases / "labels" / _name(work), case_id="b00")
-    write_label_map(label, label_map_of(radius=6.4, core=3.1))
+@pytest.mark.parametrize(
+    ("write", "label"), [(write, label) for write, (label, _) in SETUPS.items()]
+)
+def test_a_changed_label_map_is_read_again(
+    tmp_path: Path, write: Callable[[Path], dict[str, Any]], label: str
+) -> None:
+    work = prepared(tmp_path, write)
+    before = [path.read_bytes() for path in sorted((work.cases / "labels").iterdir())]
+    write_label_map(tmp_path / label, label_map_of(radius=6.4, core=3.1))
     assert Graph(work).cases.state().what == "stale"
     assert prepare(work)
-    after = read_label_map(work.cases / "labels" / _name(work), case_id="b00")
-    assert np.count_nonzero(after.array) > np.count_nonzero(before.array)
+    after = [path.read_bytes() for path in sorted((work.cases / "labels").iterdir())]
+    assert [one != other for one, other in zip(before, after, strict=True)] == [True, *3 * [False]]
     assert not prepare(work)
 
 
-def _name(work: Work) -> str:
-    """Return the file name of the first prepared label map."""
-    return min(path.name for path in (work.cases / "labels").iterdir())
+@pytest.mark.parametrize(
+    ("write", "file", "texts"),
+    [(write, *one) for write, (_, others) in SETUPS.items() for one in others.items()],
+)
+def test_every_other_file_that_is_read_counts(
+    tmp_path: Path, write: Callable[[Path], dict[str, Any]], file: str, texts: tuple[str, str]
+) -> None:
+    work = prepared(tmp_path, write)
+    path = tmp_path / file
+    assert texts[0] in path.read_text()
+    path.write_text(path.read_text().replace(*texts))
+    state = Graph(work).cases.state()
+    assert state.what == "stale"
+    assert any(why.endswith("changed") for why in state.why)
 
 
-def test_every_other_file_that_is_read_counts(work: Work, tmp_path: Path) -> None:
-    """Tables, lists and descriptions, each with as many bytes as before."""
-    for path in sorted(tmp_path.glob("*.csv")) + sorted(tmp_path.rglob("[dlp]*/*.[cjt]s*")):
-        if path.is_relative_to(work.folder) or path.name == "dataset_description.json":
-            continue
-        text = path.read_text()
-        path.write_text(text.replace("40", "41").replace("T1", "T2").replace("1,shell", "7,shell"))
-        assert Graph(work).cases.state().what == "stale", path
-        path.write_text(text)
-    for path in tmp_path.glob("*.json"):
-        path.write_text(path.read_text().replace('"training"', '"training" '))
-        assert Graph(work).cases.state().what == "stale", path
+def test_a_changed_mask_of_a_lesion_atlas_is_read_again(tmp_path: Path) -> None:
+    """Of a folder or named in a table; with as many bytes as before."""
+    masks = tmp_path / "masks"
+    masks.mkdir()
+    (masks / "a_lesion.nii").write_bytes(b"one")
+    (tmp_path / "atlas.csv").write_text("mask,subject_id\nmasks/a_lesion.nii,a\n")
+    for atlas in ({"source": masks, "pattern": "*.nii"}, {"source": tmp_path / "atlas.csv"}):
+        settings = ConditionSettings(chains=[{"steps": [{"name": "lesions", "atlas": atlas}]}])
+        found = settings.files()
+        assert settings.missing_files() == []
+        (masks / "a_lesion.nii").write_bytes(b"two")
+        assert settings.files() != found
+        (masks / "a_lesion.nii").write_bytes(b"one")
+        assert settings.files() == found
+    (masks / "a_lesion.nii").unlink()
+    (missing,) = settings.missing_files()
+    assert missing == f"lesions: atlas.source: there is no {masks / 'a_lesion.nii'}"
