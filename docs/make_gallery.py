@@ -44,7 +44,7 @@ def outcome(work: Path) -> list[str]:
     for row in summary.differences:
         if row.metric == "dice":
             what = f"Dice, {row.arm} against {row.against}, n = {row.num_labelled}"
-            mean, low, high = row.rounded("+")
+            mean, low, high = summary.rounded(row, "+")
             lines.append(f"| {what} | {mean} [{low}, {high}]; {summary.verdict(row)} |")
     return [*lines, ""]
 

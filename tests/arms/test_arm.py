@@ -79,7 +79,9 @@ def test_what_the_study_is_told_follows_from_the_arm() -> None:
         for name, arm in Arm.parts().items()
         if arm.__module__.startswith("vcmaug.")
     }
-    assert {name for name, data in told.items() if data.cohorts is None} == {"real", "all-real"}
+    alone = {name for name, data in told.items() if data.cohorts is None}
+    assert alone == {"real", "real-again", "all-real"}
+    assert [name for name, data in told.items() if data.has_other_batches] == ["real-again"]
     assert {name for name, data in told.items() if data.sees_unlabelled} == {
         "real+synthetic+pool",
         "self-training",

@@ -1,5 +1,8 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from vcmaug.data.deformation import (
     deform_image,
@@ -10,6 +13,8 @@ from vcmaug.data.deformation import (
     turned,
     upsampled,
 )
+from vcmaug.data.intensity import IntensitySettings, scaled, window_of
+from vcmaug.data.nifti import read_image, read_label_map
 from vcmaug.seeding import numpy_generator
 
 SHAPE = (20, 24, 18)
@@ -42,8 +47,6 @@ def test_a_smooth_field_folds_nothing(seed: int) -> None:
 def test_forwards_and_backwards_is_where_one_began() -> None:
     forwards, backwards = _displacement(_velocity(2.0)), _displacement(-_velocity(2.0))
     image = np.random.default_rng(0).random(SHAPE).astype(np.float32)
-    from scipy import ndimage
-
     smooth = ndimage.gaussian_filter(image, 3.0)
     back = deform_image(deform_image(smooth, forwards), backwards)
     inside = (slice(4, -4),) * 3
@@ -86,6 +89,43 @@ def test_bending_keeps_the_texture_of_an_image_and_its_range() -> None:
     energies = [float(np.mean(np.diff(x[2:-2, 2:-2, 2:-2], axis=0) ** 2)) for x in (image, bent)]
     assert energies[1] > 0.3 * energies[0]
     assert image.min() <= bent.min() <= bent.max() <= image.max()
+
+
+@pytest.mark.parametrize("least", [0.0, -1000.0])
+def test_what_is_masked_stays_masked_without_rings(least: float) -> None:
+    """Where a voxel and all its neighbours come from outside, the image has its least value."""
+    mask = np.zeros(SHAPE, dtype=bool)
+    mask[5:15, 6:18, 5:13] = True
+    texture = np.random.default_rng(0).uniform(0.4, 1.0, SHAPE)
+    image = np.where(mask, texture, least).astype(np.float32)
+    displacement = _displacement(_velocity())
+    deformed, moved = deform_image(image, displacement), deform_label_map(mask, displacement)
+    around = ndimage.binary_dilation(mask, np.ones((3, 3, 3)))
+    assert np.all(deformed[~deform_label_map(around, displacement)] == least)
+    assert np.count_nonzero(deformed > least) > np.count_nonzero(moved)
+
+
+@pytest.mark.data
+def test_deformed_real_heads_are_zero_outside(ixi: Path) -> None:
+    """At most 0.1 % of the voxels farther than two from the filled label map are above 0."""
+    for number, path in enumerate(sorted((ixi / "t1").glob("*.nii.gz"))[:4]):
+        head = read_image(path, case_id=path.name)
+        name = path.name.replace("_T1", "_DLMUSE")
+        label = read_label_map(ixi / "labels" / name, case_id=path.name)
+        window = window_of(head.array, IntensitySettings(over="nonzero"))
+        velocity = draw_velocity(
+            head.shape,
+            spacing_mm=head.spacing_mm,
+            max_displacement_mm=8.0,
+            smoothness_mm=16.0,
+            generator=numpy_generator(number),
+        )
+        displacement = upsampled(integrate(velocity, head.shape), head.shape)
+        image = deform_image(scaled(head.array, window), displacement)
+        filled = ndimage.binary_fill_holes(deform_label_map(label.array, displacement) > 0)
+        away = ~ndimage.binary_dilation(filled, iterations=2)
+        assert (image[away] > 0).mean() < 1e-3
+        assert (image[filled] > 0).mean() > 0.98
 
 
 def test_the_least_jacobian_sees_a_fold() -> None:

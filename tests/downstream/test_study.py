@@ -12,7 +12,13 @@ from torch import nn
 from vcmaug.compute import Compute
 from vcmaug.data.splits import Splits, labelled_subset
 from vcmaug.data.work_layout import run_file
-from vcmaug.downstream.results import read_cost, read_summary
+from vcmaug.downstream.results import (
+    Difference,
+    Summary,
+    read_cost,
+    read_result,
+    read_summary,
+)
 from vcmaug.downstream.settings import StudySettings
 from vcmaug.downstream.study import StudyInputs, run_arm, run_study
 from vcmaug.downstream.tasks.segmentation import Segmentation
@@ -313,3 +319,39 @@ def test_what_it_cost_stands_apart(tmp_path: Path) -> None:
     assert len(cost.updates_per_second) == len(summary.runs)
     assert cost.seconds > 0
     assert 0 <= cost.augmentation_share <= 1
+
+
+def _noise(summary: Summary) -> Difference:
+    """Return the noise row of the headline."""
+    rows = [row for row in summary.differences if row.arm == "real-again" and row.metric == "dice"]
+    assert [row.against for row in rows] == ["real"]  # and no other baseline
+    return rows[0]
+
+
+def test_the_noise_row_is_the_same_training_with_other_batches(tmp_path: Path) -> None:
+    inputs = _inputs(tmp_path)
+    arms = {**inputs.arms, "real-again": TrainingData(has_other_batches=True)}
+    arms["rival"] = TrainingData(arms["real+synthetic"].cohorts, is_baseline=True)
+    inputs, out = replace(inputs, arms=arms), tmp_path / "study"
+    summary = run_study(SETTINGS, inputs, out=out)
+    runs = [read_result(run_file(out, name, num_labelled=2, seed=0)) for name in arms]
+    real, _, again, _ = (run for run in runs if run is not None)
+    assert (real.num_real, real.num_synthetic) == (again.num_real, again.num_synthetic) == (2, 0)
+    assert real.cost.loss != again.cost.loss
+    assert summary.noise_arm == "real-again"
+    assert summary.verdict(_noise(summary)) == "noise: the same cases with other batches"
+    updates = Updates()
+    run_study(SETTINGS, inputs, out=out, report=updates)
+    assert not updates.counts
+
+
+def test_figures_carry_no_more_decimals_than_the_noise_row(tmp_path: Path) -> None:
+    inputs = _inputs(tmp_path)
+    arms = {**inputs.arms, "real-again": TrainingData(has_other_batches=True)}
+    found = run_study(SETTINGS, replace(inputs, arms=arms), out=tmp_path / "study")
+    row = next(row for row in found.differences if row.arm == "real+synthetic")
+    sharp = replace(row, mean=0.0056, low=0.0038, high=0.0073)
+    for noise, text in ((0.0002, "+0.0056"), (0.008, "+0.006"), (0.03, "+0.01")):
+        again = replace(_noise(found), mean=0.0, low=-noise, high=noise / 2)
+        summary = replace(found, differences=(sharp, again))
+        assert summary.rounded(sharp, "+")[0] == text

@@ -43,7 +43,8 @@ def _work(recipe_path: Path, folder: Path, profile: str | None = None) -> Work:
 def test_the_whole_way_leaves_a_report_and_a_study(finished: Work) -> None:
     assert (finished.folder / "report.html").read_text().startswith("<!doctype html>")
     summary = read_json(finished.study / "summary.json")
-    assert {row["arm"] for row in summary["means"]} == {"real", "real+synthetic"}
+    arms = {row["arm"] for row in summary["means"]}
+    assert arms == {"real", "real-again", "real+synthetic"}
     assert [run["num_synthetic"] for run in summary["runs"]] == [0, 5, 0, 5]
     assert [run["num_real"] for run in summary["runs"]] == [2, 2, 2, 2]
     scores = pd.read_parquet(finished.study / "scores.parquet")

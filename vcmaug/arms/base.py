@@ -69,6 +69,7 @@ class Arm(Part):
         is_baseline: The others are held against it.
         is_ceiling: It trains on every label, once per seed.
         is_teacher: Its networks are kept, to give pseudo-labels and to check drawn images.
+        has_other_batches: It draws other batches than all other arms, and shows what that does.
     """
 
     family: ClassVar[str] = "arm"
@@ -81,6 +82,7 @@ class Arm(Part):
     is_baseline: ClassVar[bool] = False
     is_ceiling: ClassVar[bool] = False
     is_teacher: ClassVar[bool] = False
+    has_other_batches: ClassVar[bool] = False
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
@@ -174,6 +176,7 @@ class Arm(Part):
             is_baseline=self.is_baseline,
             is_ceiling=self.is_ceiling,
             keeps_network=self.is_teacher,
+            has_other_batches=self.has_other_batches,
         )
 
 

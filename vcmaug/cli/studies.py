@@ -1,7 +1,7 @@
 """What cohorts are worth: `vcmaug evaluate`, `gates`, `downstream-eval`, `report` and `run`."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,7 +18,6 @@ from vcmaug.errors import FaultyDataSet, WorkFolderError
 
 if TYPE_CHECKING:
     from vcmaug.downstream.results import Summary
-    from vcmaug.downstream.statistics import Estimate
     from vcmaug.pipeline.work import Replicate, Work
 
 __all__ = [
@@ -136,18 +135,19 @@ def _say_outcome(summary: "Summary") -> None:
     headline = summary.headline
     for mean in summary.means:
         if mean.metric == headline.name:
-            say(_line(f"{mean.arm}, n = {mean.num_labelled}: {headline.title}", mean))
+            name = f"{mean.arm}, n = {mean.num_labelled}: {headline.title}"
+            say(_line(name, summary.rounded(mean)))
     for row in summary.differences:
         if row.metric == headline.name:
-            line = _line(f"{row.arm} - {row.against}, n = {row.num_labelled}:", row, "+")
-            say(f"{line}; {summary.verdict(row)}")
+            name = f"{row.arm} - {row.against}, n = {row.num_labelled}:"
+            say(f"{_line(name, summary.rounded(row, '+'))}; {summary.verdict(row)}")
     for note in summary.notes:
         say(note)
 
 
-def _line(name: str, row: "Estimate", sign: Literal["", "+"] = "") -> str:
+def _line(name: str, figures: tuple[str, str, str]) -> str:
     """Return a mean with its interval as a line."""
-    mean, low, high = row.rounded(sign)
+    mean, low, high = figures
     return f"{name} {mean} [{low}, {high}]"
 
 

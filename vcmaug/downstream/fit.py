@@ -25,6 +25,7 @@ def fit(
     *,
     study: StudySettings,
     seed: int,
+    batches: int | None = None,
     what: str = "network",
     report: Report = silent,
 ) -> tuple[nn.Module, FitRecord]:
@@ -36,6 +37,7 @@ def fit(
         study: Whose task is trained; task, augmentation, length and speed are the same in every
             arm.
         seed: Of initial weights, augmentation and batches.
+        batches: Of augmentation and batches, where it is another.
         what: Name for progress.
         report: Told after every update.
 
@@ -47,7 +49,7 @@ def fit(
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     loss_of = task.loss()
     with threads_of(settings.threads):
-        banks = _banks(real, synthetic, study.augment, seed=seed)
+        banks = _banks(real, synthetic, study.augment, seed=seed if batches is None else batches)
         network = seeded(lambda: task.network(ground), seed=stable_seed(seed, "segmenter"))
         network.to(device)
 

@@ -7,10 +7,11 @@ read again, those of older versions too, and `cost.json` beside it.
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from typing import Literal
 
 from pydantic import TypeAdapter, ValidationError
 
-from vcmaug.downstream.statistics import Estimate, Share
+from vcmaug.downstream.statistics import Estimate, Share, decimals_of
 from vcmaug.downstream.tasks.base import Score
 from vcmaug.downstream.tasks.segmentation import Segmentation
 from vcmaug.errors import WorkFolderError
@@ -138,6 +139,7 @@ class Summary:
         seeds: Of the grid.
         num_replicates: Each with its own labelled cases, control and cohort; 0: an older summary,
             with one for each seed.
+        noise_arm: The arm that is the floor trained again with other batches; None: there is none.
         threads: Of a training on the CPU; None: as many as its process had.
         runs: Every training.
         empty_rule: What is scored where there is nothing to compare.
@@ -158,6 +160,7 @@ class Summary:
     num_labelled: tuple[int, ...]
     seeds: tuple[int, ...]
     num_replicates: int = 0
+    noise_arm: str | None = None
     threads: int | None = None
     runs: tuple[RunFacts, ...]
     empty_rule: str = ""
@@ -176,6 +179,8 @@ class Summary:
         Fewer replicates than three give none: what one more training with other batches changes is
         as large as what arms differ by, and so few do not tell it apart.
         """
+        if row.arm == self.noise_arm:
+            return "noise: the same cases with other batches"
         replicates = self.num_replicates or len(self.seeds)
         if replicates < _FEWEST_REPLICATES:
             return f"{_COUNTED[replicates]}, so no verdict"
@@ -185,6 +190,26 @@ class Summary:
         is_gain = (row.low > 0) == (better == "higher")
         side = "above" if row.low > 0 else "below"
         return f"the interval lies {side} zero: {'a gain' if is_gain else 'a harm'} is shown"
+
+    def rounded(self, row: Mean | Difference, sign: Literal["", "+"] = "") -> tuple[str, str, str]:
+        """Return mean and ends of the interval as text, with the decimals that they carry.
+
+        These are no more than the noise row of the same score and n carries, where there is one:
+        with one seed the interval knows nothing of what a training alone changes.
+
+        Args:
+            row: Of this summary.
+            sign: "+" for differences, which always show theirs.
+        """
+        place = (self.noise_arm, row.metric, row.num_labelled)
+        noise = [
+            decimals_of(max(abs(one.low), abs(one.high)))
+            for one in self.differences
+            if (one.arm, one.metric, one.num_labelled) == place
+        ]
+        decimals = min([row.decimals, *noise])
+        mean, low, high = (f"{one:{sign}z.{decimals}f}" for one in (row.mean, row.low, row.high))
+        return mean, low, high
 
 
 _FEWEST_REPLICATES = 3

@@ -20,7 +20,6 @@ Notes:
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import sqrt
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,17 +46,6 @@ class Estimate:
     def decimals(self) -> int:
         """How many decimals of it the interval carries."""
         return decimals_of((self.high - self.low) / 2)
-
-    def rounded(self, sign: Literal["", "+"] = "") -> tuple[str, str, str]:
-        """Return mean and ends of the interval as text, with the decimals that it carries.
-
-        Args:
-            sign: "+" for differences, which always show theirs.
-        """
-        low, mean, high = (
-            f"{value:{sign}z.{self.decimals}f}" for value in (self.low, self.mean, self.high)
-        )
-        return mean, low, high
 
 
 def decimals_of(half_width: float) -> int:

@@ -47,10 +47,12 @@ from vcmaug.errors import CohortError, DataError
 from vcmaug.files import write_bytes, write_json, write_text
 from vcmaug.progress import Progress, Report, silent
 from vcmaug.provenance import fingerprint
+from vcmaug.seeding import stable_seed
 
 __all__ = ["StudyInputs", "StudySettings", "run_arm", "run_study"]
 
 _FEWEST_TEST_SUBJECTS = 2
+_OTHER = "other batches"
 _DECIDES = {"task", "segmenter", "augment", "fit", "lesions"}
 
 
@@ -173,7 +175,9 @@ class _Run:
             [case.case_id, case.hash_of(IMAGE), case.hash_of(LABEL)] for case in self.cohort() or ()
         ]
         shared = self.settings.model_dump(mode="json", include=_DECIDES)
-        return fingerprint([self._place, shared, cases, self.inputs.scheme.to_json(), made])
+        batches = [_OTHER] if self.data.has_other_batches else []
+        scheme = self.inputs.scheme.to_json()
+        return fingerprint([self._place, shared, cases, scheme, made, *batches])
 
     def _train_and_score(self, identity: str, report: Report) -> tuple[RunResult, nn.Module]:
         """Return scores and cost of the training, and the network."""
@@ -182,7 +186,13 @@ class _Run:
         cohort = self.cohort()
         made = None if cohort is None else _volumes_of(cohort, like=real)
         network, cost = fit(
-            real, made, study=self.settings, seed=self.seed, what=str(self), report=report
+            real,
+            made,
+            study=self.settings,
+            seed=self.seed,
+            batches=stable_seed(self.seed, _OTHER) if self.data.has_other_batches else None,
+            what=str(self),
+            report=report,
         )
         with threads_of(self.settings.fit.threads):
             scores = tuple(self._scores(network))

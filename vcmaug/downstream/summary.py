@@ -68,6 +68,7 @@ def summarised(
         num_labelled=settings.num_labelled,
         seeds=settings.seeds,
         num_replicates=num_replicates,
+        noise_arm=next((name for name, data in arms.items() if data.has_other_batches), None),
         threads=settings.fit.threads,
         runs=tuple(run.facts for run in runs),
         empty_rule=settings.task.empty_rule,
@@ -124,7 +125,12 @@ class _Place:
         baselines = [name for name, data in self.arms.items() if data.is_baseline]
         baselines.sort(key=lambda name: not self.arms[name].is_floor)
         for place, baseline in enumerate(baselines):
-            others = [arm for arm in tables if arm not in baselines[: place + 1]]
+            others = [
+                arm
+                for arm in tables
+                if arm not in baselines[: place + 1]
+                and not (place and self.arms[arm].has_other_batches)  # noise of the floor alone
+            ]
             for arm in others if baseline in tables else []:
                 yield Difference(
                     metric=self.metric,
@@ -140,6 +146,7 @@ class _Place:
         ceiling = next((arm for arm in tables if self.arms[arm].is_ceiling), None)
         if floor is None or ceiling is None:
             return
-        for arm in (name for name in tables if name not in (floor, ceiling)):
+        helped = (name for name in tables if name not in (floor, ceiling))
+        for arm in (name for name in helped if not self.arms[name].has_other_batches):
             share = share_of_gap(tables[floor], tables[arm], tables[ceiling])
             yield GapClosed(metric=self.metric, arm=arm, num_labelled=self.n, **vars(share))

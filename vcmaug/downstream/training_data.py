@@ -23,6 +23,8 @@ class TrainingData:
         is_ceiling: It trains on every labelled training subject, once per seed; what is left
             between it and the floor is the label gap.
         keeps_network: Its networks are written beside its results.
+        has_other_batches: It draws other batches than the other arms; its difference from the floor
+            is the noise of a training.
     """
 
     cohorts: Mapping[tuple[int, int], Path] | None = None
@@ -30,6 +32,7 @@ class TrainingData:
     is_baseline: bool = False
     is_ceiling: bool = False
     keeps_network: bool = False
+    has_other_batches: bool = False
 
     @property
     def is_floor(self) -> bool:

@@ -100,7 +100,7 @@ def _(study: Study) -> str:
     """Show the headline's differences, and what they are worth."""
     summary = study.summary
     rows = [
-        (row.arm, row.against, *row.rounded("+"), summary.verdict(row))
+        (row.arm, row.against, *summary.rounded(row, "+"), summary.verdict(row))
         for row in summary.differences
         if row.metric == study.headline.name
     ]

@@ -72,6 +72,8 @@ class PriorCard(ModelCard):
         latent_scale: z = posterior mean * latent_scale.
         num_parameters: Of each network.
         scalar_fill: What replaces a missing scalar, in its own unit.
+        foreground_above: Grey value of decoded images above which a voxel is foreground; beyond it
+            draws are 0, as all training images are. None: they have no such background.
         log: Of the training of each network.
         imported_from: The released file of each network, if they were not trained here.
         sampler: The settings of the sampler that its measured frontier chose, if there is one.
@@ -82,6 +84,7 @@ class PriorCard(ModelCard):
     latent_scale: float
     num_parameters: Mapping[str, int] = {}
     scalar_fill: Mapping[str, float] = {}
+    foreground_above: float | None = None
     log: Mapping[str, Sequence[LogRow]] = {}
     imported_from: Mapping[str, ReleasedFile] = {}
     sampler: Mapping[str, JsonValue] | None = None

@@ -17,6 +17,7 @@ from vcmaug.data.seen import Seen
 from vcmaug.errors import ModelError
 from vcmaug.files import write_json
 from vcmaug.ldm.autoencoder import StemmedAutoencoder
+from vcmaug.ldm.background import without_background
 from vcmaug.ldm.card import PriorCard, read_card
 from vcmaug.ldm.denoiser import FrozenDenoiser, ScalarUNet
 from vcmaug.ldm.schedule import Schedule
@@ -101,14 +102,17 @@ class Prior:
     def decode(self, z: Tensor, noise: Tensor | None = None) -> Tensor:
         """Return images [B, C, X, Y, Z], clipped to [0, 1], from latents [B, L, x, y, z].
 
+        Where all training images have a background of exact zeros, these have it too.
+
         Args:
             z: Latents.
             noise: Standard normal draws [B, C, X, Y, Z] for the texture; None leaves it out.
         """
-        images = self.autoencoder.decode(z / self.latent_scale)
+        decoded = images = self.autoencoder.decode(z / self.latent_scale)
         if self.texture is not None and noise is not None:
-            images = self.texture.add(images, noise)
-        return images.clamp(0.0, 1.0)
+            images = self.texture.add(decoded, noise)
+        images, above = images.clamp(0.0, 1.0), self.card.foreground_above
+        return images if above is None else without_background(images, decoded, above=above)
 
     def scalar_vector(self, values: Mapping[str, float | None]) -> Tensor | None:
         """Return normalised scalars [S] of raw values, or None for a prior without scalars.

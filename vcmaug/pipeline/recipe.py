@@ -11,6 +11,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from vcmaug.arms.base import Arm
 from vcmaug.arms.real import Real
+from vcmaug.arms.real_again import RealAgain
 from vcmaug.arms.synthetic import Synthetic
 from vcmaug.conditions.chain import ConditionSettings
 from vcmaug.config import (
@@ -185,7 +186,7 @@ class GenerateRecipe(GenerateSettings):
 class StudyRecipe(StudySettings):
     """The study, and its arms with their settings."""
 
-    arms: tuple[Arm, ...] = Field((Real(), Synthetic()), min_length=1)
+    arms: tuple[Arm, ...] = Field((Real(), RealAgain(), Synthetic()), min_length=1)
 
     @field_validator("arms")
     @classmethod

@@ -54,7 +54,7 @@ def headline_of(summary: Summary | None) -> list[str]:
 
 def _outcome(row: Difference, summary: Summary) -> str:
     """Return the paired difference at one n as a sentence."""
-    mean, low, high = row.rounded("+")
+    mean, low, high = summary.rounded(row, "+")
     seeds = f"{row.num_seeds} seed" + ("s" if row.num_seeds > 1 else "")
     cases = f"{row.num_labelled} labelled case" + ("s" if row.num_labelled > 1 else "")
     return (
@@ -73,9 +73,10 @@ def study_tables(summary: Summary | None, scores: pd.DataFrame | None) -> list[T
     if summary is None:
         return []
     titles = {score.name: score.title for score in summary.scores}
-    means = [_shown(row, titles) for row in summary.means]
+    means = [_shown(row, summary) for row in summary.means]
     differences = [
-        {**_shown(row, titles, "+"), "verdict": summary.verdict(row)} for row in summary.differences
+        {**_shown(row, summary, "+"), "verdict": summary.verdict(row)}
+        for row in summary.differences
     ]
     closed = [{**vars(row), "metric": titles[row.metric]} for row in summary.gap_closed]
     interval = {"low": "2.5 %", "high": "97.5 %"}
@@ -109,10 +110,11 @@ def study_tables(summary: Summary | None, scores: pd.DataFrame | None) -> list[T
 
 
 def _shown(
-    row: Mean | Difference, titles: Mapping[str, str], sign: Literal["", "+"] = ""
+    row: Mean | Difference, summary: Summary, sign: Literal["", "+"] = ""
 ) -> dict[str, object]:
     """Return the columns of an estimate, its figures with the decimals that they carry."""
-    figures = zip(("mean", "low", "high"), row.rounded(sign), strict=True)
+    titles = {score.name: score.title for score in summary.scores}
+    figures = zip(("mean", "low", "high"), summary.rounded(row, sign), strict=True)
     shown = {name: Cell(text, is_number=True) for name, text in figures}
     return {**vars(row), "metric": titles[row.metric], **shown}
 

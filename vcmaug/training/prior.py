@@ -20,6 +20,7 @@ from vcmaug.data.scalars import median_fill, raw_value, scalar_faults
 from vcmaug.data.seen import Seen
 from vcmaug.errors import FaultyDataSet, ModelError
 from vcmaug.ldm.autoencoder import StemmedAutoencoder
+from vcmaug.ldm.background import measure_foreground
 from vcmaug.ldm.denoiser import ScalarUNet
 from vcmaug.ldm.prior import Prior, new_prior
 from vcmaug.ldm.schedule import Schedule
@@ -92,9 +93,8 @@ class PriorJob:
         latent_scale = self.spec.latent_scale or float(1.0 / means.std())
         fill = median_fill(self.spec.scalars, [case.columns for case in self.cases])
         unet, second = self._unet(means * latent_scale, fill)
-        texture = None
-        if self.settings.texture:
-            texture = measure_texture(images, reconstructed(autoencoder, images))
+        decoded = reconstructed(autoencoder, images)
+        texture = measure_texture(images, decoded) if self.settings.texture else None
         unseen = read_images(self.held_out or self.cases)
         figures = reconstruction_figures(autoencoder, unseen, texture=texture)
         figures |= self._losses(autoencoder, unet, latent_scale=latent_scale, fill=fill)
@@ -114,6 +114,7 @@ class PriorJob:
             half=self.settings.half,
             seen=self._seen(),
             scalar_fill=fill,
+            foreground_above=measure_foreground(images, decoded),
             log={"autoencoder": first.log, "diffusion": second.log},
             versions=versions(),
             machine=machine(),
