@@ -55,6 +55,7 @@ def test_unlabelled_subjects_are_for_training_alone(finished: Work) -> None:
     known = set(read_json(finished.evaluator / "card.json")["cases"])
     assert len(known) == 3
     assert not known & UNLABELLED
+    assert "of 32 subjects, 12 with a label map" in finished.report.read_text()
 
 
 def test_the_pool_is_labelled_by_the_study_s_own_arm_real(finished: Work) -> None:
