@@ -45,10 +45,10 @@ def test_the_whole_way_leaves_a_report_and_a_study(finished: Work) -> None:
     summary = read_json(finished.study / "summary.json")
     arms = {row["arm"] for row in summary["means"]}
     assert arms == {"real", "real-again", "real+synthetic"}
-    assert [run["num_synthetic"] for run in summary["runs"]] == [0, 5, 0, 5]
-    assert [run["num_real"] for run in summary["runs"]] == [2, 2, 2, 2]
+    assert [run["num_synthetic"] for run in summary["runs"]] == [0, 0, 5] * 2
+    assert [run["num_real"] for run in summary["runs"]] == [2] * 6
     scores = pd.read_parquet(finished.study / "scores.parquet")
-    assert len(scores) == 4 * 3 * 2  # runs, test subjects, structures
+    assert len(scores) == 6 * 3 * 2  # runs, test subjects, structures
 
 
 def test_label_honesty_every_label_is_the_map_that_was_asked_for(finished: Work) -> None:

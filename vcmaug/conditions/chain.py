@@ -6,6 +6,8 @@ range.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -16,6 +18,7 @@ from vcmaug.conditions.builders.perturb import Perturb
 from vcmaug.config import Settings
 from vcmaug.data.scalars import ScalarSpec, raw_value
 from vcmaug.errors import DataError
+from vcmaug.files import sha256_of_file
 from vcmaug.seeding import numpy_generator
 
 __all__ = ["Chain", "ConditionSettings", "ScalarSettings"]
@@ -206,12 +209,20 @@ class ConditionSettings(Settings):
         """Return every file that chains name and that is not there."""
         return [fault for step in self.steps for fault in step.missing()]
 
-    def files(self) -> list[tuple[str, int]]:
-        """Return names and sizes of all files that builders read, by which a change is noticed."""
-        return [
-            (path.name, path.stat().st_size)
-            for step in self.steps
-            for paths in step.files().values()
-            for path in paths
-            if path.is_file()
-        ]
+    @property
+    def paths(self) -> list[Path]:
+        """All files that builders read."""
+        named = [paths for step in self.steps for paths in step.files().values()]
+        return [path for paths in named for path in paths]
+
+    def files(self) -> list[tuple[str, str]]:
+        """Return names and hashes of all files that builders read, by which a change is noticed."""
+        found = [(path, path.stat()) for path in self.paths if path.is_file()]
+        return [(path.name, _hash_of(path, at.st_size, at.st_mtime_ns)) for path, at in found]
+
+
+@cache
+def _hash_of(path: Path, size: int, changed_ns: int) -> str:
+    """Return the hash of a file, read once for as long as it has one size and time."""
+    del size, changed_ns
+    return sha256_of_file(path)
