@@ -88,14 +88,17 @@ def flow_of(found: Found) -> list[tuple[str, str, str]]:
         "study": ("missing", "trainings, scored on the test subjects"),
     }
     if (cases := found.cases) is not None:
-        steps["cases"] = str(len(cases)), f"of {cases['subject_id'].nunique()} subjects"
+        labelled = cases[cases["label"].notna()] if "label" in cases else cases[:0]
+        subjects, known = cases["subject_id"].nunique(), labelled["subject_id"].nunique()
+        few = f", {known} with a label map" if known < subjects else ""
+        steps["cases"] = str(len(cases)), f"of {subjects} subjects{few}"
     if (splits := found.splits) is not None:
         held_out = f"{len(splits.validation)} validation, {len(splits.test)} test"
         steps["split"] = str(len(splits.train)), f"train; {held_out}"
     if found.prior is not None:
         steps["prior"] = "1", f"frozen; saw images of {len(found.prior.seen.images)} subjects"
-    if labelled := [len(one.control.seen.labels) for one in found.replicates if one.control]:
-        steps["control"] = str(len(labelled)), f"on {listed(set(labelled))} labelled subjects"
+    if seen := [len(one.control.seen.labels) for one in found.replicates if one.control]:
+        steps["control"] = str(len(seen)), f"on {listed(set(seen))} labelled subjects"
     if conditions := sum(len(r.conditions) for r in found.replicates if r.conditions is not None):
         steps["conditions"] = str(conditions), steps["conditions"][1]
     if manifests := [one.manifest for one in found.replicates if one.manifest is not None]:
