@@ -5,7 +5,7 @@ rooms above work on those.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from vcmaug.doors import Shown
 from vcmaug.errors import DataError
 from vcmaug.files import sha256_of_file
 
-__all__ = ["IMAGE", "LABEL", "Case", "Cell", "Measured", "is_measured_column"]
+__all__ = ["IMAGE", "LABEL", "Case", "Cell", "Measured", "files_of", "is_measured_column"]
 
 IMAGE = "image"
 """Name of the image that networks read, the first of a case."""
@@ -137,3 +137,8 @@ class Case(Shown):
                 "prepare`."
             )
         return self.way_back
+
+
+def files_of(cases: Iterable[Case]) -> list[Path]:
+    """Return every file of some cases."""
+    return [path for case in cases for path in case.files.values()]
