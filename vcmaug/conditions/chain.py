@@ -126,11 +126,14 @@ class ScalarSettings(Settings):
             name: Of the condition, for messages.
 
         Raises:
-            DataError: A scalar is out of range and out_of_range is refuse.
+            DataError: A scalar cannot be read, or is out of range and out_of_range is refuse.
         """
         result, clipped = dict(row), {}
         for spec in specs:
-            value = raw_value(spec, row)
+            try:
+                value = raw_value(spec, row)
+            except DataError as fault:
+                raise DataError(f"condition {name}, {fault}") from None
             scaled = None if value is None else (value - spec.low) / (spec.high - spec.low)
             if value is not None and scaled is not None and not 0.0 <= scaled <= 1.0:
                 if self.out_of_range == "refuse":
