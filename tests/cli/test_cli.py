@@ -213,16 +213,17 @@ def test_info_counts_a_method_whose_name_has_a_hyphen() -> None:
 
 
 def test_what_keeps_a_verb_from_its_work_is_said_first(tmp_path: Path) -> None:
-    recipe = tmp_path / "recipe.yaml"
+    recipe, source = tmp_path / "recipe.yaml", tmp_path / "source"
+    source.mkdir()
     grid = {"shape": [16, 16, 16]}
     content = {
         "name": "x",
-        "data": {"source": str(tmp_path), "scheme": {"a": 1}, "grid": grid},
+        "data": {"source": str(source), "scheme": {"a": 1}, "grid": grid},
         "splits": {"num_test": 1},
         "prior": {"spec": {"name": "x", "grid": grid}},
     }
     recipe.write_text(yaml.safe_dump(content))
     result = vcmaug("train-prior", str(recipe), "--out", str(tmp_path / "w"))
     assert result.returncode == 2
-    assert f"data.source: {tmp_path}: no case found in this folder; expected" in result.stderr
+    assert f"data.source: {source}: no case found in this folder; expected" in result.stderr
     assert not (tmp_path / "w" / "cases").exists()

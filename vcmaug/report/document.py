@@ -10,7 +10,7 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from vcmaug.cohort.manifest import finished
-from vcmaug.files import write_text
+from vcmaug.files import refuse_overlap, write_text
 from vcmaug.report.figures import difference_plot, mean_plot, montage
 from vcmaug.report.found import Found, ReplicateFound, find
 from vcmaug.report.study import headline_of, study_tables
@@ -42,9 +42,12 @@ def write_report(work: Path, out: Path | None = None, *, seed: int = 0) -> Path:
         seed: Of the random cases shown; cases are chosen by a hash, not by eye.
 
     Raises:
-        WorkFolderError: It is no work folder.
+        WorkFolderError: It is no work folder, or the file is one of those that are read.
     """
     found = find(work)
+    target = out or found.layout.report
+    reads = [path for path in work.iterdir() if path.is_dir() or path.suffix == ".json"]
+    refuse_overlap(f"reporting on {work}", writes=[target], reads=reads)
     recipe, prepared = found.recipe, found.prepared
     said = f" (simulated: {recipe.simulated})" if recipe.simulated else ""
     manifests = [(one.name, one.manifest) for one in found.replicates if one.manifest is not None]
@@ -69,7 +72,6 @@ def write_report(work: Path, out: Path | None = None, *, seed: int = 0) -> Path:
         provenance=_provenance(found),
         limits=_limits(found),
     )
-    target = out or found.layout.report
     write_text(target, page)
     return target
 
