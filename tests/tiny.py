@@ -164,7 +164,7 @@ def make_tiny_conditions(
     """Build n conditions of tiny subjects; return their folder."""
     build_conditions(
         ConditionSettings(chains=(Chain(steps=(PERTURB,)),)),
-        make_tiny_cases(folder / "sources", cores=cores),
+        make_tiny_cases(folder.with_name(f"{folder.name}-sources"), cores=cores),
         folder=folder,
         scheme=SCHEME,
         n=n,

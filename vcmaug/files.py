@@ -1,4 +1,5 @@
-"""Files that are complete or absent: atomic writes, hashes, JSON, and locks.
+"""Files that are complete or absent: atomic writes, hashes, JSON, locks, names, and no overwritten
+source.
 
 Every file that must survive a crash is written through here. The module knows nothing of volumes or
 networks.
@@ -7,11 +8,14 @@ References:
     POSIX rename(2) and fsync(2); flock(2), whose locks end with the process that holds them.
 """
 
+import errno
 import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+import unicodedata
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
@@ -24,9 +28,11 @@ __all__ = [
     "Inside",
     "append_lines",
     "atomic_path",
+    "faults_of_names",
     "locked",
     "read_json",
     "read_json_lines",
+    "refuse_overlap",
     "sha256_of_bytes",
     "sha256_of_file",
     "stable_json",
@@ -77,12 +83,30 @@ def atomic_path(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     except OSError as fault:
         raise WorkFolderError(
-            f"writing {path}: {fault.strerror or fault}. Nothing was left half-written; free some "
-            "space, then run the same command again."
+            f"writing {path}: {fault.strerror or fault}. Nothing was left half-written; "
+            f"{_advice(fault)}, then run the same command again."
         ) from fault
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+_ADVICE = {
+    errno.ENOSPC: "free some space",
+    errno.EDQUOT: "free some space",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.EEXIST: "move the file away that stands where a folder is to be",
+    errno.ENOTDIR: "move the file away that stands where a folder is to be",
+    errno.EISDIR: "name a file, not a folder",
+    errno.EACCES: "allow writing there",
+    errno.EPERM: "allow writing there",
+    errno.EROFS: "choose a place that can be written",
+}
+
+
+def _advice(fault: OSError) -> str:
+    """Return what to do about a file that could not be written."""
+    return _ADVICE.get(fault.errno or 0, "look at the disk and the path")
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -96,8 +120,18 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_text(path: Path, content: str) -> None:
-    """Write UTF-8 text atomically; see `write_bytes`."""
-    write_bytes(path, content.encode("utf-8"))
+    """Write UTF-8 text atomically; see `write_bytes`.
+
+    Raises:
+        WorkFolderError: As for `atomic_path`, or the text holds a file name that is not UTF-8.
+    """
+    try:
+        write_bytes(path, content.encode("utf-8"))
+    except UnicodeEncodeError as fault:
+        near = ascii(content[max(0, fault.start - 40) : fault.end])
+        raise WorkFolderError(
+            f"writing {path}: a name in it is not UTF-8, {near}. Rename that file or folder."
+        ) from None
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -146,7 +180,7 @@ def append_lines(path: Path, rows: Iterable[Mapping[str, JsonValue]]) -> None:
     except OSError as fault:
         raise WorkFolderError(
             f"adding rows to {path}: {fault.strerror or fault}. What was written before is kept; "
-            "free some space, then run the same command again."
+            f"{_advice(fault)}, then run the same command again."
         ) from fault
 
 
@@ -181,12 +215,13 @@ def sha256_of_file(path: Path) -> str:
 
 
 @contextmanager
-def locked(folder: Path, *, purpose: str) -> Iterator[None]:
+def locked(folder: Path, *, purpose: str, name: str = ".lock") -> Iterator[None]:
     """Hold a folder for one process; the lock ends with the process, also when it is killed.
 
     Args:
-        folder: Held through the file `.lock` in it.
+        folder: Held through a file in it.
         purpose: Said to whoever is refused.
+        name: Of that file; several names are as many locks.
 
     Raises:
         WorkFolderError: Another process holds the folder, or it cannot be written.
@@ -194,7 +229,7 @@ def locked(folder: Path, *, purpose: str) -> Iterator[None]:
     with ExitStack() as stack:
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            stream = stack.enter_context((folder / ".lock").open("a+", encoding="utf-8"))
+            stream = stack.enter_context((folder / name).open("a+", encoding="utf-8"))
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
             stream.seek(0)
             stream.truncate()
@@ -210,6 +245,96 @@ def locked(folder: Path, *, purpose: str) -> Iterator[None]:
         except OSError as fault:
             raise WorkFolderError(
                 f"{purpose} in {folder}: it cannot be locked ({fault.strerror or fault}). It must "
-                "be writable, on a disk with space left and a file system with locks."
+                f"be a folder on a file system with locks: {_advice(fault)}."
             ) from fault
         yield
+
+
+_LONGEST_NAME = 200  # of the 255 bytes of file systems; endings and temporary names are added
+
+
+def faults_of_names(what: str, names: Iterable[str]) -> list[str]:
+    """Return, one sentence each, which names cannot name files, alone or beside each other.
+
+    Args:
+        what: The names are, such as "case id".
+        names: Each once.
+
+    Examples:
+        >>> faults_of_names("case id", ["sub-01 (T1)", "p1/s1"])
+        ["case id 'p1/s1': it holds a path separator; files are named by it, choose another"]
+    """
+    alike = defaultdict[str, list[str]](list)
+    for name in sorted(names):
+        alike[unicodedata.normalize("NFC", name).lower()].append(name)
+    faults = [
+        f"{what} {name!r}: {why}; files are named by it, choose another"
+        for some in alike.values()
+        for name in some
+        if (why := _fault_of_name(name))
+    ]
+    return faults + [
+        f"{what} {' and '.join(map(repr, some))}: the same but for capitals; files are named by "
+        "them, choose names that differ"
+        for some in alike.values()
+        if len(some) > 1
+    ]
+
+
+def _fault_of_name(name: str) -> str:
+    """Return why a name cannot be that of a file, or nothing if it can."""
+    size = len(name.encode("utf-8", errors="surrogatepass"))
+    kinds = {unicodedata.category(one) for one in name}
+    faults = {
+        "it is empty": not name.strip(),
+        "it is not UTF-8": "Cs" in kinds,  # of bytes that cannot be decoded
+        "it holds a path separator": not {"/", "\\"}.isdisjoint(name),
+        "it begins with a dot": name.startswith("."),
+        "it holds a control character": "Cc" in kinds,
+        f"it has {size} bytes, the most are {_LONGEST_NAME}": size > _LONGEST_NAME,
+    }
+    return next((why for why, holds in faults.items() if holds), "")
+
+
+def refuse_overlap(doing: str, *, writes: Iterable[Path], reads: Iterable[Path]) -> None:
+    """Refuse to write where something is read from; links are followed.
+
+    Args:
+        doing: Said first to whoever is refused.
+        writes: Files and folders that would be written; they need not exist.
+        reads: Files and folders that are read.
+
+    Raises:
+        WorkFolderError: One that would be written is one that is read, lies in it, or holds it.
+    """
+    sources, above = dict[Hashable, Path](), dict[Hashable, Path]()
+    for path in reads:
+        own, *folders = _identities(path)
+        sources[own] = path
+        above |= dict.fromkeys(folders, path)
+    for path in writes:
+        own, *folders = _identities(path)
+        places = [("is", sources.get(own)), ("holds", above.get(own))]
+        places += [("lies in", sources.get(folder)) for folder in folders]
+        for relation, source in places:
+            if source is not None:
+                raise WorkFolderError(
+                    f"{doing}: the output {path} {relation} {source}, which is read. Nothing was "
+                    "written; choose an output that is not the source, in it, or around it."
+                )
+
+
+def _identities(path: Path) -> list[Hashable]:
+    """Return what a path and each folder above it are, by whatever name they go."""
+    with suppress(ValueError):  # a NUL in it, which no file has
+        path = Path(os.path.realpath(path))
+    return [_identity(one) for one in (path, *path.parents)]
+
+
+def _identity(path: Path) -> Hashable:
+    """Return device and number of what is there, else the path."""
+    try:
+        found = path.stat()
+    except (OSError, ValueError):
+        return path
+    return found.st_dev, found.st_ino

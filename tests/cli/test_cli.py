@@ -138,6 +138,50 @@ def test_prepare_lists_every_fault_and_leaves_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "w").exists()
 
 
+def _partly_labelled(source: Path) -> None:
+    generator = np.random.default_rng(0)
+    for folder in ("images", "labels"):
+        (source / folder).mkdir(parents=True)
+    for number in range(8):
+        name, shape = f"k{number}.nii.gz", (8, 8, 8)
+        image = nib.Nifti1Image(generator.random(shape).astype(np.float32), np.eye(4))
+        nib.save(image, source / "images" / name)
+        if number < 3:
+            label = nib.Nifti1Image(np.ones(shape, dtype=np.uint8), np.eye(4))
+            nib.save(label, source / "labels" / name)
+
+
+def test_prepare_splits_a_partly_labelled_set(tmp_path: Path) -> None:
+    _partly_labelled(tmp_path / "source")
+    words = ("prepare", str(tmp_path / "source"), "--structures", "x=1", "--grid", "8x8x8",
+             "--allow-unlabelled", "--num-validation", "1")  # fmt: skip
+    made = vcmaug(*words, "--num-test", "1", "--out", str(tmp_path / "w" / "cases"))
+    assert made.returncode == 0, made.stderr
+    splits = json.loads((tmp_path / "w" / "splits.json").read_text())
+    assert {*splits["test"], *splits["validation"]} < {"k0", "k1", "k2"}
+    assert len(splits["train"]) == 6
+    refused = vcmaug(*words, "--num-test", "2", "--out", str(tmp_path / "v" / "cases"))
+    assert refused.returncode == 2
+    assert "splitting 8 subjects, 3 with a label map: 2 for the test and 1" in refused.stderr
+
+
+def test_prepare_lists_the_faults_of_a_table_with_those_of_its_files(tmp_path: Path) -> None:
+    (tmp_path / "a.nii.gz").write_bytes(b"no nifti")
+    table = tmp_path / "t.TSV"
+    table.write_bytes("Case_ID;image;subject_id\nNA;a.nii.gz;p\nb;;\nc\n".encode("utf-16"))
+    result = vcmaug(
+        "prepare", str(table), "--out", str(tmp_path / "cases"), "--structures", "x=1",
+        "--grid", "8x8x8", "--allow-unlabelled",
+    )  # fmt: skip
+    assert result.returncode == 2
+    assert "4 faults" in result.stderr
+    assert f"{table}, line 3: no image" in result.stderr
+    assert f"{table}, line 3: no subject_id, and other cases have one" in result.stderr
+    assert f"{table}, line 4: 1 cells, expected 3" in result.stderr
+    assert f"case NA, {tmp_path / 'a.nii.gz'}" in result.stderr
+    assert not (tmp_path / "cases").exists()
+
+
 def test_a_page_in_place_of_weights_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
     page = "<!DOCTYPE html><html>Virus scan warning</html>"
     (tmp_path / "autoencoder.pt").write_text(page)
@@ -169,16 +213,17 @@ def test_info_counts_a_method_whose_name_has_a_hyphen() -> None:
 
 
 def test_what_keeps_a_verb_from_its_work_is_said_first(tmp_path: Path) -> None:
-    recipe = tmp_path / "recipe.yaml"
+    recipe, source = tmp_path / "recipe.yaml", tmp_path / "source"
+    source.mkdir()
     grid = {"shape": [16, 16, 16]}
     content = {
         "name": "x",
-        "data": {"source": str(tmp_path), "scheme": {"a": 1}, "grid": grid},
+        "data": {"source": str(source), "scheme": {"a": 1}, "grid": grid},
         "splits": {"num_test": 1},
         "prior": {"spec": {"name": "x", "grid": grid}},
     }
     recipe.write_text(yaml.safe_dump(content))
     result = vcmaug("train-prior", str(recipe), "--out", str(tmp_path / "w"))
     assert result.returncode == 2
-    assert f"data.source: no case in {tmp_path}" in result.stderr
+    assert f"data.source: no case in {source}" in result.stderr
     assert not (tmp_path / "w" / "cases").exists()

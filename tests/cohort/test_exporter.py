@@ -10,7 +10,7 @@ from vcmaug.cohort.cohort import Cohort
 from vcmaug.cohort.exporter import Exporter
 from vcmaug.config import Settings, parse_settings
 from vcmaug.data.splits import write_splits
-from vcmaug.errors import CohortError, LeakError, RecipeError
+from vcmaug.errors import CohortError, LeakError, RecipeError, WorkFolderError
 from vcmaug.files import write_json
 from vcmaug.progress import Report
 
@@ -81,11 +81,18 @@ def test_in_a_work_folder_its_splits_are_asked(tmp_path: Path) -> None:
         OneLine().export(Cohort.open(folder), tmp_path / "list.txt")
 
 
-def test_nothing_is_written_into_the_cohort(tmp_path: Path) -> None:
-    folder = write_box_cohort(tmp_path / "c", ("s0",))
-    for out in (folder / "manifest.parquet", folder / "images" / "list.txt"):
-        with pytest.raises(CohortError, match=r"holds what is exported\. Write elsewhere"):
+def test_nothing_is_written_into_the_cohort_or_over_what_is_read(tmp_path: Path) -> None:
+    work = tmp_path / "w"
+    write_json(work / "recipe.json", {})
+    write_splits(work / "splits.json", SPLITS)
+    folder = write_box_cohort(work / "replicates" / "n1-s0" / "cohort", ("s0",))
+    inside = (folder / "manifest.parquet", folder / "images" / "list.txt")
+    for out in (*inside, folder.parent, tmp_path, work / "splits.json", work / "recipe.json"):
+        with pytest.raises(WorkFolderError, match=r"the output .* (is|lies in|holds) .*is read"):
             OneLine().export(Cohort.open(folder), out)
+    (tmp_path / "images").symlink_to(folder / "images")
+    with pytest.raises(WorkFolderError, match="which is read"):
+        OneLine().export(Cohort.open(folder), tmp_path / "images" / "list.txt")
 
 
 def test_a_cohort_without_cases_is_refused(tmp_path: Path) -> None:

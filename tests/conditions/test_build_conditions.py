@@ -78,6 +78,12 @@ def test_a_folder_of_other_conditions_is_refused(cases, tmp_path):
         built(tmp_path / "a", cases=cases)
 
 
+def test_sources_are_not_written_over(cases, tmp_path):
+    for folder in (tmp_path, tmp_path / "sources"):
+        with pytest.raises(WorkFolderError, match=r"the output .* holds .*, which is read"):
+            built(folder, cases=cases)
+
+
 def test_a_corrected_subject_or_age_is_no_rerun(cases, tmp_path):
     built(tmp_path / "a", cases=cases)
     other_subject = replace(cases[0], subject_id="s7")

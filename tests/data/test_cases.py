@@ -1,7 +1,9 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from vcmaug.data.cases import Cases
+from vcmaug.data.cases import Cases, labelled_of
 from vcmaug.data.nifti import write_image, write_label_map
 from vcmaug.data.prepare import DataSettings, prepare
 from vcmaug.data.volume import Volume
@@ -39,6 +41,23 @@ def test_a_split_gives_every_case_one_role(cases: Cases) -> None:
     split = cases.split(test=2, validation=1, seed=0)
     assert [len(part) for part in split] == [3, 1, 2]
     assert sorted(case.case_id for part in split for case in part) == sorted(cases.subjects)
+
+
+def test_unlabelled_subjects_are_for_training(cases: Cases) -> None:
+    assert cases.unlabelled_subjects == ("k4", "k5")
+    for seed in range(4):
+        split = cases.split(test=2, validation=1, seed=seed)
+        assert {"k4", "k5"} < set(split.train.subjects)
+        assert len(split.train.labelled(1)) == 1
+        assert len(split.test.read().names) == 2
+    with pytest.raises(DataError, match="6 subjects, 4 with a label map: 3 for the test and 1"):
+        cases.split(test=3, validation=1)
+
+
+def test_a_subject_with_one_labelled_case_is_labelled(cases: Cases) -> None:
+    one = replace(cases[4], subject_id="k0")
+    assert replace(cases, cases=(*cases.cases[:4], one)).unlabelled_subjects == ()
+    assert [case.case_id for case in labelled_of((*cases.cases[:4], one), ["k0"])] == ["k0"]
 
 
 def test_cases_are_read_into_memory_once_they_all_have_labels(cases: Cases) -> None:

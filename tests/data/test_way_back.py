@@ -70,21 +70,22 @@ def test_resampled_volumes_come_back_to_their_grid_nearly(spacing: float) -> Non
 
 def _prepared(folder: Path, **more: object) -> tuple[Case, Volume, Volume]:
     """Return a prepared case in Hounsfield units, and its native image and label map."""
+    source = folder / "source"
     generator = np.random.default_rng(0)
     hounsfield = generator.integers(-1000, 1000, (9, 8, 7))
     affine = reorient(Volume(hounsfield, affine_of(np.eye(3), (1, 2, 3))), "LPI").affine
     share = Volume((hounsfield + 1000) / 2000, affine)  # files hold shares, read back to units
-    write_image(folder / "images" / "a.nii.gz", share)
+    write_image(source / "images" / "a.nii.gz", share)
     label = Volume(np.where(hounsfield > 0, 3, 7).astype(np.uint16), affine)
-    write_label_map(folder / "labels" / "a.nii.gz", label)
+    write_label_map(source / "labels" / "a.nii.gz", label)
     content = {
-        "source": str(folder),
+        "source": str(source),
         "scheme": {"low": 7, "high": 3},
         "grid": {"shape": (8, 10, 7)},
         **more,
     }
     cases = prepare(DataSettings.model_validate(content), folder / "out")
-    return cases[0], read_image(folder / "images" / "a.nii.gz", case_id="a"), label
+    return cases[0], read_image(source / "images" / "a.nii.gz", case_id="a"), label
 
 
 def test_a_drawn_case_stands_on_its_parent_s_grid_in_its_units(tmp_path: Path) -> None:

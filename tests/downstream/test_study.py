@@ -23,8 +23,8 @@ from vcmaug.downstream.settings import StudySettings
 from vcmaug.downstream.study import StudyInputs, run_arm, run_study
 from vcmaug.downstream.tasks.segmentation import Segmentation
 from vcmaug.downstream.training_data import TrainingData
-from vcmaug.errors import CohortError, ComputeError, DataError, LeakError
-from vcmaug.files import read_json
+from vcmaug.errors import CohortError, ComputeError, DataError, LeakError, WorkFolderError
+from vcmaug.files import locked, read_json
 from vcmaug.progress import Progress
 
 SETTINGS = StudySettings.model_validate(
@@ -97,6 +97,18 @@ def test_a_grid_is_run_scored_and_summarised(tmp_path: Path) -> None:
     ]
 
 
+def test_cases_are_not_written_over_and_one_study_writes_at_a_time(tmp_path: Path) -> None:
+    inputs = _inputs(tmp_path)
+    for out in (tmp_path, tmp_path / "cases"):
+        with pytest.raises(WorkFolderError, match=r"holds .*, which is read"):
+            run_study(SETTINGS, inputs, out=out)
+    with (
+        locked(tmp_path / "study", purpose="training"),
+        pytest.raises(WorkFolderError, match="in use by process"),
+    ):
+        run_study(SETTINGS, inputs, out=tmp_path / "study")
+
+
 def test_the_difference_is_that_of_the_score_table(tmp_path: Path) -> None:
     summary = run_study(SETTINGS, _inputs(tmp_path), out=tmp_path / "study")
     scores = pd.read_csv(tmp_path / "study" / "scores.csv")
@@ -123,7 +135,7 @@ def test_a_killed_study_keeps_whole_runs_only_and_ends_the_same(tmp_path: Path) 
     run_study(SETTINGS, inputs, out=tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
         run_study(SETTINGS, inputs, out=tmp_path / "cut", report=Updates(stop_after=6))
-    assert [path.name for path in (tmp_path / "cut").rglob("*.*")] == ["real-n2-s0.json"]
+    assert [path.name for path in (tmp_path / "cut").rglob("*.json")] == ["real-n2-s0.json"]
     updates = Updates()
     run_study(SETTINGS, inputs, out=tmp_path / "cut", report=updates)
     assert list(updates.counts) == ["real+synthetic, n = 2, seed 0"]
@@ -152,11 +164,13 @@ def test_a_test_subject_with_two_roles_is_refused_in_the_real_arm(tmp_path: Path
 def test_what_could_not_be_scored_is_refused_first(tmp_path: Path) -> None:
     inputs = _inputs(tmp_path)
     with pytest.raises(DataError, match="an interval needs 2"):
-        run_study(SETTINGS, replace(inputs, splits=replace(SPLITS, test=("s5",))), out=tmp_path)
+        run_study(
+            SETTINGS, replace(inputs, splits=replace(SPLITS, test=("s5",))), out=tmp_path / "study"
+        )
     bare = tuple(replace(case, label=None) if case.case_id == "k6" else case
                  for case in inputs.cases)  # fmt: skip
     with pytest.raises(DataError, match="case k6: no label map"):
-        run_study(SETTINGS, replace(inputs, cases=bare), out=tmp_path)
+        run_study(SETTINGS, replace(inputs, cases=bare), out=tmp_path / "study")
 
 
 def test_a_cohort_on_another_grid_is_refused(tmp_path: Path) -> None:

@@ -198,6 +198,17 @@ def test_a_folder_in_use_is_refused(world, tmp_path):
         draw(tiny.tiny_plan(world), tmp_path)
 
 
+@pytest.mark.parametrize("place", ["conditions", "prior", "control", "", "conditions-sources"])
+def test_nothing_that_is_read_is_written_over(world, tmp_path, place):
+    root = shutil.copytree(world, tmp_path / "world")
+    plan = tiny.tiny_plan(root)
+    before = set(root.rglob("*"))
+    out = {"conditions-sources": world / place}.get(place, root / place)
+    with pytest.raises(WorkFolderError, match=r"generating: the output .*, which is read"):
+        draw(plan, out)
+    assert set(root.rglob("*")) == before
+
+
 @pytest.mark.parametrize("content", [None, b"no volume", b""])
 def test_a_condition_that_changed_fails_its_own_requests(world, tmp_path, content):
     root = shutil.copytree(world, tmp_path / "world")

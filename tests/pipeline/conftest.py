@@ -37,7 +37,7 @@ POOL = {
     },
     "gates": {
         "num_labelled": 4,
-        "num_samples": 8,
+        "num_samples": 24,
         "sampler": {"steps": 3},
         "realism": {"channels": [4], "updates": 2},
     },
@@ -46,14 +46,15 @@ POOL = {
 
 
 def write_source(folder: Path, *, num: int = 12, unlabelled: int = 0) -> Path:
-    """Write a plain folder of balls of several sizes, labelled ones and then others."""
+    """Write a plain folder of balls of several sizes, labelled ones (b) and others (a)."""
     for number in range(num + unlabelled):
+        name = f"{'b' if number < num else 'a'}{number:02d}.nii.gz"
         label = label_map_of(radius=4.5 + 0.15 * number, core=2.2 + 0.05 * number)
         noise = np.random.default_rng(number).random(label.shape) * 0.2
         image = (0.35 * label.array + noise).astype(np.float32)
-        write_image(folder / "images" / f"b{number:02d}.nii.gz", Volume(image, AFFINE))
+        write_image(folder / "images" / name, Volume(image, AFFINE))
         if number < num:
-            write_label_map(folder / "labels" / f"b{number:02d}.nii.gz", label)
+            write_label_map(folder / "labels" / name, label)
     return folder
 
 
@@ -114,7 +115,7 @@ def recipe_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A recipe file beside its data."""
     folder = tmp_path_factory.mktemp("recipe")
     content = tiny_recipe(write_source(folder / "source"))
-    write_source(folder / "partly", unlabelled=3)
+    write_source(folder / "partly", unlabelled=20)
     path = folder / "recipe.yaml"
     path.write_text(yaml.safe_dump(content))
     return path

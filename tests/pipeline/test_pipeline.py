@@ -20,7 +20,7 @@ from vcmaug.data.nifti import read_image, read_label_map, write_image
 from vcmaug.data.splits import labelled_subset
 from vcmaug.data.volume import Volume, same_grid
 from vcmaug.errors import LeakError, RecipeError, WorkFolderError
-from vcmaug.files import read_json, sha256_of_file, write_json
+from vcmaug.files import locked, read_json, sha256_of_file, write_json
 from vcmaug.ldm.card import PriorCard, read_card
 from vcmaug.pipeline.artefacts.segmenters import evaluator_subjects
 from vcmaug.pipeline.graph import Graph
@@ -139,6 +139,31 @@ def test_cases_are_prepared_again_where_a_file_that_is_read_changed(
     (source / "notes.txt").write_text("nobody reads this")
     assert not prepare(work)
     (source / "labels" / "b00.nii.gz").touch()
+    assert prepare(work)
+
+
+@pytest.mark.parametrize("place", ["w/cases", "w", "w/replicates/x", "."])
+def test_a_source_in_the_work_folder_is_refused(
+    recipe_path: Path, tmp_path: Path, place: str
+) -> None:
+    source = tmp_path / place
+    shutil.copytree(recipe_path.parent / "source", source, dirs_exist_ok=True)
+    before = set(tmp_path.rglob("*"))
+    recipe = read_recipe(recipe_path)
+    data = recipe.data.model_copy(update={"source": str(source)})
+    with pytest.raises(WorkFolderError, match=r"using work folder .*: the output .* which is read"):
+        claim_work(tmp_path / "w", recipe.model_copy(update={"data": data}), profile=None)
+    assert set(tmp_path.rglob("*")) == before
+
+
+def test_two_runs_do_not_make_the_same_artefact(recipe_path: Path, tmp_path: Path) -> None:
+    work = _work(recipe_path, tmp_path / "w")
+    with (
+        locked(work.stages, purpose="making cases", name=".cases.lock"),
+        pytest.raises(WorkFolderError, match=r"in use by process \d+ \(making cases\)"),
+    ):
+        prepare(work)
+    assert not work.cases.exists()
     assert prepare(work)
 
 

@@ -19,7 +19,7 @@ from vcmaug.pipeline.graph import Graph
 from vcmaug.pipeline.recipe import read_recipe
 from vcmaug.pipeline.work import Work, claim_work
 
-UNLABELLED = {"b12", "b13", "b14"}
+UNLABELLED = {f"a{number}" for number in range(12, 32)}
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +55,7 @@ def test_unlabelled_subjects_are_for_training_alone(finished: Work) -> None:
     known = set(read_json(finished.evaluator / "card.json")["cases"])
     assert len(known) == 3
     assert not known & UNLABELLED
+    assert "of 32 subjects, 12 with a label map" in finished.report.read_text()
 
 
 def test_the_pool_is_labelled_by_the_study_s_own_arm_real(finished: Work) -> None:
@@ -94,11 +95,11 @@ def test_too_few_labels_are_refused_before_any_training(
     content = yaml.safe_load(recipe_path.read_text())
     content["data"]["source"] = str(recipe_path.parent / "partly")
     content["data"]["require_labels"] = False
-    content["study"] |= {"num_labelled": [8], "seeds": [0]}  # of 10 training subjects 7
+    content["study"] |= {"num_labelled": [8], "seeds": [0]}  # of 27 training subjects 7
     path = tmp_path / "recipe.yaml"
     path.write_text(yaml.safe_dump(content))
     work = claim_work(tmp_path / "w", read_recipe(path), profile=None)
-    with pytest.raises(DataError, match=r"of 10 training subjects 7 have a label map.*asks for 8"):
+    with pytest.raises(DataError, match=r"of 27 training subjects 7 have a label map.*asks for 8"):
         make(Graph(work).report)
     with pytest.raises(DataError, match="asks for 8"):  # again, with the splits there
         make(Graph(work).report)
@@ -132,6 +133,8 @@ def test_the_gates_are_measured_in_order_and_kept(finished: Work) -> None:
     for gate in result["gates"]:
         assert isinstance(gate["passed"], bool)
         assert gate["limit"]
+    (response,) = result["gates"][2]["scalar_response"]
+    assert response["num"] == 24 - len(UNLABELLED)  # samples in turn with the scalars of cases
     told = result["gates"][2]["told_from_real"]
     assert set(told) == {"samples", "reconstructions", "other real images"}
     assert (finished.folder / "gates" / "samples.png").read_bytes().startswith(b"\x89PNG")

@@ -16,7 +16,7 @@ from vcmaug.control.card import ControlCard
 from vcmaug.control.methods.vcm import VCMReleased
 from vcmaug.control.networks.vcm_released import RELEASED_SCALE
 from vcmaug.data.labels import LabelScheme
-from vcmaug.errors import ModelError
+from vcmaug.errors import ModelError, WorkFolderError
 from vcmaug.ldm.card import read_card
 from vcmaug.ldm.prior import Prior, load_prior
 from vcmaug.released.brainldm import BRAINLDM
@@ -218,14 +218,24 @@ def test_at_full_size_it_has_the_keys_and_parameters_of_the_release(
     full, widths = replace(prior, spec=BRAINLDM), VCMReleased()
     path = write_checkpoint(tmp_path / "vcm.pt", full, widths, num_structures=8)
     monkeypatch.setattr("vcmaug.ldm.prior.load_prior", lambda folder: full)
-    done = CliRunner().invoke(app, ["import-weights", "vcm", str(path), "--out", str(tmp_path)])
+    out = tmp_path / "control"
+    done = CliRunner().invoke(app, ["import-weights", "vcm", str(path), "--out", str(out)])
     assert done.exit_code == 0, done.output
     said = " ".join(done.output.split())
     assert "386 keys, 45,220,134 parameters; 394,752 are never used and were dropped" in said
     assert "instance normalisation of gamma and beta is on" in said
-    card = read_card(tmp_path, ControlCard)
+    card = read_card(out, ControlCard)
     assert card.latent_scale == RELEASED_SCALE
     assert card.imported_from["num_keys"] == 386
+
+
+def test_neither_the_download_nor_the_prior_is_written_over(prior: Prior, checkpoint: Path) -> None:
+    assert prior.folder is not None
+    before = (prior.folder / "card.json").read_bytes()
+    for out in (prior.folder, checkpoint.parent):
+        with pytest.raises(WorkFolderError, match="which is read"):
+            import_vcm(checkpoint, prior=prior, folder=out, settings=SETTINGS, scheme=SCHEME)
+    assert (prior.folder / "card.json").read_bytes() == before
 
 
 def test_a_control_of_another_prior_is_refused(

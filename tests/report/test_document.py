@@ -102,6 +102,15 @@ def test_the_page_says_what_came_out(page: Page) -> None:
     assert "missing" not in page.words
 
 
+def test_the_page_replaces_nothing_that_it_shows(work: Path) -> None:
+    before = (work / "study" / "summary.json").read_bytes()
+    for out in (work / "study" / "summary.json", work / "recipe.json", work / "cases", work):
+        with pytest.raises(WorkFolderError, match="which is read"):
+            write_report(work, out)
+    assert (work / "study" / "summary.json").read_bytes() == before
+    assert write_report(work, work / "another.html").exists()
+
+
 def test_the_page_opens_offline(page: Page) -> None:
     outside = [link for link in page.resources if not link.startswith(("data:", "#"))]
     assert outside == []

@@ -314,7 +314,7 @@ def test_a_control_that_was_shown_something_else_is_no_start(
     _train(cases[2:], prior_folder, tmp_path / "first", updates=1, shows=first)
     start = tmp_path / "first"
     with pytest.raises(ModelError, match=named):
-        _train(cases[:1], prior_folder, tmp_path, updates=1, start_from=start, shows=shows)
+        _train(cases[:1], prior_folder, tmp_path / "x", updates=1, start_from=start, shows=shows)
     _train(cases[:1], prior_folder, tmp_path / "same", updates=1, start_from=start, shows=first)
 
 
@@ -344,7 +344,7 @@ def test_a_control_of_another_scheme_or_network_is_no_start(
         _train(
             cases[:1],
             prior_folder,
-            tmp_path,
+            tmp_path / "x",
             start_from=start,
             scheme=other,
             network=NETWORK.model_copy(update=network),
@@ -360,7 +360,7 @@ def test_a_damaged_control_is_no_start(
     weights[-100] ^= 1
     (start / "control.safetensors").write_bytes(bytes(weights))
     with pytest.raises(ModelError, match="hash is not the one on the card"):
-        _train(cases[:1], prior_folder, tmp_path, start_from=start)
+        _train(cases[:1], prior_folder, tmp_path / "x", start_from=start)
 
 
 @pytest.mark.parametrize(

@@ -210,10 +210,12 @@ def export_command(
     from vcmaug.cohort.exporter import Exporter
     from vcmaug.config import parse_settings
     from vcmaug.data.splits import read_splits
+    from vcmaug.files import refuse_overlap
 
     given = dict(text.partition("=")[::2] for text in settings or [])
     asked = {"name": to} | {name: yaml.safe_load(value) for name, value in given.items()}
     exporter = parse_settings(Exporter, asked, source="the options of export")  # type: ignore[type-abstract]
+    refuse_overlap(f"exporting {cohort}", writes=[out], reads=filter(None, [splits]))
     opened = Cohort.open(cohort)
     roles = None if splits is None else read_splits(splits)
     with progress() as report:

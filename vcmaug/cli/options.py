@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from vcmaug.cli.console import progress, say
+from vcmaug.files import locked
 
 if TYPE_CHECKING:
     from vcmaug.compute import Compute
@@ -203,8 +204,10 @@ def make_or_show(
 def make_model(target: "Artefact", options: RecipeOptions, resume: str) -> None:
     """Train a model, from its latest checkpoint or anew, and say where it is; or show it."""
     anew = resume == "never"
-    if anew and not options.dry_run:
-        shutil.rmtree(target.folder / ".checkpoints", ignore_errors=True)
+    checkpoints = target.folder / ".checkpoints"
+    if anew and not options.dry_run and checkpoints.exists():
+        with locked(target.folder, purpose="beginning anew"):
+            shutil.rmtree(checkpoints, ignore_errors=True)
     made = make_or_show(target, options, again=anew)
     if made is not None:
         say(f"The {target.kind} {'is' if made else 'was already'} in {target.folder}.")

@@ -12,6 +12,7 @@ from vcmaug.cli.console import progress, say
 from vcmaug.cli.options import RecipeOptions, ShowOptions, make_or_show, spread
 from vcmaug.data import readers
 from vcmaug.errors import RecipeError
+from vcmaug.files import refuse_overlap
 
 if TYPE_CHECKING:
     from vcmaug.data.cases import Cases
@@ -147,27 +148,29 @@ def prepare_command(options: SourceOptions, show: ShowOptions) -> None:
         say(asked if show.as_json else f"{found}{asked}")
         return
     from vcmaug.data.prepare import prepare
+    from vcmaug.data.work_layout import WorkLayout
 
+    splits = WorkLayout(options.out.parent).splits
+    if options.num_test:
+        refuse_overlap(f"splitting {options.source}", writes=[splits], reads=[options.source])
     with progress() as report:
         cases = prepare(settings, options.out, report=report)
     if options.num_test:
-        _split(cases, options)
+        _split(cases, options, file=splits)
     say(f"{len(cases)} cases of {len(cases.subjects)} subjects are in {options.out}.")
     if options.grid == _BRAINLDM:
         say(_ASSUMED)
 
 
-def _split(cases: "Cases", options: SourceOptions) -> None:
+def _split(cases: "Cases", options: SourceOptions, *, file: Path) -> None:
     """Write the splits of the subjects beside their cases."""
     from vcmaug.data.splits import SplitSettings, make_splits, write_splits
-    from vcmaug.data.work_layout import WorkLayout
 
     settings = SplitSettings(
         num_test=options.num_test, num_validation=options.num_validation, seed=options.seed
     )
-    layout = WorkLayout(options.out.parent)
     splits = make_splits(cases.subjects, settings, unlabelled=cases.unlabelled_subjects)
-    write_splits(layout.splits, splits)
+    write_splits(file, splits)
 
 
 def _from_recipe(options: SourceOptions, show: ShowOptions) -> None:

@@ -5,13 +5,14 @@ nothing is written into the folders that the volumes come from.
 """
 
 from abc import abstractmethod
-from collections.abc import Iterable
 from pathlib import Path
 from typing import ClassVar, final
 
 from vcmaug.cohort.cohort import Cohort
+from vcmaug.data.case import files_of
 from vcmaug.data.splits import Splits, read_splits
 from vcmaug.errors import CohortError, LeakError, list_faults
+from vcmaug.files import refuse_overlap
 from vcmaug.parts import Part
 from vcmaug.progress import Report, silent
 
@@ -43,7 +44,8 @@ class Exporter(Part):
         Raises:
             LeakError: A held-out subject is a parent of a case, or was seen by prior, control or
                 conditions; all are named.
-            CohortError: No case is finished, or it would be written into a folder that it reads.
+            CohortError: No case is finished.
+            WorkFolderError: What is written would lie in a folder that is read, or hold one.
         """
         if not cohort.cases:
             raise CohortError(f"exporting {cohort.folder}: no case is finished.")
@@ -51,7 +53,9 @@ class Exporter(Part):
         if splits is None and work is not None:
             splits = read_splits(work / "splits.json")
         _refuse_leaks(cohort, splits)
-        _refuse_sources(self.written(out), [cohort.folder, *self.sources(cohort)])
+        reads = [cohort.folder, *files_of(cohort), *self.sources(cohort)]
+        reads += [work / name for name in _OF_WORK_FOLDER] if work is not None else []
+        refuse_overlap(f"exporting {cohort.folder}", writes=self.written(out), reads=reads)
         return self.write(cohort, out, report=report)
 
     def written(self, out: Path) -> list[Path]:
@@ -102,13 +106,3 @@ def _refuse_leaks(cohort: Cohort, splits: Splits | None) -> None:
                 advice="Make a cohort of training subjects; who trains on this one has seen them.",
             )
         )
-
-
-def _refuse_sources(written: Iterable[Path], sources: Iterable[Path]) -> None:
-    """Refuse to write into a folder that is read."""
-    for folder in {path.resolve() for path in sources}:
-        for path in written:
-            if path.resolve().is_relative_to(folder):
-                raise CohortError(
-                    f"exporting to {path}: {folder} holds what is exported. Write elsewhere."
-                )

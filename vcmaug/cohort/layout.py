@@ -24,6 +24,7 @@ class CohortLayout:
         rejects_csv: The rejects for people.
         card: What the cohort came from; written after the manifest.
         parts: Folder of the manifest's parts, one per shard.
+        models: Folder of models that are kept with the cohort, since they lie nowhere else.
     """
 
     folder: Path
@@ -35,6 +36,7 @@ class CohortLayout:
     rejects_csv = Inside("rejects.csv")
     card = Inside("cohort.json")
     parts = Inside("parts")
+    models = Inside(".models")
 
     @property
     def is_finished(self) -> bool:

@@ -24,9 +24,12 @@ from pydantic_core import PydanticCustomError
 from vcmaug.affine import spacing_of
 from vcmaug.config import RecipePath, Settings
 from vcmaug.data.reader import SubjectPattern
+from vcmaug.data.text_table import read_rows
 from vcmaug.files import atomic_path
 
 __all__ = ["Atlas", "AtlasSettings", "Lesion"]
+
+_TABLES = {".csv", ".tsv", ".txt"}
 
 Size = Literal["any", "small", "medium", "large"]
 
@@ -59,9 +62,35 @@ class AtlasSettings(Settings):
             raise PydanticCustomError("unknown_name", "fold: is called 'role' now")
         return value
 
+    @property
+    def is_table(self) -> bool:
+        """Whether the source is named as a table."""
+        return self.source.suffix.lower() in _TABLES
+
     def masks(self) -> list[Path]:
-        """Return the files of a folder, or the table; what is not there stands for itself."""
-        return sorted(self.source.glob(self.pattern)) if self.source.is_dir() else [self.source]
+        """Return the masks of a folder, or the table and those that it names, there or not."""
+        if self.source.is_dir():
+            return sorted(self.source.glob(self.pattern))
+        named = self.in_table([]) if self.is_table and self.source.is_file() else []
+        return [self.source, *(path for path, _ in named)]
+
+    def in_table(self, faults: list[str]) -> list[tuple[Path, str]]:
+        """Return path and subject of every mask of the table that has the role asked for.
+
+        Args:
+            faults: Gets a sentence for everything that is wrong with the table.
+        """
+        needs = ("mask", "subject_id")
+        rows = read_rows(self.source, needs=needs, knows=("role", "fold"), faults=faults)
+        if any("fold" in row.cells for row in rows[:1]):
+            faults.append(f"{self.source}: the column fold is called role now; rename it")
+        found = []
+        for row in rows:
+            bare = [name for name in needs if not row.cells[name]]
+            faults += [f"{row.place}: no {name}" for name in bare]
+            if not bare and row.cells.get("role", "") in ("", self.role):
+                found.append((self.source.parent / row.cells["mask"], row.cells["subject_id"]))
+        return found
 
 
 @dataclass(frozen=True)

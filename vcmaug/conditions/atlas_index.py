@@ -20,13 +20,11 @@ from vcmaug.conditions.topology import NEIGHBOURS
 from vcmaug.data.geometry import reorient
 from vcmaug.data.nifti import read_image, read_label_map
 from vcmaug.data.registration import register
-from vcmaug.data.text_table import read_rows
 from vcmaug.data.volume import Volume
 from vcmaug.errors import DataError, FaultyDataSet
 
 __all__ = ["HostToTemplate", "index_atlas", "refuse_other_space", "register_host"]
 
-_TABLES = {".csv", ".tsv", ".txt"}
 _LEAST_IN_HEAD = 0.5  # of a mask's voxels; below it mask and template lie in different spaces
 
 
@@ -123,8 +121,12 @@ def _in_head(places_mm: ArrayLike, head: Volume) -> NDArray[np.bool_]:
 def _listed(settings: AtlasSettings) -> list[tuple[Path, str]]:
     """Return path and subject of every mask of a folder or table."""
     source = settings.source
-    if source.suffix.lower() in _TABLES and source.exists():
-        return _in_table(settings)
+    if settings.is_table and source.exists():
+        faults: list[str] = []
+        listed = settings.in_table(faults)
+        if faults:
+            raise FaultyDataSet(f"indexing the lesion atlas {source}", faults)
+        return listed
     paths = settings.masks() if source.is_dir() else []
     if not paths:
         raise DataError(
@@ -137,22 +139,6 @@ def _listed(settings: AtlasSettings) -> list[tuple[Path, str]]:
         faults = [f"{path}: does not match `subject` {settings.subject!r}" for path in strange]
         raise FaultyDataSet(f"indexing the lesion atlas {source}", faults)
     return listed
-
-
-def _in_table(settings: AtlasSettings) -> list[tuple[Path, str]]:
-    """Return path and subject of every mask of a table that has the role asked for."""
-    source, faults, needs = settings.source, list[str](), ("mask", "subject_id")
-    rows = read_rows(source, needs=needs, knows=("role", "fold"), faults=faults)
-    if any("fold" in row.cells for row in rows[:1]):
-        faults.append(f"{source}: the column fold is called role now; rename it")
-    faults += [f"{row.place}: no {name}" for row in rows for name in needs if not row.cells[name]]
-    if faults:
-        raise FaultyDataSet(f"indexing the lesion atlas {source}", faults)
-    return [
-        (source.parent / row.cells["mask"], row.cells["subject_id"])
-        for row in rows
-        if row.cells.get("role", "") in ("", settings.role)
-    ]
 
 
 def _head_of(template: Path | None) -> Volume | None:

@@ -16,11 +16,11 @@ from vcmaug.conditions.chain import ConditionSettings
 from vcmaug.conditions.conditions import workshop_in
 from vcmaug.conditions.spec import ConditionSpec
 from vcmaug.conditions.table import merge_parts, part_of, read_rows, write_rows
-from vcmaug.data.cases import Case
+from vcmaug.data.case import Case, files_of
 from vcmaug.data.labels import LabelScheme
 from vcmaug.data.scalars import ScalarSpec
 from vcmaug.errors import DataError, LeakError, list_faults
-from vcmaug.files import locked, sha256_of_file, write_bytes
+from vcmaug.files import locked, refuse_overlap, sha256_of_file, write_bytes
 from vcmaug.progress import Progress, Report, silent
 
 __all__ = ["build_conditions"]
@@ -74,7 +74,7 @@ def build_conditions(
     Raises:
         LeakError: A subject of test or validation is among the sources or an atlas' donors.
         DataError: There is no source, one has no label map, n is below 1, or steps do not fit.
-        WorkFolderError: The folder is in use or holds other conditions.
+        WorkFolderError: The folder is in use, holds other conditions, or holds what is read.
         ComputeError: Some could not be built; the others are kept.
     """
     _refuse(settings, sources, scheme, roles, n=n)
@@ -82,6 +82,8 @@ def build_conditions(
         settings, sources, scheme=scheme, scalars=scalars, roles=roles, seed=seed, lazy=lazy
     )
     folder = folder.resolve()
+    reads = [*settings.paths, *files_of(sources)]
+    refuse_overlap("building conditions", writes=[folder], reads=reads)
     with locked(folder, purpose="building conditions"):
         spec.write(folder)
         for leftover in folder.glob("**/.*.tmp"):  # of a run that was killed

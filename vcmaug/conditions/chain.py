@@ -6,6 +6,8 @@ range.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -16,6 +18,7 @@ from vcmaug.conditions.builders.perturb import Perturb
 from vcmaug.config import Settings
 from vcmaug.data.scalars import ScalarSpec, raw_value
 from vcmaug.errors import DataError
+from vcmaug.files import sha256_of_file
 from vcmaug.seeding import numpy_generator
 
 __all__ = ["Chain", "ConditionSettings", "ScalarSettings"]
@@ -123,11 +126,14 @@ class ScalarSettings(Settings):
             name: Of the condition, for messages.
 
         Raises:
-            DataError: A scalar is out of range and out_of_range is refuse.
+            DataError: A scalar cannot be read, or is out of range and out_of_range is refuse.
         """
         result, clipped = dict(row), {}
         for spec in specs:
-            value = raw_value(spec, row)
+            try:
+                value = raw_value(spec, row)
+            except DataError as fault:
+                raise DataError(f"condition {name}, {fault}") from None
             scaled = None if value is None else (value - spec.low) / (spec.high - spec.low)
             if value is not None and scaled is not None and not 0.0 <= scaled <= 1.0:
                 if self.out_of_range == "refuse":
@@ -203,12 +209,20 @@ class ConditionSettings(Settings):
         """Return every file that chains name and that is not there."""
         return [fault for step in self.steps for fault in step.missing()]
 
-    def files(self) -> list[tuple[str, int]]:
-        """Return names and sizes of all files that builders read, by which a change is noticed."""
-        return [
-            (path.name, path.stat().st_size)
-            for step in self.steps
-            for paths in step.files().values()
-            for path in paths
-            if path.is_file()
-        ]
+    @property
+    def paths(self) -> list[Path]:
+        """All files that builders read."""
+        named = [paths for step in self.steps for paths in step.files().values()]
+        return [path for paths in named for path in paths]
+
+    def files(self) -> list[tuple[str, str]]:
+        """Return names and hashes of all files that builders read, by which a change is noticed."""
+        found = [(path, path.stat()) for path in self.paths if path.is_file()]
+        return [(path.name, _hash_of(path, at.st_size, at.st_mtime_ns)) for path, at in found]
+
+
+@cache
+def _hash_of(path: Path, size: int, changed_ns: int) -> str:
+    """Return the hash of a file, read once for as long as it has one size and time."""
+    del size, changed_ns
+    return sha256_of_file(path)

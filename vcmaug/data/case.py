@@ -4,7 +4,7 @@ Readers make cases of files in somebody's layout, `prepare` makes prepared cases
 rooms above work on those.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from vcmaug.doors import Shown
 from vcmaug.errors import DataError
 from vcmaug.files import sha256_of_file
 
-__all__ = ["IMAGE", "LABEL", "Case", "Cell", "Measured"]
+__all__ = ["IMAGE", "LABEL", "Case", "Cell", "Measured", "files_of"]
 
 IMAGE = "image"
 """Name of the image that networks read, the first of a case."""
@@ -126,3 +126,8 @@ class Case(Shown):
                 "prepare`."
             )
         return self.way_back
+
+
+def files_of(cases: Iterable[Case]) -> list[Path]:
+    """Return every file of some cases."""
+    return [path for case in cases for path in case.files.values()]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vcmaug.data.case import IMAGE, LABEL, Case, Measured
+from vcmaug.data.case import IMAGE, LABEL, Case, Measured, files_of
 from vcmaug.data.case_table import write_table_of_cases
 from vcmaug.data.cases import Cases
 from vcmaug.data.geometry import share_outside, to_grid
@@ -22,12 +22,15 @@ from vcmaug.data.nifti import read_image, read_label_map, write_image, write_lab
 from vcmaug.data.source import DataSettings
 from vcmaug.data.volume import Volume, is_mask, other_grid
 from vcmaug.data.way_back import WayBack
-from vcmaug.errors import DataError, FaultyDataSet
-from vcmaug.files import write_json
+from vcmaug.errors import DataError, FaultyDataSet, WorkFolderError
+from vcmaug.files import faults_of_names, locked, refuse_overlap, write_json
 from vcmaug.progress import Progress, Report, silent
 from vcmaug.provenance import versions
 
 __all__ = ["DataSettings", "find_cases", "prepare"]
+
+_LAST = "prepare.json"
+_OWN = {_LAST, "cases.parquet", ".lock"}  # the last is what a run leaves that was killed
 
 
 def prepare(settings: DataSettings, out: Path, *, report: Report = silent) -> Cases:
@@ -40,32 +43,61 @@ def prepare(settings: DataSettings, out: Path, *, report: Report = silent) -> Ca
 
     Raises:
         FaultyDataSet: Every fault of the set, each with its case and file; nothing is written.
+        WorkFolderError: `out` is in use, holds what is read or lies in it, or is another's.
     """
+    _refuse_place(settings, [], out=out)
     preparation = _Preparation(settings, settings.label_scheme(), settings.number_of_value())
     faults: list[str] = []
     found = find_cases(settings, faults)
+    _refuse_place(settings, found, out=out)
     for number, case in enumerate(found, start=1):
         preparation.on_grid(case, faults)
         report(Progress("checking cases", number, len(found)))
     if faults:
         raise _faulty(settings, faults)
-    cases = []
-    for number, case in enumerate(found, start=1):
-        there = preparation.on_grid(case, faults)
-        if there is None:
-            raise _faulty(settings, faults)
-        cases.append(_write_case(case, there, out=out))
-        report(Progress("preparing cases", number, len(found)))
-    write_table_of_cases(out, cases)
     about = {
         "settings": settings.model_dump(mode="json"),
         "scheme": preparation.scheme.to_json(),
         "source_values": preparation.scheme.source_values,
-        "num_cases": len(cases),
+        "num_cases": len(found),
         "versions": versions(),
     }
-    write_json(out / "prepare.json", about)
+    with locked(out, purpose="preparing cases"):
+        (out / _LAST).unlink(missing_ok=True)  # of an earlier run, whose files are written over
+        cases = []
+        for number, case in enumerate(found, start=1):
+            there = preparation.on_grid(case, faults)
+            if there is None:
+                raise _faulty(settings, faults)
+            cases.append(_write_case(case, there, out=out))
+            report(Progress("preparing cases", number, len(found)))
+        write_table_of_cases(out, cases)
+        write_json(out / _LAST, about)
     return Cases.open(out)
+
+
+def _refuse_place(settings: DataSettings, cases: Sequence[Case], *, out: Path) -> None:
+    """Refuse to write where the source is, or any file that its reader named, or other files."""
+    doing = f"preparing {settings.source}"
+    reads = [settings.path, *filter(None, [settings.label_values_file])]
+    if cases:
+        reads += settings.reader.tables(settings.path)
+        reads += files_of(cases)
+    folders = [_folder_of(out, name) for name in sorted({n for case in cases for n in case.files})]
+    refuse_overlap(doing, writes=[out, *folders], reads=reads)
+    if out.is_file():
+        raise WorkFolderError(f"{doing}: the output {out} is a file. Name a folder with --out.")
+    names = {path.name for path in out.iterdir()} if out.is_dir() else set[str]()
+    if names and names.isdisjoint(_OWN):
+        raise WorkFolderError(
+            f"{doing}: the output {out} holds {min(names)} and no {_LAST}, so its files are not of "
+            "`vcmaug prepare`. Choose an empty or new folder with --out."
+        )
+
+
+def _folder_of(out: Path, name: str) -> Path:
+    """Return the folder of the prepared files of some name: an image, or `label`."""
+    return out / {IMAGE: "images", LABEL: "labels"}.get(name, f"images_{name}")
 
 
 def find_cases(settings: DataSettings, faults: list[str]) -> list[Case]:
@@ -80,6 +112,11 @@ def find_cases(settings: DataSettings, faults: list[str]) -> list[Case]:
         faults.append(f"{source}: no case found in this {reader.name}; expected {reader.expected}")
     counts = Counter(case.case_id for case in cases)
     faults += [f"case {name}: the id stands {n} times" for name, n in counts.items() if n > 1]
+    images = {name for case in cases for name in case.images}
+    faults += [f"image name {name}: it is kept for label maps" for name in images & {LABEL}]
+    faults += faults_of_names("case id", counts)
+    faults += faults_of_names("subject id", {case.subject_id for case in cases})
+    faults += faults_of_names("image name", images)
     return cases[: settings.max_cases]
 
 
@@ -238,14 +275,11 @@ def _write_case(case: Case, there: _OnGrid, *, out: Path) -> Case:
         out: Gets images/, images_NAME/ and labels/.
     """
     file = f"{case.case_id}.nii.gz"
-    folders = {
-        name: out / ("images" if name == IMAGE else f"images_{name}") for name in case.images
-    }
-    images = {name: folder / file for name, folder in folders.items()}
+    images = {name: _folder_of(out, name) / file for name in case.images}
     sha256 = {name: write_image(path, there.images[name]) for name, path in images.items()}
     label = None
     if there.label is not None:
-        label = out / "labels" / file
+        label = _folder_of(out, LABEL) / file
         sha256[LABEL] = write_label_map(label, there.label)
     told = {"case_id", "subject_id", IMAGE, LABEL}
     told |= set(there.measured.columns if there.measured else ())

@@ -24,7 +24,7 @@ from vcmaug.cohort.cohort import Cohort
 from vcmaug.compute import Compute, run_all
 from vcmaug.compute.devices import threads_of
 from vcmaug.cores import allowed_cores
-from vcmaug.data.case import IMAGE, LABEL
+from vcmaug.data.case import IMAGE, LABEL, files_of
 from vcmaug.data.cases import Case, labelled_of
 from vcmaug.data.labels import LabelScheme
 from vcmaug.data.splits import Splits, labelled_subset
@@ -44,7 +44,7 @@ from vcmaug.downstream.settings import StudySettings
 from vcmaug.downstream.summary import summarised
 from vcmaug.downstream.training_data import TrainingData
 from vcmaug.errors import CohortError, DataError
-from vcmaug.files import write_bytes, write_json, write_text
+from vcmaug.files import locked, refuse_overlap, write_bytes, write_json, write_text
 from vcmaug.progress import Progress, Report, silent
 from vcmaug.provenance import fingerprint
 from vcmaug.seeding import stable_seed
@@ -264,6 +264,7 @@ def run_study(
         LeakError: A cohort has seen what it may not; nothing is trained then.
         DataError: Cases cannot be trained on or scored; nothing is trained then.
     """
+    refuse_overlap("running the study", writes=[out], reads=files_of(inputs.cases))
     runs = _grid(settings, inputs)
     done = _run_all(runs, out=out, compute=compute, report=report)
     scores = pd.DataFrame([row for result in done for row in result.scores])
@@ -307,17 +308,23 @@ def _run_all(
     """Return the results of trainings; where there are workers, they leave them in files."""
     for run in runs:
         run.refuse()
-    if compute is not None and compute.kind != "in-process":
-        ended = itertools.count(1)
-        threads = max(1, allowed_cores() // max(1, compute.num))
-        run_all(
-            partial(_leave_result, out=out.resolve()),
-            runs,
-            compute=compute,
-            threads=runs[0].settings.fit.threads or threads,
-            on_done=lambda run, _: report(Progress("trainings", next(ended), len(runs), str(run))),
-        )
-    return [run.result(out, report=report) for run in runs]
+    with locked(out, purpose="training segmenters"):
+        if compute is not None and compute.kind != "in-process":
+            _run_on_workers(runs, out=out, compute=compute, report=report)
+        return [run.result(out, report=report) for run in runs]
+
+
+def _run_on_workers(runs: Sequence[_Run], *, out: Path, compute: Compute, report: Report) -> None:
+    """Leave the results of trainings in files."""
+    ended = itertools.count(1)
+    threads = max(1, allowed_cores() // max(1, compute.num))
+    run_all(
+        partial(_leave_result, out=out.resolve()),
+        runs,
+        compute=compute,
+        threads=runs[0].settings.fit.threads or threads,
+        on_done=lambda run, _: report(Progress("trainings", next(ended), len(runs), str(run))),
+    )
 
 
 def _leave_result(run: _Run, *, out: Path) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from vcmaug.cohort.cohort import Cohort
 from vcmaug.cohort.exporter import Exporter
+from vcmaug.cohort.layout import CohortLayout
 from vcmaug.compute import resolve_compute
 from vcmaug.conditions.conditions import Conditions
 from vcmaug.config import parse_settings
@@ -91,7 +92,7 @@ def generate(
 
 def _kept(control: Control, cohort: Path) -> Path:
     """Return a folder beside a cohort's cases with its control, written if it is not there."""
-    folder = cohort / ".models" / f"control-{control.card.weights_sha256[:12]}"
+    folder = CohortLayout(cohort.resolve()).models / f"control-{control.card.weights_sha256[:12]}"
     if not (folder / "card.json").exists():
         write_control(folder, control)
     return folder
@@ -116,7 +117,8 @@ def export(
 
     Raises:
         LeakError: A held-out subject had a part in the cohort.
-        CohortError: No case is finished, or it would be written into a folder that it reads.
+        CohortError: No case is finished.
+        WorkFolderError: What is written would lie in a folder that is read, or hold one.
     """
     asked: object = {"name": layout, **settings} if isinstance(layout, str) else layout
     chosen = parse_settings(Exporter, asked, source="the arguments of export")  # type: ignore[type-abstract]

@@ -29,7 +29,7 @@ from vcmaug.downstream.tasks.base import Score
 from vcmaug.downstream.training_data import TrainingData
 from vcmaug.errors import DataError, list_faults
 from vcmaug.face.conditions import folder_for
-from vcmaug.files import sha256_of_file
+from vcmaug.files import refuse_overlap, sha256_of_file
 from vcmaug.progress import Report, silent
 from vcmaug.provenance import fingerprint
 
@@ -166,6 +166,8 @@ def study(
         folder=folder_for(folder, name="study"),
     )
     _refuse(chosen_arms, few, test)
+    reads = [arm.given.folder for arm in chosen_arms if arm.given is not None]
+    refuse_overlap("running a study", writes=[replicate.folder], reads=reads)
     grid = {"num_labelled": (len(few.subjects),), "seeds": replicate.seeds}
     chosen = parse_settings(StudySettings, {**settings, **grid}, source="the arguments of study")
     inputs = StudyInputs(

@@ -19,7 +19,6 @@ from vcmaug.conditions.base import Target
 from vcmaug.data.case import Case
 from vcmaug.data.labels import volumes_mm3
 from vcmaug.data.scalars import raw_value
-from vcmaug.data.volumes import LabelledVolumes
 from vcmaug.downstream.evaluator import Evaluator
 from vcmaug.gates.base import GateGround, GateResult, Limit
 from vcmaug.generate.drawer import Drawer
@@ -29,6 +28,7 @@ from vcmaug.quality.realism import tell_apart
 from vcmaug.quality.results import Quality
 from vcmaug.seeding import numpy_generator
 from vcmaug.training.autoencoder import gradient_energy
+from vcmaug.training.data import read_images
 
 __all__ = ["measure_autoencoder", "measure_control", "measure_prior", "measure_segmenter"]
 
@@ -68,10 +68,14 @@ def measure_autoencoder(ground: GateGround, prior: Prior, *, dice: float) -> Gat
         prior: Whose autoencoder it is.
         dice: Of the segmenter that was trained on the images themselves.
     """
-    train = replace(ground.train, images=_reconstructed(prior, ground.train)[:, 0].numpy())
+    again = {
+        one: _reconstructed(prior, volumes.names, volumes.tensors()[0])
+        for one, volumes in (("train", ground.train), ("validation", ground.validation))
+    }
+    train = replace(ground.train, images=again["train"][:, 0].numpy())
     lost = dice - ground.score_of(train, ground.study.fit)
     real = gradient_energy(ground.validation.tensors()[0]).sum()
-    ratio = float(gradient_energy(_reconstructed(prior, ground.validation)).sum() / real)
+    ratio = float(gradient_energy(again["validation"]).sum() / real)
     psnr_db = prior.card.figures.get("psnr_db")
     return GateResult(
         {"dice_lost": lost, "gradient_energy_ratio": ratio, "psnr_db": psnr_db},
@@ -82,10 +86,10 @@ def measure_autoencoder(ground: GateGround, prior: Prior, *, dice: float) -> Gat
     )
 
 
-def _reconstructed(prior: Prior, volumes: LabelledVolumes) -> Tensor:
-    """Return reconstructions [N, 1, X, Y, Z] with the prior's texture."""
+def _reconstructed(prior: Prior, names: Sequence[str], images: Tensor) -> Tensor:
+    """Return reconstructions of images [N, 1, X, Y, Z] with the prior's texture."""
     parts = []
-    for name, image in zip(volumes.names, volumes.tensors()[0], strict=True):
+    for name, image in zip(names, images, strict=True):
         noise = Noise(0, [name]).of(tuple(image.shape), "texture")
         parts.append(prior.decode(prior.encode(image[None]), noise))
     return torch.cat(parts)
@@ -114,12 +118,14 @@ def measure_prior(ground: GateGround, prior: Prior, *, evaluator: Evaluator | No
     """
     settings = ground.settings
     everybody = (*ground.splits.train, *ground.splits.validation)
-    cases, real = ground.cases_of(everybody), ground.read(everybody)
+    cases = ground.cases_of(everybody)
+    real = read_images(cases)
     drawn = _unconditional(ground, prior, cases)
     responses = _responses(ground, prior, cases, drawn, evaluator)
-    order = numpy_generator(settings.seed, "halves").permutation(len(real.names))
+    order = numpy_generator(settings.seed, "halves").permutation(len(cases))
     half = len(order) // 2
-    images, again = real.images, _reconstructed(prior, real)[:, 0].numpy()
+    names = [case.case_id for case in cases]
+    images, again = (one[:, 0].numpy() for one in (real, _reconstructed(prior, names, real)))
     told_by = partial(
         tell_apart, settings=settings.realism, seed=settings.seed, report=ground.report
     )
@@ -182,12 +188,17 @@ def _responses(
     found = [volumes_mm3(one, scheme, prior.spec.grid.spacing_mm) for one in evaluator(drawn)]
     responses = []
     for spec in volumes:
-        asked = [raw_value(spec, cases[k % len(cases)].columns) or 0.0 for k in range(len(found))]
-        measured = [sum(one[name] for name in spec.structures) for one in found]
-        varies = bool(np.std(asked) > 0 and np.std(measured) > 0)
+        values = [raw_value(spec, cases[k % len(cases)].columns) for k in range(len(found))]
+        pairs = [
+            (value, sum(one[name] for name in spec.structures))
+            for value, one in zip(values, found, strict=True)
+            if value is not None  # of a case without a label map nothing was asked
+        ]
+        asked, measured = np.array(pairs, dtype=float).reshape(-1, 2).T
+        varies = len(pairs) > 1 and bool(np.std(asked) > 0 and np.std(measured) > 0)
         r = float(np.corrcoef(asked, measured)[0, 1]) if varies else 0.0
         slope = float(np.polyfit(asked, measured, 1)[0]) if varies else 0.0
-        responses.append(_Response(spec.name, r, slope, len(found)))
+        responses.append(_Response(spec.name, r, slope, len(pairs)))
     return responses
 
 

@@ -15,8 +15,9 @@ from vcmaug.cohort.merge import Merged, merge_parts
 from vcmaug.compute import Compute, run_all
 from vcmaug.conditions.spec import ConditionSpec
 from vcmaug.control.card import ControlCard
+from vcmaug.data.case import files_of
 from vcmaug.errors import CohortError
-from vcmaug.files import locked
+from vcmaug.files import locked, refuse_overlap
 from vcmaug.generate.plan import Plan
 from vcmaug.generate.worker import ShardDone, ShardTask, draw_shard
 from vcmaug.ldm.card import PriorCard, read_card
@@ -47,11 +48,12 @@ def generate(
         draw: Draws a shard; importable by name on a worker.
 
     Raises:
-        WorkFolderError: The folder is in use or holds another plan.
+        WorkFolderError: The folder is in use, holds another plan, or overlaps with what is read.
         ComputeError: Shards failed; the others are finished and kept.
         CohortError: No request could be drawn.
     """
     layout = CohortLayout(out)
+    refuse_overlap("generating", writes=[out], reads=_sources(plan, out))
     with locked(out, purpose="generating"):
         plan = plan.claim(out)
         layout.remove_leftovers()
@@ -76,6 +78,14 @@ def generate(
             "of all are in manifest.csv; run the same command again once the causes are fixed."
         )
     return merged
+
+
+def _sources(plan: Plan, out: Path) -> list[Path]:
+    """Return what is read, but a control that is kept in the cohort's own folder."""
+    conditions = Path(plan.conditions_folder)
+    reads = [conditions, *files_of(ConditionSpec.read(conditions).sources)]
+    models = [Path(plan.prior_folder), Path(plan.control_folder)]
+    return reads + [path for path in models if path.parent != CohortLayout(out.resolve()).models]
 
 
 class _Tally:

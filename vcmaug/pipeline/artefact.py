@@ -199,7 +199,16 @@ class Artefact(ABC):
         return [one for one in run.wanted if type(one) is type(self)] or [self]
 
     def make_marked(self, run: Run) -> None:
-        """Set aside what other settings left, make it, and record from what and at what cost."""
+        """Set aside what other settings left, make it, and record from what and at what cost.
+
+        Raises:
+            WorkFolderError: Another run makes it.
+        """
+        with locked(self.work.stages, purpose=f"making {self.name}", name=f".{self.name}.lock"):
+            self._make_held(run)
+
+    def _make_held(self, run: Run) -> None:
+        """Make it where nobody else can."""
         before, now, amount = Marker.read(self.marker), self.now, self.amount
         if before is not None and before.key != now.key and self.sets_aside:
             self._exchange(before.key)

@@ -247,6 +247,13 @@ class Recipe(Settings):
             raise ValueError("; ".join(found))
         return self
 
+    @property
+    def sources(self) -> list[Path]:
+        """The files and folders that are read and are nobody's to write."""
+        data = [] if self.population is not None else [self.data.path]
+        models = [self.prior.folder, self.data.label_values_file, self.control.source]
+        return [*data, *filter(None, models), *self.conditions.paths]
+
     def _flips_of_structures(self) -> dict[str, bool]:
         """Return the flips by which structures, or their volumes as scalars, change places."""
         to_train = self.prior.spec

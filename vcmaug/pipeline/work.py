@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from vcmaug.data.work_layout import FORMAT, Replicate, WorkLayout
 from vcmaug.errors import WorkFolderError
-from vcmaug.files import write_json
+from vcmaug.files import refuse_overlap, write_json
 from vcmaug.pipeline.recipe import Recipe
 
 __all__ = ["Replicate", "Work", "check_work", "claim_work", "find_work"]
@@ -62,9 +62,11 @@ def check_work(folder: Path, recipe: Recipe, *, profile: str | None) -> Work:
     """Return the work folder of a recipe; nothing is written.
 
     Raises:
-        WorkFolderError: The folder belongs to another recipe or profile, or holds other files.
+        WorkFolderError: The folder belongs to another recipe or profile, holds other files, or
+            overlaps with what the recipe reads.
     """
     work = Work(folder, recipe)
+    refuse_overlap(f"using work folder {folder}", writes=[folder], reads=recipe.sources)
     if work.recipe_file.exists():
         theirs = work.about()
         if (theirs.get("name"), theirs.get("profile")) != (recipe.name, profile or ""):

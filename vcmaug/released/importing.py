@@ -22,6 +22,7 @@ from vcmaug.control.networks.vcm_released import RELEASED_SCALE
 from vcmaug.data.labels import LabelScheme
 from vcmaug.data.seen import Seen
 from vcmaug.errors import ModelError
+from vcmaug.files import refuse_overlap
 from vcmaug.ldm.autoencoder import StemmedAutoencoder
 from vcmaug.ldm.card import PriorCard, ReleasedFile
 from vcmaug.ldm.denoiser import ScalarUNet
@@ -92,7 +93,9 @@ def import_brainldm(
 
     Raises:
         ModelError: A file cannot be read, or is not of these networks.
+        WorkFolderError: The folder holds a file that is read.
     """
+    refuse_overlap("importing BrainLDM", writes=[folder], reads=[autoencoder, diffusion])
     own_autoencoder, own_unet = StemmedAutoencoder(spec), ScalarUNet(spec)
     files = {
         "autoencoder": _fill("autoencoder", own_autoencoder, autoencoder, core_autoencoder),
@@ -146,7 +149,10 @@ def import_vcm(
 
     Raises:
         ModelError: The file cannot be read, holds other tensors, or steers other latents.
+        WorkFolderError: The folder holds the file, or is that of the prior.
     """
+    reads = [path, *filter(None, [prior.folder])]
+    refuse_overlap("importing the released VCM", writes=[folder], reads=reads)
     settings = settings or VCMReleased()
     network = settings.network(prior.spec, num_structures=scheme.num_structures)
     released, own = read_released(path), network.state_dict()

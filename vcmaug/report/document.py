@@ -10,7 +10,7 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from vcmaug.cohort.manifest import finished
-from vcmaug.files import write_text
+from vcmaug.files import refuse_overlap, write_text
 from vcmaug.report.figures import difference_plot, mean_plot, montage
 from vcmaug.report.found import Found, ReplicateFound, find
 from vcmaug.report.study import headline_of, study_tables
@@ -42,9 +42,12 @@ def write_report(work: Path, out: Path | None = None, *, seed: int = 0) -> Path:
         seed: Of the random cases shown; cases are chosen by a hash, not by eye.
 
     Raises:
-        WorkFolderError: It is no work folder.
+        WorkFolderError: It is no work folder, or the file is one of those that are read.
     """
     found = find(work)
+    target = out or found.layout.report
+    reads = [path for path in work.iterdir() if path.is_dir() or path.suffix == ".json"]
+    refuse_overlap(f"reporting on {work}", writes=[target], reads=reads)
     recipe, prepared = found.recipe, found.prepared
     said = f" (simulated: {recipe.simulated})" if recipe.simulated else ""
     manifests = [(one.name, one.manifest) for one in found.replicates if one.manifest is not None]
@@ -69,7 +72,6 @@ def write_report(work: Path, out: Path | None = None, *, seed: int = 0) -> Path:
         provenance=_provenance(found),
         limits=_limits(found),
     )
-    target = out or found.layout.report
     write_text(target, page)
     return target
 
@@ -86,14 +88,17 @@ def flow_of(found: Found) -> list[tuple[str, str, str]]:
         "study": ("missing", "trainings, scored on the test subjects"),
     }
     if (cases := found.cases) is not None:
-        steps["cases"] = str(len(cases)), f"of {cases['subject_id'].nunique()} subjects"
+        labelled = cases[cases["label"].notna()] if "label" in cases else cases[:0]
+        subjects, known = cases["subject_id"].nunique(), labelled["subject_id"].nunique()
+        few = f", {known} with a label map" if known < subjects else ""
+        steps["cases"] = str(len(cases)), f"of {subjects} subjects{few}"
     if (splits := found.splits) is not None:
         held_out = f"{len(splits.validation)} validation, {len(splits.test)} test"
         steps["split"] = str(len(splits.train)), f"train; {held_out}"
     if found.prior is not None:
         steps["prior"] = "1", f"frozen; saw images of {len(found.prior.seen.images)} subjects"
-    if labelled := [len(one.control.seen.labels) for one in found.replicates if one.control]:
-        steps["control"] = str(len(labelled)), f"on {listed(set(labelled))} labelled subjects"
+    if seen := [len(one.control.seen.labels) for one in found.replicates if one.control]:
+        steps["control"] = str(len(seen)), f"on {listed(set(seen))} labelled subjects"
     if conditions := sum(len(r.conditions) for r in found.replicates if r.conditions is not None):
         steps["conditions"] = str(conditions), steps["conditions"][1]
     if manifests := [one.manifest for one in found.replicates if one.manifest is not None]:

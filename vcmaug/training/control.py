@@ -20,9 +20,10 @@ from torch import nn
 from vcmaug.control.base import Control, load_control
 from vcmaug.control.card import ControlCard
 from vcmaug.control.network import ControlNetwork
-from vcmaug.data.cases import Case
+from vcmaug.data.case import Case, files_of
 from vcmaug.data.seen import Seen
 from vcmaug.errors import LeakError, ModelError, list_faults
+from vcmaug.files import locked, refuse_overlap
 from vcmaug.ldm.prior import Prior
 from vcmaug.ldm.weights import hash_of_weights, in_half_precision
 from vcmaug.progress import Report, silent
@@ -60,24 +61,28 @@ def train_control(
     Raises:
         LeakError: A forbidden subject is among the cases.
         ModelError: The prior's weights changed, or `job.start_from` does not fit.
+        WorkFolderError: The folder is in use, or overlaps with what is read.
     """
     _refuse([*cases, *job.pseudo_labelled], job.forbidden)
+    models = filter(None, [prior.folder, job.start_from])
+    refuse_overlap("training a control", writes=[folder], reads=[*models, *files_of(cases)])
     prior = prior.to(training_device())
     before = hash_of_weights(prior.weights)
     kept, measured = _held_out(cases, job, prior=prior)
     pairs = labelled_pairs([*kept, *job.pseudo_labelled], prior=prior, job=job)
     module, started = _new_network(job, prior)
-    trained = train(
-        module,
-        control_objective(pairs, prior=prior, job=job),
-        settings=job.settings,
-        checkpoint=folder / ".checkpoints" / "control.pt",
-        identity=_identity(job, cases, before),
-        what="control",
-        watches=[*measured, *watches],
-        events=folder / "training",
-        report=report,
-    )
+    with locked(folder, purpose="training a control"):
+        trained = train(
+            module,
+            control_objective(pairs, prior=prior, job=job),
+            settings=job.settings,
+            checkpoint=folder / ".checkpoints" / "control.pt",
+            identity=_identity(job, cases, before),
+            what="control",
+            watches=[*measured, *watches],
+            events=folder / "training",
+            report=report,
+        )
     weights = (trained.best if job.settings.keep == "best" else {}) or trained.average
     module.load_state_dict(in_half_precision(weights) if job.settings.half else weights)
     if hash_of_weights(prior.weights) != before:

@@ -15,10 +15,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vcmaug.affine import side_axis
-from vcmaug.data.cases import Case
+from vcmaug.data.case import Case, files_of
 from vcmaug.data.scalars import median_fill, raw_value, scalar_faults
 from vcmaug.data.seen import Seen
 from vcmaug.errors import FaultyDataSet, ModelError
+from vcmaug.files import locked, refuse_overlap
 from vcmaug.ldm.autoencoder import StemmedAutoencoder
 from vcmaug.ldm.background import measure_foreground
 from vcmaug.ldm.denoiser import ScalarUNet
@@ -84,9 +85,16 @@ class PriorJob:
         Raises:
             ModelError: There is no case, or the images do not lie on the spec's grid.
             FaultyDataSet: Cells of scalars cannot be read.
+            WorkFolderError: The folder is in use, or overlaps with what is read.
         """
+        refuse_overlap("training a prior", writes=[self.folder], reads=files_of(self.cases))
         if faults := scalar_faults(self.spec.scalars, self.cases):
             raise FaultyDataSet("training a prior", faults)
+        with locked(self.folder, purpose="training a prior"):
+            return self._train()
+
+    def _train(self) -> Prior:
+        """Return the trained prior; the folder is held."""
         images = self._images()
         autoencoder, first = self._autoencoder(images)
         means = self._means(autoencoder, images)

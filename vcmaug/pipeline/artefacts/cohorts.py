@@ -32,9 +32,9 @@ class BuiltConditions(OfLabelled):
         return {**super().settings(), "conditions": recipe.conditions, "prior": prior}
 
     def files(self) -> Mapping[str, object]:
-        """Return name and size of each file that builders read."""
+        """Return name and hash of each file that builders read."""
         files = self.work.recipe.conditions.files()
-        return {f"{number}: {name}": size for number, (name, size) in enumerate(files)}
+        return {f"{number}: {name}": sha256 for number, (name, sha256) in enumerate(files)}
 
     def faults(self) -> list[str]:
         """Return the files that builders name and that are not there."""
