@@ -37,6 +37,10 @@ def test_a_known_set_may_be_mirrored(chosen: str) -> None:
         ("Xleftx", "Xrightx"),
         ("IPL", "ipr"),
         ("lll", "rll"),
+        ("Parotide_G", "Parotide_D"),
+        ("rein gauche", "rein droit"),
+        ("Niere links", "Niere rechts"),
+        ("rene sx", "rene dx"),
     ],
 )
 def test_names_that_differ_by_their_side_alone_and_are_no_pair_are_refused(
@@ -64,4 +68,6 @@ def test_a_side_without_its_other_is_refused(names: tuple[str, ...], lone: str) 
 
 
 def test_names_alike_but_for_letters_within_them_are_no_sides() -> None:
-    assert side_faults(("colon", "aorta", "liver", "RV", "MLV", "LVC", "myocardium")) == []
+    assert (
+        side_faults(("colon", "aorta", "liver", "RV", "MLV", "LVC", "region_d", "region_e")) == []
+    )

@@ -116,6 +116,24 @@ def test_the_counts_are_those_of_the_release() -> None:
     assert BRAINLDM.latent_shape == (3, 20, 28, 20)
 
 
+def test_a_checkpoint_of_compiled_networks_is_the_same(
+    files: dict[str, Path], tmp_path: Path
+) -> None:
+    plain = import_brainldm(
+        files["autoencoder"], files["diffusion"], folder=tmp_path / "a", spec=small()
+    )
+    loaded = {name: torch.load(path, weights_only=True) for name, path in files.items()}
+    named = {"autoencoder_state_dict": "autoencoder", "unet_state_dict": "diffusion"}
+    content = {
+        key: {f"_orig_mod.{name}": tensor for name, tensor in loaded[network].items()}
+        for key, network in named.items()
+    }
+    path = tmp_path / "both.pt"
+    torch.save({"epoch": 3, "optimizer": {"state": {}}, **content}, path)
+    wrapped = import_brainldm(path, path, folder=tmp_path / "b", spec=small())
+    assert wrapped.weights_sha256 == plain.weights_sha256
+
+
 def test_the_outputs_are_those_of_the_released_networks(
     files: dict[str, Path], tmp_path: Path
 ) -> None:

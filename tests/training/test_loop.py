@@ -38,6 +38,27 @@ def _objective(module: nn.Module, step: int, share: Share) -> tuple[torch.Tensor
     return loss, {}
 
 
+def test_a_training_has_no_more_threads_than_cores(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a container with a quota, of which torch knows nothing."""
+    before, seen = torch.get_num_threads(), []
+    torch.set_num_threads(2)
+    monkeypatch.setenv("SLURM_CPUS_PER_TASK", "1")
+
+    def objective(
+        module: nn.Module, step: int, share: Share
+    ) -> tuple[torch.Tensor, dict[str, float]]:
+        seen.append(torch.get_num_threads())
+        return _objective(module, step, share)
+
+    settings = SETTINGS.model_copy(update={"updates": 1})
+    path = tmp_path / "x.pt"
+    train(_network(), objective, settings=settings, checkpoint=path, identity="a", what="test")
+    torch.set_num_threads(before)
+    assert seen == [1]
+
+
 def _train(
     folder: Path, *, stop_at: int | None = None, identity: str = "a"
 ) -> dict[str, torch.Tensor]:

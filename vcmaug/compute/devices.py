@@ -6,7 +6,17 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["Clock", "device_name", "gpu_peak_memory", "threads_of", "torch_device", "usable_gpus"]
+from vcmaug.cores import allowed_cores
+
+__all__ = [
+    "Clock",
+    "device_name",
+    "gpu_peak_memory",
+    "keep_to_allowed_cores",
+    "threads_of",
+    "torch_device",
+    "usable_gpus",
+]
 
 
 def torch_device(wanted: str) -> str:
@@ -23,6 +33,13 @@ def usable_gpus() -> int:
     import torch
 
     return torch.cuda.device_count() if torch.cuda.is_available() else 0
+
+
+def keep_to_allowed_cores() -> None:
+    """Let torch use no more threads than this process may use cores; it knows of no quotas."""
+    import torch
+
+    torch.set_num_threads(min(torch.get_num_threads(), allowed_cores()))
 
 
 def device_name(device: str) -> str:

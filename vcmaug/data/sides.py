@@ -36,7 +36,14 @@ _SIGNS = tuple(
 )
 _OTHER = {"left": "right", "lh": "rh", "lt": "rt", "l": "r", "左": "右"}
 _OTHER |= {right: left for left, right in _OTHER.items()}
-_PERHAPS = re.compile(r"(?=(left|[lr]h|[lr]t|l))")  # in a name without a side, in small letters
+_PERHAPS = re.compile(r"(?=(left|lh|lt|l))")  # anywhere in a name without a known side
+_ABROAD = (  # left/right of other languages: they are refused, and are not guessed to be pairs
+    *("gauche/droit/droite", "g/d", "links/rechts"),
+    *("sinister/dexter", "sinistra/dextra/destra", "sinistro/destro", "sin/dex/dext", "sx/dx"),
+    *("izquierdo/derecho", "izquierda/derecha", "izq/der", "esquerdo/direito", "esquerda/direita"),
+)
+_RIGHTS = {left: rights for left, *rights in (words.split("/") for words in _ABROAD)}
+_WORD = re.compile(r"[a-z]+")
 
 
 def other_side(name: str) -> str:
@@ -87,13 +94,14 @@ def side_faults(names: Sequence[str]) -> list[str]:
 
 
 def _perhaps_other(small: str) -> list[str]:
-    """Return the names that differ from one on the left by one sign of a side, each once."""
-    signs = [(found.start(1), found[1]) for found in _PERHAPS.finditer(small)]
+    """Return the names, in small letters, that differ from one by a sign of the left, each once."""
+    signs = [(found.start(1), found[1], [_OTHER[found[1]]]) for found in _PERHAPS.finditer(small)]
+    words = [(word.start(), word[0], _RIGHTS.get(word[0], [])) for word in _WORD.finditer(small)]
     return list(
         dict.fromkeys(
-            small[:start] + _OTHER[sign] + small[start + len(sign) :]
-            for start, sign in signs
-            if sign.startswith("l")
+            small[:start] + other + small[start + len(sign) :]
+            for start, sign, others in signs + words
+            for other in others
         )
     )
 

@@ -17,7 +17,6 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 from torch import nn
 
@@ -29,6 +28,7 @@ from vcmaug.data.case import IMAGE, LABEL, files_of
 from vcmaug.data.cases import Case, labelled_of
 from vcmaug.data.labels import LabelScheme
 from vcmaug.data.splits import Splits, labelled_subset
+from vcmaug.data.volume import other_voxels
 from vcmaug.data.volumes import LabelledVolumes, read_case_volumes
 from vcmaug.data.work_layout import run_file
 from vcmaug.downstream.fit import fit
@@ -238,11 +238,10 @@ def _volumes_of(cohort: Cohort, *, like: LabelledVolumes) -> LabelledVolumes:
             f"reading cohort {cohort.folder}: no case is finished. Generate it again."
         )
     volumes = read_case_volumes(cohort.cases, like.scheme)
-    found, expected = volumes.images.shape[1:], like.images.shape[1:]
-    if found != expected or not np.allclose(volumes.spacing_mm, like.spacing_mm, rtol=1e-3):
+    if differs := other_voxels(volumes, than=like):
         raise CohortError(
-            f"reading cohort {cohort.folder}: it has shape {found} at {volumes.spacing_mm} mm, the "
-            f"real cases {expected} at {like.spacing_mm} mm. Use a prior of their grid."
+            f"reading cohort {cohort.folder}: not on the grid of the real cases: {differs}. Use a "
+            "prior of their grid."
         )
     return volumes
 

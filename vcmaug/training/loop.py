@@ -24,6 +24,7 @@ from accelerate.utils import is_bf16_available
 from torch import Tensor, nn
 
 from vcmaug.compute import keep_freed_memory
+from vcmaug.compute.devices import keep_to_allowed_cores
 from vcmaug.errors import ModelError
 from vcmaug.files import write_bytes
 from vcmaug.progress import Progress, Report, silent
@@ -139,6 +140,7 @@ def train(
         ModelError: Loss or gradient are no longer finite, or the checkpoint is of another run.
     """
     keep_freed_memory()
+    keep_to_allowed_cores()
     run = _Run(module, settings=settings, identity=identity)
     parts_of_batch = run.accelerator.num_processes * settings.accumulate
     if settings.batch_size % parts_of_batch:
