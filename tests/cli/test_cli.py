@@ -225,5 +225,5 @@ def test_what_keeps_a_verb_from_its_work_is_said_first(tmp_path: Path) -> None:
     recipe.write_text(yaml.safe_dump(content))
     result = vcmaug("train-prior", str(recipe), "--out", str(tmp_path / "w"))
     assert result.returncode == 2
-    assert f"data.source: no case in {source}" in result.stderr
+    assert f"data.source: {source}: no case found in this folder; expected" in result.stderr
     assert not (tmp_path / "w" / "cases").exists()

@@ -24,6 +24,12 @@ def _saved(folder: Path, *, sform: tuple, qform: tuple, unit: str = "mm") -> Pat
     return folder / "x.nii.gz"
 
 
+def _with_bytes(path: Path, start: int, content: bytes) -> None:
+    header = bytearray(gzip.decompress(path.read_bytes()))
+    header[start : start + len(content)] = content
+    path.write_bytes(gzip.compress(bytes(header)))
+
+
 def _sheared(degrees: float) -> np.ndarray:
     affine = AFFINE.copy()
     affine[1, 2] = affine[2, 2] * np.tan(np.radians(degrees))
@@ -117,9 +123,7 @@ def test_a_voxel_size_that_no_image_has_is_refused_with_its_unit(tmp_path: Path)
 
 def test_a_unit_that_is_none_is_refused(tmp_path: Path) -> None:
     path = _saved(tmp_path, sform=(AFFINE, 1), qform=(AFFINE, 1))
-    content = bytearray(gzip.decompress(path.read_bytes()))
-    content[123] = 5
-    path.write_bytes(gzip.compress(bytes(content)))
+    _with_bytes(path, 123, bytes([5]))
     with pytest.raises(DataError, match="its unit of length has code 5"):
         read_image(path, case_id="x")
 
@@ -142,11 +146,33 @@ def test_voxels_that_are_no_plain_numbers_are_refused(
         read_label_map(tmp_path / "x.nii.gz", case_id="k")
 
 
+def test_a_voxel_size_beside_the_affine_that_is_another_is_refused(tmp_path: Path) -> None:
+    """SimpleITK takes the size from pixdim and the directions from the sform."""
+    path = _saved(tmp_path, sform=(AFFINE, 1), qform=(AFFINE, 0))
+    _with_bytes(path, 80, np.array([1, 1, 2.6], dtype="<f4").tobytes())
+    read_image(path, case_id="x")
+    _with_bytes(path, 80, np.array([2, 1, 2.5], dtype="<f4").tobytes())
+    with pytest.raises(DataError, match=r"2 x 1 x 2.5 \(pixdim\) and its affine one of 1 x 1 x"):
+        read_image(path, case_id="x")
+
+
+@pytest.mark.parametrize("unset", [0, 1])
+def test_a_voxel_size_that_nobody_set_contradicts_nothing(tmp_path: Path, unset: int) -> None:
+    path = _saved(tmp_path, sform=(AFFINE, 1), qform=(AFFINE, 0))
+    _with_bytes(path, 80, np.full(3, unset, dtype="<f4").tobytes())
+    np.testing.assert_allclose(read_image(path, case_id="x").affine, AFFINE, atol=1e-5)
+
+
+def test_a_shape_that_no_memory_holds_is_one_sentence(tmp_path: Path) -> None:
+    path = _saved(tmp_path, sform=(AFFINE, 1), qform=(AFFINE, 1))
+    _with_bytes(path, 42, np.array([32767, 32767, 32767], dtype="<i2").tobytes())
+    with pytest.raises(DataError, match=r"case k, .*x\.nii\.gz: (its shape|truncated)"):
+        read_image(path, case_id="k")
+
+
 def test_an_unknown_data_type_is_one_sentence(tmp_path: Path) -> None:
     path = _saved(tmp_path, sform=(AFFINE, 1), qform=(AFFINE, 1))
-    content = bytearray(gzip.decompress(path.read_bytes()))
-    content[70:72] = (9999).to_bytes(2, "little")
-    path.write_bytes(gzip.compress(bytes(content)))
+    _with_bytes(path, 70, (9999).to_bytes(2, "little"))
     with pytest.raises(DataError, match="truncated or no NIfTI file"):
         read_image(path, case_id="x")
 

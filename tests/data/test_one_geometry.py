@@ -7,9 +7,12 @@ import pytest
 
 from vcmaug.data.case import Case
 from vcmaug.data.cases import Cases
+from vcmaug.data.geometry import Grid
+from vcmaug.data.labels import LabelScheme
 from vcmaug.data.nifti import read_image, read_label_map, write_grey_values, write_label_map
 from vcmaug.data.prepare import DataSettings, prepare
 from vcmaug.data.volume import Volume, same_grid
+from vcmaug.data.volumes import read_case_volumes
 from vcmaug.errors import FaultyDataSet
 
 
@@ -72,6 +75,37 @@ def test_grids_are_compared_at_the_corner_of_the_volume() -> None:
     moved = small.copy()
     moved[0, 3] = 0.05
     assert not same_grid(Volume(here.array, moved), Volume(here.array, small))
+
+
+@pytest.mark.parametrize(
+    ("grid", "fits"),
+    [
+        ({}, True),
+        ({"spacing_mm": (1.001, 1, 1)}, True),
+        ({"spacing_mm": (1.02, 1, 1)}, False),
+        ({"orientation": "LAS"}, False),
+        ({"orientation": "ARS"}, False),
+        ({"shape": (8, 8, 9)}, False),
+    ],
+)
+def test_cases_on_other_voxels_are_not_mixed(
+    tmp_path: Path, grid: dict[str, object], fits: bool
+) -> None:
+    """Arrays that point elsewhere would be learnt from as if they were mirrored."""
+    cases = []
+    for name, own in (("a", {}), ("b", grid)):
+        affine = Grid(**{"shape": (8, 8, 8), **own}).affine
+        shape = (8, 8, 9) if "shape" in own else (8, 8, 8)
+        _case(tmp_path, Volume(_noise(shape, 0, 1), affine), Volume(_block(shape), affine), name)
+        paths = (tmp_path / kind / f"{name}.nii.gz" for kind in ("images", "labels"))
+        image, label = paths
+        cases.append(Case(name, name, {"image": image}, label))
+    scheme = LabelScheme.numbered({"organ": 1})
+    if fits:
+        assert read_case_volumes(cases, scheme).shape == (8, 8, 8)
+    else:
+        with pytest.raises(FaultyDataSet, match=r"case b, .* not like case a: found 8x8x"):
+            read_case_volumes(cases, scheme)
 
 
 def test_what_is_padded_around_a_ct_is_air(tmp_path: Path) -> None:

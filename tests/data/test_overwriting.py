@@ -156,3 +156,16 @@ def test_the_same_folder_under_another_name_is_known(tmp_path: Path) -> None:
     (tmp_path / "b").hardlink_to(tmp_path / "a")
     with pytest.raises(WorkFolderError, match=r"the output .*b is .*a, which is read"):
         refuse_overlap("testing", writes=[tmp_path / "b"], reads=[tmp_path / "a"])
+
+
+def test_files_of_an_earlier_run_that_are_of_no_case_are_reported(
+    source: Path, tmp_path: Path
+) -> None:
+    settings = DataSettings.model_validate({"source": str(source), **SETTINGS})
+    prepare(settings, tmp_path / "out")
+    for name in ("images", "labels"):
+        (source / name / "c0.nii.gz").unlink()
+    notes: list[str] = []
+    prepare(settings, tmp_path / "out", report=lambda state: notes.append(state.note))
+    first = tmp_path / "out" / "images" / "c0.nii.gz"
+    assert notes[-1] == f"2 files of an earlier run are of no case, e.g. {first}; remove them"

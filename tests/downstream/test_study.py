@@ -174,7 +174,7 @@ def test_what_could_not_be_scored_is_refused_first(tmp_path: Path) -> None:
 
 
 def test_a_cohort_on_another_grid_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(CohortError, match=r"\(14, 14, 14\)"):
+    with pytest.raises(CohortError, match="found 14x14x14 voxels"):
         run_study(SETTINGS, _inputs(tmp_path, side=14), out=tmp_path / "study")
 
 
@@ -252,7 +252,7 @@ def test_what_workers_refuse_is_named_and_the_rest_is_kept(tmp_path: Path) -> No
     settings = SETTINGS.model_copy(update={"num_labelled": (2, 3)})
     inputs = _inputs(tmp_path)
     write_box_cohort(tmp_path / "n3-s0", labelled_subset(SPLITS, num_labelled=3, seed=0), side=14)
-    with pytest.raises(ComputeError, match=r"real\+synthetic, n = 3, seed 0.*\(14, 14, 14"):
+    with pytest.raises(ComputeError, match=r"real\+synthetic, n = 3, seed 0.*found 14x14x14"):
         run_study(settings, inputs, out=tmp_path / "study", compute=Compute("workers", num=2))
     assert len(list((tmp_path / "study" / "runs").glob("*.json"))) == 3
 

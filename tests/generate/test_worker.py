@@ -2,13 +2,15 @@
 
 import pickle
 
+import numpy as np
 import pytest
 import tiny
 import torch
 
 from vcmaug.cohort.layout import CohortLayout
 from vcmaug.cohort.manifest import read_manifest
-from vcmaug.errors import WorkFolderError
+from vcmaug.data.volume import Volume
+from vcmaug.errors import CohortError, WorkFolderError
 from vcmaug.files import read_json_lines
 from vcmaug.generate.run import generate
 from vcmaug.generate.worker import ShardTask, draw_shard
@@ -34,6 +36,24 @@ def test_rows_follow_their_files(world, tmp_path):
         draw_shard(ShardTask(str(tmp_path), 0, "cpu"))
     assert layout.image("r000000").exists()
     assert read_json_lines(layout.part(0)) == [{"status": "begun"}]
+
+
+def test_a_map_that_points_elsewhere_is_refused(world, tmp_path, monkeypatch):
+    """Its shape and voxel size are the prior's, and its image would be a mirrored one."""
+    asked = tiny.label_map_of
+
+    def mirrored(**settings):
+        volume = asked(**settings)
+        return Volume(volume.array, np.diag([-1.0, 1, 1, 1]) @ volume.affine)
+
+    monkeypatch.setattr(tiny, "label_map_of", mirrored)
+    tiny.make_tiny_conditions(tmp_path / "conditions")
+    for name in ("prior", "control"):
+        (tmp_path / name).symlink_to(world / name)
+    with pytest.raises(
+        CohortError, match=r"not on the prior's grid: found .*LAS.*, expected .*RAS"
+    ):
+        generate(tiny.tiny_plan(tmp_path), out=tmp_path / "out", compute=tiny.IN_PROCESS)
 
 
 def test_a_task_is_small_and_holds_no_tensor(tmp_path):

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 from making import HERE, make
 from typer.testing import CliRunner
 
@@ -188,3 +189,23 @@ def test_a_dry_run_in_a_foreign_folder_is_refused_alike(recipe_path: Path, tmp_p
     asked = ["run", str(recipe_path), "--out", str(tmp_path / "w"), "--dry-run"]
     ended = CliRunner().invoke(app, asked)
     assert "belongs to recipe 'other'" in str(ended.exception)
+
+
+def test_every_fault_of_tables_is_said_before_anything_is_made(
+    recipe_path: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "t.csv").write_text("case_id;image;label\na;a.nii.gz\nb;;\n")
+    (tmp_path / "v.csv").write_text("Value,Structure\n1,shell\n1,core\n2.5,core\n")
+    content = yaml.safe_load(recipe_path.read_text())
+    content["data"] |= {"source": "t.csv", "label_values_file": "v.csv"}
+    path = tmp_path / "recipe.yaml"
+    path.write_text(yaml.safe_dump(content))
+    faults = Graph(Work(tmp_path / "w", read_recipe(path))).cases.faults()
+    table, values = f"data.source: {tmp_path / 't.csv'}", f"{tmp_path / 'v.csv'}"
+    whole = "expected a whole number from 0 to 65535"
+    assert [fault.split("; look")[0] for fault in faults] == [
+        f"{table}, line 2: 2 cells, expected 3",
+        f"{table}, line 3: no image",
+        f"data.label_values_file: {values}, line 3: value 1 stands twice",
+        f"data.label_values_file: {values}, line 4: value '2.5', {whole}",
+    ]

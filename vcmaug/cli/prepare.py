@@ -11,7 +11,7 @@ import typer
 from vcmaug.cli.console import progress, say
 from vcmaug.cli.options import RecipeOptions, ShowOptions, make_or_show, spread
 from vcmaug.data import readers
-from vcmaug.errors import RecipeError
+from vcmaug.errors import FaultyDataSet, RecipeError
 from vcmaug.files import refuse_overlap
 
 if TYPE_CHECKING:
@@ -143,7 +143,12 @@ def prepare_command(options: SourceOptions, show: ShowOptions) -> None:
     if show.dry_run:
         from vcmaug.data.prepare import find_cases
 
-        found = f"would prepare {len(find_cases(settings, []))} cases into {options.out}; with\n"
+        faults: list[str] = []
+        found = (
+            f"would prepare {len(find_cases(settings, faults))} cases into {options.out}; with\n"
+        )
+        if faults:
+            raise FaultyDataSet(f"preparing {settings.source}", faults)
         asked = json.dumps(settings.model_dump(mode="json"), indent=2)
         say(asked if show.as_json else f"{found}{asked}")
         return

@@ -30,11 +30,13 @@ class Header:
     Attributes:
         affine: The one that is used, in the header's unit.
         forms: All that have a code, in that unit: sform, qform.
+        sides: The voxel size that stands beside them, in that unit; empty where there is none.
         unit: Code of the unit of length.
     """
 
     affine: Affine
     forms: Sequence[Affine]
+    sides: Sequence[float] = ()
     unit: int = 2
 
 
@@ -47,8 +49,8 @@ def affine_in(header: Header, shape: Shape3) -> Affine:
 
     Raises:
         DataError: The header knows no orientation, has two that differ, has an unknown unit, a
-            voxel size that no image has, axes that are not at right angles, or an affine that
-            cannot be inverted.
+            voxel size that no image has or that is not the affine's, axes that are not at right
+            angles, or an affine that cannot be inverted.
     """
     if header.unit not in _UNITS:
         raise DataError(f"its unit of length has code {header.unit}, expected 1, 2 (mm), 3 or none")
@@ -57,6 +59,7 @@ def affine_in(header: Header, shape: Shape3) -> Affine:
     _check_size(affine, unit)
     _check_right_angles(affine, shape)
     _check_forms(header.forms, shape)
+    _check_sides(header, shape)
     return affine
 
 
@@ -106,4 +109,20 @@ def _check_forms(forms: Sequence[Affine], shape: Shape3) -> None:
             f"its sform and its qform place its corners up to {apart:.3g} voxels apart, expected "
             "at most 1; write the one that is right into both, e.g. with `fslorient "
             "-copysform2qform` or `fslorient -copyqform2sform`"
+        )
+
+
+def _check_sides(header: Header, shape: Shape3) -> None:
+    """Refuse a voxel size from which the affine's is more than a voxel off over the volume.
+
+    Ones are what a size that nobody set is read as.
+    """
+    sides = np.asarray(spacing_of(header.affine))
+    given = np.asarray(header.sides or sides)
+    apart = np.abs(given - sides) * (np.asarray(shape) - 1) / sides
+    if apart.max() > 1 and not np.all(given == 1):
+        said, used = (" x ".join(f"{side:.4g}" for side in both) for both in (given, sides))
+        raise DataError(
+            f"its header gives a voxel size of {said} (pixdim) and its affine one of {used}, "
+            "expected the same; write the right one into both"
         )

@@ -101,6 +101,8 @@ def _read(path: Path, *, case_id: str, dtype: Any) -> Volume:
             raise _fault(path, case_id, f"its voxels hold {what}, expected one number each")
         with np.errstate(over="ignore", invalid="ignore"):  # the callers look for infinity
             array = np.asanyarray(image.dataobj, dtype=dtype)
+    except MemoryError:
+        raise _fault(path, case_id, f"its shape {image.shape} does not fit into memory") from None
     except _UNREADABLE as error:
         raise _fault(path, case_id, f"truncated or no NIfTI file ({error})") from None
     if array.ndim < 3 or any(size != 1 for size in array.shape[3:]):
@@ -126,7 +128,8 @@ def _header(image: SpatialImage) -> Header:
     except ValueError as error:
         raise DataError(f"its qform is no rotation ({error})") from None
     known = [np.asarray(form, dtype=np.float64) for form, code in forms if code > 0]
-    return Header(affine, known, unit=int(image.header["xyzt_units"]) & 7)
+    sides = np.abs(image.header["pixdim"][1:4].astype(np.float64)).tolist()
+    return Header(affine, known, sides, unit=int(image.header["xyzt_units"]) & 7)
 
 
 def _fault(path: Path, case_id: str, found: str) -> DataError:

@@ -39,7 +39,8 @@ def prepare(settings: DataSettings, out: Path, *, report: Report = silent) -> Ca
     Args:
         settings: What to read and how.
         out: Gets images/, labels/, cases.parquet, cases.csv and, last, prepare.json.
-        report: Told after every case, in both passes.
+        report: Told after every case, in both passes, and of files of an earlier run that belong to
+            no case.
 
     Raises:
         FaultyDataSet: Every fault of the set, each with its case and file; nothing is written.
@@ -63,7 +64,8 @@ def prepare(settings: DataSettings, out: Path, *, report: Report = silent) -> Ca
         "versions": versions(),
     }
     with locked(out, purpose="preparing cases"):
-        (out / _LAST).unlink(missing_ok=True)  # of an earlier run, whose files are written over
+        for old in (out / _LAST, *out.glob("*/.*.tmp")):  # of earlier runs, done or killed
+            old.unlink(missing_ok=True)
         cases = []
         for number, case in enumerate(found, start=1):
             there = preparation.on_grid(case, faults)
@@ -73,6 +75,9 @@ def prepare(settings: DataSettings, out: Path, *, report: Report = silent) -> Ca
             report(Progress("preparing cases", number, len(found)))
         write_table_of_cases(out, cases)
         write_json(out / _LAST, about)
+    if others := {*out.glob("images*/*"), *out.glob("labels/*")} - set(files_of(cases)):
+        note = f"{len(others)} files of an earlier run are of no case, e.g. {min(others)}"
+        report(Progress("preparing cases", len(found), len(found), f"{note}; remove them"))
     return Cases.open(out)
 
 

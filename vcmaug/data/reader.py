@@ -4,11 +4,12 @@ A reader lists the cases that it finds and adds a sentence to `faults` for what 
 `prepare` reports all of them together.
 """
 
+import os
 import re
 import unicodedata
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, ClassVar
@@ -32,6 +33,7 @@ __all__ = [
     "SubjectPattern",
     "SubjectReader",
     "by_case",
+    "files_below",
     "images_of",
     "rows_of",
     "stem_of",
@@ -164,9 +166,14 @@ class SubjectReader(Reader):
         Args:
             entry: With an id and an image.
             further: Paths of other images by name.
-            faults: Gets a sentence where the pattern finds no subject.
+            faults: Gets a sentence where the pattern finds no subject, or a name stands twice.
             folder: Where relative paths start.
         """
+        if IMAGE in further:
+            faults.append(
+                f"case {entry.case_id}: a further image called {IMAGE!r}, as the first one is; "
+                "give it another name"
+            )
         return Case(
             case_id=entry.case_id,
             subject_id=entry.subject_id or self.subject_of(entry.case_id, faults),
@@ -224,13 +231,32 @@ def by_case(
     found: dict[str, Path] = {}
     for path in sorted(paths):
         match = re.fullmatch(expression, path.relative_to(root).as_posix())
-        if match is None or path.name.startswith("."):
+        if match is None or path.name.startswith(".") or match.group("case").startswith("."):
             continue
         case_id = match.group("case")
         if case_id in found:
             faults.append(f"case {case_id}, {path}: a second file beside {found[case_id].name}")
         found.setdefault(case_id, path)
     return found
+
+
+def files_below(folder: Path, above: frozenset[str] = frozenset()) -> Iterator[Path]:
+    """Yield the files under a folder in the order of their names; hidden ones are left out.
+
+    Args:
+        folder: Links in it are followed; nothing where it is not there.
+        above: Real paths of the folders around it; a link to one of them is not followed.
+    """
+    real = os.path.realpath(folder)
+    if real in above or not folder.is_dir():
+        return
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith("."):
+            continue
+        if path.is_dir():
+            yield from files_below(path, above | {real})
+        else:
+            yield path
 
 
 def images_of(first: Path, further: Mapping[str, Path] | None = None) -> dict[str, Path]:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from pydantic import BeforeValidator, Field, model_validator
 
 from vcmaug.config import Settings
-from vcmaug.data.case import Case, Cell
+from vcmaug.data.case import Case, Cell, is_measured_column
 from vcmaug.data.sides import other_side
 from vcmaug.data.text_table import is_missing
 from vcmaug.errors import DataError
@@ -61,6 +61,11 @@ class ScalarSpec(Settings):
     def code_of(self, cell: Cell) -> float | None:
         """Return the number for a cell, None if it has no code; 1, 1.0 and '1' are the same."""
         return {_plain(key): code for key, code in self.codes.items()}.get(_plain(cell))
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether it is measured on label maps, so that who reads it has seen labels."""
+        return bool(self.structures) or is_measured_column(str(self.column))
 
     def mirrored(self) -> "ScalarSpec":
         """Return where the scalar of a mirrored case comes from: columns of the other side."""

@@ -4,7 +4,7 @@ Files become volumes in `nifti`, and volumes become files there.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ from vcmaug.affine import apart_mm, orientation_of, spacing_of
 from vcmaug.doors import Shown
 from vcmaug.shapes import Shape3, as_shape3
 
-__all__ = ["Volume", "is_mask", "other_grid", "same_grid"]
+__all__ = ["OnGrid", "Volume", "is_mask", "other_grid", "other_voxels", "same_grid"]
 
 _APART = 0.1
 """Share of a voxel's shortest side by which the corners of one grid may differ: rounded headers."""
@@ -44,10 +44,52 @@ class Volume(Shown):
     @property
     def grid_in_words(self) -> str:
         """Shape, voxel size, orientation and place, for messages."""
-        shape = "x".join(map(str, self.shape))
-        sides = "x".join(f"{side:.6g}" for side in self.spacing_mm)
         first = ", ".join(f"{place:.5g}" for place in self.affine[:3, 3])
-        return f"{shape} voxels of {sides} mm ({self.orientation}, the first at {first} mm)"
+        return f"{_voxels_in_words(self)}, the first at {first} mm"
+
+
+class OnGrid(Protocol):
+    """Anything that lies on a grid, wherever in the world."""
+
+    @property
+    def shape(self) -> Shape3:
+        """Voxels along each axis."""
+        ...
+
+    @property
+    def spacing_mm(self) -> tuple[float, float, float]:
+        """Voxel size along each axis."""
+        ...
+
+    @property
+    def orientation(self) -> str:
+        """Where the axes point."""
+        ...
+
+
+def _voxels_in_words(grid: OnGrid) -> str:
+    """Return shape, voxel size and orientation."""
+    shape, sides = "x".join(map(str, grid.shape)), "x".join(f"{mm:.6g}" for mm in grid.spacing_mm)
+    return f"{shape} voxels of {sides} mm ({grid.orientation})"
+
+
+def other_voxels(found: OnGrid, *, than: OnGrid) -> str:
+    """Return how shape, voxel size or orientation differ, with numbers; empty where they do not.
+
+    Sizes may differ by what makes a tenth of a voxel over the whole grid.
+
+    Args:
+        found: What is looked at.
+        than: What is expected.
+    """
+    grown_mm = [
+        abs(mine - other) * (size - 1)
+        for mine, other, size in zip(found.spacing_mm, than.spacing_mm, than.shape, strict=True)
+    ]
+    fits = found.shape == tuple(than.shape) and found.orientation == than.orientation
+    if fits and max(grown_mm) <= _APART * min(than.spacing_mm):
+        return ""
+    return f"found {_voxels_in_words(found)}, expected {_voxels_in_words(than)}"
 
 
 def same_grid(first: Volume, second: Volume) -> bool:
@@ -65,7 +107,7 @@ def other_grid(volume: Volume, *, than: Volume) -> str:
     Examples:
         >>> large, small = (Volume(np.zeros((2, 2, size)), np.eye(4)) for size in (3, 2))
         >>> other_grid(large, than=small).split("; ")[0]
-        'found 2x2x3 voxels of 1x1x1 mm (RAS, the first at 0, 0, 0 mm)'
+        'found 2x2x3 voxels of 1x1x1 mm (RAS), the first at 0, 0, 0 mm'
     """
     corners = ""
     if volume.shape == than.shape:

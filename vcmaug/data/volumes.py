@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from vcmaug.data.case import Case
 from vcmaug.data.labels import LabelScheme
 from vcmaug.data.nifti import read_image, read_label_map
-from vcmaug.data.volume import other_grid
+from vcmaug.data.volume import other_grid, other_voxels
 from vcmaug.errors import DataError, FaultyDataSet
+from vcmaug.shapes import Shape3, as_shape3
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,7 +29,7 @@ class LabelledVolumes:
         images: float32 [N, X, Y, Z].
         labels: Values of the scheme, uint16 [N, X, Y, Z].
         spacing_mm: Of all.
-        orientation: Of the first.
+        orientation: Of all.
         scheme: Meaning of the labels.
     """
 
@@ -38,6 +39,11 @@ class LabelledVolumes:
     spacing_mm: tuple[float, float, float]
     orientation: str
     scheme: LabelScheme
+
+    @property
+    def shape(self) -> Shape3:
+        """Voxels along each axis."""
+        return as_shape3(self.images.shape[1:])
 
     def tensors(self) -> tuple["Tensor", "Tensor"]:
         """Return images [N, 1, X, Y, Z] and channel numbers, uint8 [N, X, Y, Z], for networks."""
@@ -62,11 +68,9 @@ def read_case_volumes(cases: Sequence[Case], scheme: LabelScheme) -> LabelledVol
     maps = [read_label_map(path, case_id=name) for name, path in labels.items()]
     first, faults = images[0], []
     for case, image, label in zip(cases, images, maps, strict=True):
-        near = np.allclose(image.spacing_mm, first.spacing_mm, rtol=1e-3)
-        if image.shape != first.shape or not near:
+        if differs := other_voxels(image, than=first):
             faults.append(
-                f"case {case.case_id}, {case.image}: not the shape and spacing of case "
-                f"{cases[0].case_id}"
+                f"case {case.case_id}, {case.image}: not like case {cases[0].case_id}: {differs}"
             )
         if differs := other_grid(label, than=image):
             faults.append(

@@ -17,7 +17,6 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 from torch import nn
 
@@ -29,10 +28,16 @@ from vcmaug.data.case import IMAGE, LABEL, files_of
 from vcmaug.data.cases import Case, labelled_of
 from vcmaug.data.labels import LabelScheme
 from vcmaug.data.splits import Splits, labelled_subset
+from vcmaug.data.volume import other_voxels
 from vcmaug.data.volumes import LabelledVolumes, read_case_volumes
 from vcmaug.data.work_layout import run_file
 from vcmaug.downstream.fit import fit
-from vcmaug.downstream.leaks import refuse_leaks, refuse_real_leaks, refuse_unlabelled
+from vcmaug.downstream.leaks import (
+    labels_of_priors,
+    refuse_leaks,
+    refuse_real_leaks,
+    refuse_unlabelled,
+)
 from vcmaug.downstream.results import (
     RunResult,
     Summary,
@@ -233,11 +238,10 @@ def _volumes_of(cohort: Cohort, *, like: LabelledVolumes) -> LabelledVolumes:
             f"reading cohort {cohort.folder}: no case is finished. Generate it again."
         )
     volumes = read_case_volumes(cohort.cases, like.scheme)
-    found, expected = volumes.images.shape[1:], like.images.shape[1:]
-    if found != expected or not np.allclose(volumes.spacing_mm, like.spacing_mm, rtol=1e-3):
+    if differs := other_voxels(volumes, than=like):
         raise CohortError(
-            f"reading cohort {cohort.folder}: it has shape {found} at {volumes.spacing_mm} mm, the "
-            f"real cases {expected} at {like.spacing_mm} mm. Use a prior of their grid."
+            f"reading cohort {cohort.folder}: not on the grid of the real cases: {differs}. Use a "
+            "prior of their grid."
         )
     return volumes
 
@@ -279,6 +283,7 @@ def run_study(
         structures=inputs.scheme.names,
         num_test_subjects=len(runs[0].scored),
         num_replicates=inputs.num_replicates or len(settings.seeds),
+        prior_labels=labels_of_priors(inputs.arms, inputs.splits),
     )
     write_summary(out / "summary.json", summary)
     write_cost(out / "cost.json", done)

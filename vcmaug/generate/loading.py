@@ -8,13 +8,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-import numpy as np
-
 from vcmaug.cohort.layout import CohortLayout
 from vcmaug.conditions.conditions import Conditions, StoredCondition
 from vcmaug.control.base import Control, load_control
 from vcmaug.control.shown import ALONE
-from vcmaug.data.volume import Volume
+from vcmaug.data.volume import Volume, other_voxels
 from vcmaug.errors import CohortError, DataError, list_faults
 from vcmaug.files import sha256_of_file
 from vcmaug.generate.acceptance import Measure, load_measure
@@ -70,14 +68,10 @@ class LoadedPlan:
         """Return why prior and control cannot draw for a map with its channels."""
         grid, scheme = self.drawer.prior.spec.grid, self.control.card.scheme
         faults = [
-            f"{name} has shape {volume.shape}, the prior draws {tuple(grid.shape)}"
+            f"{name} is not on the prior's grid: {differs}"
             for name, volume in {"the map": label_map, **channels}.items()
-            if volume.shape != tuple(grid.shape)
+            if (differs := other_voxels(volume, than=grid))
         ]
-        if not np.allclose(label_map.spacing_mm, grid.spacing_mm, atol=1e-3):
-            faults.append(
-                f"its voxels are {label_map.spacing_mm} mm, the prior's {tuple(grid.spacing_mm)} mm"
-            )
         if unknown := scheme.unknown_values(label_map.array):
             known = dict(zip(scheme.names, scheme.values, strict=True))
             faults.append(f"label values {unknown} are not in the control's scheme {known}")

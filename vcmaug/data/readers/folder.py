@@ -1,6 +1,7 @@
 """A plain folder of images and label maps, named by two patterns."""
 
 import re
+from glob import escape
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
@@ -77,4 +78,5 @@ def files_like(pattern: str, root: Path, faults: list[str]) -> dict[str, Path]:
     """
     case = re.escape("{case}")
     expression = re.escape(pattern).replace(case, "(?P<case>[^/]+)", 1).replace(case, "(?P=case)")
-    return by_case(root.glob(pattern.replace("{case}", "*")), expression, faults, root=root)
+    like = "*".join(map(escape, pattern.split("{case}")))
+    return by_case(root.glob(like), expression, faults, root=root)

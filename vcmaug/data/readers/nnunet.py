@@ -4,6 +4,8 @@ References:
     nnU-Net's documentation of its dataset format, version 2; version 1 as far as it is the same.
 """
 
+import re
+from collections import defaultdict
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -28,6 +30,17 @@ class _Dataset(BaseModel):
         {0: "image"}, validation_alias=AliasChoices("channel_names", "modality")
     )
 
+    @property
+    def faults(self) -> list[str]:
+        """What is wrong with the channels: no first one, or names by which one would be lost."""
+        names = [IMAGE, *(name for number, name in self.channel_names.items() if number)]
+        found = [] if 0 in self.channel_names else [f"channels {[*self.channel_names]}, expected 0"]
+        return found + [
+            f"{names.count(name)} channels called {name!r}, expected names that differ; rename them"
+            for name in dict.fromkeys(names)
+            if names.count(name) > 1
+        ]
+
 
 class NNUNet(SubjectReader):
     """The training cases of an nnU-Net data set, in order of their ids.
@@ -49,7 +62,8 @@ class NNUNet(SubjectReader):
 
         Args:
             path: Holds dataset.json, imagesTr and labelsTr.
-            faults: Gets a sentence for a label map without an image and a count that differs.
+            faults: Gets a sentence for a label map without an image, an image of a channel that is
+                not named, and a count that differs.
         """
         try:
             about = _Dataset.model_validate(read_json(path / "dataset.json"))
@@ -57,8 +71,24 @@ class NNUNet(SubjectReader):
             form = '"channel_names": {"0": "T1"}'
             faults.append(f"{path / 'dataset.json'}: {worded(fault)}; expected such as {form}")
             return []
+        if about.faults:
+            faults += [f"{path / 'dataset.json'}: {fault}" for fault in about.faults]
+            return []
         ending = about.file_ending
-        images = files_like(f"imagesTr/{{case}}_0000{ending}", path, faults)
+        found = _by_channel(path / "imagesTr", ending)
+        images = found.pop(0, {})
+        faults += [
+            f"case {case_id}, {image}: channel {number} is not among those of dataset.json, "
+            f"{sorted(about.channel_names)}; name it there or move the file away"
+            for number in found.keys() - about.channel_names.keys()
+            for case_id, image in found[number].items()
+        ]
+        faults += [
+            f"case {case_id}, {image}: no image of channel 0 is beside it"
+            for some in found.values()
+            for case_id, image in some.items()
+            if case_id not in images
+        ]
         labels = files_like(f"labelsTr/{{case}}{ending}", path, faults)
         if about.numTraining not in (None, len(images)):
             faults.append(
@@ -82,3 +112,12 @@ class NNUNet(SubjectReader):
     def expected(self) -> str:
         """Images of the first channel."""
         return "images imagesTr/*_0000.nii.gz"
+
+
+def _by_channel(folder: Path, ending: str) -> dict[int, dict[str, Path]]:
+    """Return the images CASE_0000 and so on of a folder by number and case; hidden ones are not."""
+    found = defaultdict[int, dict[str, Path]](dict)
+    for path in sorted(folder.glob("*")):
+        if match := re.fullmatch(rf"([^.].*)_([0-9]{{4}}){re.escape(ending)}", path.name):
+            found[int(match[2])][match[1]] = path
+    return dict(found)

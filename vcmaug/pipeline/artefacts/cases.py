@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from vcmaug.data.cases import Case, Cases, cases_of, labelled_of
-from vcmaug.data.prepare import prepare
+from vcmaug.data.prepare import find_cases, prepare
 from vcmaug.data.scalars import scalar_faults
 from vcmaug.data.splits import (
     Splits,
@@ -59,24 +59,30 @@ class PreparedCases(Artefact):
             return []
 
     def faults(self) -> list[str]:
-        """Return which data are not there, and where the prior lies on another grid."""
-        recipe, values = self.work.recipe, self.work.recipe.data.label_values_file
-        found = [] if recipe.population is not None else self._faults_of_source()
-        if values is not None and not Path(values).exists():
-            found.append(f"data.label_values_file: there is no {values}")
-        return found + self._other_grid()
+        """Return which data cannot be read, and where the prior lies on another grid."""
+        found = [] if self.work.recipe.population is not None else self._faults_of_source()
+        return found + self._faults_of_values() + self._other_grid()
 
     def _faults_of_source(self) -> list[str]:
-        """Return that the source is not there, holds nothing, or why no reader takes it."""
-        data = self.work.recipe.data
+        """Return that the source is not there, or what its reader cannot use of it."""
+        data, found = self.work.recipe.data, list[str]()
         if not data.path.exists():
             return [f"data.source: there is no {data.path}"]
         try:
-            found = data.reader.files(data.path)
+            find_cases(data, found)
         except DataError as fault:
-            return [f"data.source: {fault}".rstrip(".")]
-        missing = f"data.source: no case in {data.path}; expected {data.reader.expected}"
-        return [] if found else [missing]
+            found.append(str(fault).rstrip("."))
+        return [f"data.source: {fault}" for fault in found]
+
+    def _faults_of_values(self) -> list[str]:
+        """Return what cannot be used of the values of label maps."""
+        try:
+            self.work.recipe.data.number_of_value()
+        except FaultyDataSet as several:
+            return [f"data.label_values_file: {fault}" for fault in several.faults]
+        except DataError as fault:
+            return [f"data.label_values: {fault}".rstrip(".")]
+        return []
 
     def _other_grid(self) -> list[str]:
         """Return where the prior's grid is not the one that cases are brought to.
