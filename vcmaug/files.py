@@ -94,6 +94,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
 _ADVICE = {
     errno.ENOSPC: "free some space",
     errno.EDQUOT: "free some space",
+    errno.EFBIG: "free some space",  # of a quota that is set as a limit on files
     errno.ENAMETOOLONG: "choose a shorter name",
     errno.EEXIST: "move the file away that stands where a folder is to be",
     errno.ENOTDIR: "move the file away that stands where a folder is to be",
