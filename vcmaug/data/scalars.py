@@ -68,8 +68,10 @@ class ScalarSpec(Settings):
         return bool(self.structures) or is_measured_column(str(self.column))
 
     def mirrored(self) -> "ScalarSpec":
-        """Return where the scalar of a mirrored case comes from: structures of the other side."""
-        return self.model_copy(update={"structures": tuple(map(other_side, self.structures))})
+        """Return where the scalar of a mirrored case comes from: columns of the other side."""
+        column = None if self.column is None else other_side(self.column)
+        structures = tuple(map(other_side, self.structures))
+        return self.model_copy(update={"column": column, "structures": structures})
 
 
 def raw_value(spec: ScalarSpec, row: Mapping[str, Cell]) -> float | None:
