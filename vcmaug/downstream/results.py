@@ -111,8 +111,8 @@ class PriorLabels:
     def __str__(self) -> str:
         """Return it as a sentence."""
         whose = (
-            f"{self.num_subjects} subjects beyond the labelled ones, {self.num_of_study} of them "
-            "training subjects of this study"
+            f"{self.num_subjects} subjects beyond the labelled ones, "
+            f"{self.num_of_study or 'none'} of them training subjects of this study"
             if self.num_subjects
             else "subjects whom its card does not list"
         )
