@@ -94,10 +94,10 @@ def recipe(source: Path) -> dict[str, Any]:
                     "norm_num_groups": 4,
                 },
             },
-            "training": {"autoencoder": few, "diffusion": few},
+            "training": {"autoencoder": few, "diffusion": {**few, "deformed_copies": 0}},
         },
         "control": {"training": {**few, "deformed_copies": 0}},
-        "conditions": {"n": 3},
+        "conditions": {"n": 3, "chains": ["perturb"]},
         "generate": {"n": 3, "micro_batch_size": 3},
         "evaluator": {"updates": 2},
         "study": {

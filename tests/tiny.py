@@ -44,7 +44,9 @@ VCM: dict[str, Any] = {
     "num_head_channels": 8,
     "hidden_channels": 8,
     "norm_num_groups": 4,
+    "layout": False,
 }
+LAID_OUT = VCM | {"layout": True}
 SMALL: dict[str, dict[str, Any]] = {  # networks of every method, where latents shrink by 4
     "vcm": VCM,
     "vcm_released": {
@@ -74,7 +76,7 @@ def make_tiny_prior(folder: Path, *, seed: int = 0, grid: Grid = GRID) -> Path:
         name="tiny",
         grid=grid,
         autoencoder=AutoencoderSettings(
-            stem_factor=2, channels=(4, 8), latent_channels=2, norm_num_groups=4
+            stem_factor=2, channels=(4, 8), latent_channels=2, norm_num_groups=4, shortcut=False
         ),
         diffusion=DiffusionSettings(
             channels=(8, 16), num_res_blocks=1, num_head_channels=8, norm_num_groups=4

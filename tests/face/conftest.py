@@ -11,7 +11,7 @@ from vcmaug.conditions.conditions import Conditions
 from vcmaug.data.nifti import write_image, write_label_map
 from vcmaug.data.volume import Volume
 
-NETWORK = va.VCM(layout=True, **tiny.VCM)
+NETWORK = va.VCM(**tiny.LAID_OUT)
 
 
 def write_balls(folder: Path, *, num: int = 10) -> Path:

@@ -13,7 +13,7 @@ from vcmaug.conditions.conditions import Conditions
 from vcmaug.errors import LeakError, ModelError, RecipeError
 from vcmaug.ldm.weights import hash_of_weights
 
-NETWORK = va.VCM(layout=True, **tiny.VCM)
+NETWORK = va.VCM(**tiny.LAID_OUT)
 
 
 def test_a_list_of_names_stands_for_the_values_from_one(cases: va.Cases, balls: Path) -> None:
@@ -90,7 +90,8 @@ def test_a_control_can_start_from_another(split, prior: va.Prior, tmp_path: Path
 
 def test_a_prior_is_trained_without_labels(split, prior: va.Prior) -> None:
     updates = {"updates": 1, "batch_size": 2}
-    trained = va.train_prior(split.train, prior.spec, autoencoder=updates, diffusion=updates)
+    diffusion = {**updates, "deformed_copies": 0}
+    trained = va.train_prior(split.train, prior.spec, autoencoder=updates, diffusion=diffusion)
     assert trained.card.seen.images == tuple(sorted(split.train.subjects))
     assert trained.folder is not None
 

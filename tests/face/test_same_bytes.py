@@ -45,7 +45,7 @@ def vcmaug(*words: str, cwd: Path) -> None:
 
 def write_recipe(path: Path, *, balls: Path, prior: Path, n: int) -> None:
     """Write a recipe of the same cohort."""
-    network = {"name": "vcm", "layout": True, **tiny.VCM, "encoder_channels": [4, 8]}
+    network = {**tiny.LAID_OUT, "encoder_channels": [4, 8]}
     content = {
         "name": "same",
         "data": {
@@ -102,7 +102,7 @@ def test_every_door_leaves_the_same_bytes(
     assert prior.folder is not None
     cases = va.prepare(balls, scheme=["shell", "core"], grid=tiny.GRID)
     few = cases.split(test=3, validation=2, seed=0).train.labelled(2, seed=0)
-    control = va.train(va.VCM(layout=True, **tiny.VCM), few, prior=prior, **TRAINING)
+    control = va.train(va.VCM(**tiny.LAID_OUT), few, prior=prior, **TRAINING)
     asked = va.conditions(few, va.chains([tiny.PERTURB]), n=6, seed=0, prior=prior)
     draw = va.Drawer(prior, control, sampler=va.DDIM(steps=2, start=0.65), strength=1.5)
     here = va.generate(draw, asked, out=tmp_path / "here", n=n, **DRAWING)

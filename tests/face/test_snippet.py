@@ -10,7 +10,7 @@ import tiny
 import vcmaug as va
 
 README = Path(__file__).parents[2] / "README.md"
-SMALL = ", ".join(f"{name}={value!r}" for name, value in tiny.VCM.items())
+SMALL = ", ".join(f"{name}={value!r}" for name, value in tiny.LAID_OUT.items())
 STUDY = {
     "fit": {"updates": 2, "batch_size": 2},
     "segmenter": {"name": "unet", "channels": (8, 16), "num_res_units": 0},
@@ -26,8 +26,8 @@ def replacements(balls: Path, prior: Path) -> dict[str, str]:
         "test=20, validation=10": "test=3, validation=2",
         "labelled(10,": "labelled(4,",
         '"zoo:hippocampus-1mm"': repr(str(prior)),
-        "va.VCM(layout=True)": f"va.VCM(layout=True, {SMALL})",
-        "updates=1000": "updates=2, batch_size=2, deformed_copies=0",
+        "va.VCM()": f"va.VCM({SMALL})",
+        "prior=prior)\nasked": "prior=prior, updates=2, batch_size=2, deformed_copies=0)\nasked",
         "n=200": "n=6",
         "steps=25": "steps=2",
         "workers=8": "workers=0",

@@ -102,7 +102,7 @@ def test_what_is_shown_nothing_is_the_priors_own(
     hidden = replace(targets[0].row, presence={"label_map": False})
     targets[0] = replace(targets[0], row=hidden)
     for drawer in (plain, laid_out):
-        found = drawer(targets, Noise(7, IDS))
+        found = replace(drawer, strength=1.0)(targets, Noise(7, IDS))
         bare, steered = (drawn(drawer, world, strength=strength) for strength in (0.0, 1.0))
         assert not np.array_equal(bare[0], steered[0])
         assert np.array_equal(found[0], bare[0])

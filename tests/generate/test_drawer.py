@@ -32,7 +32,7 @@ def prior(world: Path) -> Prior:
 def drawer(world: Path, prior: Prior) -> Drawer:
     """Return the drawer of the tiny plan, made from objects."""
     control = load_control(world / "control", prior=prior)
-    return Drawer(prior, control, sampler=DDIM(steps=3))
+    return Drawer(prior, control, sampler=DDIM(steps=3, start=1))
 
 
 def targets_of(cohort: Path, world: Path) -> list[Target]:
@@ -73,7 +73,7 @@ def test_it_is_a_pure_function(
 
 
 def test_without_a_control_the_prior_draws_for_the_scalars_alone(drawer: Drawer) -> None:
-    alone = Drawer(drawer.prior, None, sampler=DDIM(steps=3))
+    alone = Drawer(drawer.prior, None, sampler=DDIM(steps=3, start=1))
     young, old = (Target(scalars={"age": age}) for age in (25.0, 75.0))
     first, second = alone([young, old], Noise(0, ["a", "a"]))
     assert first.shape == drawer.prior.spec.grid.shape

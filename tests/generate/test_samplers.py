@@ -38,7 +38,7 @@ def fresh(step: int) -> torch.Tensor:
 
 def drawn(name: str, steps: int, *, denoiser=None) -> torch.Tensor:
     """Return z_0 of the fixed noise with the exact denoiser."""
-    sampler = Sampler.named(name)(steps=steps)
+    sampler = Sampler.named(name)(steps=steps, start=1)
     return sample(
         denoiser or GaussianDenoiser(MEAN, VARIANCE, schedule=SCHEDULE),
         noise(),
@@ -166,7 +166,7 @@ def test_a_certain_z_0_is_reached_in_one_step():
 
 
 def test_ddim_steps_are_monais():
-    ours = DDIM(steps=20, spacing="leading").timesteps(1000)
+    ours = DDIM(steps=20, start=1, spacing="leading").timesteps(1000)
     monai = DDIMScheduler(
         num_train_timesteps=1000,
         schedule="scaled_linear_beta",
@@ -231,7 +231,7 @@ def test_multistep_draws_are_diffusers(name, steps, spacing):
 @pytest.mark.parametrize("spacing", ["trailing", "leading"])
 @pytest.mark.parametrize("steps", [1, 3, 7, 25, 667, 999, 1000])
 def test_timesteps_fall_without_repeats(steps, spacing):
-    found = DDIM(steps=steps, spacing=spacing).timesteps(1000)
+    found = DDIM(steps=steps, start=1, spacing=spacing).timesteps(1000)
     assert len(set(found)) == steps
     assert list(found) == sorted(found, reverse=True)
     assert found[0] == 999 if spacing == "trailing" else found[-1] == 0
@@ -240,7 +240,7 @@ def test_timesteps_fall_without_repeats(steps, spacing):
 
 def test_more_steps_than_timesteps_are_refused():
     with pytest.raises(CohortError, match=r"11 sampler steps .* prior.s 10 timesteps"):
-        DDIM(steps=11).timesteps(10)
+        DDIM(steps=11, start=1).timesteps(10)
 
 
 def test_a_walk_from_the_middle_starts_at_the_noised_mean_and_reaches_the_data() -> None:

@@ -82,7 +82,7 @@ def tiny_recipe(source: Path) -> dict[str, object]:
                 },
                 "scalars": [{"name": "core", "low": 0, "high": 4000, "structures": ["core"]}],
             },
-            "training": {"autoencoder": updates, "diffusion": updates},
+            "training": {"autoencoder": updates, "diffusion": {**updates, "deformed_copies": 0}},
         },
         "control": {
             "network": {

@@ -100,8 +100,10 @@ def _train_prior(cases: tuple[Case, ...], folder: Path) -> None:
         held_out=cases[2:],
         spec=SPEC,
         settings=PriorTraining(
-            autoencoder=AutoencoderTraining(updates=2, batch_size=2),
-            diffusion=DiffusionTraining(updates=2, batch_size=2),
+            autoencoder=AutoencoderTraining(updates=2, batch_size=2, precision="float32"),
+            diffusion=DiffusionTraining(
+                updates=2, batch_size=2, deformed_copies=0, precision="float32"
+            ),
             texture=True,
         ),
         seed=0,
@@ -133,6 +135,7 @@ def _train_control(
         settings=ControlTraining(
             updates=3,
             batch_size=2,
+            precision="float32",
             deformed_copies=1,
             held_out=1,
             validate_every=3,

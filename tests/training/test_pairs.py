@@ -193,7 +193,7 @@ def test_images_of_a_prior_are_mirrored_along_the_same_axis(
     job = PriorJob(
         cases=[_case(tmp_path, orientation)],
         spec=prior.spec,
-        settings=PriorTraining(diffusion=DiffusionTraining(flip=True)),
+        settings=PriorTraining(diffusion=DiffusionTraining(flip=True, deformed_copies=0)),
         seed=0,
         folder=tmp_path,
     )

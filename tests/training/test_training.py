@@ -52,7 +52,7 @@ SPEC = PriorSpec(
 )
 PRIOR = PriorTraining(
     autoencoder=AutoencoderTraining(updates=30, batch_size=2, learning_rate=0.01),
-    diffusion=DiffusionTraining(updates=20, batch_size=4),
+    diffusion=DiffusionTraining(updates=20, batch_size=4, deformed_copies=0),
     half=True,
 )
 LOWRES = LowRes(spacing_mm=4)
@@ -63,6 +63,7 @@ NETWORK = VCM(
     num_head_channels=8,
     hidden_channels=8,
     norm_num_groups=4,
+    layout=False,
 )
 
 

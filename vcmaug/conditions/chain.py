@@ -15,7 +15,10 @@ from pydantic import Field, model_validator
 from vcmaug.conditions.base import Cell
 from vcmaug.conditions.builder import Builder, images_fit
 from vcmaug.conditions.builders.perturb import Perturb
+from vcmaug.conditions.builders.shape_model import ShapeModel
 from vcmaug.config import Settings
+from vcmaug.data.geometry import Grid
+from vcmaug.data.grid_size import is_crop
 from vcmaug.data.scalars import ScalarSpec, raw_value
 from vcmaug.errors import DataError
 from vcmaug.files import sha256_of_file
@@ -158,6 +161,15 @@ class ConditionSettings(Settings):
         ("age", "sex"), description="columns of the case table that a condition takes over"
     )
     scalars: ScalarSettings = ScalarSettings()
+
+    @classmethod
+    def of_grid(cls, grid: Grid) -> dict[str, object]:
+        """Return the chains that fit a grid, of `recipes/hippocampus` and `recipes/brain-mini`.
+
+        Whole heads are deformed alone: in shapes that are drawn for them thin structures break.
+        """
+        deformed, drawn = Chain(steps=(Perturb.of_grid(grid),)), Chain(steps=(ShapeModel(),))
+        return {"chains": (deformed, drawn) if is_crop(grid) else (deformed,)}
 
     @model_validator(mode="before")
     @classmethod

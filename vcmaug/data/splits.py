@@ -33,10 +33,23 @@ __all__ = [
 class SplitSettings(Settings):
     """How many labelled subjects go where; all others are for training."""
 
-    num_test: int = Field(ge=1)
+    num_test: int | None = Field(
+        None, ge=1, description="None: a quarter of the labelled subjects, and a tenth to validate"
+    )
     num_validation: int = Field(0, ge=0)
     seed: int = 0
     file: RecipePath | None = Field(None, description="a fixed split file beside the recipe")
+
+    def counts(self, num_labelled: int) -> tuple[int, int]:
+        """Return how many of so many labelled subjects are for the test and for validation.
+
+        Examples:
+            >>> SplitSettings().counts(200), SplitSettings(num_test=5).counts(200)
+            ((50, 20), (5, 0))
+        """
+        if self.num_test is not None:
+            return self.num_test, self.num_validation
+        return max(1, num_labelled // 4), self.num_validation or max(1, num_labelled // 10)
 
 
 @dataclass(frozen=True)
@@ -101,12 +114,13 @@ def make_splits(
         (everybody - bare) or everybody,
         key=lambda subject: stable_seed(settings.seed, "split", subject),
     )
-    first, second = settings.num_test, settings.num_test + settings.num_validation
+    num_test, num_validation = settings.counts(len(order))
+    first, second = num_test, num_test + num_validation
     if second >= len(order):
         known = f", {len(order)} with a label map" if len(order) < len(everybody) else ""
         raise DataError(
-            f"splitting {len(everybody)} subjects{known}: {settings.num_test} for the test and "
-            f"{settings.num_validation} for validation leave none for training. Ask for fewer."
+            f"splitting {len(everybody)} subjects{known}: {num_test} for the test and "
+            f"{num_validation} for validation leave none for training. Ask for fewer."
         )
     train = everybody - {*order[:second]}
     return Splits(
@@ -146,12 +160,17 @@ def unfit(
         wanted = read_splits(settings.file, subjects, unlabelled=unlabelled)
         same = splits.roles == wanted.roles and splits.evaluator == wanted.evaluator
         return [] if same else [f"its roles are not those of the recipe's file {settings.file}"]
-    found = {"num_test": len(splits.test), "num_validation": len(splits.validation)}
-    found |= {"seed": splits.seed}
+    everybody, bare = set(subjects), set(unlabelled)
+    num_test, num_validation = settings.counts(len(everybody - bare) or len(everybody))
+    found = {
+        "num_test": (num_test, len(splits.test)),
+        "num_validation": (num_validation, len(splits.validation)),
+        "seed": (settings.seed, splits.seed),
+    }
     return [
-        f"splits.{name} is {getattr(settings, name)} in the recipe and {value} in the file"
-        for name, value in found.items()
-        if getattr(settings, name) != value
+        f"splits.{name} is {asked} in the recipe and {there} in the file"
+        for name, (asked, there) in found.items()
+        if asked != there
     ]
 
 

@@ -1,4 +1,7 @@
-"""What a recipe says of a study: its grid, its task, its network, augmentation and training."""
+"""What a recipe says of a study: its grid, its task, its network, augmentation and training.
+
+Defaults are those of `recipes/hippocampus`, whose LOG.md says what was measured and rejected.
+"""
 
 from collections.abc import Mapping
 from typing import ClassVar, Literal
@@ -6,6 +9,8 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from vcmaug.config import Settings
+from vcmaug.data.geometry import Grid
+from vcmaug.data.grid_size import by_size
 from vcmaug.data.labels import LabelScheme
 from vcmaug.downstream.segmenters.base import Segmenter
 from vcmaug.downstream.segmenters.unet import UNet
@@ -36,9 +41,9 @@ class AugmentSettings(Settings):
 class FitSettings(Settings):
     """How long and how fast to learn; the same in every arm."""
 
-    updates: int = Field(400, ge=1)
+    updates: int = Field(1200, ge=1)
     batch_size: int = Field(4, ge=1)
-    learning_rate: float = Field(2e-3, gt=0)
+    learning_rate: float = Field(4e-3, gt=0)
     weight_decay: float = Field(1e-4, ge=0)
     synthetic_share: float = Field(
         0.5, ge=0, le=1, description="of each batch, in an arm with a cohort"
@@ -53,6 +58,11 @@ class FitSettings(Settings):
         "number of cores; null: as many as the process has",
     )
 
+    @classmethod
+    def of_grid(cls, grid: Grid) -> dict[str, int]:
+        """Return the settings that depend on the grid, from the recipes in `data.grid_size`."""
+        return {"updates": by_size(grid, (1200, 1600, 1600), step=100)}
+
 
 class StudySettings(Settings):
     """The grid of a study, and what is the same in all its arms."""
@@ -62,7 +72,7 @@ class StudySettings(Settings):
     }
 
     num_labelled: tuple[int, ...] = Field((10,), min_length=1)
-    seeds: tuple[int, ...] = Field((0,), min_length=1)
+    seeds: tuple[int, ...] = Field((0, 1, 2), min_length=1)
     task: Task = Segmentation()
     segmenter: Segmenter = UNet()
     augment: AugmentSettings = AugmentSettings()

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from vcmaug.config import parse_settings
+from vcmaug.config import merged, parse_settings
 from vcmaug.control.base import Control, rescaled, write_control
 from vcmaug.control.base import load_control as load
 from vcmaug.control.method import ControlMethod, control_method
@@ -51,6 +51,7 @@ def train_prior(
         ModelError: The images do not lie on the spec's grid.
     """
     place = folder_for(folder, name="prior")
+    settings = merged(PriorTraining.of_grid(spec.grid), settings)
     chosen = parse_settings(PriorTraining, settings, source="the arguments of train_prior")
     job = PriorJob(
         cases=cases.cases,
@@ -82,7 +83,7 @@ def train(
     """Train a control on a frozen prior and return it.
 
     Args:
-        method: Such as `VCM(layout=True)`, or its name.
+        method: Such as `VCM()`, or its name.
         cases: Labelled training cases; the labels of exactly these are seen.
         prior: Frozen.
         seed: Of everything random.
@@ -101,6 +102,7 @@ def train(
     """
     place = folder_for(folder, name="control")
     start = None if start_from is None else model_folder(start_from)
+    settings = merged(ControlTraining.of_grid(prior.spec.grid), settings)
     chosen = parse_settings(ControlTraining, settings, source="the arguments of train")
     device = _device_of(prior)
     job = ControlJob(

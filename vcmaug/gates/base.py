@@ -35,7 +35,7 @@ class GateSettings(Settings):
     seed: int = 0
     least_dice: float = Field(0.88, ge=0, le=1, description="of the segmenter with all labels")
     num_samples: int = Field(128, ge=8, description="unconditional draws")
-    sampler: Sampler = DDIM(steps=50)
+    sampler: Sampler = DDIM(steps=30)
     realism: RealismSettings = RealismSettings()
 
 

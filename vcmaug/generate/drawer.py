@@ -57,7 +57,7 @@ class Drawer:
     control: Control | None = None
     _: KW_ONLY
     sampler: Sampler = field(default_factory=DDIM)
-    strength: float = 1.0
+    strength: float = 1.5
     interval: tuple[float, float] = (0.0, 1.0)
     precision: str = "float32"
 

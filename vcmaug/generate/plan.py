@@ -33,7 +33,7 @@ class GenerateSettings(Settings):
     renamed: ClassVar[Mapping[str, str]] = {"gate": "acceptance"}
 
     sampler: Sampler = DDIM()
-    strength: float = Field(1.0, ge=0, description="scales gamma and beta")
+    strength: float = Field(1.5, ge=0, description="scales gamma and beta; 1: as trained")
     interval: tuple[float, float] = Field(
         (0.0, 1.0), description="share of the schedule in which the control acts"
     )

@@ -70,10 +70,11 @@ class Sampler(Part):
     steps: int = Field(25, ge=1)
     spacing: Literal["trailing", "leading"] = "trailing"
     start: float = Field(
-        1.0,
+        0.65,
         gt=0,
         le=1,
-        description="share of the schedule that is walked; below 1 from the latents that the "
+        description="share of the schedule that is walked (above 0.65 whole images come out too "
+        "bright or too dark, see recipes/hippocampus/LOG.md); below 1 from the latents that the "
         "condition lets the control expect, else from the prior's mean",
     )
 
@@ -87,9 +88,9 @@ class Sampler(Part):
             CohortError: There are more steps than timesteps.
 
         Examples:
-            >>> DDIM(steps=4).timesteps(1000)
+            >>> DDIM(steps=4, start=1).timesteps(1000)
             (999, 749, 499, 249)
-            >>> DDIM(steps=4, spacing="leading").timesteps(1000)
+            >>> DDIM(steps=4, start=1, spacing="leading").timesteps(1000)
             (750, 500, 250, 0)
             >>> DDIM(steps=2, start=0.6).timesteps(1000)
             (599, 299)

@@ -1,18 +1,21 @@
 """What a prior is made of: grid, networks, schedule, scalars. Settings only, no weights.
 
 A person writes it in a recipe, and the card beside a prior's weights repeats it. Networks are built
-of it (`StemmedAutoencoder(spec)`, `ScalarUNet(spec)`); this module loads no torch.
+of it (`StemmedAutoencoder(spec)`, `ScalarUNet(spec)`); this module loads no torch. Defaults are
+those of `recipes/hippocampus`, and on a larger grid of `recipes/brain-mini`; their LOG.md says why.
 
 References:
     Pinaya et al. 2022, arXiv 2209.07162, for the shape of the whole.
 """
 
+from collections.abc import Mapping
 from typing import Literal
 
 from pydantic import Field, model_validator
 
-from vcmaug.config import Settings
+from vcmaug.config import Settings, merged
 from vcmaug.data.geometry import Grid
+from vcmaug.data.grid_size import by_size, grid_in
 from vcmaug.data.scalars import ScalarSpec
 from vcmaug.shapes import Shape3, as_shape3, latent_shape
 
@@ -24,23 +27,40 @@ class AutoencoderSettings(Settings):
 
     stem_factor: int = Field(2, ge=1, description="edge of the block folded into channels")
     channels: tuple[int, ...] = (32, 64)
-    latent_channels: int = Field(4, ge=1)
+    latent_channels: int = Field(8, ge=1)
     num_res_blocks: int = Field(1, ge=1)
     norm_num_groups: int = Field(16, ge=1)
     shortcut: bool = Field(
-        False, description="linear map of blocks beside the networks; starts as their components"
+        True, description="linear map of blocks beside the networks; starts as their components"
     )
+
+    @classmethod
+    def of_grid(cls, grid: Grid) -> dict[str, object]:
+        """Return the settings that depend on the grid: a third level where it is large.
+
+        A latent cell is then of 8x8x8 voxels and no longer of 4x4x4, if the grid can be divided so.
+        """
+        levels = by_size(grid, (2, 2, 3))
+        if any(size % 16 for size in grid.shape):  # 8, and halved once by the diffusion U-Net
+            levels = 2
+        return {"channels": (32, 64, 96)[:levels]}
 
 
 class DiffusionSettings(Settings):
     """The diffusion U-Net on latents."""
 
-    channels: tuple[int, ...] = (96, 192)
+    channels: tuple[int, ...] = (64, 80)
     attention_levels: tuple[bool, ...] = (False, True)
-    num_res_blocks: int = Field(2, ge=1)
-    num_head_channels: int | tuple[int, ...] = Field(32, description="or one number per level")
+    num_res_blocks: int = Field(1, ge=1)
+    num_head_channels: int | tuple[int, ...] = Field(16, description="or one number per level")
     norm_num_groups: int = Field(16, ge=1)
     upcast_attention: bool = False
+
+    @classmethod
+    def of_grid(cls, grid: Grid) -> dict[str, object]:
+        """Return the settings that depend on the grid, from the recipes in `data.grid_size`."""
+        widths = (by_size(grid, one, step=16) for one in ((64, 64, 96), (80, 80, 128)))
+        return {"channels": tuple(widths), "num_res_blocks": by_size(grid, (1, 1, 2))}
 
 
 class ScheduleSettings(Settings):
@@ -65,6 +85,19 @@ class PriorSpec(Settings):
     latent_scale: float | None = Field(
         None, gt=0, description="z is multiplied by it; None: 1 / deviation, measured once"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _networks_of_the_grid(cls, value: object) -> object:
+        """Take the networks that the grid asks for, where they are not named."""
+        grid = grid_in(value.get("grid")) if isinstance(value, Mapping) else None
+        if grid is None or not isinstance(value, Mapping):
+            return value
+        networks = {
+            "autoencoder": AutoencoderSettings.of_grid(grid),
+            "diffusion": DiffusionSettings.of_grid(grid),
+        }
+        return merged(networks, value)
 
     @model_validator(mode="after")
     def _shapes_fit(self) -> "PriorSpec":

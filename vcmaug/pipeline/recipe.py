@@ -1,8 +1,10 @@
 """A recipe: everything a study needs, in one YAML file with profiles.
 
 It composes the settings of all rooms, and `read_recipe` reports every fault of the file at once.
+The data alone make one: what is not said is as it was measured to work on such a grid.
 """
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -35,6 +37,7 @@ from vcmaug.gates.base import GateSettings
 from vcmaug.generate.plan import GenerateSettings
 from vcmaug.ldm.card import PriorCard, read_card
 from vcmaug.ldm.spec import PriorSpec
+from vcmaug.pipeline.defaults import completed
 from vcmaug.quality.metrics.base import Metric
 from vcmaug.quality.run import METRICS
 from vcmaug.training.settings import ControlTraining, PriorTraining
@@ -163,7 +166,7 @@ def _only(kind: type[S], settings: S) -> S:
 class ConditionRecipe(ConditionSettings):
     """The conditions of each replicate."""
 
-    n: int = Field(32, ge=1, description="how many")
+    n: int = Field(200, ge=1, description="how many")
     lazy: bool = Field(False, description="write tables only; maps are made when they are needed")
 
     @property
@@ -175,7 +178,7 @@ class ConditionRecipe(ConditionSettings):
 class GenerateRecipe(GenerateSettings):
     """The cohort of each replicate."""
 
-    n: int = Field(32, ge=1, description="how many cases")
+    n: int = Field(200, ge=1, description="how many cases")
 
     @property
     def of_plan(self) -> GenerateSettings:
@@ -215,8 +218,8 @@ class Recipe(Settings):
     seed: int = 0
     population: PopulationSettings | None = None
     data: DataRecipe
-    splits: SplitSettings
-    prior: PriorRecipe
+    splits: SplitSettings = SplitSettings()
+    prior: PriorRecipe = Field(description="without zoo, folder and spec: one to train")
     control: ControlRecipe = ControlRecipe()
     conditions: ConditionRecipe = ConditionRecipe()
     generate: GenerateRecipe = GenerateRecipe()
@@ -224,6 +227,12 @@ class Recipe(Settings):
     metrics: tuple[Metric, ...] = Field(METRICS, description="measured of each cohort")
     study: StudyRecipe = StudyRecipe()
     gates: GateSettings = GateSettings()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_measured(cls, value: object) -> object:
+        """Take what fits the grid of the data where the recipe says nothing."""
+        return completed(value) if isinstance(value, Mapping) else value
 
     @model_validator(mode="after")
     def _sections_fit(self) -> "Recipe":
@@ -285,8 +294,15 @@ def read_recipe(path: Path, *, profile: str | None = None) -> Recipe:
             )
         content = merged(content, profiles[profile])
     folder = path.resolve().parent
+    content.setdefault("name", _name_of(path.resolve()))
     _take_sampler_of_prior(content, folder)
     return parse_settings(Recipe, content, source=f"recipe {path}", folder=folder)
+
+
+def _name_of(path: Path) -> str:
+    """Return the name of a recipe that states none: that of its file, or of its folder."""
+    name = path.parent.name if path.stem == "recipe" else path.stem
+    return re.sub("[^a-z0-9]+", "-", name.lower()).strip("-")
 
 
 def _take_sampler_of_prior(content: dict[str, Any], recipes: Path) -> None:

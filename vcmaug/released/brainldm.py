@@ -72,6 +72,7 @@ def brainldm(sex: SexCoding = "female0") -> PriorSpec:
             latent_channels=3,
             num_res_blocks=2,
             norm_num_groups=32,
+            shortcut=False,
         ),
         diffusion=DiffusionSettings(
             channels=(256, 512, 768),

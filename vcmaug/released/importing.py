@@ -51,6 +51,9 @@ RELEASED_SCHEME = LabelScheme.from_mapping(
 )
 """Channels of the released model; their meaning is read from the label map it was released with."""
 
+_WHOLE_SCHEDULE = {"name": "ddim", "steps": 25, "start": 1.0}
+"""The sampler of BrainLDM: without a mean of its latents, a draw cannot start lower."""
+
 _ENCODER = "modality_encoder."
 _PARTS = {  # released prefix -> ours
     "time_unet.": "unet.",
@@ -110,6 +113,7 @@ def import_brainldm(
         scalar_fill={one.name: POPULATION_MEANS[one.name] for one in spec.scalars},
         licence="of the released files; see their own terms",
         imported_from=files,
+        sampler=_WHOLE_SCHEDULE,
     )
     write_prior(folder, prior)
     return prior.card

@@ -1,4 +1,8 @@
-"""How priors and controls are trained: settings, and the job of a control; no torch is loaded."""
+"""How priors and controls are trained: settings, and the job of a control; no torch is loaded.
+
+Defaults are those of `recipes/hippocampus`, whose LOG.md says what was measured and rejected; what
+depends on the grid is in `of_grid`, and recipes and the face take it from there.
+"""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -12,6 +16,8 @@ from vcmaug.config import Settings
 from vcmaug.control.method import ControlMethod
 from vcmaug.control.shown import ChannelSettings
 from vcmaug.data.case import Case
+from vcmaug.data.geometry import Grid
+from vcmaug.data.grid_size import by_extent, by_size
 from vcmaug.data.labels import LabelScheme
 
 __all__ = [
@@ -39,7 +45,8 @@ class TrainingSettings(Settings):
     ema_decay: float = Field(0.999, ge=0, lt=1)
     checkpoint_every: int = Field(200, ge=1)
     precision: Literal["float32", "bfloat16"] = Field(
-        "float32", description="bfloat16 halves the time; float32 is used where it is not supported"
+        "bfloat16",
+        description="bfloat16 halves the time; float32 is used where it is not supported",
     )
 
     def rate(self, step: int) -> float:
@@ -61,25 +68,50 @@ class DeformSettings(Settings):
     """How many deformed copies, and how far they are deformed."""
 
     deformed_copies: int = Field(0, ge=0, description="deformed copies of each case")
-    max_displacement_mm: float = Field(6.0, ge=0)
-    smoothness_mm: float = Field(16.0, gt=0)
+    max_displacement_mm: float = Field(3.0, ge=0)
+    smoothness_mm: float = Field(8.0, gt=0)
 
 
 class AutoencoderTraining(TrainingSettings):
     """How to train the autoencoder."""
 
+    updates: int = Field(3000, ge=1)
     learning_rate: float = Field(1e-3, gt=0)
-    kl_weight: float = Field(1e-4, ge=0)
-    gradient_weight: float = Field(0.5, ge=0)
+    kl_weight: float = Field(1e-5, ge=0)
+    gradient_weight: float = Field(
+        0.0, ge=0, description="of sharp edges; the texture of the prior does it better"
+    )
     flip: bool = Field(False, description="mirror half of the images left to right")
+
+    @classmethod
+    def of_grid(cls, grid: Grid) -> dict[str, float]:
+        """Return the settings that depend on the grid, from the recipes in `data.grid_size`."""
+        return {"updates": by_size(grid, (3000, 3000, 6000), step=100)}
 
 
 class DiffusionTraining(TrainingSettings, DeformSettings):
     """How to train the diffusion U-Net; deformed copies of the images are encoded too."""
 
+    updates: int = Field(14000, ge=1)
     batch_size: int = Field(8, ge=1)
-    learning_rate: float = Field(3e-4, gt=0)
+    learning_rate: float = Field(5e-4, gt=0)
+    ema_decay: float = Field(0.9995, ge=0, lt=1)
+    deformed_copies: int = Field(30, ge=0, description="deformed copies of each image")
+    max_displacement_mm: float = Field(3.5, ge=0)
     flip: bool = Field(False, description="mirrored images are encoded too")
+
+    @classmethod
+    def of_grid(cls, grid: Grid) -> dict[str, float]:
+        """Return the settings that depend on the grid, from the recipes in `data.grid_size`.
+
+        Copies get fewer on larger grids, since all are held in memory while they are encoded.
+        """
+        return {
+            "updates": by_size(grid, (14000, 14000, 40000), step=500),
+            "deformed_copies": by_size(grid, (30, 15, 4)),
+            "max_displacement_mm": by_extent(grid, (3.5, 4.0)),
+            "smoothness_mm": by_extent(grid, (8.0, 24.0)),
+        }
 
 
 class PriorTraining(Settings):
@@ -88,29 +120,38 @@ class PriorTraining(Settings):
     autoencoder: AutoencoderTraining = AutoencoderTraining()
     diffusion: DiffusionTraining = DiffusionTraining()
     texture: bool = Field(
-        False, description="measure what the decoder leaves out, and add such texture to every draw"
+        True, description="measure what the decoder leaves out, and add such texture to every draw"
     )
-    half: bool = Field(False, description="store the weights in half precision")
+    half: bool = Field(True, description="store the weights in half precision")
+
+    @classmethod
+    def of_grid(cls, grid: Grid) -> dict[str, dict[str, float]]:
+        """Return the settings that depend on the grid, by network."""
+        return {
+            "autoencoder": AutoencoderTraining.of_grid(grid),
+            "diffusion": DiffusionTraining.of_grid(grid),
+        }
 
 
 class ControlTraining(TrainingSettings, DeformSettings):
     """How to train a control."""
 
+    batch_size: int = Field(8, ge=1)
     learning_rate: float = Field(1e-3, gt=0)
     ema_decay: float = Field(0.99, ge=0, lt=1)
     l1_weight: float = Field(1e-3, ge=0, description="lambda of the penalty on gamma and beta")
     flip: bool = Field(False, description="mirrored pairs too; pairs of structures change places")
-    deformed_copies: int = Field(4, ge=0, description="deformed copies of each pair")
+    deformed_copies: int = Field(30, ge=0, description="deformed copies of each pair")
     timesteps: float = Field(
-        1.0, gt=0, le=1, description="share of the schedule that is trained: sampler.start"
+        0.65, gt=0, le=1, description="share of the schedule that is trained: sampler.start"
     )
     weighting: Literal["epsilon", "image"] = Field(
-        "epsilon",
+        "image",
         description="of timesteps: alike, or by the error of the image that they stand for, which "
         "weighs those in which its layout is decided",
     )
     near_weight: float = Field(
-        0.0,
+        15.0,
         ge=0,
         description="added to the weight 1 of latent cells with a structure in or next to",
     )
@@ -128,6 +169,19 @@ class ControlTraining(TrainingSettings, DeformSettings):
         description="on the CPU: one gives the same control on every number of cores; null: as "
         "many as the process has",
     )
+
+    @classmethod
+    def of_grid(cls, grid: Grid) -> dict[str, float]:
+        """Return the settings that depend on the grid, from the recipes in `data.grid_size`.
+
+        For the copies at 4 mm it is `recipes/lesions`, which has few labelled cases.
+        """
+        return {
+            "updates": by_size(grid, (1000, 1000, 4000), step=100),
+            "deformed_copies": by_size(grid, (30, 20, 4)),
+            "max_displacement_mm": by_extent(grid, (3.0, 6.0)),
+            "smoothness_mm": by_extent(grid, (8.0, 16.0)),
+        }
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -31,6 +31,8 @@ from vcmaug.conditions.topology import (
     with_shares,
 )
 from vcmaug.config import Settings
+from vcmaug.data.geometry import Grid
+from vcmaug.data.grid_size import by_extent
 from vcmaug.data.labels import LabelScheme
 from vcmaug.data.mirror import mirror_of, mirrored
 from vcmaug.data.sides import side_faults, sides_exchanged
@@ -75,7 +77,7 @@ class Perturb(Builder):
 
     name: Literal["perturb"] = "perturb"
     min_displacement_mm: float = Field(1.0, ge=0)
-    max_displacement_mm: float = Field(5.0, ge=0, description="0: no deformation")
+    max_displacement_mm: float = Field(2.5, ge=0, description="0: no deformation")
     smoothness_mm: float = Field(10.0, gt=0, description="sigma of the Gaussian on the field")
     degrees: float = Field(0.0, ge=0, le=45, description="largest turn about each axis")
     scale: float = Field(0.0, ge=0, lt=0.5, description="largest relative change of each axis")
@@ -97,6 +99,15 @@ class Perturb(Builder):
             *unknown_structures({"resize": tuple(self.resize)}, structures),
             *(f"flip_probability: {fault}; set it to 0" for fault in sides),
         ]
+
+    @classmethod
+    def of_grid(cls, grid: Grid) -> "Perturb":
+        """Return it as gentle as on hippocampi, or with the larger steps of whole heads."""
+        return cls(
+            min_displacement_mm=by_extent(grid, (1.0, 2.0)),
+            max_displacement_mm=by_extent(grid, (2.5, 8.0)),
+            smoothness_mm=by_extent(grid, (10.0, 16.0)),
+        )
 
     def ready(
         self, scheme: LabelScheme, *, folder: Path | None = None, cases: Sequence[str] = ()

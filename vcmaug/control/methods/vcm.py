@@ -11,6 +11,8 @@ from pydantic import Field, model_validator
 
 from vcmaug.control.method import ControlMethod
 from vcmaug.control.shown import ALONE, width_of
+from vcmaug.data.geometry import Grid
+from vcmaug.data.grid_size import by_size
 from vcmaug.ldm.spec import PriorSpec
 
 if TYPE_CHECKING:
@@ -20,7 +22,11 @@ __all__ = ["MCM", "VCM", "VCMReleased"]
 
 
 class VCM(ControlMethod):
-    """A Volumetric Conditioning Module, the default control."""
+    """A Volumetric Conditioning Module, the default control.
+
+    The defaults are those of `recipes/hippocampus`, and on a larger grid of `recipes/brain-mini`;
+    docs/controls.md compares them.
+    """
 
     name: Literal["vcm"] = "vcm"
     stem_factor: int = Field(2, ge=1, description="edge of the block folded into channels")
@@ -28,14 +34,20 @@ class VCM(ControlMethod):
         None, description="of the condition's encoder, a halving between two; None: as needed"
     )
     encoder_res_blocks: int = Field(1, ge=1)
-    channels: tuple[int, ...] = (64, 128)
+    channels: tuple[int, ...] | None = Field(
+        None, description="of its U-Net; None: as the prior's grid needs, from [48, 96] on"
+    )
     attention_levels: tuple[bool, ...] = (False, True)
-    num_res_blocks: int = Field(2, ge=1)
-    num_head_channels: int = Field(32, ge=1)
-    hidden_channels: int = Field(64, ge=1, description="features shared by the two heads")
+    num_res_blocks: int = Field(1, ge=1)
+    num_head_channels: int = Field(16, ge=1)
+    hidden_channels: int | None = Field(
+        None,
+        ge=1,
+        description="features shared by the two heads; None: as the prior's grid needs, from 48 on",
+    )
     norm_num_groups: int = Field(16, ge=1)
     layout: bool = Field(
-        False, description="predict latents from the map alone, and learn where to follow them"
+        True, description="predict latents from the map alone, and learn where to follow them"
     )
     time_in_encoder: bool = Field(
         False, description="as in the paper's figure: the condition is encoded at every step"
@@ -45,7 +57,7 @@ class VCM(ControlMethod):
     def _one_of_both(self) -> Self:
         """Refuse a layout that would depend on the timestep."""
         if self.layout and self.time_in_encoder:
-            raise ValueError("layout wants an encoder without time; set one of the two")
+            raise ValueError("layout wants an encoder without time; set layout: false")
         return self
 
     @property
@@ -59,8 +71,15 @@ class VCM(ControlMethod):
         """Return a new network; see `ControlMethod.network`."""
         from vcmaug.control.networks.vcm import VCMNetwork
 
-        shapes = self.model_dump(exclude={"name"})
+        shapes, fitting = self.model_dump(exclude={"name"}), self.of_grid(spec.grid)
+        shapes |= {name: width for name, width in fitting.items() if shapes[name] is None}
         return VCMNetwork(spec=spec, num_structures=num_structures, names=names, **shapes)
+
+    @classmethod
+    def of_grid(cls, grid: Grid) -> dict[str, object]:
+        """Return the widths that depend on the grid, from the recipes in `data.grid_size`."""
+        channels = (by_size(grid, (48, 64, 64), step=16), 96)
+        return {"channels": channels, "hidden_channels": by_size(grid, (48, 48, 64), step=16)}
 
 
 class VCMReleased(ControlMethod):
