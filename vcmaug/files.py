@@ -310,7 +310,8 @@ def refuse_overlap(doing: str, *, writes: Iterable[Path], reads: Iterable[Path])
         reads: Files and folders that are read.
 
     Raises:
-        WorkFolderError: One that would be written is one that is read, lies in it, or holds it.
+        WorkFolderError: One that would be written is one that is read, lies in it, or holds it, or
+            it cannot be written there.
     """
     sources, above = dict[Hashable, Path](), dict[Hashable, Path]()
     for path in reads:
@@ -318,6 +319,7 @@ def refuse_overlap(doing: str, *, writes: Iterable[Path], reads: Iterable[Path])
         sources[own] = path
         above |= dict.fromkeys(folders, path)
     for path in writes:
+        _refuse_unusable(doing, path)
         own, *folders = _identities(path)
         places = [("is", sources.get(own)), ("holds", above.get(own))]
         places += [("lies in", sources.get(folder)) for folder in folders]
@@ -327,6 +329,18 @@ def refuse_overlap(doing: str, *, writes: Iterable[Path], reads: Iterable[Path])
                     f"{doing}: the output {path} {relation} {source}, which is read. Nothing was "
                     "written; choose an output that is not the source, in it, or around it."
                 )
+
+
+def _refuse_unusable(doing: str, path: Path) -> None:
+    """Refuse a path at which nothing can be, as one with too long a name or below a file."""
+    try:
+        path.stat()
+    except FileNotFoundError:
+        return
+    except OSError as fault:
+        raise WorkFolderError(
+            f"{doing}: the output {path}: {fault.strerror}. Nothing was written; {_advice(fault)}."
+        ) from None
 
 
 def _identities(path: Path) -> list[Hashable]:

@@ -84,6 +84,8 @@ def prepare(settings: DataSettings, out: Path, *, report: Report = silent) -> Ca
 def _refuse_place(settings: DataSettings, cases: Sequence[Case], *, out: Path) -> None:
     """Refuse to write where the source is, or any file that its reader named, or other files."""
     doing = f"preparing {settings.source}"
+    if settings.source.encode(errors="replace").decode() != settings.source:
+        raise WorkFolderError(f"{doing}: its path is not UTF-8. Rename its folder or file.")
     reads = [settings.path, *filter(None, [settings.label_values_file])]
     if cases:
         reads += settings.reader.tables(settings.path)
