@@ -216,17 +216,23 @@ def sha256_of_file(path: Path) -> str:
 
 
 @contextmanager
-def locked(folder: Path, *, purpose: str, name: str = ".lock") -> Iterator[None]:
+def locked(
+    folder: Path, *, purpose: str, name: str = ".lock", together: bool = False
+) -> Iterator[None]:
     """Hold a folder for one process; the lock ends with the process, also when it is killed.
 
     Args:
         folder: Held through a file in it.
         purpose: Said to whoever is refused.
         name: Of that file; several names are as many locks.
+        together: Processes that torchrun started do it together; the first holds it for all.
 
     Raises:
         WorkFolderError: Another process holds the folder, or it cannot be written.
     """
+    if together and os.environ.get("RANK", "0") != "0":
+        yield
+        return
     with ExitStack() as stack:
         try:
             folder.mkdir(parents=True, exist_ok=True)

@@ -47,6 +47,7 @@ def prepare(settings: DataSettings, out: Path, *, report: Report = silent) -> Ca
         WorkFolderError: `out` is in use, holds what is read or lies in it, or is another's.
     """
     _refuse_place(settings, [], out=out)
+    of_earlier_run = [*out.glob(_LAST), *out.glob("*/.*.tmp")]
     preparation = _Preparation(settings, settings.label_scheme(), settings.number_of_value())
     faults: list[str] = []
     found = find_cases(settings, faults)
@@ -63,9 +64,9 @@ def prepare(settings: DataSettings, out: Path, *, report: Report = silent) -> Ca
         "num_cases": len(found),
         "versions": versions(),
     }
-    with locked(out, purpose="preparing cases"):
-        for old in (out / _LAST, *out.glob("*/.*.tmp")):  # of earlier runs, done or killed
-            old.unlink(missing_ok=True)
+    with locked(out, purpose="preparing cases", together=True):
+        for path in of_earlier_run:  # until all is written, the folder is not whole
+            path.unlink(missing_ok=True)
         cases = []
         for number, case in enumerate(found, start=1):
             there = preparation.on_grid(case, faults)
