@@ -77,7 +77,7 @@ class WorkFolderError(VcmaugError):
     """An output folder that is locked, foreign, or lacks what an earlier stage leaves."""
 
 
-def list_faults(what: str, faults: Sequence[str], *, advice: str = "", most: int = 40) -> str:
+def list_faults(what: str, faults: Sequence[str], *, advice: str = "", most: int = 500) -> str:
     """Return one message: `what`, a numbered line per fault, and the advice.
 
     Args:

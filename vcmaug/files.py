@@ -94,6 +94,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
 _ADVICE = {
     errno.ENOSPC: "free some space",
     errno.EDQUOT: "free some space",
+    errno.EFBIG: "free some space",  # of a quota that is set as a limit on files
     errno.ENAMETOOLONG: "choose a shorter name",
     errno.EEXIST: "move the file away that stands where a folder is to be",
     errno.ENOTDIR: "move the file away that stands where a folder is to be",
@@ -253,32 +254,36 @@ def locked(folder: Path, *, purpose: str, name: str = ".lock") -> Iterator[None]
 _LONGEST_NAME = 200  # of the 255 bytes of file systems; endings and temporary names are added
 
 
-def faults_of_names(what: str, names: Iterable[str]) -> list[str]:
+def faults_of_names(what: str, places: Mapping[str, Path]) -> list[str]:
     """Return, one sentence each, which names cannot name files, alone or beside each other.
 
     Args:
         what: The names are, such as "case id".
-        names: Each once.
+        places: Of each name, where it stands.
 
     Examples:
-        >>> faults_of_names("case id", ["sub-01 (T1)", "p1/s1"])
-        ["case id 'p1/s1': it holds a path separator; files are named by it, choose another"]
+        >>> faults_of_names("id", {"sub-01 (T1)": Path("a.csv"), "p1/s1": Path("a.csv")})
+        ["id 'p1/s1', a.csv: it holds a path separator, expected the name of a file; rename it"]
     """
     alike = defaultdict[str, list[str]](list)
-    for name in sorted(names):
+    for name in sorted(places):
         alike[unicodedata.normalize("NFC", name).lower()].append(name)
     faults = [
-        f"{what} {name!r}: {why}; files are named by it, choose another"
-        for some in alike.values()
-        for name in some
+        f"{what} {name!r}, {_printable(place)}: {why}, expected the name of a file; rename it"
+        for name, place in sorted(places.items())
         if (why := _fault_of_name(name))
     ]
     return faults + [
-        f"{what} {' and '.join(map(repr, some))}: the same but for capitals; files are named by "
-        "them, choose names that differ"
+        f"{what} {' and '.join(map(repr, some))}, {places[some[0]]}: the same but for capitals, "
+        "expected names of different files; rename one"
         for some in alike.values()
         if len(some) > 1
     ]
+
+
+def _printable(path: Path) -> str:
+    """Return a path on one line; what cannot be printed is written as in Python."""
+    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in str(path))
 
 
 def _fault_of_name(name: str) -> str:

@@ -127,6 +127,20 @@ def test_in_a_mirror_left_and_right_change_places(orientation, axis):
     np.testing.assert_allclose(aligned_image(made, "image").array, turned, atol=1e-5)
 
 
+def test_in_a_mirror_columns_of_the_source_change_places():
+    settings = Perturb(flip_probability=1)
+    row = {"age": 41.0, "eye_L": 1.0, "eye_R": 2.0}
+    source = SourceMap("k0", "s0", tiny.label_map_of(radius=6.0), row)
+
+    def taken_over(*names):
+        start = as_it_is(source, condition_id="c0", inherit=names)
+        return settings.ready(tiny.SCHEME).build(start, seed=3).row
+
+    assert taken_over("age", "eye_L", "eye_R") == {"age": 41.0, "eye_L": 2.0, "eye_R": 1.0}
+    with pytest.raises(DataError, match="'eye_L' has no 'eye_R' to change places with"):
+        taken_over("age", "eye_L")
+
+
 def test_a_map_with_one_side_alone_is_not_mirrored():
     scheme = LabelScheme.from_mapping({"left_ball": 1, "ball": 2, "rest": 3})
     settings = Perturb(flip_probability=1)

@@ -45,3 +45,6 @@ def test_a_mirror_is_the_same_in_every_orientation(letters: str, axis: int) -> N
 def test_a_mirrored_scalar_comes_from_the_other_side() -> None:
     spec = ScalarSpec(name="x", low=0, high=1, structures=("left_a", "csf"))
     assert spec.mirrored() == spec.model_copy(update={"structures": ("right_a", "csf")})
+    for column, other in (("volume_eye_L", "volume_eye_R"), ("age", "age")):
+        spec = ScalarSpec(name="x", low=0, high=1, column=column)
+        assert spec.mirrored().column == other

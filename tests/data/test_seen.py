@@ -8,6 +8,14 @@ def test_everybody_is_counted_once_and_those_seen_before_too() -> None:
     assert Seen(note="not listed").subjects == ()
 
 
+def test_scalars_measured_on_label_maps_count_as_labels() -> None:
+    """As in a card of an older version, which lists them apart."""
+    seen = Seen.model_validate({"images": ["a", "b"], "label_scalars": ["b"], "labels": ["a"]})
+    assert seen.labels == ("a", "b")
+    assert Seen(label_scalars=("b",)).labels == ("b",)
+    assert Seen.model_validate_json(seen.model_dump_json()) == seen
+
+
 def test_it_comes_back_from_json() -> None:
     seen = Seen(images=("a", "b"), labels=("a",), teachers=("a",), before=Seen(images=("c",)))
     assert Seen.model_validate_json(seen.model_dump_json()) == seen

@@ -1,5 +1,6 @@
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -207,3 +208,18 @@ def test_what_has_no_code_is_refused_for_every_case() -> None:
 def test_a_scalar_needs_one_source() -> None:
     with pytest.raises(ValueError, match="either column or structures"):
         ScalarSpec(name="x", low=0, high=1)
+
+
+@pytest.mark.parametrize(
+    ("source", "is_measured"),
+    [
+        ({"structures": ("brain",)}, True),
+        ({"column": "volume_brain_mm3"}, True),  # the same by the name of its column
+        ({"column": "age"}, False),
+    ],
+)
+def test_scalars_measured_on_label_maps_are_known(
+    source: dict[str, Any], is_measured: bool
+) -> None:
+    scalar = ScalarSpec(name="one", low=0, high=1, **source)
+    assert scalar.is_measured is is_measured

@@ -4,9 +4,14 @@ from pathlib import Path
 import pytest
 from made_up_study import BOX, SPLITS, edit_rows, write_box_cases, write_box_cohort
 
+from vcmaug.cohort.card import CohortCard
 from vcmaug.cohort.cohort import Cohort
 from vcmaug.data.labels import LabelScheme
-from vcmaug.downstream.leaks import refuse_leaks, refuse_real_leaks
+from vcmaug.data.seen import Seen
+from vcmaug.data.splits import labelled_subset
+from vcmaug.downstream.leaks import labels_of_priors, refuse_leaks, refuse_real_leaks
+from vcmaug.downstream.results import PriorLabels
+from vcmaug.downstream.training_data import TrainingData
 from vcmaug.errors import DataError, LeakError
 
 LABELLED = ("s0", "s1")
@@ -209,3 +214,48 @@ def test_a_held_out_subject_is_no_pool(tmp_path: Path, subject: str) -> None:
 def test_pseudo_labels_of_a_teacher_that_saw_more_labels_are_refused(tmp_path: Path) -> None:
     with pytest.raises(LeakError, match="not those of a segmenter of the labelled subjects"):
         _refuse_pool(_pool(tmp_path, ("s2",), teacher=(*LABELLED, "s2")))
+
+
+def _prior_saw(cohort: Path, seen: Seen, *scalars: str) -> Path:
+    """Let the prior behind a cohort have seen somebody."""
+    card = CohortCard.read(cohort)
+    known = card.seen.model_copy(update={"prior": seen})
+    card.model_copy(update={"seen": known, "measured_scalars": scalars}).write(cohort)
+    return cohort
+
+
+def _labels_of_prior(cohort: Path) -> list[PriorLabels]:
+    """Return what a study of one replicate says of the labels of priors."""
+    labelled = labelled_subset(SPLITS, num_labelled=2, seed=0)
+    arms = {"real": TrainingData(), "real+synthetic": TrainingData({(2, 0): cohort})}
+    assert set(labelled) < set(SPLITS.train)
+    return labels_of_priors(arms, SPLITS)
+
+
+def test_a_prior_of_images_alone_brings_no_labels(tmp_path: Path) -> None:
+    cohort = write_box_cohort(tmp_path, LABELLED)
+    assert _labels_of_prior(_prior_saw(cohort, Seen(images=SPLITS.train))) == []
+
+
+def test_scalars_measured_on_labels_are_labels_that_the_arm_has(tmp_path: Path) -> None:
+    cohort = write_box_cohort(tmp_path, LABELLED)
+    seen = Seen(images=SPLITS.train, label_scalars=(*SPLITS.train, "z1", "z2", "z3"))
+    (found,) = _labels_of_prior(_prior_saw(cohort, seen, "ventricles", "brain"))
+    beyond = len(SPLITS.train) - 2
+    assert found == PriorLabels("real+synthetic", ("ventricles", "brain"), beyond + 3, beyond)
+    assert "reads ventricles and brain, measured on label maps of" in str(found)
+    assert f"{beyond} of them training subjects of this study" in str(found)
+
+
+def test_an_imported_prior_that_lists_nobody_is_said_too(tmp_path: Path) -> None:
+    cohort = write_box_cohort(tmp_path, LABELLED)
+    (found,) = _labels_of_prior(_prior_saw(cohort, Seen(note="of UK Biobank"), "brain"))
+    assert found.num_subjects == 0
+    assert "subjects whom its card does not list" in str(found)
+
+
+def test_a_held_out_subject_behind_a_scalar_is_refused(tmp_path: Path) -> None:
+    seen = Seen(images=SPLITS.train, label_scalars=("s5",))
+    cohort = _prior_saw(write_box_cohort(tmp_path, LABELLED), seen, "brain")
+    with pytest.raises(LeakError, match="s5 of test or validation was seen by the prior"):
+        _refuse(cohort)

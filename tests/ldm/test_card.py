@@ -23,10 +23,12 @@ def test_a_card_comes_back_as_it_was_written(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["hippocampus-1mm", "brain-mini-4mm"])
 def test_priors_of_the_zoo_say_whose_labels_reached_them_through_scalars(name: str) -> None:
     card = read_card(zoo_folder(name), PriorCard)
-    measured = any(scalar.structures for scalar in card.spec.scalars)
+    measured = card.spec.measured_scalars
+    assert measured == (("ventricles", "brain") if name == "brain-mini-4mm" else ())
     assert card.seen.images
     assert card.seen.label_scalars == (card.seen.images if measured else ())
-    assert not card.seen.labels
+    assert card.seen.labels == card.seen.label_scalars
+    assert card.note == card.spec.about_labels
 
 
 def test_the_control_of_the_zoo_has_seen_labels() -> None:

@@ -51,6 +51,15 @@ def test_the_whole_way_leaves_a_report_and_a_study(finished: Work) -> None:
     assert len(scores) == 6 * 3 * 2  # runs, test subjects, structures
 
 
+def test_a_study_on_measured_scalars_says_whose_labels_it_has(finished: Work) -> None:
+    seen = read_json(finished.prior / "card.json")["seen"]
+    assert seen["labels"] == seen["label_scalars"] == seen["images"]
+    (told,) = read_json(finished.study / "summary.json")["prior_labels"]
+    assert (told["arm"], told["scalars"]) == ("real+synthetic", ["core"])
+    assert told["num_subjects"] == told["num_of_study"] > 0
+    assert "reads core, measured on label maps of" in (finished.folder / "report.html").read_text()
+
+
 def test_label_honesty_every_label_is_the_map_that_was_asked_for(finished: Work) -> None:
     replicate = finished.replicates[0]
     assert check_cohort(replicate.cohort) == []

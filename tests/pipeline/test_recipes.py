@@ -25,6 +25,7 @@ def test_every_recipe_and_profile_can_be_built(
     recipe = read_recipe(path, profile=profile)
     if recipe.prior.spec is not None:
         assert recipe.prior.spec.grid == recipe.data.grid
+        assert not recipe.prior.spec.measured_scalars  # labels that the arms do not have
         network = recipe.control.network.network(
             recipe.prior.spec, num_structures=len(recipe.data.scheme)
         )

@@ -10,7 +10,7 @@ from made_up_work import make_work
 
 from vcmaug.downstream.results import Summary
 from vcmaug.files import read_json, write_json
-from vcmaug.report.document import flow_of
+from vcmaug.report.document import flow_of, write_report
 from vcmaug.report.found import find
 from vcmaug.report.study import headline_of, study_tables
 from vcmaug.report.tables import table_of
@@ -105,6 +105,20 @@ def test_figures_have_the_decimals_that_their_interval_carries(work: Path) -> No
         "changed by +0.020 (95 % interval +0.005 to +0.040" in headline_of(found_summary(work))[1]
     )
     assert "Each had 1 thread." in tables[0].caption
+
+
+def test_labels_that_a_prior_has_seen_stand_in_tables_and_limits(tmp_path: Path) -> None:
+    folder = make_work(tmp_path, side=8)
+    assert "labels by the prior" not in study_tables(found_summary(folder), None)[0].columns
+    labels = {"arm": "real+synthetic", "scalars": ["brain"], "num_subjects": 98, "num_of_study": 48}
+    content = read_json(folder / "study" / "summary.json") | {"prior_labels": [labels]}
+    write_json(folder / "study" / "summary.json", content)
+    for table in study_tables(found_summary(folder), None):
+        column = table.columns.index("labels by the prior")
+        arms = {row[1].text: row[column].text for row in table.rows}
+        assert arms.pop("real+synthetic") == "98"
+        assert set(arms.values()) <= {"0"}
+    assert "measured on label maps of 98 subjects" in write_report(folder).read_text()
 
 
 def found_summary(work: Path) -> Summary:

@@ -212,3 +212,16 @@ def test_scalars_of_structures_whose_sides_cannot_be_told_are_not_mirrored() -> 
     assert scalars_of([case, case], spec, fill={}).tolist() == [[pytest.approx(1 / 3)]] * 2
     with pytest.raises(DataError, match=r"1 fault\n.*'LV' and 'RV' differ by their side alone"):
         scalars_of([case, case], spec, fill={}, and_mirrored=True)
+
+
+def test_scalars_of_columns_change_sides_in_a_mirror_or_are_refused() -> None:
+    left = ScalarSpec(name="left", low=0, high=10, column="left_eye")
+    age = ScalarSpec(name="age", low=0, high=100, column="age")
+    spec = PriorSpec(name="eyes", grid=Grid(shape=(8, 8, 8)), scalars=(left, age))
+    row = {"age": 40, "left_eye": 3.0, "right_eye": 5.0}
+    case = Case("a", "a", {"image": Path("a.nii.gz")}, source=row)
+    found = scalars_of([case], spec, fill={}, and_mirrored=True)
+    torch.testing.assert_close(found, torch.tensor([[0.3, 0.4], [0.5, 0.4]]))
+    alone = replace(case, source={"age": 40, "left_eye": 3.0})
+    with pytest.raises(DataError, match="'left_eye' has no 'right_eye' to change places with"):
+        scalars_of([alone], spec, fill={}, and_mirrored=True)

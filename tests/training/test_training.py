@@ -126,12 +126,14 @@ def _train(
     scheme: LabelScheme = SCHEME,
     network: VCM = NETWORK,
     watches: Sequence[Watch] = (),
+    threads: int | None = None,
 ) -> None:
+    settings = ControlTraining(updates=updates, batch_size=4, deformed_copies=1, threads=threads)
     job = ControlJob(
         method=network,
         scheme=scheme,
         shows=shows or ChannelSettings(),
-        settings=ControlTraining(updates=updates, batch_size=4, deformed_copies=1),
+        settings=settings,
         forbidden=forbidden,
         start_from=start_from,
     )
@@ -396,3 +398,19 @@ def test_images_off_the_grid_are_refused(cases: tuple[Case, ...], tmp_path: Path
     other = SPEC.model_copy(update={"grid": GRID.model_copy(update={"shape": (24, 16, 16)})})
     with pytest.raises(ModelError, match="the prior's grid is"):
         PriorJob(cases=cases, spec=other, settings=PRIOR, seed=0, folder=tmp_path).train()
+
+
+def test_a_control_has_the_threads_of_its_settings(
+    cases: tuple[Case, ...], prior_folder: Path, tmp_path: Path
+) -> None:
+    before, seen = torch.get_num_threads(), set()
+    torch.set_num_threads(2)
+    try:
+        for threads in (1, None):
+            watch = Watch(1, lambda module, step: seen.add(torch.get_num_threads()) or {})
+            out = tmp_path / str(threads)
+            _train(cases[:1], prior_folder, out, updates=2, threads=threads, watches=[watch])
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert seen == {1, 2}

@@ -43,6 +43,11 @@ class SeenByCohort(Settings):
         return frozenset().union(*(seen.whose_images for seen in known))
 
     @property
+    def labels_of_prior(self) -> tuple[str, ...]:
+        """On whose label maps scalars of the prior were measured."""
+        return self.prior.labels if self.prior else ()
+
+    @property
     def subjects(self) -> frozenset[str]:
         """Everybody who is known to have been seen."""
         return frozenset().union(*(seen.subjects for seen in self.roles.values() if seen))
@@ -64,6 +69,7 @@ class CohortCard(Settings):
         seconds: Over all requests, by phase.
         conditions_folder: Where the conditions lay.
         prior_name: Of the prior.
+        measured_scalars: Of the prior, names of those that are measured on label maps.
         licences: Of prior and control.
         versions: Of Python and packages.
         machine: On which the manifest was merged.
@@ -83,6 +89,7 @@ class CohortCard(Settings):
     seconds: dict[str, float] = Field({})
     conditions_folder: str | None = None
     prior_name: str | None = None
+    measured_scalars: tuple[str, ...] = ()
     licences: dict[str, str | None] = Field({})
     versions: dict[str, str] = Field({})
     machine: dict[str, str | int] = Field({})

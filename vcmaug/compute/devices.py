@@ -54,13 +54,13 @@ def threads_of(num: int | None) -> Iterator[None]:
     """Compute with so many threads, and with the same convolutions every time, meanwhile.
 
     Args:
-        num: Threads of the CPU; None: as many as before.
+        num: Threads of the CPU; None: everything stays as it is.
     """
     import torch
 
     threads, deterministic = torch.get_num_threads(), torch.backends.cudnn.deterministic
     torch.set_num_threads(num or threads)
-    torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.deterministic = deterministic or num is not None
     try:
         yield
     finally:

@@ -4,6 +4,7 @@ Readers make cases of files in somebody's layout, `prepare` makes prepared cases
 rooms above work on those.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from vcmaug.doors import Shown
 from vcmaug.errors import DataError
 from vcmaug.files import sha256_of_file
 
-__all__ = ["IMAGE", "LABEL", "Case", "Cell", "Measured", "files_of"]
+__all__ = ["IMAGE", "LABEL", "Case", "Cell", "Measured", "files_of", "is_measured_column"]
 
 IMAGE = "image"
 """Name of the image that networks read, the first of a case."""
@@ -23,6 +24,16 @@ LABEL = "label"
 
 Cell = str | int | float | None
 """Of a column that the user's own table or a measurement has; None where it is empty."""
+
+
+def is_measured_column(name: str) -> bool:
+    """Return whether a column of a table of cases holds what was measured on label maps.
+
+    Examples:
+        >>> is_measured_column("volume_ventricles_mm3"), is_measured_column("age")
+        (True, False)
+    """
+    return re.fullmatch(r"volume_.+_mm3|label_share_outside_grid", name) is not None
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,9 @@ def _check_size(affine: Affine, unit: str) -> None:
     sides = np.asarray(spacing_of(affine))
     usable = np.isfinite(affine).all() and sides.min() > 0
     if not usable or abs(np.linalg.det(affine[:3, :3] / sides)) < 1e-3:  # 1 at right angles
-        raise DataError("its affine has determinant zero, expected one that places it")
+        raise DataError(
+            "its affine has determinant zero, expected one that places it; export the file again"
+        )
     if sides.min() < _LEAST_MM or sides.max() > _MOST_MM:
         large = " x ".join(f"{side:.4g}" for side in sides)
         raise DataError(

@@ -58,13 +58,14 @@ def window_of(array: NDArray[Any], settings: IntensitySettings) -> tuple[float, 
     nonzero = settings.over == "nonzero"
     values = array[array > 0] if nonzero else array
     if values.size == 0:
-        raise DataError("no voxel is above 0, expected an image")
+        raise DataError("no voxel is above 0, expected an image; leave the case out")
     low = 0.0 if nonzero else float(np.percentile(values, settings.lower_percentile))
     high = float(np.percentile(values, settings.upper_percentile))
     if high <= low:
         raise DataError(
             f"percentiles {settings.lower_percentile:g} and {settings.upper_percentile:g} are both "
-            f"{low:g}: no contrast"
+            f"{low:g}: no contrast, expected an image; take other percentiles or a fixed window, "
+            "or leave the case out"
         )
     return low, high
 

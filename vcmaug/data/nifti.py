@@ -4,6 +4,7 @@ Reading refuses what cannot be used; writing gives equal bytes for equal volumes
 """
 
 import gzip
+import os
 import zlib
 from pathlib import Path
 from typing import Any
@@ -56,10 +57,16 @@ def read_image(path: Path, *, case_id: str) -> Volume:
     if not np.isfinite(volume.array).all():
         bad = int(np.count_nonzero(~np.isfinite(volume.array)))
         raise _fault(
-            path, case_id, f"{bad} voxels are NaN or infinite as float32, expected numbers"
+            path,
+            case_id,
+            f"{bad} voxels are NaN or infinite as float32, expected numbers; fill them in",
         )
     if volume.array.min() == volume.array.max():
-        raise _fault(path, case_id, f"every voxel is {volume.array.flat[0]:g}, expected an image")
+        raise _fault(
+            path,
+            case_id,
+            f"every voxel is {volume.array.flat[0]:g}, expected an image; leave the case out",
+        )
     return volume
 
 
@@ -77,41 +84,63 @@ def read_label_map(path: Path, *, case_id: str) -> Volume:
     with np.errstate(over="ignore"):
         array = volume.array.astype(np.float32)
     if not np.isfinite(array).all():
-        raise _fault(path, case_id, "some voxels are NaN or infinite, expected label values")
+        raise _fault(
+            path, case_id, "some voxels are NaN or infinite, expected label values; fill them in"
+        )
     rounded = np.rint(array)
     if np.abs(array - rounded).max() > 1e-3 or rounded.min() < 0 or rounded.max() > 65535:
         raise _fault(
             path,
             case_id,
-            f"values from {array.min():g} to {array.max():g}, not all whole numbers from 0 to "
-            "65535: this is not a label map",
+            f"values from {array.min():g} to {array.max():g}, expected whole numbers from 0 to "
+            "65535: this is not a label map; export it with nearest-neighbour interpolation",
         )
     return Volume(rounded.astype(np.uint16), volume.affine)
 
 
 def _read(path: Path, *, case_id: str, dtype: Any) -> Volume:
     """Return the array and the affine of a file, checked for shape and for an affine."""
-    if not path.exists():
-        raise _fault(path, case_id, "there is no such file")
     try:
         image = nib.load(path)
         kind = image.get_data_dtype()
         if kind.fields is not None or kind.kind == "c":
             what = "complex numbers" if kind.kind == "c" else "colours (RGB)"
-            raise _fault(path, case_id, f"its voxels hold {what}, expected one number each")
+            raise _fault(path, case_id, f"its voxels hold {what}, expected grey values; convert it")
         with np.errstate(over="ignore", invalid="ignore"):  # the callers look for infinity
             array = np.asanyarray(image.dataobj, dtype=dtype)
+        _check_sum(path)
     except MemoryError:
         raise _fault(path, case_id, f"its shape {image.shape} does not fit into memory") from None
+    except FileNotFoundError:
+        found = "there is no such file, expected a volume; add it or correct its path"
+        if path.is_symlink():
+            found = f"a link to {os.readlink(path)}, and there is no such file, expected a volume; "
+            found += "fetch it, e.g. with `git annex get`"
+        raise _fault(path, case_id, found) from None
     except _UNREADABLE as error:
-        raise _fault(path, case_id, f"truncated or no NIfTI file ({error})") from None
+        found = f"truncated or no NIfTI file ({' '.join(str(error).split())})"
+        found += ", expected .nii or .nii.gz; copy it again, or `git lfs pull` it"
+        raise _fault(path, case_id, found) from None
     if array.ndim < 3 or any(size != 1 for size in array.shape[3:]):
-        raise _fault(path, case_id, f"{array.ndim}D of shape {array.shape}, expected one 3D volume")
+        found = f"{array.ndim}D of shape {array.shape}, expected one 3D volume; split the file"
+        raise _fault(path, case_id, found)
     array = array.reshape(array.shape[:3])
     try:
         return Volume(array, affine_in(_header(image), as_shape3(array.shape)))
     except DataError as error:
         raise _fault(path, case_id, str(error)) from None
+
+
+def _check_sum(path: Path) -> None:
+    """Read a compressed file to its end, where its checksum stands; nibabel stops before it.
+
+    Raises:
+        OSError: Its content is not what was written.
+    """
+    if path.suffix in (".gz", ".mgz"):
+        with gzip.open(path) as stream:
+            while stream.read(1 << 22):
+                pass
 
 
 def _header(image: SpatialImage) -> Header:

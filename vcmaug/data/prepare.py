@@ -121,10 +121,14 @@ def find_cases(settings: DataSettings, faults: list[str]) -> list[Case]:
         f"case {name}, {source}: the id stands {n} times" for name, n in counts.items() if n > 1
     ]
     faults += people_faults(cases)
-    images = {name for case in cases for name in case.images}
-    faults += [f"image name {name}: it is kept for label maps" for name in images & {LABEL}]
-    faults += faults_of_names("case id", counts)
-    faults += faults_of_names("subject id", {case.subject_id for case in cases})
+    others = [case for case in cases if case.subject_id != case.case_id]
+    images = {name: path for case in cases for name, path in case.images.items()}
+    if LABEL in images:
+        faults.append(
+            f"image name {LABEL!r}, {images[LABEL]}: the name of label maps; expected another one"
+        )
+    faults += faults_of_names("case id", {case.case_id: case.image for case in cases})
+    faults += faults_of_names("subject id", {case.subject_id: case.image for case in others})
     faults += faults_of_names("image name", images)
     return cases[: settings.max_cases]
 
@@ -205,7 +209,10 @@ class _Preparation:
         """Return the label map of a case in channel numbers; None if it has none to be used."""
         if case.label is None:
             if self.settings.require_labels:
-                faults.append(f"case {case.case_id}, {case.image}: an image without a label map")
+                faults.append(
+                    f"case {case.case_id}, {case.image}: an image without a label map, expected "
+                    "one; add it, or allow images alone (require_labels: false)"
+                )
             return None
         about = f"case {case.case_id}, {case.label}:"
         if not self.settings.scheme:
@@ -218,8 +225,9 @@ class _Preparation:
             return None
         if unknown := sorted(set(np.unique(label.array).tolist()) - {0, *self.values}):
             faults.append(
-                f"{about} label values {unknown[:8]} outside the scheme; known are "
-                f"{sorted(self.values)[:12]}"
+                f"{about} label values {unknown[:8]} outside the scheme, expected 0 and "
+                f"{sorted(self.values)[:12]}; add them to the scheme, or to label_values with '' "
+                "for background"
             )
         return Volume(relabelled(label.array, self.values), label.affine)
 
@@ -245,8 +253,9 @@ class _Preparation:
         before = volumes_mm3(native.array, self.scheme, native.spacing_mm)
         after = volumes_mm3(there.array, self.scheme, there.spacing_mm)
         faults += [
-            f"{about} {name}, {volume_mm3:.3g} mm3, has no voxel left on "
-            f"the grid of {there.grid_in_words}; take a finer or larger one, or leave the case out"
+            f"{about} {name}, {volume_mm3:.3g} mm3, has no voxel left on the grid of "
+            f"{there.grid_in_words}, expected some; take a finer or larger grid, or leave the case "
+            "out"
             for name, volume_mm3 in before.items()
             if volume_mm3 > 0 and after[name] == 0
         ]

@@ -197,7 +197,8 @@ class SubjectReader(Reader):
             rows: Of a table, by case; a column subject_id is heeded.
         """
         faults += [
-            f"case {case_id}, {labels[case_id]}: a label map without an image"
+            f"case {case_id}, {labels[case_id]}: a label map without an image, expected one; add "
+            "it or move the label map away"
             for case_id in sorted(set(labels) - set(images))
         ]
         said = {case_id: str(row.get("subject_id", "")) for case_id, row in rows.items()}

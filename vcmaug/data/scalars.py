@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from pydantic import BeforeValidator, Field, model_validator
 
 from vcmaug.config import Settings
-from vcmaug.data.case import Case, Cell
+from vcmaug.data.case import Case, Cell, is_measured_column
 from vcmaug.data.sides import other_side
 from vcmaug.data.text_table import is_missing
 from vcmaug.errors import DataError
@@ -63,9 +63,16 @@ class ScalarSpec(Settings):
         """Return the number for a cell, None if it has no code; 1, 1.0 and '1' are the same."""
         return {_plain(key): code for key, code in self.codes.items()}.get(_plain(cell))
 
+    @property
+    def is_measured(self) -> bool:
+        """Whether it is measured on label maps, so that who reads it has seen labels."""
+        return bool(self.structures) or is_measured_column(str(self.column))
+
     def mirrored(self) -> "ScalarSpec":
-        """Return where the scalar of a mirrored case comes from: structures of the other side."""
-        return self.model_copy(update={"structures": tuple(map(other_side, self.structures))})
+        """Return where the scalar of a mirrored case comes from: columns of the other side."""
+        column = None if self.column is None else other_side(self.column)
+        structures = tuple(map(other_side, self.structures))
+        return self.model_copy(update={"column": column, "structures": structures})
 
 
 def raw_value(spec: ScalarSpec, row: Mapping[str, Cell]) -> float | None:

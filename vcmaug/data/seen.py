@@ -3,6 +3,8 @@
 Priors, controls and cohorts carry one; the refusal of leaks asks it.
 """
 
+from pydantic import Field, ValidationInfo, field_validator
+
 from vcmaug.config import Settings
 
 __all__ = ["Seen"]
@@ -13,22 +15,28 @@ class Seen(Settings):
 
     Attributes:
         images: Whose images.
-        labels: Whose label maps, true ones.
-        pseudo_labels: Whose label maps, made by a segmenter.
-        teachers: Whose label maps that segmenter had seen.
         label_scalars: Whose scalars were measured on label maps, for a prior that reads such
             scalars.
+        labels: Whose label maps, true ones; those of `label_scalars` count among them.
+        pseudo_labels: Whose label maps, made by a segmenter.
+        teachers: Whose label maps that segmenter had seen.
         before: What a model had seen from which this one started.
         note: Who it was, where subjects are not known by name.
     """
 
     images: tuple[str, ...] = ()
-    labels: tuple[str, ...] = ()
+    label_scalars: tuple[str, ...] = ()
+    labels: tuple[str, ...] = Field((), validate_default=True)
     pseudo_labels: tuple[str, ...] = ()
     teachers: tuple[str, ...] = ()
-    label_scalars: tuple[str, ...] = ()
     before: "Seen | None" = None
     note: str = ""
+
+    @field_validator("labels")
+    @classmethod
+    def _scalars_are_labels(cls, labels: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        """Count those on whose label maps scalars were measured."""
+        return tuple(sorted({*labels, *info.data.get("label_scalars", ())}))
 
     @property
     def subjects(self) -> tuple[str, ...]:
@@ -38,7 +46,7 @@ class Seen(Settings):
             >>> Seen(images=("a",), before=Seen(images=("b",), labels=("c",))).subjects
             ('a', 'b', 'c')
         """
-        own = {*self.images, *self.labels, *self.pseudo_labels, *self.label_scalars}
+        own = {*self.images, *self.labels, *self.pseudo_labels}
         return tuple(sorted({*own, *(self.before.subjects if self.before else ())}))
 
     @property

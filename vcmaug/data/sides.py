@@ -13,11 +13,14 @@ Notes:
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeVar
 
 from vcmaug.errors import DataError, list_faults
 
-__all__ = ["other_side", "refuse_unknown_sides", "side_faults"]
+__all__ = ["other_side", "refuse_unknown_sides", "side_faults", "sides_exchanged"]
+
+V = TypeVar("V")
 
 _ORGANS = (
     "k|kid|kidney|ad|adr|adrenal|ag|lung|eye|hip|femur|parotid|cochlea|breast|ureter|hippocampus"
@@ -107,15 +110,29 @@ def _perhaps_other(small: str) -> list[str]:
 
 
 def refuse_unknown_sides(names: Iterable[str], *, doing: str) -> None:
-    """Refuse to mirror structures whose sides cannot be told.
+    """Refuse to mirror what has names whose sides cannot be told.
 
     Args:
-        names: Of all structures of a scheme; each counts once.
+        names: Of all structures of a scheme, or of columns; each counts once.
         doing: What is mirrored, for the message.
 
     Raises:
-        DataError: Names every structure of which it cannot be told what a mirror makes of it.
+        DataError: Names all of which it cannot be told what a mirror makes of them.
     """
     if faults := side_faults(tuple(dict.fromkeys(names))):
         advice = "Switch flips off, or name both sides as in left_kidney and right_kidney."
         raise DataError(list_faults(doing, faults, advice=advice))
+
+
+def sides_exchanged(row: Mapping[str, V]) -> dict[str, V]:
+    """Return what a mirrored case has in its columns: that of the left on the right, and reversed.
+
+    Raises:
+        DataError: Of a column it cannot be told which is that of the other side.
+
+    Examples:
+        >>> sides_exchanged({"age": 40, "left_eye": 1, "right_eye": 2})
+        {'age': 40, 'left_eye': 2, 'right_eye': 1}
+    """
+    refuse_unknown_sides(row, doing="mirroring the columns of a case")
+    return {name: row[other_side(name)] for name in row}

@@ -3,7 +3,7 @@
 It is asked before any training of the study, and refuses; it never warns.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from vcmaug.cohort.card import CohortCard, SeenByCohort
@@ -13,10 +13,12 @@ from vcmaug.cohort.row import ManifestRow
 from vcmaug.data.cases import Case, cases_of
 from vcmaug.data.labels import LabelScheme
 from vcmaug.data.seen import Seen
-from vcmaug.data.splits import Splits
+from vcmaug.data.splits import Splits, labelled_subset
+from vcmaug.downstream.results import PriorLabels
+from vcmaug.downstream.training_data import TrainingData
 from vcmaug.errors import DataError, LeakError, list_faults
 
-__all__ = ["refuse_leaks", "refuse_real_leaks", "refuse_unlabelled"]
+__all__ = ["labels_of_priors", "refuse_leaks", "refuse_real_leaks", "refuse_unlabelled"]
 
 
 def refuse_real_leaks(labelled_subjects: Iterable[str], splits: Splits) -> None:
@@ -93,6 +95,26 @@ def refuse_leaks(
         raise LeakError(
             list_faults(f"using cohort {cohort.folder} in a study", faults, advice=advice)
         )
+
+
+def labels_of_priors(arms: Mapping[str, TrainingData], splits: Splits) -> list[PriorLabels]:
+    """Return the labels that arms have by the scalars of the priors of their cohorts.
+
+    They are not refused, as those of held-out subjects are: the study says so.
+    """
+    found = []
+    for arm, data in arms.items():
+        scalars: dict[str, None] = {}
+        beyond: set[str] = set()
+        for (num_labelled, seed), folder in (data.cohorts or {}).items():
+            card = CohortCard.read(folder)
+            labelled = labelled_subset(splits, num_labelled=num_labelled, seed=seed)
+            scalars |= dict.fromkeys(card.measured_scalars)
+            beyond |= {*card.seen.labels_of_prior} - {*labelled}
+        if scalars or beyond:
+            of_study = beyond & {*splits.train}
+            found.append(PriorLabels(arm, tuple(scalars), len(beyond), len(of_study)))
+    return found
 
 
 def _each(subjects: Iterable[str], what: str) -> list[str]:

@@ -24,6 +24,7 @@ __all__ = [
     "FitRecord",
     "GapClosed",
     "Mean",
+    "PriorLabels",
     "RunFacts",
     "RunResult",
     "Summary",
@@ -91,6 +92,38 @@ class RunResult(_Run):
 
 
 @dataclass(frozen=True)
+class PriorLabels:
+    """Labels that reached an arm through the scalars of the prior that drew its cohorts.
+
+    Attributes:
+        arm: Its name.
+        scalars: Names of those that are measured on label maps.
+        num_subjects: On whose label maps, beyond the labelled ones of a replicate; 0: the card of
+            the prior does not list them.
+        num_of_study: Training subjects of the study among them.
+    """
+
+    arm: str
+    scalars: tuple[str, ...]
+    num_subjects: int
+    num_of_study: int
+
+    def __str__(self) -> str:
+        """Return it as a sentence."""
+        whose = (
+            f"{self.num_subjects} subjects beyond the labelled ones, "
+            f"{self.num_of_study or 'none'} of them training subjects of this study"
+            if self.num_subjects
+            else "subjects whom its card does not list"
+        )
+        read = " and ".join(self.scalars) or "scalars"
+        return (
+            f"The prior behind {self.arm} reads {read}, measured on label maps of {whose}: the arm "
+            "has these labels too."
+        )
+
+
+@dataclass(frozen=True)
 class _Place:
     """Whose figure it is."""
 
@@ -144,6 +177,7 @@ class Summary:
         runs: Every training.
         empty_rule: What is scored where there is nothing to compare.
         interval: Of what kind the intervals are, in words.
+        prior_labels: Of each arm whose prior reads scalars that are measured on label maps.
         notes: What must be known to read the figures, a sentence each.
         versions: Of Python and packages.
     """
@@ -165,6 +199,7 @@ class Summary:
     runs: tuple[RunFacts, ...]
     empty_rule: str = ""
     interval: str
+    prior_labels: tuple[PriorLabels, ...] = ()
     notes: tuple[str, ...] = ()
     versions: Mapping[str, object] = field(default_factory=dict)
 

@@ -32,7 +32,12 @@ from vcmaug.data.volume import other_voxels
 from vcmaug.data.volumes import LabelledVolumes, read_case_volumes
 from vcmaug.data.work_layout import run_file
 from vcmaug.downstream.fit import fit
-from vcmaug.downstream.leaks import refuse_leaks, refuse_real_leaks, refuse_unlabelled
+from vcmaug.downstream.leaks import (
+    labels_of_priors,
+    refuse_leaks,
+    refuse_real_leaks,
+    refuse_unlabelled,
+)
 from vcmaug.downstream.results import (
     RunResult,
     Summary,
@@ -278,6 +283,7 @@ def run_study(
         structures=inputs.scheme.names,
         num_test_subjects=len(runs[0].scored),
         num_replicates=inputs.num_replicates or len(settings.seeds),
+        prior_labels=labels_of_priors(inputs.arms, inputs.splits),
     )
     write_summary(out / "summary.json", summary)
     write_cost(out / "cost.json", done)

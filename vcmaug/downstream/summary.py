@@ -7,7 +7,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from vcmaug.downstream.results import Difference, GapClosed, Mean, RunResult, Summary
+from vcmaug.downstream.results import (
+    Difference,
+    GapClosed,
+    Mean,
+    PriorLabels,
+    RunResult,
+    Summary,
+)
 from vcmaug.downstream.settings import StudySettings
 from vcmaug.downstream.statistics import mean_of, paired_difference, share_of_gap
 from vcmaug.downstream.training_data import TrainingData
@@ -29,6 +36,7 @@ def summarised(
     structures: tuple[str, ...],
     num_test_subjects: int,
     num_replicates: int,
+    prior_labels: Sequence[PriorLabels] = (),
 ) -> Summary:
     """Return means and paired differences with intervals.
 
@@ -40,6 +48,7 @@ def summarised(
         structures: Of the scheme.
         num_test_subjects: How many were scored.
         num_replicates: Of labelled cases, control and cohort.
+        prior_labels: Of each arm whose prior reads scalars that are measured on label maps.
     """
     means: list[Mean] = []
     differences: list[Difference] = []
@@ -74,7 +83,8 @@ def summarised(
         empty_rule=settings.task.empty_rule,
         interval="95 % interval of Student's t over subjects"
         + (" and seeds" if len(settings.seeds) > 1 else "; one seed, so nothing of other seeds"),
-        notes=tuple(_notes(settings, num_test_subjects)),
+        prior_labels=tuple(prior_labels),
+        notes=(*_notes(settings, num_test_subjects), *map(str, prior_labels)),
         versions=versions(),
     )
 

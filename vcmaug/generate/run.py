@@ -157,6 +157,7 @@ def _card(plan: Plan, merged: Merged) -> CohortCard:
         seconds={phase: round(spent, 3) for phase, spent in merged.seconds.items()},
         conditions_folder=plan.conditions_folder,
         prior_name=prior.name,
+        measured_scalars=prior.spec.measured_scalars,
         licences={"prior": prior.licence, "control": control.licence},
         versions=versions(),
         machine=machine(),

@@ -175,7 +175,7 @@ def new_prior(
             for name, network in networks.named_children()
         },
         seen=seen,
-        **about,
+        **{"note": spec.about_labels, **about},
     )
     return _assembled(card, networks, weights)
 

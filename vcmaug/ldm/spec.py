@@ -80,6 +80,18 @@ class PriorSpec(Settings):
         return self
 
     @property
+    def measured_scalars(self) -> tuple[str, ...]:
+        """Names of the scalars that are measured on label maps."""
+        return tuple(scalar.name for scalar in self.scalars if scalar.is_measured)
+
+    @property
+    def about_labels(self) -> str:
+        """What a card says of the labels that such scalars bring along."""
+        read = " and ".join(self.measured_scalars)
+        note = f"It reads {read}, measured on the label maps of its training cases; these count as "
+        return f"{note}labels that it has seen." if read else ""
+
+    @property
     def latent_factor(self) -> int:
         """Voxels per latent cell along one axis."""
         return self.autoencoder.stem_factor * int(2 ** (len(self.autoencoder.channels) - 1))

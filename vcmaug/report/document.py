@@ -194,6 +194,7 @@ def _provenance(found: Found) -> Table:
             "prior, sha256": prior.weights_sha256,
             "prior, licence": prior.licence or "not stated",
             "prior, data": prior.data or "not stated",
+            "prior, labels": f"{len(prior.seen.labels) or 'none'}, by scalars measured on them",
         }
     for replicate in found.replicates:
         facts |= {f"{replicate.name}, {what}": value for what, value in _facts_of(replicate)}
@@ -232,6 +233,7 @@ def _limits(found: Found) -> list[str]:
         limits.append("The study is missing.")
     else:
         limits.append(f"The test has {summary.num_test_subjects} subjects of one data set.")
+        limits += [str(labels) for labels in summary.prior_labels]
         if len(summary.seeds) == 1:
             limits.append("One seed: the interval says nothing of other subsets or trainings.")
         limits.append(

@@ -83,13 +83,14 @@ def study_tables(summary: Summary | None, scores: pd.DataFrame | None) -> list[T
     estimate = {"mean": "mean", **interval, "num_subjects": "subjects"}
     place = {"metric": "metric", "arm": "arm", "num_labelled": "n"}
     against = {"metric": "metric", "arm": "arm", "against": "against", "num_labelled": "n"}
+    by_prior = {"by_prior": "labels by the prior"} if summary.prior_labels else {}
     tables = [
         table_of(
             " ".join(
                 [f"Paired differences; {summary.interval}.", _directions(summary), *summary.notes]
             ),
             differences,
-            {**against, **estimate, "num_seeds": "seeds", "verdict": "verdict"},
+            {**against, **estimate, "num_seeds": "seeds", **by_prior, "verdict": "verdict"},
         ),
         table_of(
             "Share of the label gap closed: (arm - real) / (all-real - real); 1 is as good as all "
@@ -101,7 +102,7 @@ def study_tables(summary: Summary | None, scores: pd.DataFrame | None) -> list[T
             f"Means over {summary.scored_on} subjects, "
             f"{summary.updates} updates in every arm. {summary.empty_rule}",
             means,
-            {**place, **estimate},
+            {**place, **estimate, **by_prior},
         ),
     ]
     if not closed:  # no arm with every label
@@ -116,7 +117,9 @@ def _shown(
     titles = {score.name: score.title for score in summary.scores}
     figures = zip(("mean", "low", "high"), summary.rounded(row, sign), strict=True)
     shown = {name: Cell(text, is_number=True) for name, text in figures}
-    return {**vars(row), "metric": titles[row.metric], **shown}
+    by_prior = {one.arm: one.num_subjects or "not listed" for one in summary.prior_labels}
+    named = {"metric": titles[row.metric], "by_prior": by_prior.get(row.arm, 0)}
+    return {**vars(row), **named, **shown}
 
 
 def _directions(summary: Summary) -> str:

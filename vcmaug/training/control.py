@@ -17,6 +17,7 @@ from pathlib import Path
 
 from torch import nn
 
+from vcmaug.compute.devices import threads_of
 from vcmaug.control.base import Control, load_control
 from vcmaug.control.card import ControlCard
 from vcmaug.control.network import ControlNetwork
@@ -68,10 +69,10 @@ def train_control(
     refuse_overlap("training a control", writes=[folder], reads=[*models, *files_of(cases)])
     prior = prior.to(training_device())
     before = hash_of_weights(prior.weights)
-    kept, measured = _held_out(cases, job, prior=prior)
-    pairs = labelled_pairs([*kept, *job.pseudo_labelled], prior=prior, job=job)
-    module, started = _new_network(job, prior)
-    with locked(folder, purpose="training a control"):
+    with locked(folder, purpose="training a control"), threads_of(job.settings.threads):
+        kept, measured = _held_out(cases, job, prior=prior)
+        pairs = labelled_pairs([*kept, *job.pseudo_labelled], prior=prior, job=job)
+        module, started = _new_network(job, prior)
         trained = train(
             module,
             control_objective(pairs, prior=prior, job=job),

@@ -8,7 +8,6 @@ References:
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import chain
 
 import numpy as np
 import torch
@@ -22,7 +21,7 @@ from vcmaug.data.deformation import deform_image, draw_velocity, integrate, upsa
 from vcmaug.data.geometry import Grid
 from vcmaug.data.nifti import read_image, read_label_map
 from vcmaug.data.scalars import raw_value, scalar_vector
-from vcmaug.data.sides import refuse_unknown_sides
+from vcmaug.data.sides import other_side, refuse_unknown_sides
 from vcmaug.errors import DataError
 from vcmaug.ldm.spec import PriorSpec
 from vcmaug.seeding import numpy_generator, torch_generator
@@ -91,21 +90,18 @@ def scalars_of(
         cases: With what the scalars read.
         spec: Names the scalars.
         fill: What replaces a missing one, in its own unit.
-        and_mirrored: Those of the mirrored cases come after them, [2 N, S]; there the volume of a
-            structure is that of its other side.
+        and_mirrored: Those of the mirrored cases come after them, [2 N, S]; there a structure or
+            column of one side is that of the other.
         clip_volumes: Volumes of structures are brought into their range, as those of conditions.
 
     Raises:
-        DataError: Of a mirrored structure that is measured, the other side cannot be told.
+        DataError: Of a structure or column to be mirrored, the other side cannot be told.
     """
     if not spec.scalars:
         return None
     turns = [spec.scalars]
     if and_mirrored:
-        if any(scalar.structures for scalar in spec.scalars):
-            measured = [case.measured.volumes_mm3 for case in cases if case.measured]
-            names = chain.from_iterable(measured)
-            refuse_unknown_sides(names, doing="mirroring scalars of structures")
+        _refuse_unknown_sides(cases, spec)
         turns.append(tuple(scalar.mirrored() for scalar in spec.scalars))
     found = []
     for scalars in turns:
@@ -117,6 +113,16 @@ def scalars_of(
                     values[scalar.name] = min(max(value, scalar.low), scalar.high)
             found.append(torch.from_numpy(scalar_vector(scalars, values, fill=fill)))
     return torch.stack(found)
+
+
+def _refuse_unknown_sides(cases: Sequence[Case], spec: PriorSpec) -> None:
+    """Refuse to mirror scalars of structures or columns whose other side cannot be told."""
+    columns = {scalar.column for scalar in spec.scalars if scalar.column is not None}
+    there = {name for case in cases for name in case.columns}
+    names = [*sorted(columns), *sorted({other_side(name) for name in columns} & there)]
+    if any(scalar.structures for scalar in spec.scalars):
+        names += [name for case in cases if case.measured for name in case.measured.volumes_mm3]
+    refuse_unknown_sides(names, doing="mirroring the scalars of cases")
 
 
 def displacement_for(

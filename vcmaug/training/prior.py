@@ -303,7 +303,7 @@ class PriorJob:
 
     def _seen(self) -> Seen:
         """Return whose images it sees, and whose label maps through scalars measured on them."""
-        measured = [scalar for scalar in self.spec.scalars if scalar.structures]
+        measured = [scalar for scalar in self.spec.scalars if scalar.is_measured]
         through_labels = {
             case.subject_id
             for case in self.cases

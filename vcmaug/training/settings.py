@@ -122,6 +122,12 @@ class ControlTraining(TrainingSettings, DeformSettings):
         "last", description="best: the average with the least loss on the subjects held out"
     )
     half: bool = Field(False, description="store the weights in half precision")
+    threads: int | None = Field(
+        None,
+        ge=1,
+        description="on the CPU: one gives the same control on every number of cores; null: as "
+        "many as the process has",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -33,7 +33,7 @@ from vcmaug.conditions.topology import (
 from vcmaug.config import Settings
 from vcmaug.data.labels import LabelScheme
 from vcmaug.data.mirror import mirror_of, mirrored
-from vcmaug.data.sides import side_faults
+from vcmaug.data.sides import side_faults, sides_exchanged
 from vcmaug.data.volume import Volume
 from vcmaug.errors import DataError
 from vcmaug.seeding import numpy_generator
@@ -196,7 +196,8 @@ class Perturbing:
 
         Raises:
             DataError: No draw of `max_tries` folds nothing, keeps the topology and reaches the
-                volumes; the reasons are counted.
+                volumes; the reasons are counted. Or the sides of a map to mirror, or of the
+                columns that it takes over, cannot be told.
         """
         settings, volume = self.settings, condition.label_map
         before = Volume(self.scheme.channels(volume.array), volume.affine)
@@ -217,7 +218,8 @@ class Perturbing:
                     settings.name, draw.model_dump(), {**checks, "tries": float(tries), **counted}
                 )
                 label_map = Volume(self.scheme.label_map(after), volume.affine)
-                return condition.changed(step, label_map=label_map)
+                row = sides_exchanged(condition.row) if draw.mirrored else condition.row
+                return condition.changed(step, label_map=label_map, row=row)
             refused[fault] += 1
         reasons = ", ".join(f"{count} for {reason}" for reason, count in refused.items())
         raise DataError(

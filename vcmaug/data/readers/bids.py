@@ -66,7 +66,8 @@ class BIDS(Reader):
             if folder.name not in subjects.values() and self._is_read(folder.name)
         ]
         faults += [
-            f"case {session}, {labels[session]}: a label map without an image"
+            f"case {session}, {labels[session]}: a label map without an image, expected one; add "
+            "it or move the label map away"
             for session in sorted(set(labels) - set(images))
         ]
         rows: dict[str, dict[str, Cell]] = {}
