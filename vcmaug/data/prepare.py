@@ -20,6 +20,7 @@ from vcmaug.data.intensity import scaled, window_of
 from vcmaug.data.labels import LabelScheme, relabelled, volumes_mm3
 from vcmaug.data.nifti import read_image, read_label_map, write_image, write_label_map
 from vcmaug.data.source import DataSettings
+from vcmaug.data.subjects import people_faults
 from vcmaug.data.volume import Volume, is_mask, other_grid
 from vcmaug.data.way_back import WayBack
 from vcmaug.errors import DataError, FaultyDataSet, WorkFolderError
@@ -119,7 +120,10 @@ def find_cases(settings: DataSettings, faults: list[str]) -> list[Case]:
     if not cases and not faults:
         faults.append(f"{source}: no case found in this {reader.name}; expected {reader.expected}")
     counts = Counter(case.case_id for case in cases)
-    faults += [f"case {name}: the id stands {n} times" for name, n in counts.items() if n > 1]
+    faults += [
+        f"case {name}, {source}: the id stands {n} times" for name, n in counts.items() if n > 1
+    ]
+    faults += people_faults(cases)
     others = [case for case in cases if case.subject_id != case.case_id]
     images = {name: path for case in cases for name, path in case.images.items()}
     if LABEL in images:
