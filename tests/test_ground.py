@@ -81,6 +81,30 @@ def test_a_folder_that_is_a_file_is_refused_with_its_path(tmp_path):
         files.write_text(tmp_path / "taken" / "x", "content")
 
 
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("x" * 300, "File name too long.* choose a shorter name"),
+        ("taken/x", "move the file away that stands where a folder is to be"),
+        ("folder", "name a file, not a folder"),
+    ],
+)
+def test_what_to_do_fits_what_went_wrong(tmp_path, name, told):
+    (tmp_path / "taken").write_text("")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(WorkFolderError, match=told) as caught:
+        files.write_text(tmp_path / name, "content")
+    assert "space" not in str(caught.value)
+    with pytest.raises(WorkFolderError, match=r"cannot be locked .*move the file away"):
+        files.locked(tmp_path / "taken", purpose="testing").__enter__()
+
+
+def test_a_name_that_is_not_utf_8_is_one_error(tmp_path):
+    with pytest.raises(WorkFolderError, match=r"not UTF-8, .*k\\udcff"):
+        files.write_json(tmp_path / "a.json", {"source": "data/k\udcff"})
+    assert list(tmp_path.iterdir()) == []
+
+
 @given(JSON)
 def test_stable_json_comes_back(content):
     assert files.json.loads(files.stable_json(content)) == content
@@ -134,12 +158,12 @@ def test_hashes_of_bytes_and_of_a_file_agree(tmp_path):
 
 
 HOLD = """
-import sys
+import os, sys
 from pathlib import Path
 from vcmaug.errors import WorkFolderError
 from vcmaug.files import locked
 try:
-    with locked(Path(sys.argv[1]), purpose="drawing"):
+    with locked(Path(sys.argv[1]), purpose="drawing", together="TOGETHER" in os.environ):
         print("held")
 except WorkFolderError as fault:
     print(fault)
@@ -158,6 +182,16 @@ def test_a_second_process_is_refused_until_the_first_ends(tmp_path):
     assert "in use by process" in answer
     assert "(generating)" in answer
     assert _answer_of_another_process(tmp_path) == "held"
+
+
+def test_the_first_of_processes_that_train_together_holds_a_folder_for_all(tmp_path, monkeypatch):
+    monkeypatch.setenv("RANK", "0")
+    with files.locked(tmp_path, purpose="training"):
+        assert "in use by process" in _answer_of_another_process(tmp_path)
+        monkeypatch.setenv("RANK", "1")
+        assert "in use by process" in _answer_of_another_process(tmp_path)
+        monkeypatch.setenv("TOGETHER", "yes")
+        assert _answer_of_another_process(tmp_path) == "held"
 
 
 # seeding

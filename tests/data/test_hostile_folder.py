@@ -141,7 +141,7 @@ LABELS: dict[str, tuple[Callable[[Path], object], str]] = {
 }
 
 NAMES = {
-    os.fsdecode(b"caf\xe9"): "it is not UTF-8",
+    os.fsdecode(b"k\xe9"): "it is not UTF-8",
     "p1\\s1": "it holds a path separator",
     "two\nlines": "it holds a control character",
     "n" * 210: "it has 210 bytes, the most are 200",

@@ -152,7 +152,7 @@ def test_an_empty_folder_is_one_fault(tmp_path: Path) -> None:
 def test_ids_that_stand_twice_are_refused(folder: Path, tmp_path: Path) -> None:
     rows = [{"case_id": "k", "image": f"images/k{n}.nii.gz", "label": ""} for n in (0, 1)]
     pd.DataFrame(rows).to_csv(folder / "cases.csv", index=False)
-    with pytest.raises(FaultyDataSet, match="case k: the id stands 2 times"):
+    with pytest.raises(FaultyDataSet, match=r"case k, .*cases\.csv: the id stands 2 times"):
         prepare(_settings(folder / "cases.csv", require_labels=False), tmp_path / "out")
 
 

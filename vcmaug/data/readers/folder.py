@@ -8,7 +8,8 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import AfterValidator, Field
 
 from vcmaug.data.case import Case, Cell
-from vcmaug.data.reader import SubjectReader, by_case, images_of, rows_of
+from vcmaug.data.reader import SubjectReader, by_case, images_of
+from vcmaug.data.subjects import rows_of
 
 __all__ = ["Folder", "files_like"]
 

@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from vcmaug.data.case import Case
-from vcmaug.data.reader import Entry, SubjectReader, unnamed_subjects
+from vcmaug.data.reader import Entry, SubjectReader
+from vcmaug.data.subjects import unnamed_subjects
 from vcmaug.data.text_table import read_rows
 
 __all__ = ["Table"]
