@@ -48,6 +48,7 @@ def prepare(settings: DataSettings, out: Path, *, report: Report = silent) -> Ca
         WorkFolderError: `out` is in use, holds what is read or lies in it, or is another's.
     """
     _refuse_place(settings, [], out=out)
+    of_earlier_run = [*out.glob(_LAST), *out.glob("*/.*.tmp")]
     preparation = _Preparation(settings, settings.label_scheme(), settings.number_of_value())
     faults: list[str] = []
     found = find_cases(settings, faults)
@@ -64,9 +65,9 @@ def prepare(settings: DataSettings, out: Path, *, report: Report = silent) -> Ca
         "num_cases": len(found),
         "versions": versions(),
     }
-    with locked(out, purpose="preparing cases"):
-        for old in (out / _LAST, *out.glob("*/.*.tmp")):  # of earlier runs, done or killed
-            old.unlink(missing_ok=True)
+    with locked(out, purpose="preparing cases", together=True):
+        for path in of_earlier_run:  # until all is written, the folder is not whole
+            path.unlink(missing_ok=True)
         cases = []
         for number, case in enumerate(found, start=1):
             there = preparation.on_grid(case, faults)
@@ -85,6 +86,8 @@ def prepare(settings: DataSettings, out: Path, *, report: Report = silent) -> Ca
 def _refuse_place(settings: DataSettings, cases: Sequence[Case], *, out: Path) -> None:
     """Refuse to write where the source is, or any file that its reader named, or other files."""
     doing = f"preparing {settings.source}"
+    if settings.source.encode(errors="replace").decode() != settings.source:
+        raise WorkFolderError(f"{doing}: its path is not UTF-8. Rename its folder or file.")
     reads = [settings.path, *filter(None, [settings.label_values_file])]
     if cases:
         reads += settings.reader.tables(settings.path)

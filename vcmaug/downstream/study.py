@@ -313,7 +313,7 @@ def _run_all(
     """Return the results of trainings; where there are workers, they leave them in files."""
     for run in runs:
         run.refuse()
-    with locked(out, purpose="training segmenters"):
+    with locked(out, purpose="training segmenters", together=True):
         if compute is not None and compute.kind != "in-process":
             _run_on_workers(runs, out=out, compute=compute, report=report)
         return [run.result(out, report=report) for run in runs]
