@@ -151,3 +151,14 @@ def test_a_gap_that_may_be_zero_gives_no_interval() -> None:
 def test_no_gap_at_all_gives_no_share() -> None:
     table = np.full((1, 4), 0.5)
     assert share_of_gap(table, table, table) == Share(None, None, None)
+
+
+def test_an_interval_is_never_far_narrower_than_scores_alone_would_give() -> None:
+    """As where three seeds happen to agree, and subjects too, though single scores do not."""
+    seeds, subjects = 3, 12
+    scores = numpy_generator("by chance").normal(0, 0.02, (seeds, subjects))
+    scores -= scores.mean(axis=0) + scores.mean(axis=1)[:, None]
+    deviation = sqrt(((scores - scores.mean()) ** 2).sum() / ((seeds - 1) * (subjects - 1)))
+    found = mean_of(scores)
+    alone = 2.0738731 * deviation / sqrt(scores.size)  # t, 22 degrees
+    assert found.high - found.mean == pytest.approx(alone / 3, rel=1e-4)
