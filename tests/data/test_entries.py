@@ -106,6 +106,13 @@ def test_ids_of_a_table_are_text(tmp_path: Path, word: str) -> None:
     assert second.label == tmp_path / word
 
 
+def test_further_images_and_free_columns_come_along(tmp_path: Path) -> None:
+    text = "Case_ID,Image,Image_T2,image_dwi,Age,Label\na,a.nii,t2.nii,,40,l.nii\n"
+    (case,) = _cases(Table(), _write(tmp_path / "t.csv", text))
+    assert case.images == {"image": tmp_path / "a.nii", "T2": tmp_path / "t2.nii"}
+    assert (case.label, case.source) == (tmp_path / "l.nii", {"Age": "40"})
+
+
 def test_a_blank_subject_beside_others_is_a_fault(tmp_path: Path) -> None:
     text = "case_id,Subject_ID,image\na,p,a.nii\nb,,b.nii\nc, ,c.nii\n"
     path = _write(tmp_path / "t.csv", text)

@@ -121,7 +121,9 @@ def find_cases(settings: DataSettings, faults: list[str]) -> list[Case]:
         faults.append(f"{source}: no case found in this {reader.name}; expected {reader.expected}")
     counts = Counter(case.case_id for case in cases)
     faults += [
-        f"case {name}, {source}: the id stands {n} times" for name, n in counts.items() if n > 1
+        f"case {name}, {source}: the id stands {n} times, expected once; rename the others"
+        for name, n in counts.items()
+        if n > 1
     ]
     faults += people_faults(cases)
     others = [case for case in cases if case.subject_id != case.case_id]

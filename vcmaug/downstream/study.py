@@ -46,7 +46,7 @@ from vcmaug.downstream.results import (
     write_cost,
     write_summary,
 )
-from vcmaug.downstream.settings import StudySettings
+from vcmaug.downstream.settings import FEWEST_SCORED, StudySettings
 from vcmaug.downstream.summary import summarised
 from vcmaug.downstream.training_data import TrainingData
 from vcmaug.errors import CohortError, DataError
@@ -57,7 +57,6 @@ from vcmaug.seeding import stable_seed
 
 __all__ = ["StudyInputs", "StudySettings", "run_arm", "run_study"]
 
-_FEWEST_TEST_SUBJECTS = 2
 _OTHER = "other batches"
 _DECIDES = {"task", "segmenter", "augment", "fit", "lesions"}
 
@@ -127,10 +126,10 @@ class _Run:
             DataError: Fewer than two subjects are scored, or one has no label map.
         """
         inputs, role = self.inputs, self.settings.scored_on
-        if len(set(self.scored)) < _FEWEST_TEST_SUBJECTS:
+        if len(set(self.scored)) < FEWEST_SCORED:
             raise DataError(
                 f"running a study: the {role} has {len(self.scored)} subjects, an interval needs "
-                f"{_FEWEST_TEST_SUBJECTS} or more. Raise splits.num_{role}."
+                f"{FEWEST_SCORED} or more. Raise splits.num_{role}."
             )
         refuse_unlabelled(inputs.cases, self.scored, role=role)
         refuse_real_leaks(self.labelled, inputs.splits)
