@@ -311,6 +311,18 @@ def test_what_is_no_recipe_is_refused(tmp_path, text, message):
         read_yaml(path)
 
 
+@pytest.mark.parametrize(
+    "text", ["a: 1\nb: 2\na: 3\n", "v: {17: left, 18: x, 17: right}\n", "l: [{a: 1, 'a': 2}]\n"]
+)
+def test_a_key_that_stands_twice_is_refused_with_its_line(tmp_path, text):
+    path = tmp_path / "r.yaml"
+    path.write_text(text)
+    with pytest.raises(RecipeError, match=r"not valid YAML: '(a|17)' stands 2 times"):
+        read_yaml(path)
+    path.write_text("base: &b {a: 1, c: 2}\nmine: {<<: *b, a: 3}\n")
+    assert read_yaml(path)["mine"] == {"a": 3, "c": 2}
+
+
 @given(st.dictionaries(st.text(), st.integers() | st.dictionaries(st.text(), st.integers())))
 def test_merging_nothing_changes_nothing(content):
     assert merged(content, {}) == content

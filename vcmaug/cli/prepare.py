@@ -210,10 +210,13 @@ def _structures(text: str) -> dict[str, int]:
     """Return name -> value of a text such as anterior=1,posterior=2."""
     try:
         pairs = [part.split("=") for part in text.split(",") if part.strip()]
-        return {name.strip(): int(value) for name, value in pairs}
+        found = {name.strip(): int(value) for name, value in pairs}
+        if len(found) < len(pairs):
+            raise ValueError("a name stands twice")
+        return found
     except ValueError:
         raise RecipeError(
-            f"reading --structures {text!r}: expected NAME=VALUE,... {_EXAMPLE}"
+            f"reading --structures {text!r}: expected NAME=VALUE,..., each name once. {_EXAMPLE}"
         ) from None
 
 
