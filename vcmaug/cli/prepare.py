@@ -155,13 +155,18 @@ def prepare_command(options: SourceOptions, show: ShowOptions) -> None:
     from vcmaug.data.prepare import prepare
     from vcmaug.data.work_layout import WorkLayout
 
-    splits = WorkLayout(options.out.parent).splits
+    layout = WorkLayout(options.out.parent)
     if options.num_test:
-        refuse_overlap(f"splitting {options.source}", writes=[splits], reads=[options.source])
+        refuse_overlap(
+            f"splitting {options.source}", writes=[layout.splits], reads=[options.source]
+        )
     with progress() as report:
         cases = prepare(settings, options.out, report=report)
     if options.num_test:
-        _split(cases, options, file=splits)
+        _split(cases, options, file=layout.splits)
+    if options.out == layout.cases:
+        for name in ("cases", "splits"):  # a recipe in this folder looks at both again
+            (layout.stages / f"{name}.json").unlink(missing_ok=True)
     say(f"{len(cases)} cases of {len(cases.subjects)} subjects are in {options.out}.")
     if options.grid == _BRAINLDM:
         say(_ASSUMED)
