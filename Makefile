@@ -36,7 +36,7 @@ check: $(VENV)/.test
 
 # those of minutes, without data; benchmarks/controls.py and benchmarks/brainldm.py take hours and tell how
 bench: $(VENV)/.test
-	for name in space_to_depth workers conditions engine; do $(BIN)/python "benchmarks/$$name.py" || exit 1; done
+	for name in space_to_depth workers conditions engine interval; do $(BIN)/python "benchmarks/$$name.py" || exit 1; done
 
 # the whole comparison of controls, with the recipes' data in VCMAUG_DATA: for a GPU; goes on where it was stopped
 CONTROLS := $(BIN)/python benchmarks/controls.py

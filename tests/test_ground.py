@@ -158,12 +158,12 @@ def test_hashes_of_bytes_and_of_a_file_agree(tmp_path):
 
 
 HOLD = """
-import sys
+import os, sys
 from pathlib import Path
 from vcmaug.errors import WorkFolderError
 from vcmaug.files import locked
 try:
-    with locked(Path(sys.argv[1]), purpose="drawing"):
+    with locked(Path(sys.argv[1]), purpose="drawing", together="TOGETHER" in os.environ):
         print("held")
 except WorkFolderError as fault:
     print(fault)
@@ -182,6 +182,16 @@ def test_a_second_process_is_refused_until_the_first_ends(tmp_path):
     assert "in use by process" in answer
     assert "(generating)" in answer
     assert _answer_of_another_process(tmp_path) == "held"
+
+
+def test_the_first_of_processes_that_train_together_holds_a_folder_for_all(tmp_path, monkeypatch):
+    monkeypatch.setenv("RANK", "0")
+    with files.locked(tmp_path, purpose="training"):
+        assert "in use by process" in _answer_of_another_process(tmp_path)
+        monkeypatch.setenv("RANK", "1")
+        assert "in use by process" in _answer_of_another_process(tmp_path)
+        monkeypatch.setenv("TOGETHER", "yes")
+        assert _answer_of_another_process(tmp_path) == "held"
 
 
 # seeding
@@ -299,6 +309,18 @@ def test_what_is_no_recipe_is_refused(tmp_path, text, message):
         path.write_text(text)
     with pytest.raises(RecipeError, match=message):
         read_yaml(path)
+
+
+@pytest.mark.parametrize(
+    "text", ["a: 1\nb: 2\na: 3\n", "v: {17: left, 18: x, 17: right}\n", "l: [{a: 1, 'a': 2}]\n"]
+)
+def test_a_key_that_stands_twice_is_refused_with_its_line(tmp_path, text):
+    path = tmp_path / "r.yaml"
+    path.write_text(text)
+    with pytest.raises(RecipeError, match=r"not valid YAML: '(a|17)' stands 2 times"):
+        read_yaml(path)
+    path.write_text("base: &b {a: 1, c: 2}\nmine: {<<: *b, a: 3}\n")
+    assert read_yaml(path)["mine"] == {"a": 3, "c": 2}
 
 
 @given(st.dictionaries(st.text(), st.integers() | st.dictionaries(st.text(), st.integers())))

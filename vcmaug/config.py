@@ -7,7 +7,7 @@ composes them into a recipe. Validation errors of pydantic are reworded for peop
 import difflib
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self, TypeVar
 
@@ -81,6 +81,19 @@ RecipePath = Annotated[Path, AfterValidator(beside_the_recipe)]
 """A path in a recipe; a relative one begins at the recipe's folder, see `parse_settings`."""
 
 
+class _EachKeyOnce(yaml.SafeLoader):
+    """Refuses a mapping in which a key stands twice, of which YAML keeps the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        """Return a mapping."""
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        for key in keys:
+            if keys.count(key) > 1:
+                told = f"{key!r} stands {keys.count(key)} times"
+                raise yaml.constructor.ConstructorError(None, None, told, node.start_mark)
+        return super().construct_mapping(node, deep=deep)
+
+
 def read_yaml(path: Path) -> dict[str, Any]:
     """Return the mapping in a YAML file, with `$NAME` and `${NAME}` filled from the environment.
 
@@ -90,7 +103,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """
     try:
         text = path.read_text(encoding="utf-8")
-        content = yaml.safe_load(text)
+        content = _EachKeyOnce(text).get_single_data()
     except (FileNotFoundError, IsADirectoryError):
         raise RecipeError(
             f"reading recipe {path}: there is no such file. Recipes are YAML files such as "

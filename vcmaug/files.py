@@ -216,17 +216,23 @@ def sha256_of_file(path: Path) -> str:
 
 
 @contextmanager
-def locked(folder: Path, *, purpose: str, name: str = ".lock") -> Iterator[None]:
+def locked(
+    folder: Path, *, purpose: str, name: str = ".lock", together: bool = False
+) -> Iterator[None]:
     """Hold a folder for one process; the lock ends with the process, also when it is killed.
 
     Args:
         folder: Held through a file in it.
         purpose: Said to whoever is refused.
         name: Of that file; several names are as many locks.
+        together: Processes that torchrun started do it together; the first holds it for all.
 
     Raises:
         WorkFolderError: Another process holds the folder, or it cannot be written.
     """
+    if together and os.environ.get("RANK", "0") != "0":
+        yield
+        return
     with ExitStack() as stack:
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -310,7 +316,8 @@ def refuse_overlap(doing: str, *, writes: Iterable[Path], reads: Iterable[Path])
         reads: Files and folders that are read.
 
     Raises:
-        WorkFolderError: One that would be written is one that is read, lies in it, or holds it.
+        WorkFolderError: One that would be written is one that is read, lies in it, or holds it, or
+            it cannot be written there.
     """
     sources, above = dict[Hashable, Path](), dict[Hashable, Path]()
     for path in reads:
@@ -318,6 +325,7 @@ def refuse_overlap(doing: str, *, writes: Iterable[Path], reads: Iterable[Path])
         sources[own] = path
         above |= dict.fromkeys(folders, path)
     for path in writes:
+        _refuse_unusable(doing, path)
         own, *folders = _identities(path)
         places = [("is", sources.get(own)), ("holds", above.get(own))]
         places += [("lies in", sources.get(folder)) for folder in folders]
@@ -327,6 +335,18 @@ def refuse_overlap(doing: str, *, writes: Iterable[Path], reads: Iterable[Path])
                     f"{doing}: the output {path} {relation} {source}, which is read. Nothing was "
                     "written; choose an output that is not the source, in it, or around it."
                 )
+
+
+def _refuse_unusable(doing: str, path: Path) -> None:
+    """Refuse a path at which nothing can be, as one with too long a name or below a file."""
+    try:
+        path.stat()
+    except FileNotFoundError:
+        return
+    except OSError as fault:
+        raise WorkFolderError(
+            f"{doing}: the output {path}: {fault.strerror}. Nothing was written; {_advice(fault)}."
+        ) from None
 
 
 def _identities(path: Path) -> list[Hashable]:

@@ -14,6 +14,7 @@ from vcmaug.data.readers.datalist import Datalist
 from vcmaug.data.readers.folder import Folder
 from vcmaug.data.readers.nnunet import NNUNet
 from vcmaug.data.readers.table import Table
+from vcmaug.data.subjects import people_faults
 from vcmaug.errors import RecipeError
 
 
@@ -105,6 +106,13 @@ def test_ids_of_a_table_are_text(tmp_path: Path, word: str) -> None:
     assert second.label == tmp_path / word
 
 
+def test_further_images_and_free_columns_come_along(tmp_path: Path) -> None:
+    text = "Case_ID,Image,Image_T2,image_dwi,Age,Label\na,a.nii,t2.nii,,40,l.nii\n"
+    (case,) = _cases(Table(), _write(tmp_path / "t.csv", text))
+    assert case.images == {"image": tmp_path / "a.nii", "T2": tmp_path / "t2.nii"}
+    assert (case.label, case.source) == (tmp_path / "l.nii", {"Age": "40"})
+
+
 def test_a_blank_subject_beside_others_is_a_fault(tmp_path: Path) -> None:
     text = "case_id,Subject_ID,image\na,p,a.nii\nb,,b.nii\nc, ,c.nii\n"
     path = _write(tmp_path / "t.csv", text)
@@ -115,7 +123,7 @@ def test_a_blank_subject_beside_others_is_a_fault(tmp_path: Path) -> None:
     assert found == [f"FILE, entry 1: {blank}"]
     _touch(tmp_path, "images/a.nii.gz", "images/b.nii.gz")
     _write(tmp_path / "p.csv", "case_id,subject_id\na,p\nb,\n")
-    assert _faults(Folder(table="p.csv"), tmp_path) == [f"case b: {blank}"]
+    assert _faults(Folder(table="p.csv"), tmp_path) == [f"FILE/p.csv, line 3: {blank}"]
 
 
 def test_without_any_subject_the_pattern_or_the_case_says_it(tmp_path: Path) -> None:
@@ -156,6 +164,37 @@ def test_a_folder_per_case_is_read(tmp_path: Path) -> None:
     first, second = _cases(layout, tmp_path)
     assert (first.case_id, first.label) == ("a", tmp_path / "a" / "a_seg.nii.gz")
     assert (second.case_id, second.label) == ("b", None)
+
+
+@pytest.mark.parametrize("column", ["patient_id", "PatientID", "subject", "Participant Id", "pid"])
+def test_a_column_of_people_under_another_name_is_refused(tmp_path: Path, column: str) -> None:
+    path = _write(tmp_path / "t.csv", f"case_id,image,{column}\na,a.nii,p\nb,b.nii,p\n")
+    (fault,) = people_faults(_cases(Table(), path))
+    assert fault.startswith(f"column {column!r} names a person twice")
+    path = _write(tmp_path / "t.csv", f"case_id,image,{column}\na,a.nii,p\nb,b.nii,q\nc,c.nii,\n")
+    assert people_faults(_cases(Table(), path)) == []
+    text = f"case_id,image,{column},subject_id\na,a.nii,p,p\nb,b.nii,p,p\n"
+    assert people_faults(_cases(Table(), _write(tmp_path / "t.csv", text))) == []
+    assert people_faults(_cases(Table(subject="(.)"), path)) == []
+
+
+def test_one_image_is_of_one_subject(tmp_path: Path) -> None:
+    path = _write(tmp_path / "t.csv", "case_id,image,subject_id\na,a.nii,p\nb,a.nii,q\n")
+    (fault,) = people_faults(_cases(Table(), path))
+    assert fault == f"{tmp_path / 'a.nii'}: the image of the subjects p, q; it can be of one alone"
+    path = _write(tmp_path / "t.csv", "case_id,image,subject_id\na,a.nii,p\nb,a.nii,p\n")
+    assert people_faults(_cases(Table(), path)) == []
+
+
+def test_accents_are_the_same_in_both_of_their_forms(tmp_path: Path) -> None:
+    composed, split = "M\u00fcller", "Mu\u0308ller"
+    text = f"case_id,image,subject_id\na,a.nii,{composed}\nb,b.nii,{split}\n"
+    cases = _cases(Table(), _write(tmp_path / "t.csv", text))
+    assert {case.subject_id for case in cases} == {composed}
+    _touch(tmp_path, f"images/{split}.nii.gz")
+    _write(tmp_path / "p.csv", f"case_id,age\n{composed},40\n")
+    (case,) = _cases(Folder(table="p.csv", subject="(.*)"), tmp_path)
+    assert (case.subject_id, case.source) == (composed, {"age": "40"})
 
 
 def test_numeric_keys_of_a_table_keep_their_zeros(tmp_path: Path) -> None:
@@ -203,7 +242,9 @@ def test_a_subject_without_a_row_is_a_fault(
     table = root / "participants.tsv"
     faults: list[str] = []
     BIDS().cases(root, faults)
-    assert faults == [f"subject {name}: not in {table}" for name in lacking]
+    like = f", whose ids are such as {', '.join(ids)}" if ids else ""
+    advice = "; add a row, with n/a where nothing is known"
+    assert faults == [f"subject {name}: not in {table}{like}{advice}" for name in lacking]
 
 
 @pytest.mark.parametrize(

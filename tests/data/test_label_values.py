@@ -4,7 +4,7 @@ import pytest
 
 from vcmaug.data.label_values import read_label_values
 from vcmaug.data.source import DataSettings
-from vcmaug.errors import FaultyDataSet
+from vcmaug.errors import DataError, FaultyDataSet
 
 COLOURS = """
 #No. Label Name:                            R   G   B   A
@@ -71,6 +71,21 @@ def test_a_line_that_cannot_be_used_is_a_fault(tmp_path: Path, line: str, named:
     (tmp_path / "v.csv").write_text(f"value,structure\n17,left\n{line}\n")
     with pytest.raises(FaultyDataSet, match=named):
         read_label_values(tmp_path / "v.csv", ["left", "right"])
+
+
+def test_values_of_a_recipe_are_held_to_the_same(tmp_path: Path) -> None:
+    content = {"source": "x", "scheme": {"left": 1, "right": 2}, "grid": {"shape": (8, 8, 8)}}
+    values = {0: "left", -1: "right", 70000: "left", 3: "right"}
+    with pytest.raises(DataError) as caught:
+        DataSettings.model_validate(content | {"label_values": values}).number_of_value()
+    assert str(caught.value).splitlines()[1:] == [
+        "  1. value 0 is the background and no structure",
+        "  2. value -1, expected a whole number from 0 to 65535",
+        "  3. value 70000, expected a whole number from 0 to 65535",
+    ]
+    kept = {0: "background", 3: "right", 4: ""}
+    settings = DataSettings.model_validate(content | {"label_values": kept})
+    assert settings.number_of_value() == {0: 0, 3: 2, 4: 0}
 
 
 def test_all_faults_of_a_file_are_named_at_once(tmp_path: Path) -> None:

@@ -59,17 +59,16 @@ def test_ids_that_cannot_name_files_are_faults(tmp_path: Path, case_id: str, tol
 
 
 def test_ids_that_differ_in_capitals_alone_are_faults(tmp_path: Path) -> None:
-    rows = [{"case_id": name, "image": "a.nii.gz"} for name in ("Case1", "case1", "e\u0301", "é")]
-    pd.DataFrame(rows).to_csv(tmp_path / "t.csv", index=False)
-    _, faults = _read(tmp_path / "t.csv")
-    place = tmp_path / "a.nii.gz"
-    assert faults[0].startswith(f"case id 'Case1' and 'case1', {place}: the same but for capitals")
+    root = _touch(tmp_path, [f"images/{name}.nii.gz" for name in ("K1", "k1", "e\u0301", "é")])
+    _, faults = _read(root)
+    place = root / "images" / "K1.nii.gz"
+    assert faults[0].startswith(f"case id 'K1' and 'k1', {place}: the same but for capitals")
     assert len(faults) == 2
 
 
 def test_names_as_people_write_them_are_none(tmp_path: Path) -> None:
     names = ["sub 01", "a.b", "k(1)", "k[2]", "脳", "Größe", "x" * 200, "a..b", "-1", "日 本"]
-    rows = [{"case_id": name, "image": "a.nii.gz"} for name in names]
+    rows = [{"case_id": name, "image": f"{n}.nii.gz"} for n, name in enumerate(names)]
     pd.DataFrame(rows).to_csv(tmp_path / "t.csv", index=False)
     cases, faults = _read(tmp_path / "t.csv")
     assert [case.case_id for case in cases] == names
@@ -120,6 +119,20 @@ def test_brackets_in_a_pattern_are_meant_as_they_stand(tmp_path: Path) -> None:
     layout = {"name": "folder", "images": "t1 [raw]/{case}.nii.gz"}
     cases, faults = _read(_touch(tmp_path, ["t1 [raw]/k.nii.gz"]), format=layout)
     assert ([case.case_id for case in cases], faults) == (["k"], [])
+
+
+@pytest.mark.parametrize(("asked", "other"), [(".nii.gz", ".nii"), (".nii", ".nii.gz")])
+def test_a_file_that_only_its_compression_keeps_out_is_a_fault(
+    tmp_path: Path, asked: str, other: str
+) -> None:
+    root = _touch(tmp_path, [f"images/k{asked}", f"images/m{other}", f"images/k{other}"])
+    pattern = f"images/{{case}}{asked}"
+    cases, faults = _read(root, format={"name": "folder", "images": pattern})
+    assert [case.case_id for case in cases] == ["k"]
+    (fault,) = faults
+    assert fault.startswith(
+        f"case m, {root / 'images' / f'm{other}'}: not read, expected {pattern}"
+    )
 
 
 # nnU-Net

@@ -1,5 +1,6 @@
 """No verb writes over what it reads, or where somebody else writes or has written."""
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -102,9 +103,33 @@ def test_files_that_somebody_else_wrote_are_kept(source: Path, tmp_path: Path) -
     settings = DataSettings.model_validate({"source": str(source), **SETTINGS})
     with pytest.raises(WorkFolderError, match=r"holds images and no prepare\.json"):
         prepare(settings, other)
-    with pytest.raises(WorkFolderError, match=r"is a file\. Name a folder"):
-        prepare(settings, other / "images" / "c0.nii.gz")
     assert _bytes(other) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("taken", r"is a file\. Name a folder"),
+        ("taken/out", r"Not a directory\. .* move the file away that stands where"),
+        ("n" * 300, r"File name too long\. Nothing was written; choose a shorter name"),
+    ],
+)
+def test_an_output_that_cannot_be_is_refused_before_anything_is_read(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, told: str
+) -> None:
+    (tmp_path / "taken").touch()
+    monkeypatch.delattr("vcmaug.data.prepare.find_cases")
+    settings = DataSettings.model_validate({"source": str(source), **SETTINGS})
+    with pytest.raises(WorkFolderError, match=told):
+        prepare(settings, tmp_path / name)
+
+
+def test_a_source_whose_path_is_not_utf_8_is_refused_first(source: Path, tmp_path: Path) -> None:
+    odd = source.rename(tmp_path / os.fsdecode(b"k\xff"))
+    settings = DataSettings.model_validate({"source": str(odd), **SETTINGS})
+    with pytest.raises(WorkFolderError, match=r"its path is not UTF-8\. Rename"):
+        prepare(settings, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_second_run_is_refused_while_the_first_writes(source: Path, tmp_path: Path) -> None:

@@ -152,7 +152,7 @@ def test_an_empty_folder_is_one_fault(tmp_path: Path) -> None:
 def test_ids_that_stand_twice_are_refused(folder: Path, tmp_path: Path) -> None:
     rows = [{"case_id": "k", "image": f"images/k{n}.nii.gz", "label": ""} for n in (0, 1)]
     pd.DataFrame(rows).to_csv(folder / "cases.csv", index=False)
-    with pytest.raises(FaultyDataSet, match="case k: the id stands 2 times"):
+    with pytest.raises(FaultyDataSet, match=r"case k, .*cases\.csv: the id stands 2 times"):
         prepare(_settings(folder / "cases.csv", require_labels=False), tmp_path / "out")
 
 
@@ -230,7 +230,10 @@ def test_patterns_tables_and_subjects_of_a_plain_folder(folder: Path, tmp_path: 
     faults: list[str] = []
     (folder / "p.csv").write_text("id,age\nk0,1\nk1,2\n")
     find_cases(settings, faults)
-    assert faults == [f"case k2: not in {folder / 'p.csv'}"]
+    assert faults == [
+        f"case k2: not in {folder / 'p.csv'}, whose ids are such as k0, k1; add a row, with n/a "
+        "where nothing is known"
+    ]
 
 
 @pytest.mark.data

@@ -121,6 +121,28 @@ def test_an_older_split_file_is_told_the_new_word(tmp_path: Path) -> None:
         read_splits(tmp_path / "s.json", ["a", "b"])
 
 
+@pytest.mark.parametrize(
+    ("content", "named"),
+    [
+        ([["a"], [], ["b"]], "no list 'train'"),
+        ({"train": ["a"], "validation": [], "test": {"b": 1}}, "no list 'test'"),
+        ({"train": ["a"], "validation": [], "test": ["b"], "seed": "x"}, "the seed is 'x'"),
+        ({"train": ["a"], "validation": [], "test": ["b"], "seed": None}, "the seed is None"),
+    ],
+)
+def test_a_split_file_of_another_form_is_a_fault(
+    tmp_path: Path, content: object, named: str
+) -> None:
+    write_json(tmp_path / "s.json", content)
+    with pytest.raises(FaultyDataSet, match=named):
+        read_splits(tmp_path / "s.json", ["a", "b"])
+
+
+def test_ids_that_are_numbers_are_found_in_a_split_file(tmp_path: Path) -> None:
+    write_json(tmp_path / "s.json", {"train": [1, 2], "validation": [], "test": [0]})
+    assert read_splits(tmp_path / "s.json", ["0", "1", "2"]).test == ("0",)
+
+
 def test_all_faults_of_a_split_file_are_named(tmp_path: Path) -> None:
     content = {"train": ["a", "b"], "validation": ["b"], "test": ["a"], "seed": 0}
     write_json(tmp_path / "s.json", content)

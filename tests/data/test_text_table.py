@@ -1,10 +1,12 @@
 """Tables as Excel, R, pandas, spreadsheets of other languages and people leave them."""
 
 import codecs
+import csv
+from io import StringIO
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from vcmaug.data.text_table import read_rows, typed
@@ -140,3 +142,26 @@ def test_numbers_come_back(column: list[float]) -> None:
     found = typed(repr(cell) if isinstance(cell, float) else cell for cell in column)
     if not any(cell in (float("inf"), float("-inf")) for cell in column):
         assert found == [type(found[0])(cell) for cell in column]  # type: ignore[call-overload]
+
+
+CELLS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=8)
+
+
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    st.lists(st.tuples(CELLS, CELLS, CELLS), max_size=5),
+    st.sampled_from(",;\t|"),
+    st.sampled_from([csv.QUOTE_ALL, csv.QUOTE_MINIMAL]),
+    st.sampled_from(["utf-8", "utf-8-sig", "utf-16"]),
+)
+def test_what_a_csv_writer_wrote_comes_back(
+    tmp_path: Path, rows: list[tuple[str, str, str]], separator: str, quoting: int, encoding: str
+) -> None:
+    stream = StringIO(newline="")
+    writer = csv.writer(stream, delimiter=separator, quoting=quoting)  # type: ignore[arg-type]
+    writer.writerows([("case_id", "image", "note"), *rows])
+    found = _read(tmp_path / "t.csv", stream.getvalue(), encoding=encoding)
+    cells = [[cell.strip().strip("\ufeff") for cell in row] for row in rows]
+    assert [list(row.values()) for row in found] == [row for row in cells if any(row)]

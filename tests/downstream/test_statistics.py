@@ -1,4 +1,6 @@
+import itertools
 from math import sqrt
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from vcmaug.downstream.statistics import (
     paired_difference,
     share_of_gap,
 )
+from vcmaug.files import read_json
 from vcmaug.seeding import numpy_generator
 
 NOISE = 0.02  # of one score, in Dice
@@ -151,3 +154,24 @@ def test_a_gap_that_may_be_zero_gives_no_interval() -> None:
 def test_no_gap_at_all_gives_no_share() -> None:
     table = np.full((1, 4), 0.5)
     assert share_of_gap(table, table, table) == Share(None, None, None)
+
+
+def test_an_interval_is_never_far_narrower_than_scores_alone_would_give() -> None:
+    """As where three seeds happen to agree, and subjects too, though single scores do not."""
+    seeds, subjects = 3, 12
+    scores = numpy_generator("by chance").normal(0, 0.02, (seeds, subjects))
+    scores -= scores.mean(axis=0) + scores.mean(axis=1)[:, None]
+    deviation = sqrt(((scores - scores.mean()) ** 2).sum() / ((seeds - 1) * (subjects - 1)))
+    found = mean_of(scores)
+    alone = 2.0738731 * deviation / sqrt(scores.size)  # t, 22 degrees
+    assert found.high - found.mean == pytest.approx(alone / 3, rel=1e-4)
+
+
+def test_the_benchmark_finds_that_the_level_is_kept() -> None:
+    path = Path(__file__).parents[2] / "benchmarks" / "results" / "interval.json"
+    found = read_json(path)
+    places = [(row["seeds"], row["subjects"], row["luck"], row["answer"]) for row in found["rows"]]
+    wanted = itertools.product((3, 5), (10, 30), (0.0, 0.003, 0.01), (0.0, 0.007))
+    assert sorted(places) == sorted(wanted)
+    assert found["studies"] == 2000
+    assert all(0.03 <= row["interval_leaves_out_zero"] <= 0.07 for row in found["rows"])

@@ -191,6 +191,23 @@ def test_a_dry_run_in_a_foreign_folder_is_refused_alike(recipe_path: Path, tmp_p
     assert "belongs to recipe 'other'" in str(ended.exception)
 
 
+@pytest.mark.parametrize("role", ["test", "validation"])
+def test_a_study_that_scores_too_few_is_refused_before_anything_is_made(
+    recipe_path: Path, tmp_path: Path, role: str
+) -> None:
+    content = yaml.safe_load(recipe_path.read_text())
+    content["data"]["source"] = str(recipe_path.parent / "source")
+    content["study"]["scored_on"] = role
+    for number, faults in (
+        (1, [f"splits.num_{role} is 1; an interval of the study needs 2"]),
+        (2, []),
+    ):
+        content["splits"][f"num_{role}"] = number
+        path = tmp_path / "recipe.yaml"
+        path.write_text(yaml.safe_dump(content))
+        assert Graph(Work(tmp_path / "w", read_recipe(path))).study.faults() == faults
+
+
 def test_every_fault_of_tables_is_said_before_anything_is_made(
     recipe_path: Path, tmp_path: Path
 ) -> None:

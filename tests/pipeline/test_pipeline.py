@@ -128,6 +128,12 @@ def test_splits_are_written_once_and_must_fit_the_recipe(
     prepare(work)
     assert Graph(work).splits.load().seed == 0
     assert work.splits.read_bytes() == before
+    result = CliRunner().invoke(app, [*words, "--num-validation", "2", "--seed", "1"])
+    assert result.exit_code == 0
+    with pytest.raises(WorkFolderError, match=r"splits.seed is 0 in the recipe and 1 in the file"):
+        prepare(work)
+    work.splits.write_bytes(before)
+    prepare(work)
     splits = read_json(work.splits)
     write_json(work.splits, splits | {"train": splits["train"][1:]})
     assert not prepare(work)  # it was looked at when it was new

@@ -108,6 +108,20 @@ def test_too_few_labels_are_refused_before_any_training(
     assert work.prior.exists()
 
 
+def test_a_scalar_whose_column_no_case_has_is_refused_before_any_training(
+    recipe_path: Path, tmp_path: Path
+) -> None:
+    content = yaml.safe_load(recipe_path.read_text())
+    content["data"]["source"] = str(recipe_path.parent / "source")
+    content["prior"]["spec"]["scalars"] = [{"name": "age", "low": 0, "high": 9, "column": "Age"}]
+    path = tmp_path / "recipe.yaml"
+    path.write_text(yaml.safe_dump(content))
+    work = claim_work(tmp_path / "w", read_recipe(path), profile=None)
+    with pytest.raises(DataError, match="scalar 'age': no case has a column 'Age'; the table has"):
+        make(Graph(work).prior)
+    assert not work.prior.exists()
+
+
 def test_both_builders_took_their_turns(finished: Work) -> None:
     table = pd.read_parquet(finished.replicates[0].conditions / "conditions.parquet")
     assert list(table["builder"]) == ["perturb", "shape_model"] * 3

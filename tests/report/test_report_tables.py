@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from made_up_work import make_work
 
-from vcmaug.downstream.results import Summary
+from vcmaug.downstream.results import GapClosed, Summary
 from vcmaug.files import read_json, write_json
 from vcmaug.report.document import flow_of, write_report
 from vcmaug.report.found import find
@@ -105,6 +105,23 @@ def test_figures_have_the_decimals_that_their_interval_carries(work: Path) -> No
         "changed by +0.020 (95 % interval +0.005 to +0.040" in headline_of(found_summary(work))[1]
     )
     assert "Each had 1 thread." in tables[0].caption
+
+
+def test_shares_and_means_per_structure_are_rounded_too(work: Path) -> None:
+    summary = found_summary(work)
+    place = {"metric": "dice", "arm": "real+synthetic", "num_labelled": 2}
+    shares = (
+        GapClosed(share=0.41234, low=0.1, high=0.72, **place),
+        GapClosed(share=0.41234, low=None, high=None, **place),
+    )
+    tables = study_tables(replace(summary, gap_closed=shares), find(work).scores)
+    assert [[cell.text for cell in row[3:]] for row in tables[1].rows] == [
+        ["0.4", "0.1", "0.7"],
+        ["0.4", "missing", "missing"],
+    ]
+    per_structure = tables[-1].rows[0]
+    assert per_structure[3].text == "0.700"  # a mean has an interval of 0.018 each way
+    assert per_structure[4].text == "5.00"  # of 0.15
 
 
 def test_labels_that_a_prior_has_seen_stand_in_tables_and_limits(tmp_path: Path) -> None:

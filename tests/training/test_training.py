@@ -21,8 +21,8 @@ from vcmaug.data.nifti import write_image, write_label_map
 from vcmaug.data.scalars import ScalarSpec
 from vcmaug.data.seen import Seen
 from vcmaug.data.volume import Volume
-from vcmaug.errors import LeakError, ModelError
-from vcmaug.files import read_json, write_json
+from vcmaug.errors import LeakError, ModelError, WorkFolderError
+from vcmaug.files import locked, read_json, write_json
 from vcmaug.ldm.card import read_card
 from vcmaug.ldm.denoiser import Context
 from vcmaug.ldm.prior import Prior, load_prior, write_prior
@@ -284,6 +284,19 @@ def test_a_test_subject_is_refused(
     with pytest.raises(LeakError, match="subject s1 belongs to test or validation"):
         _train(cases[:2], prior_folder, tmp_path, forbidden=("s1", "s9"))
     assert not list(tmp_path.iterdir())
+
+
+def test_one_training_at_a_time_writes_in_a_folder(
+    cases: tuple[Case, ...], prior_folder: Path, tmp_path: Path
+) -> None:
+    with (
+        locked(tmp_path, purpose="training a control"),
+        pytest.raises(WorkFolderError, match="in use by process"),
+    ):
+        _train(cases[:2], prior_folder, tmp_path)
+    for folder in (prior_folder, prior_folder.parent):
+        with pytest.raises(WorkFolderError, match="which is read"):
+            _train(cases[:2], prior_folder, folder)
 
 
 def test_a_control_started_from_another_has_seen_its_subjects_too(

@@ -206,7 +206,7 @@ def make_model(target: "Artefact", options: RecipeOptions, resume: str) -> None:
     anew = resume == "never"
     checkpoints = target.folder / ".checkpoints"
     if anew and not options.dry_run and checkpoints.exists():
-        with locked(target.folder, purpose="beginning anew"):
+        with locked(target.folder, purpose="beginning anew", together=True):
             shutil.rmtree(checkpoints, ignore_errors=True)
     made = make_or_show(target, options, again=anew)
     if made is not None:

@@ -155,13 +155,18 @@ def prepare_command(options: SourceOptions, show: ShowOptions) -> None:
     from vcmaug.data.prepare import prepare
     from vcmaug.data.work_layout import WorkLayout
 
-    splits = WorkLayout(options.out.parent).splits
+    layout = WorkLayout(options.out.parent)
     if options.num_test:
-        refuse_overlap(f"splitting {options.source}", writes=[splits], reads=[options.source])
+        refuse_overlap(
+            f"splitting {options.source}", writes=[layout.splits], reads=[options.source]
+        )
     with progress() as report:
         cases = prepare(settings, options.out, report=report)
     if options.num_test:
-        _split(cases, options, file=splits)
+        _split(cases, options, file=layout.splits)
+    if options.out == layout.cases:
+        for name in ("cases", "splits"):  # a recipe in this folder looks at both again
+            (layout.stages / f"{name}.json").unlink(missing_ok=True)
     say(f"{len(cases)} cases of {len(cases.subjects)} subjects are in {options.out}.")
     if options.grid == _BRAINLDM:
         say(_ASSUMED)
@@ -205,10 +210,13 @@ def _structures(text: str) -> dict[str, int]:
     """Return name -> value of a text such as anterior=1,posterior=2."""
     try:
         pairs = [part.split("=") for part in text.split(",") if part.strip()]
-        return {name.strip(): int(value) for name, value in pairs}
+        found = {name.strip(): int(value) for name, value in pairs}
+        if len(found) < len(pairs):
+            raise ValueError("a name stands twice")
+        return found
     except ValueError:
         raise RecipeError(
-            f"reading --structures {text!r}: expected NAME=VALUE,... {_EXAMPLE}"
+            f"reading --structures {text!r}: expected NAME=VALUE,..., each name once. {_EXAMPLE}"
         ) from None
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from vcmaug.data.text_table import TextRow, read_rows, read_text
 from vcmaug.errors import FaultyDataSet
 
-__all__ = ["BACKGROUND", "read_label_values"]
+__all__ = ["BACKGROUND", "fault_of_value", "read_label_values"]
 
 BACKGROUND = ("", "background")
 """What stands for no structure."""
@@ -38,22 +38,30 @@ def read_label_values(path: Path, structures: Collection[str]) -> dict[int, str]
         if structure not in (*structures, *BACKGROUND):
             known = ", ".join(structures)
             faults.append(f"{row.place}: structure {structure!r} is not in the scheme ({known})")
-        if not re.fullmatch(r"\d+(\.0*)?", cell) or float(cell) > _LARGEST:
-            faults.append(
-                f"{row.place}: value {cell!r}, expected a whole number from 0 to {_LARGEST}"
-            )
-            continue
-        value = int(float(cell))
-        if value in values:
+        value = int(float(cell)) if re.fullmatch(r"\d{1,9}(\.0*)?", cell) else -1
+        if fault := fault_of_value(value, structure, said=cell):
+            faults.append(f"{row.place}: {fault}")
+        elif value in values:
             faults.append(f"{row.place}: value {value} stands twice")
-        if value == 0 and structure not in BACKGROUND:
-            faults.append(f"{row.place}: value 0 is the background and no structure")
         values[value] = structure
     if not values and not faults:
         faults.append(f"{path}: no line names a structure of the scheme ({', '.join(structures)})")
     if faults:
         raise FaultyDataSet("reading label values", faults, advice="Correct the file.")
     return values
+
+
+def fault_of_value(value: int, structure: str, *, said: object) -> str:
+    """Return what is wrong with a source value that means a structure, or nothing.
+
+    Args:
+        value: Of a label map.
+        structure: Its name, or one of `BACKGROUND`.
+        said: The value as it was written.
+    """
+    if not 0 <= value <= _LARGEST:
+        return f"value {said!r}, expected a whole number from 0 to {_LARGEST}"
+    return "" if value or structure in BACKGROUND else "value 0 is the background and no structure"
 
 
 def _rows(path: Path, structures: Collection[str], faults: list[str]) -> Iterable[TextRow]:

@@ -20,6 +20,7 @@ from vcmaug.data.intensity import scaled, window_of
 from vcmaug.data.labels import LabelScheme, relabelled, volumes_mm3
 from vcmaug.data.nifti import read_image, read_label_map, write_image, write_label_map
 from vcmaug.data.source import DataSettings
+from vcmaug.data.subjects import people_faults
 from vcmaug.data.volume import Volume, is_mask, other_grid
 from vcmaug.data.way_back import WayBack
 from vcmaug.errors import DataError, FaultyDataSet, WorkFolderError
@@ -47,6 +48,7 @@ def prepare(settings: DataSettings, out: Path, *, report: Report = silent) -> Ca
         WorkFolderError: `out` is in use, holds what is read or lies in it, or is another's.
     """
     _refuse_place(settings, [], out=out)
+    of_earlier_run = [*out.glob(_LAST), *out.glob("*/.*.tmp")]
     preparation = _Preparation(settings, settings.label_scheme(), settings.number_of_value())
     faults: list[str] = []
     found = find_cases(settings, faults)
@@ -63,9 +65,9 @@ def prepare(settings: DataSettings, out: Path, *, report: Report = silent) -> Ca
         "num_cases": len(found),
         "versions": versions(),
     }
-    with locked(out, purpose="preparing cases"):
-        for old in (out / _LAST, *out.glob("*/.*.tmp")):  # of earlier runs, done or killed
-            old.unlink(missing_ok=True)
+    with locked(out, purpose="preparing cases", together=True):
+        for path in of_earlier_run:  # until all is written, the folder is not whole
+            path.unlink(missing_ok=True)
         cases = []
         for number, case in enumerate(found, start=1):
             there = preparation.on_grid(case, faults)
@@ -84,6 +86,8 @@ def prepare(settings: DataSettings, out: Path, *, report: Report = silent) -> Ca
 def _refuse_place(settings: DataSettings, cases: Sequence[Case], *, out: Path) -> None:
     """Refuse to write where the source is, or any file that its reader named, or other files."""
     doing = f"preparing {settings.source}"
+    if settings.source.encode(errors="replace").decode() != settings.source:
+        raise WorkFolderError(f"{doing}: its path is not UTF-8. Rename its folder or file.")
     reads = [settings.path, *filter(None, [settings.label_values_file])]
     if cases:
         reads += settings.reader.tables(settings.path)
@@ -116,7 +120,12 @@ def find_cases(settings: DataSettings, faults: list[str]) -> list[Case]:
     if not cases and not faults:
         faults.append(f"{source}: no case found in this {reader.name}; expected {reader.expected}")
     counts = Counter(case.case_id for case in cases)
-    faults += [f"case {name}: the id stands {n} times" for name, n in counts.items() if n > 1]
+    faults += [
+        f"case {name}, {source}: the id stands {n} times, expected once; rename the others"
+        for name, n in counts.items()
+        if n > 1
+    ]
+    faults += people_faults(cases)
     others = [case for case in cases if case.subject_id != case.case_id]
     images = {name: path for case in cases for name, path in case.images.items()}
     if LABEL in images:

@@ -6,13 +6,12 @@ A reader lists the cases that it finds and adds a sentence to `faults` for what 
 
 import os
 import re
-import unicodedata
 from abc import abstractmethod
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, ClassVar
+from unicodedata import normalize
 
 from pydantic import (
     AfterValidator,
@@ -24,7 +23,6 @@ from pydantic import (
 )
 
 from vcmaug.data.case import IMAGE, Case, Cell
-from vcmaug.data.text_table import read_rows
 from vcmaug.parts import Part
 
 __all__ = [
@@ -35,9 +33,7 @@ __all__ = [
     "by_case",
     "files_below",
     "images_of",
-    "rows_of",
     "stem_of",
-    "unnamed_subjects",
     "worded",
 ]
 
@@ -93,8 +89,9 @@ def _blank(value: object) -> object:
 
 
 def _id_text(value: object) -> object:
-    """Return an id that is a number as text."""
-    return str(value) if type(value) in (int, float) else _blank(value)
+    """Return an id as text, a number too, and accents in one form."""
+    said = str(value) if type(value) in (int, float) else _blank(value)
+    return normalize("NFC", said) if isinstance(said, str) else said
 
 
 def _only(value: object) -> object:
@@ -156,7 +153,7 @@ class SubjectReader(Reader):
         if found is None or not found.group(1):
             faults.append(f"case {case_id}: the pattern {self.subject!r} finds no subject in it")
             return case_id
-        return found.group(1)
+        return normalize("NFC", found.group(1))
 
     def listed(
         self, entry: Entry, further: Mapping[str, str], faults: list[str], *, folder: Path
@@ -195,8 +192,8 @@ class SubjectReader(Reader):
         Args:
             images: By case and name.
             labels: By case.
-            faults: Gets a sentence for a label map without an image, and where a subject is
-                missing.
+            faults: Gets a sentence for a label map without an image, and where the pattern finds
+                no subject.
             rows: Of a table, by case; a column subject_id is heeded.
         """
         faults += [
@@ -205,7 +202,6 @@ class SubjectReader(Reader):
             for case_id in sorted(set(labels) - set(images))
         ]
         said = {case_id: str(row.get("subject_id", "")) for case_id, row in rows.items()}
-        faults += unnamed_subjects({f"case {case_id}": said[case_id] for case_id in said})
         return [
             Case(
                 case_id,
@@ -281,66 +277,3 @@ def worded(fault: ValidationError) -> str:
         f"{'.'.join(map(str, error['loc']))}: {error['msg']} (found {error['input']!r})"
         for error in fault.errors()
     )
-
-
-def unnamed_subjects(said: Mapping[str, str]) -> list[str]:
-    """Return, by the place of each case, that it names no subject where others do."""
-    if not any(said.values()):
-        return []
-    return [
-        f"{place}: no subject_id, and other cases have one; fill in all of them or none"
-        for place, subject_id in said.items()
-        if not subject_id
-    ]
-
-
-def rows_by_key(path: Path, key: str, faults: list[str]) -> dict[str, dict[str, Cell]]:
-    """Return the rows of a table by the text in its key column."""
-    rows: dict[str, dict[str, Cell]] = {}
-    for row in read_rows(path, needs=[key], knows=["subject_id"], faults=faults):
-        cells: dict[str, Cell] = {name: cell for name, cell in row.cells.items() if name != key}
-        value = row.cells[key]
-        if not value:
-            faults.append(f"{row.place}: no {key}")
-        if value in rows:
-            faults.append(f"case {value}, {row.place}: the id stands twice in the table")
-        rows.setdefault(value, cells)
-    return rows
-
-
-def rows_of(
-    ids: Iterable[str], path: Path, key: str, faults: list[str], *, what: str
-) -> dict[str, dict[str, Cell]]:
-    """Return the row of each id in a table.
-
-    Ids that differ in `sub-`, capitals or leading zeros alone are the same, where just one id and
-    one row could be meant.
-
-    Args:
-        ids: To look for.
-        path: Of the table.
-        key: Its column of ids.
-        faults: Gets a sentence for a bad table, and one for each id without a row.
-        what: The ids are of, such as case.
-    """
-    so_far = len(faults)
-    rows, wanted = rows_by_key(path, key, faults), list(dict.fromkeys(ids))
-    is_read = bool(rows) or len(faults) == so_far
-    alike = {_short(name): name for name in rows}
-    counts = Counter(map(_short, rows)), Counter(map(_short, wanted))
-    found = {}
-    for name in wanted:
-        short = _short(name)
-        if name in rows:
-            found[name] = rows[name]
-        elif all(count[short] == 1 for count in counts):
-            found[name] = rows[alike[short]]
-        elif is_read:
-            faults.append(f"{what} {name}: not in {path}")
-    return found
-
-
-def _short(name: str) -> str:
-    """Return an id without what people write or leave out."""
-    plain = unicodedata.normalize("NFC", name).casefold().removeprefix("sub-")
-    return plain.lstrip("0") or plain

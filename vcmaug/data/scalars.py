@@ -30,6 +30,7 @@ __all__ = [
     "ScalarSpec",
     "asked_value",
     "median_fill",
+    "missing_columns",
     "raw_value",
     "scalar_faults",
     "scalar_vector",
@@ -112,6 +113,17 @@ def scalar_faults(specs: Sequence[ScalarSpec], cases: Iterable[Case]) -> list[st
                     "the value a code"
                 )
     return faults
+
+
+def missing_columns(specs: Sequence[ScalarSpec], cases: Iterable[Case]) -> list[str]:
+    """Return which columns of scalars no case has, a sentence for each."""
+    known = dict.fromkeys(name for case in cases for name in case.source)
+    return [
+        f"scalar {spec.name!r}: no case has a column {spec.column!r}; the table has "
+        f"{', '.join(known) or 'no column'}"
+        for spec in specs
+        if spec.column is not None and spec.column not in known
+    ]
 
 
 def asked_value(spec: ScalarSpec, row: Mapping[str, Cell]) -> float | None:

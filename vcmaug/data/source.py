@@ -10,11 +10,11 @@ from pydantic_core import PydanticCustomError
 from vcmaug.config import RecipePath, Settings
 from vcmaug.data.geometry import Grid
 from vcmaug.data.intensity import IntensitySettings
-from vcmaug.data.label_values import BACKGROUND, read_label_values
+from vcmaug.data.label_values import BACKGROUND, fault_of_value, read_label_values
 from vcmaug.data.labels import LabelScheme
 from vcmaug.data.reader import Reader
 from vcmaug.data.readers.auto import Auto
-from vcmaug.errors import DataError
+from vcmaug.errors import DataError, list_faults
 
 __all__ = ["DataSettings"]
 
@@ -98,6 +98,9 @@ class DataSettings(Settings):
         named = dict(self.label_values)
         if self.label_values_file is not None:
             named = read_label_values(self.label_values_file, self.scheme)
+        told = [fault_of_value(value, name, said=value) for value, name in named.items()]
+        if faults := list(filter(None, told)):
+            raise DataError(list_faults("reading label values", faults))
         named = named or {value: name for name, value in self.scheme.items()}
         numbers = {name: number for number, name in enumerate(self.scheme, start=1)}
         numbers |= dict.fromkeys(BACKGROUND, 0)

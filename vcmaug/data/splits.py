@@ -198,11 +198,15 @@ def read_splits(
         FaultyDataSet: A subject has two roles or none, a role is empty, the evaluator's subjects
             are not of training, or one of test or validation has no label map; all at once.
     """
-    content = {"left_out": [], "evaluator": [], **read_json(path)}
+    content = read_json(path)
+    listed = content if isinstance(content, dict) else {}
+    content = {"left_out": [], "evaluator": [], "seed": 0, **listed}
     roles = ("train", "validation", "test", "left_out")
     lists = (*roles, "evaluator")
     faults = ["the list 'reader' is called 'evaluator' now"] if "reader" in content else []
     faults += [f"no list {role!r}" for role in lists if not isinstance(content.get(role), list)]
+    if not isinstance(content["seed"], int):
+        faults.append(f"the seed is {content['seed']!r}, expected a whole number")
     if faults:
         raise FaultyDataSet(f"reading splits {path}", faults)
     named = {role: {str(subject) for subject in content[role]} for role in lists}
@@ -230,7 +234,7 @@ def read_splits(
         raise FaultyDataSet(f"reading splits {path}", faults, advice="Correct the file.")
     kept = {role: tuple(sorted(named[role] & known)) for role in lists}
     unknown = tuple(sorted({*kept["train"]} & bare))
-    return Splits(seed=int(content.get("seed", 0)), unlabelled=unknown, **kept)
+    return Splits(seed=content["seed"], unlabelled=unknown, **kept)
 
 
 def labelled_subset(splits: Splits, *, num_labelled: int, seed: int) -> tuple[str, ...]:

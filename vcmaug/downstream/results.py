@@ -243,7 +243,7 @@ class Summary:
             if (one.arm, one.metric, one.num_labelled) == place
         ]
         decimals = min([row.decimals, *noise])
-        mean, low, high = (f"{one:{sign}z.{decimals}f}" for one in (row.mean, row.low, row.high))
+        mean, low, high = (f"{one:{sign}.{decimals}f}" for one in (row.mean, row.low, row.high))
         return mean, low, high
 
 

@@ -17,7 +17,10 @@ from vcmaug.downstream.segmenters.unet import UNet
 from vcmaug.downstream.tasks.base import Ground, Task
 from vcmaug.downstream.tasks.segmentation import Segmentation
 
-__all__ = ["AugmentSettings", "FitSettings", "StudySettings"]
+__all__ = ["FEWEST_SCORED", "AugmentSettings", "FitSettings", "StudySettings"]
+
+FEWEST_SCORED = 2
+"""Subjects on which a study is scored, at least: an interval needs so many."""
 
 
 class AugmentSettings(Settings):

@@ -34,6 +34,7 @@ from vcmaug.data.work_layout import run_file
 from vcmaug.downstream.fit import fit
 from vcmaug.downstream.leaks import (
     labels_of_priors,
+    labels_of_starts,
     refuse_leaks,
     refuse_real_leaks,
     refuse_unlabelled,
@@ -45,7 +46,7 @@ from vcmaug.downstream.results import (
     write_cost,
     write_summary,
 )
-from vcmaug.downstream.settings import StudySettings
+from vcmaug.downstream.settings import FEWEST_SCORED, StudySettings
 from vcmaug.downstream.summary import summarised
 from vcmaug.downstream.training_data import TrainingData
 from vcmaug.errors import CohortError, DataError
@@ -56,7 +57,6 @@ from vcmaug.seeding import stable_seed
 
 __all__ = ["StudyInputs", "StudySettings", "run_arm", "run_study"]
 
-_FEWEST_TEST_SUBJECTS = 2
 _OTHER = "other batches"
 _DECIDES = {"task", "segmenter", "augment", "fit", "lesions"}
 
@@ -126,10 +126,10 @@ class _Run:
             DataError: Fewer than two subjects are scored, or one has no label map.
         """
         inputs, role = self.inputs, self.settings.scored_on
-        if len(set(self.scored)) < _FEWEST_TEST_SUBJECTS:
+        if len(set(self.scored)) < FEWEST_SCORED:
             raise DataError(
                 f"running a study: the {role} has {len(self.scored)} subjects, an interval needs "
-                f"{_FEWEST_TEST_SUBJECTS} or more. Raise splits.num_{role}."
+                f"{FEWEST_SCORED} or more. Raise splits.num_{role}."
             )
         refuse_unlabelled(inputs.cases, self.scored, role=role)
         refuse_real_leaks(self.labelled, inputs.splits)
@@ -284,6 +284,7 @@ def run_study(
         num_test_subjects=len(runs[0].scored),
         num_replicates=inputs.num_replicates or len(settings.seeds),
         prior_labels=labels_of_priors(inputs.arms, inputs.splits),
+        notes=labels_of_starts(inputs.arms),
     )
     write_summary(out / "summary.json", summary)
     write_cost(out / "cost.json", done)
@@ -314,7 +315,7 @@ def _run_all(
     """Return the results of trainings; where there are workers, they leave them in files."""
     for run in runs:
         run.refuse()
-    with locked(out, purpose="training segmenters"):
+    with locked(out, purpose="training segmenters", together=True):
         if compute is not None and compute.kind != "in-process":
             _run_on_workers(runs, out=out, compute=compute, report=report)
         return [run.result(out, report=report) for run in runs]

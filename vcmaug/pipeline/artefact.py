@@ -204,7 +204,8 @@ class Artefact(ABC):
         Raises:
             WorkFolderError: Another run makes it.
         """
-        with locked(self.work.stages, purpose=f"making {self.name}", name=f".{self.name}.lock"):
+        purpose, name = f"making {self.name}", f".{self.name}.lock"
+        with locked(self.work.stages, purpose=purpose, name=name, together=True):
             self._make_held(run)
 
     def _make_held(self, run: Run) -> None:

@@ -6,7 +6,8 @@ from typing import Literal
 import pandas as pd
 
 from vcmaug.arms.base import Arm
-from vcmaug.downstream.results import Difference, Mean, Summary
+from vcmaug.downstream.results import Difference, GapClosed, Mean, Summary
+from vcmaug.downstream.statistics import decimals_of
 from vcmaug.report.tables import Cell, Table, listed, records, table_of
 
 __all__ = ["headline_of", "is_ceiling", "is_floor", "study_tables"]
@@ -78,7 +79,9 @@ def study_tables(summary: Summary | None, scores: pd.DataFrame | None) -> list[T
         {**_shown(row, summary, "+"), "verdict": summary.verdict(row)}
         for row in summary.differences
     ]
-    closed = [{**vars(row), "metric": titles[row.metric]} for row in summary.gap_closed]
+    closed = [
+        {**vars(row), "metric": titles[row.metric], **_share(row)} for row in summary.gap_closed
+    ]
     interval = {"low": "2.5 %", "high": "97.5 %"}
     estimate = {"mean": "mean", **interval, "num_subjects": "subjects"}
     place = {"metric": "metric", "arm": "arm", "num_labelled": "n"}
@@ -122,6 +125,18 @@ def _shown(
     return {**vars(row), **named, **shown}
 
 
+def _share(row: GapClosed) -> dict[str, object]:
+    """Return a share and its ends with the decimals that its interval carries, one without it."""
+    ends = (row.low, row.high)
+    known = [end for end in ends if end is not None]
+    decimals = decimals_of((max(known) - min(known)) / 2) if len(known) == len(ends) else 1
+    figures = {"share": row.share, "low": row.low, "high": row.high}
+    return {
+        name: None if value is None else Cell(f"{value:.{decimals}f}", is_number=True)
+        for name, value in figures.items()
+    }
+
+
 def _directions(summary: Summary) -> str:
     """Return which scores are better lower and which higher, of those that are compared."""
     held = {row.metric for row in summary.differences}
@@ -140,13 +155,27 @@ def _by_structure(scores: pd.DataFrame, summary: Summary) -> list[Table]:
     for score in summary.scores:
         if score.name in scores:
             columns.setdefault(score.table, {})[score.name] = score.title
-    return [_means(caption, scores, titles) for caption, titles in columns.items()]
+    decimals = {
+        name: min([row.decimals for row in summary.means if row.metric == name], default=1)
+        for titles in columns.values()
+        for name in titles
+    }
+    return [_means(caption, scores, titles, decimals) for caption, titles in columns.items()]
 
 
-def _means(caption: str, scores: pd.DataFrame, titles: Mapping[str, str]) -> Table:
-    """Return the means of some scores per structure, n and arm."""
+def _means(
+    caption: str,
+    scores: pd.DataFrame,
+    titles: Mapping[str, str],
+    decimals: Mapping[str, int],
+) -> Table:
+    """Return the means of some scores per structure, n and arm, with so many decimals."""
     names, keys = list(titles), ["structure", "num_labelled", "arm"]
     means = scores.dropna(subset=names).groupby(keys, sort=False)[names].mean().reset_index()
     means = means.sort_values(["structure", "num_labelled"], kind="stable")
+    rows = [
+        {**row, **{n: Cell(f"{row[n]:.{decimals[n]}f}", is_number=True) for n in names}}
+        for row in records(means)
+    ]
     heads = {"structure": "structure", "num_labelled": "n", "arm": "arm", **titles}
-    return table_of(caption, records(means), heads)
+    return table_of(caption, rows, heads)

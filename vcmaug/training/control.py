@@ -69,7 +69,10 @@ def train_control(
     refuse_overlap("training a control", writes=[folder], reads=[*models, *files_of(cases)])
     prior = prior.to(training_device())
     before = hash_of_weights(prior.weights)
-    with locked(folder, purpose="training a control"), threads_of(job.settings.threads):
+    with (
+        locked(folder, purpose="training a control", together=True),
+        threads_of(job.settings.threads),
+    ):
         kept, measured = _held_out(cases, job, prior=prior)
         pairs = labelled_pairs([*kept, *job.pseudo_labelled], prior=prior, job=job)
         module, started = _new_network(job, prior)

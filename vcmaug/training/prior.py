@@ -90,7 +90,7 @@ class PriorJob:
         refuse_overlap("training a prior", writes=[self.folder], reads=files_of(self.cases))
         if faults := scalar_faults(self.spec.scalars, self.cases):
             raise FaultyDataSet("training a prior", faults)
-        with locked(self.folder, purpose="training a prior"):
+        with locked(self.folder, purpose="training a prior", together=True):
             return self._train()
 
     def _train(self) -> Prior:

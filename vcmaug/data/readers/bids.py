@@ -13,7 +13,8 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from vcmaug.data.case import Case, Cell
-from vcmaug.data.reader import Reader, files_below, images_of, rows_of
+from vcmaug.data.reader import Reader, files_below, images_of
+from vcmaug.data.subjects import rows_of
 
 __all__ = ["BIDS"]
 

@@ -11,7 +11,8 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import BaseModel, BeforeValidator, ValidationError
 
 from vcmaug.data.case import Case
-from vcmaug.data.reader import Entry, SubjectReader, stem_of, unnamed_subjects, worded
+from vcmaug.data.reader import Entry, SubjectReader, stem_of, worded
+from vcmaug.data.subjects import unnamed_subjects
 from vcmaug.files import read_json
 
 __all__ = ["Datalist"]

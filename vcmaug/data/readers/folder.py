@@ -8,7 +8,8 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import AfterValidator, Field
 
 from vcmaug.data.case import Case, Cell
-from vcmaug.data.reader import SubjectReader, by_case, images_of, rows_of
+from vcmaug.data.reader import SubjectReader, by_case, images_of
+from vcmaug.data.subjects import rows_of
 
 __all__ = ["Folder", "files_like"]
 
@@ -74,8 +75,22 @@ def files_like(pattern: str, root: Path, faults: list[str]) -> dict[str, Path]:
     Args:
         pattern: Such as t1/{case}_T1.nii.gz, or {case}/{case}_T1.nii.gz.
         root: The folder.
-        faults: Gets a sentence for a second file of a case.
+        faults: Gets a sentence for a second file of a case, and for a file that would fit but for
+            being compressed or not.
     """
+    found = _matches(pattern, root, faults)
+    stem, ending = pattern.removesuffix(".gz"), ".gz" if pattern.endswith(".nii") else ""
+    if stem.endswith(".nii"):
+        faults += [
+            f"case {case_id}, {path}: not read, expected {pattern}; name all files alike"
+            for case_id, path in _matches(stem + ending, root, []).items()
+            if case_id not in found
+        ]
+    return found
+
+
+def _matches(pattern: str, root: Path, faults: list[str]) -> dict[str, Path]:
+    """Return the files that fit a pattern, by case; see `files_like`."""
     case = re.escape("{case}")
     expression = re.escape(pattern).replace(case, "(?P<case>[^/]+)", 1).replace(case, "(?P=case)")
     like = "*".join(map(escape, pattern.split("{case}")))

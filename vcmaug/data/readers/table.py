@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from vcmaug.data.case import Case
-from vcmaug.data.reader import Entry, SubjectReader, unnamed_subjects
+from vcmaug.data.reader import Entry, SubjectReader
+from vcmaug.data.subjects import unnamed_subjects
 from vcmaug.data.text_table import read_rows
 
 __all__ = ["Table"]
@@ -35,11 +36,11 @@ class Table(SubjectReader):
         rows = read_rows(path, needs=needs, knows=("subject_id", "label"), faults=faults)
         faults += unnamed_subjects({row.place: row.cells.get("subject_id", "") for row in rows})
         for row in rows:
-            further = {k: path for k, path in row.cells.items() if k.startswith(_FURTHER)}
+            further = {k: path for k, path in row.cells.items() if k.lower().startswith(_FURTHER)}
             entry = Entry.model_validate({k: v for k, v in row.cells.items() if k not in further})
             faults += [f"{row.place}: no {name}" for name in needs if not row.cells[name]]
             if entry.case_id and entry.image:
-                others = {k.removeprefix(_FURTHER): v for k, v in further.items() if v}
+                others = {k[len(_FURTHER) :]: v for k, v in further.items() if v}
                 cases.append(self.listed(entry, others, faults, folder=path.parent))
         return cases
 

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from vcmaug.data.cases import Case, Cases, cases_of, labelled_of
 from vcmaug.data.prepare import find_cases, prepare
-from vcmaug.data.scalars import scalar_faults
+from vcmaug.data.scalars import missing_columns, scalar_faults
 from vcmaug.data.splits import (
     Splits,
     labelled_subset,
@@ -112,9 +112,16 @@ class PreparedCases(Artefact):
         return Cases.open(self.folder)
 
     def lacks_for(self, wanted: Sequence[Artefact]) -> list[str]:
-        """Return which cells of the prior's scalars cannot be read."""
-        scalars = self.work.recipe.prior.scalars
-        return scalar_faults(scalars, self.load()) if scalars and wanted else []
+        """Return which cells of the prior's scalars cannot be read, or which columns are not there.
+
+        A finished prior may know scalars that these cases do not have.
+        """
+        prior = self.work.recipe.prior
+        if not prior.scalars or not wanted:
+            return []
+        cases = self.load()
+        missing = missing_columns(prior.spec.scalars, cases) if prior.spec else []
+        return missing + scalar_faults(prior.scalars, cases)
 
     def _make(self, run: Run) -> None:
         """Check them all, then write them."""

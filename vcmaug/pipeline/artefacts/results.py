@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from vcmaug.cohort.card import CohortCard
 from vcmaug.data.cases import cases_of
 from vcmaug.data.work_layout import run_file
+from vcmaug.downstream.settings import FEWEST_SCORED
 from vcmaug.pipeline.artefact import Artefact, Run
 from vcmaug.pipeline.artefacts.cases import FromCases, OfLabelled
 from vcmaug.pipeline.artefacts.cohorts import DrawnCohort
@@ -77,6 +78,14 @@ class StudyResult(FromCases):
     def settings(self) -> Mapping[str, object]:
         """Return the whole study."""
         return {"study": self.work.recipe.study}
+
+    def faults(self) -> list[str]:
+        """Return that the recipe scores too few subjects."""
+        splits, role = self.work.recipe.splits, self.work.recipe.study.scored_on
+        scored = {"test": splits.num_test, "validation": splits.num_validation}[role]
+        if splits.file is not None or scored >= FEWEST_SCORED:
+            return []
+        return [f"splits.num_{role} is {scored}; an interval of the study needs {FEWEST_SCORED}"]
 
     @property
     def num_labels(self) -> int:
