@@ -16,11 +16,11 @@ costs over the bare prior's.
 
 `recipe` is the recipe's own network at its own strength, `recipe_at_1` at strength 1,
 `recipe_no_layout` without its layout; `none` is it at strength 0, where draws are the prior's
-alone; all others are their method's default networks at strength 1, and those called `_longer` have
-four times the updates. Else training, prior, cases, conditions and sampler are the recipe's for
-all. What is finished is kept; the same command goes on, and --add-to takes the rows of an earlier
-result of the same settings. The segmenter that reads was trained on none of the labelled cases of
-any n and seed in the result. JSON comes last.
+alone; `vcm` is a larger VCM without a layout, all others are their method's default networks, each
+at strength 1, and those called `_longer` have four times the updates. Else training, prior, cases,
+conditions and sampler are the recipe's for all. What is finished is kept; the same command goes on,
+and --add-to takes the rows of an earlier result of the same settings. The segmenter that reads was
+trained on none of the labelled cases of any n and seed in the result. JSON comes last.
 """
 
 import argparse
@@ -55,10 +55,19 @@ from vcmaug.pipeline.work import Replicate, Work, claim_work
 from vcmaug.provenance import fingerprint, machine, versions
 
 OWN, AT_1, NO_LAYOUT, NONE = "recipe", "recipe_at_1", "recipe_no_layout", "none"
+PLAIN_VCM = {
+    "name": "vcm",
+    "channels": [64, 128],
+    "num_res_blocks": 2,
+    "num_head_channels": 32,
+    "hidden_channels": 64,
+    "layout": False,
+}
 VARIANTS = {
-    "vcm_timed": {"name": "vcm", "time_in_encoder": True},
+    "vcm": PLAIN_VCM,
+    "vcm_timed": {**PLAIN_VCM, "time_in_encoder": True},
     "vcm_released_no_norm": {"name": "vcm_released", "head_norm": False},
-    "vcm_longer": {"name": "vcm"},
+    "vcm_longer": PLAIN_VCM,
     "controlnet_longer": {"name": "controlnet"},
 }
 LONGER = 4  # times the updates

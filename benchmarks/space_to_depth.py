@@ -32,8 +32,8 @@ def main() -> None:
     """Measure and print."""
     images = torch.rand(SHAPE)
     kinds = {
-        "stem_2": AutoencoderSettings(stem_factor=2, channels=(32, 64)),
-        "no_stem": AutoencoderSettings(stem_factor=1, channels=(32, 32, 64)),
+        "stem_2": AutoencoderSettings(stem_factor=2, channels=(32, 64), shortcut=False),
+        "no_stem": AutoencoderSettings(stem_factor=1, channels=(32, 32, 64), shortcut=False),
     }
     both = {
         name: StemmedAutoencoder(PriorSpec(name=name, grid=GRID, autoencoder=settings))

@@ -245,3 +245,14 @@ def test_scalars_measured_on_label_maps_are_known(
 ) -> None:
     scalar = ScalarSpec(name="one", low=0, high=1, **source)
     assert scalar.is_measured is is_measured
+
+
+def test_where_no_count_is_given_a_quarter_is_the_test_and_a_tenth_validates() -> None:
+    subjects = [f"p{number:03d}" for number in range(40)]
+    splits = make_splits(subjects, SplitSettings(), unlabelled=subjects[20:])
+    assert (len(splits.test), len(splits.validation)) == (5, 2)
+    assert unfit(splits, SplitSettings(), subjects, unlabelled=subjects[20:]) == []
+    assert unfit(splits, SplitSettings(), subjects) == [
+        "splits.num_test is 10 in the recipe and 5 in the file",
+        "splits.num_validation is 4 in the recipe and 2 in the file",
+    ]

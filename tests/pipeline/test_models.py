@@ -174,7 +174,7 @@ def test_a_recipe_names_one_prior_and_takes_its_sampler(write: Write, models: Pa
     other = models / "other.yaml"
     other.write_text(yaml.safe_dump(content))
     assert read_recipe(other).generate.sampler == DDIM(**chosen)
-    for both in ({"zoo": "brain-mini-4mm"}, {"folder": None}):
+    for both in ({"zoo": "brain-mini-4mm"}, {"folder": None, "spec": None}):
         with pytest.raises(RecipeError, match="exactly one of zoo"):
             read_recipe(write({"prior": both}))
     make_tiny_control(models / "control", models / "prior")

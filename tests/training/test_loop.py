@@ -24,7 +24,11 @@ from vcmaug.training.settings import TrainingSettings
 
 SETTINGS = TrainingSettings(
     precision="float32",
-    updates=12, batch_size=4, learning_rate=0.05, warmup_updates=2, checkpoint_every=5
+    updates=12,
+    batch_size=4,
+    learning_rate=0.05,
+    warmup_updates=2,
+    checkpoint_every=5,
 )
 
 

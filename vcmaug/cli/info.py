@@ -147,5 +147,7 @@ def schema_command() -> None:
         "additionalProperties": {"type": "object"},
     }
     sections["control"] = {"anyOf": [{"enum": list(ControlMethod.parts())}, sections["control"]]}
+    del schema["$defs"]["PriorSpec"]["required"]  # name and grid are else those of the recipe
+    schema["required"] = ["data"]
     whole = {"$schema": _DIALECT, **schema, "title": "vcmaug recipe", "properties": sections}
     say(json.dumps(whole, indent=1, ensure_ascii=False))

@@ -49,7 +49,7 @@ class SplitSettings(Settings):
         """
         if self.num_test is not None:
             return self.num_test, self.num_validation
-        return max(1, num_labelled // 4), self.num_validation or max(1, num_labelled // 10)
+        return max(2, num_labelled // 4), self.num_validation or max(2, num_labelled // 10)
 
 
 @dataclass(frozen=True)

@@ -82,8 +82,10 @@ class StudyResult(FromCases):
     def faults(self) -> list[str]:
         """Return that the recipe scores too few subjects."""
         splits, role = self.work.recipe.splits, self.work.recipe.study.scored_on
+        if splits.file is not None or splits.num_test is None:
+            return []
         scored = {"test": splits.num_test, "validation": splits.num_validation}[role]
-        if splits.file is not None or scored >= FEWEST_SCORED:
+        if scored >= FEWEST_SCORED:
             return []
         return [f"splits.num_{role} is {scored}; an interval of the study needs {FEWEST_SCORED}"]
 
