@@ -242,7 +242,9 @@ def test_a_subject_without_a_row_is_a_fault(
     table = root / "participants.tsv"
     faults: list[str] = []
     BIDS().cases(root, faults)
-    assert faults == [f"subject {name}: not in {table}" for name in lacking]
+    like = f", whose ids are such as {', '.join(ids)}" if ids else ""
+    advice = "; add a row, with n/a where nothing is known"
+    assert faults == [f"subject {name}: not in {table}{like}{advice}" for name in lacking]
 
 
 @pytest.mark.parametrize(

@@ -230,7 +230,10 @@ def test_patterns_tables_and_subjects_of_a_plain_folder(folder: Path, tmp_path: 
     faults: list[str] = []
     (folder / "p.csv").write_text("id,age\nk0,1\nk1,2\n")
     find_cases(settings, faults)
-    assert faults == [f"case k2: not in {folder / 'p.csv'}"]
+    assert faults == [
+        f"case k2: not in {folder / 'p.csv'}, whose ids are such as k0, k1; add a row, with n/a "
+        "where nothing is known"
+    ]
 
 
 @pytest.mark.data

@@ -9,7 +9,12 @@ from vcmaug.cohort.cohort import Cohort
 from vcmaug.data.labels import LabelScheme
 from vcmaug.data.seen import Seen
 from vcmaug.data.splits import labelled_subset
-from vcmaug.downstream.leaks import labels_of_priors, refuse_leaks, refuse_real_leaks
+from vcmaug.downstream.leaks import (
+    labels_of_priors,
+    labels_of_starts,
+    refuse_leaks,
+    refuse_real_leaks,
+)
 from vcmaug.downstream.results import PriorLabels
 from vcmaug.downstream.training_data import TrainingData
 from vcmaug.errors import DataError, LeakError
@@ -259,3 +264,15 @@ def test_a_held_out_subject_behind_a_scalar_is_refused(tmp_path: Path) -> None:
     cohort = _prior_saw(write_box_cohort(tmp_path, LABELLED), seen, "brain")
     with pytest.raises(LeakError, match="s5 of test or validation was seen by the prior"):
         _refuse(cohort)
+
+
+def test_labels_of_the_control_that_another_started_from_are_said(tmp_path: Path) -> None:
+    cohort = write_box_cohort(tmp_path, LABELLED, control_pretrained_on="zoo/tissue")
+    arms = {"real": TrainingData(), "real+synthetic": TrainingData({(2, 0): cohort})}
+    assert labels_of_starts(arms) == []
+    card = CohortCard.read(cohort)
+    control = Seen(images=LABELLED, labels=LABELLED, before=Seen(labels=("z1", "z2")))
+    seen = card.seen.model_copy(update={"control": control})
+    card.model_copy(update={"seen": seen}).write(cohort)
+    (told,) = labels_of_starts(arms)
+    assert "started from zoo/tissue, which has seen the label maps of 2 other subjects" in told

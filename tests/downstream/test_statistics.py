@@ -1,4 +1,6 @@
+import itertools
 from math import sqrt
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from vcmaug.downstream.statistics import (
     paired_difference,
     share_of_gap,
 )
+from vcmaug.files import read_json
 from vcmaug.seeding import numpy_generator
 
 NOISE = 0.02  # of one score, in Dice
@@ -162,3 +165,13 @@ def test_an_interval_is_never_far_narrower_than_scores_alone_would_give() -> Non
     found = mean_of(scores)
     alone = 2.0738731 * deviation / sqrt(scores.size)  # t, 22 degrees
     assert found.high - found.mean == pytest.approx(alone / 3, rel=1e-4)
+
+
+def test_the_benchmark_finds_that_the_level_is_kept() -> None:
+    path = Path(__file__).parents[2] / "benchmarks" / "results" / "interval.json"
+    found = read_json(path)
+    places = [(row["seeds"], row["subjects"], row["luck"], row["answer"]) for row in found["rows"]]
+    wanted = itertools.product((3, 5), (10, 30), (0.0, 0.003, 0.01), (0.0, 0.007))
+    assert sorted(places) == sorted(wanted)
+    assert found["studies"] == 2000
+    assert all(0.03 <= row["interval_leaves_out_zero"] <= 0.07 for row in found["rows"])

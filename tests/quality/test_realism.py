@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 from vcmaug.quality.realism import RealismSettings, tell_apart
@@ -32,3 +33,20 @@ def test_the_same_seed_gives_the_same_figure() -> None:
 def test_three_images_are_too_few() -> None:
     with pytest.raises(ValueError, match="needs 4 each"):
         tell_apart(images(0, spread=0.1), images(1, spread=0.1, num=3), settings=SETTINGS, seed=0)
+
+
+def test_the_threads_of_the_process_do_not_matter() -> None:
+    before, seen = torch.get_num_threads(), set()
+    images = np.random.default_rng(0).random((12, 8, 8, 8), dtype=np.float32)
+    torch.set_num_threads(2)
+    try:
+        tell_apart(
+            images[:6],
+            images[6:],
+            settings=RealismSettings(updates=2, channels=(4, 8)),
+            seed=0,
+            report=lambda progress: seen.add(torch.get_num_threads()),
+        )
+    finally:
+        torch.set_num_threads(before)
+    assert seen == {1}

@@ -98,7 +98,10 @@ def rows_of(
         elif all(count[short] == 1 for count in counts):
             found[name] = rows[alike[short]]
         elif is_read:
-            faults.append(f"{what} {name}: not in {path}")
+            like = f", whose ids are such as {', '.join([*rows][:2])}" if rows else ""
+            faults.append(
+                f"{what} {name}: not in {path}{like}; add a row, with n/a where nothing is known"
+            )
     return found
 
 

@@ -18,7 +18,13 @@ from vcmaug.downstream.results import PriorLabels
 from vcmaug.downstream.training_data import TrainingData
 from vcmaug.errors import DataError, LeakError, list_faults
 
-__all__ = ["labels_of_priors", "refuse_leaks", "refuse_real_leaks", "refuse_unlabelled"]
+__all__ = [
+    "labels_of_priors",
+    "labels_of_starts",
+    "refuse_leaks",
+    "refuse_real_leaks",
+    "refuse_unlabelled",
+]
 
 
 def refuse_real_leaks(labelled_subjects: Iterable[str], splits: Splits) -> None:
@@ -95,6 +101,22 @@ def refuse_leaks(
         raise LeakError(
             list_faults(f"using cohort {cohort.folder} in a study", faults, advice=advice)
         )
+
+
+def labels_of_starts(arms: Mapping[str, TrainingData]) -> list[str]:
+    """Return, a sentence each, which arms have labels by what their controls started from."""
+    found = []
+    for arm, data in arms.items():
+        cards = [CohortCard.read(folder) for folder in (data.cohorts or {}).values()]
+        starts = [card.seen.control.before for card in cards if card.seen.control]
+        labels = {label for start in starts if start for label in start.labels}
+        names = sorted({card.control_pretrained_on or "another" for card in cards})
+        if labels:
+            found.append(
+                f"The control behind {arm} started from {', '.join(names)}, which has seen the "
+                f"label maps of {len(labels)} other subjects: the arm has these labels too."
+            )
+    return found
 
 
 def labels_of_priors(arms: Mapping[str, TrainingData], splits: Splits) -> list[PriorLabels]:

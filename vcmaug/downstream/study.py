@@ -34,6 +34,7 @@ from vcmaug.data.work_layout import run_file
 from vcmaug.downstream.fit import fit
 from vcmaug.downstream.leaks import (
     labels_of_priors,
+    labels_of_starts,
     refuse_leaks,
     refuse_real_leaks,
     refuse_unlabelled,
@@ -283,6 +284,7 @@ def run_study(
         num_test_subjects=len(runs[0].scored),
         num_replicates=inputs.num_replicates or len(settings.seeds),
         prior_labels=labels_of_priors(inputs.arms, inputs.splits),
+        notes=labels_of_starts(inputs.arms),
     )
     write_summary(out / "summary.json", summary)
     write_cost(out / "cost.json", done)

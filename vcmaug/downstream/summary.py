@@ -37,6 +37,7 @@ def summarised(
     num_test_subjects: int,
     num_replicates: int,
     prior_labels: Sequence[PriorLabels] = (),
+    notes: Sequence[str] = (),
 ) -> Summary:
     """Return means and paired differences with intervals.
 
@@ -49,6 +50,7 @@ def summarised(
         num_test_subjects: How many were scored.
         num_replicates: Of labelled cases, control and cohort.
         prior_labels: Of each arm whose prior reads scalars that are measured on label maps.
+        notes: What else must be known, a sentence each.
     """
     means: list[Mean] = []
     differences: list[Difference] = []
@@ -84,7 +86,7 @@ def summarised(
         interval="95 % interval of Student's t over subjects"
         + (" and seeds" if len(settings.seeds) > 1 else "; one seed, so nothing of other seeds"),
         prior_labels=tuple(prior_labels),
-        notes=(*_notes(settings, num_test_subjects), *map(str, prior_labels)),
+        notes=(*_notes(settings, num_test_subjects), *map(str, prior_labels), *notes),
         versions=versions(),
     )
 

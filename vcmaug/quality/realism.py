@@ -19,6 +19,7 @@ from scipy.stats import mannwhitneyu
 from torch import Tensor, nn
 from torch.nn import functional
 
+from vcmaug.compute.devices import threads_of
 from vcmaug.progress import Report, silent
 from vcmaug.quality.settings import RealismSettings
 from vcmaug.seeding import numpy_generator, stable_seed, torch_generator
@@ -68,16 +69,17 @@ def tell_apart(
     scores = torch.empty(len(images))
     for fold in range(settings.folds):
         inside = folds != fold
-        network = _train(
-            images[inside],
-            is_made[inside],
-            settings=settings,
-            seed=stable_seed(seed, "fold", fold),
-            what=f"{what}, fold {fold + 1} of {settings.folds}",
-            report=report,
-        )
-        with torch.no_grad():
-            left = [network(part)[:, 0] for part in images[~inside].split(settings.batch_size)]
+        with threads_of(settings.threads):
+            network = _train(
+                images[inside],
+                is_made[inside],
+                settings=settings,
+                seed=stable_seed(seed, "fold", fold),
+                what=f"{what}, fold {fold + 1} of {settings.folds}",
+                report=report,
+            )
+            with torch.no_grad():
+                left = [network(part)[:, 0] for part in images[~inside].split(settings.batch_size)]
         scores[~inside] = torch.cat(left)
     ranks = mannwhitneyu(scores[is_made == 1].numpy(), scores[is_made == 0].numpy())
     auc = float(ranks.statistic) / (len(real) * len(made))

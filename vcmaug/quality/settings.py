@@ -15,3 +15,6 @@ class RealismSettings(Settings):
     batch_size: int = Field(16, ge=2)
     learning_rate: float = Field(1e-3, gt=0)
     folds: int = Field(2, ge=2)
+    threads: int | None = Field(
+        1, ge=1, description="on the CPU; null: as many as the process has, and other figures"
+    )
