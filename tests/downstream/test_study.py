@@ -369,3 +369,11 @@ def test_figures_carry_no_more_decimals_than_the_noise_row(tmp_path: Path) -> No
         again = replace(_noise(found), mean=0.0, low=-noise, high=noise / 2)
         summary = replace(found, differences=(sharp, again))
         assert summary.rounded(sharp, "+")[0] == text
+
+
+@pytest.mark.parametrize("changes", [{"seeds": [0, 1, 0]}, {"num_labelled": [3, 3]}])
+def test_one_training_does_not_count_as_two(changes: dict[str, list[int]]) -> None:
+    with pytest.raises(ValueError, match="a number stands twice"):
+        StudySettings.model_validate(changes)
+    with pytest.raises(ValueError, match="greater than or equal to 1"):
+        StudySettings.model_validate({"num_labelled": [0]})

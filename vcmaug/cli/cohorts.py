@@ -161,7 +161,7 @@ def _changed(
 
     content = {
         "accept": acceptance.accept if accept is None else accept,
-        "max_tries": max_tries or acceptance.max_tries,
+        "max_tries": acceptance.max_tries if max_tries is None else max_tries,
         "keep_rejects": keep_rejects or acceptance.keep_rejects,
     }
     return parse_settings(Acceptance, content, source="the options of generate")

@@ -4,9 +4,9 @@ Defaults are those of `recipes/hippocampus`, whose LOG.md says what was measured
 """
 
 from collections.abc import Mapping
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from vcmaug.config import Settings
 from vcmaug.data.geometry import Grid
@@ -74,7 +74,7 @@ class StudySettings(Settings):
         "bootstrap_draws": "intervals are computed and no longer drawn; leave it out",
     }
 
-    num_labelled: tuple[int, ...] = Field((10,), min_length=1)
+    num_labelled: tuple[Annotated[int, Field(ge=1)], ...] = Field((10,), min_length=1)
     seeds: tuple[int, ...] = Field((0, 1, 2), min_length=1)
     task: Task = Segmentation()
     segmenter: Segmenter = UNet()
@@ -84,6 +84,14 @@ class StudySettings(Settings):
         "test", description="validation: for choices, so that the test stays closed"
     )
     lesions: tuple[str, ...] = Field((), description="structures that are scored lesion by lesion")
+
+    @field_validator("num_labelled", "seeds")
+    @classmethod
+    def _no_number_twice(cls, numbers: tuple[int, ...]) -> tuple[int, ...]:
+        """Refuse a number that stands twice: one training would count as two."""
+        if len(set(numbers)) < len(numbers):
+            raise ValueError("a number stands twice")
+        return numbers
 
     def ground(self, scheme: LabelScheme) -> Ground:
         """Return what the task is told, for label maps of such a scheme."""

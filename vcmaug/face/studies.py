@@ -159,10 +159,11 @@ def study(
         DataError: An arm lacks what it trains on, or cases cannot be trained on or scored.
     """
     chosen_arms = [parse_settings(Arm, arm, source="the arms of study") for arm in arms]
+    most = max([len(one.given) for one in chosen_arms if one.given], default=_MADE)
     replicate = _Replicate(
         few=few,
         seeds=tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds),
-        n=n or max([len(one.given) for one in chosen_arms if one.given], default=_MADE),
+        n=most if n is None else n,
         folder=folder_for(folder, name="study"),
     )
     _refuse(chosen_arms, few, test)

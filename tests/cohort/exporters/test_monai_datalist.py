@@ -19,8 +19,9 @@ from vcmaug.data.nifti import read_image, read_label_map, write_grey_values, wri
 from vcmaug.data.prepare import prepare
 from vcmaug.data.readers.datalist import Datalist
 from vcmaug.data.source import DataSettings
+from vcmaug.data.splits import read_splits, write_splits
 from vcmaug.data.volume import Volume, same_grid
-from vcmaug.errors import CohortError
+from vcmaug.errors import CohortError, WorkFolderError
 
 NATIVE = np.array([[-1.0, 0, 0, 20], [0, 1.0, 0, -5], [0, 0, 1.5, 3], [0, 0, 0, 1]])
 
@@ -36,10 +37,10 @@ def cases(tmp_path_factory) -> Cases:
         label[9:11, 4:10, 4:8] = 4
         image = 400 * (label > 0) * 0.6 + generator.random(label.shape) * 100
         name = f"s{number}.nii.gz"
-        write_grey_values(root / "images" / name, Volume(image, NATIVE))
-        write_label_map(root / "labels" / name, Volume(label, NATIVE))
+        write_grey_values(root / "raw" / "images" / name, Volume(image, NATIVE))
+        write_label_map(root / "raw" / "labels" / name, Volume(label, NATIVE))
     settings = DataSettings(
-        source=str(root),
+        source=str(root / "raw"),
         format="folder",
         scheme={"large": 7, "small": 4},
         grid={"shape": (16, 16, 16), "spacing_mm": (1.0, 1.0, 1.5), "orientation": "RAS"},
@@ -123,7 +124,7 @@ def image_files(folder: Path) -> list[Path]:
 def test_native_needs_the_parents(cases: Cases, cohort: Cohort, tmp_path: Path) -> None:
     with pytest.raises(CohortError, match=r"it lies in no work folder. Name the folder"):
         MonaiDatalist(native=True).export(cohort, tmp_path / "native.json")
-    with pytest.raises(CohortError, match="holds what is exported"):
+    with pytest.raises(WorkFolderError, match=r"x\.json lies in .*, which is read"):
         MonaiDatalist(native=True, cases=cases.folder).export(cohort, cases.folder / "x.json")
     boxes = Cohort.open(write_box_cohort(tmp_path / "c", ("s0",)))
     with pytest.raises(CohortError, match="its parent k0 is not among the prepared cases"):
@@ -132,6 +133,11 @@ def test_native_needs_the_parents(cases: Cases, cohort: Cohort, tmp_path: Path) 
 
 def test_the_verb_writes_the_same_list(cohort: Cohort, tmp_path: Path) -> None:
     asked = ["export", str(cohort.folder), "--to", "monai-datalist", "--set", "absolute=true"]
+    splits = tmp_path / "splits.json"
+    write_splits(splits, SPLITS)
+    refused = CliRunner().invoke(app, [*asked, "--splits", str(splits), "--out", str(splits)])
+    assert isinstance(refused.exception, WorkFolderError)
+    assert read_splits(splits) == SPLITS
     result = CliRunner().invoke(app, [*asked, "--out", str(tmp_path / "a.json")])
     assert result.exit_code == 0, result.output
     assert "3 cases" in result.output
