@@ -42,6 +42,15 @@ def people_faults(cases: Iterable[Case]) -> list[str]:
         for image, people in owners.items()
         if len(people) > 1
     ]
+    alike: dict[str, set[str]] = {}
+    for case in known:
+        alike.setdefault(_short(case.subject_id), set()).add(case.subject_id)
+    faults += [
+        f"subjects {', '.join(sorted(names))}: they differ in `sub-`, capitals or leading zeros "
+        "alone; write the id of one person in one way"
+        for names in alike.values()
+        if len(names) > 1
+    ]
     columns = dict.fromkeys(name for case in known for name in case.source)
     for name in filter(_PERSON.fullmatch, columns):
         told = [text_of(case.source.get(name)) for case in known]
@@ -108,4 +117,6 @@ def rows_of(
 def _short(name: str) -> str:
     """Return an id without what people write or leave out."""
     plain = normalize("NFC", name).casefold().removeprefix("sub-")
-    return plain.lstrip("0") or plain
+    if re.fullmatch(r"\d+\.0", plain):  # as pandas writes whole numbers beside empty cells
+        plain = plain.removesuffix(".0")
+    return plain.lstrip("0") or "0"
