@@ -153,7 +153,10 @@ class SubjectReader(Reader):
             return case_id
         found = re.search(self.subject, case_id)
         if found is None or not found.group(1):
-            faults.append(f"case {case_id}: the pattern {self.subject!r} finds no subject in it")
+            faults.append(
+                f"case {case_id}: the pattern {self.subject!r} finds no subject in it, expected "
+                "one; correct the pattern or the id"
+            )
             return case_id
         return normalize("NFC", found.group(1))
 
