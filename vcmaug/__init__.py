@@ -20,7 +20,7 @@ The floors; imports go down only:
     cohort                   made cases with manifest and card; exporters
     data                     volumes, labels, cases, splits
     parts                    families of what a recipe names
-    config | provenance | shapes | seeding | compute | progress | affine
+    config | provenance | shapes | seeding | compute | progress | affine | outputs
     files
     errors | version | doors | cores  what goes wrong; the version; ways to the face; cores to use
 """

@@ -50,6 +50,15 @@ def test_a_subject_called_0_is_one_person(tmp_path: Path) -> None:
     assert [case.case_id for case in cases] == ["0", "1", "2"]
 
 
+def test_numbers_that_name_one_person_are_one_and_nan_names_nobody(tmp_path: Path) -> None:
+    entries = [{"image": f"{n}.nii", "subject_id": n} for n in (7, 7.0)]
+    cases = _cases(Datalist(), _write(tmp_path / "d.json", entries))
+    assert [case.subject_id for case in cases] == ["7", "7"]
+    entries = [{"image": f"{n}.nii", "subject_id": float("nan")} for n in "ab"]
+    cases = _cases(Datalist(), _write(tmp_path / "d.json", entries))
+    assert [case.subject_id for case in cases] == ["a", "b"]
+
+
 @pytest.mark.parametrize("content", [{"training": []}, {"test": ["x.nii.gz"]}, {}, []])
 def test_a_datalist_may_hold_no_case(tmp_path: Path, content: object) -> None:
     assert _cases(Datalist(), _write(tmp_path / "d.json", content)) == []
@@ -116,7 +125,7 @@ def test_further_images_and_free_columns_come_along(tmp_path: Path) -> None:
 def test_a_blank_subject_beside_others_is_a_fault(tmp_path: Path) -> None:
     text = "case_id,Subject_ID,image\na,p,a.nii\nb,,b.nii\nc, ,c.nii\n"
     path = _write(tmp_path / "t.csv", text)
-    blank = "no subject_id, and other cases have one; fill in all of them or none"
+    blank = "no subject_id, and other cases have one, expected all or none; fill it in"
     assert _faults(Table(), path) == [f"FILE, line 3: {blank}", f"FILE, line 4: {blank}"]
     entries = [{"image": "a.nii", "subject_id": "p"}, {"image": "b.nii"}]
     found = _faults(Datalist(), _write(tmp_path / "d.json", entries))
@@ -135,9 +144,10 @@ def test_without_any_subject_the_pattern_or_the_case_says_it(tmp_path: Path) -> 
 
 def test_a_pattern_that_finds_no_subject_is_a_fault_for_every_case(tmp_path: Path) -> None:
     path = _write(tmp_path / "t.csv", "case_id,image\np1_a,a.nii\nP2_b,b.nii\nx,c.nii\n")
+    advice = "finds no subject in it, expected one; correct the pattern or the id"
     assert _faults(Table(subject="^(p[0-9]+)_|x"), path) == [
-        "case P2_b: the pattern '^(p[0-9]+)_|x' finds no subject in it",
-        "case x: the pattern '^(p[0-9]+)_|x' finds no subject in it",
+        f"case P2_b: the pattern '^(p[0-9]+)_|x' {advice}",
+        f"case x: the pattern '^(p[0-9]+)_|x' {advice}",
     ]
 
 
@@ -178,10 +188,18 @@ def test_a_column_of_people_under_another_name_is_refused(tmp_path: Path, column
     assert people_faults(_cases(Table(subject="(.)"), path)) == []
 
 
+@pytest.mark.parametrize("pair", [("01", "1"), ("sub-1", "1"), ("1.0", "1")])
+def test_one_person_is_written_in_one_way(tmp_path: Path, pair: tuple[str, str]) -> None:
+    text = f"case_id,image,subject_id\na,a.nii,{pair[0]}\nb,b.nii,{pair[1]}\nc,c.nii,2\n"
+    (fault,) = people_faults(_cases(Table(), _write(tmp_path / "t.csv", text)))
+    assert fault.startswith(f"subjects {', '.join(sorted(pair))}: they differ in `sub-`")
+
+
 def test_one_image_is_of_one_subject(tmp_path: Path) -> None:
     path = _write(tmp_path / "t.csv", "case_id,image,subject_id\na,a.nii,p\nb,a.nii,q\n")
     (fault,) = people_faults(_cases(Table(), path))
-    assert fault == f"{tmp_path / 'a.nii'}: the image of the subjects p, q; it can be of one alone"
+    place = tmp_path / "a.nii"
+    assert fault == f"{place}: the image of the subjects p, q, expected one; correct subject_id"
     path = _write(tmp_path / "t.csv", "case_id,image,subject_id\na,a.nii,p\nb,a.nii,p\n")
     assert people_faults(_cases(Table(), path)) == []
 
@@ -213,7 +231,7 @@ def _bids(folder: Path, subjects: tuple[str, ...], table: str) -> Path:
     return _touch(folder, *(f"{name}/anat/{name}_T1w.nii.gz" for name in subjects))
 
 
-@pytest.mark.parametrize("said", ["sub-01", "01", "1", "sub-1", "SUB-01", "Sub-001"])
+@pytest.mark.parametrize("said", ["sub-01", "01", "1", "sub-1", "SUB-01", "Sub-001", "1.0"])
 def test_participants_are_matched_where_one_can_be_meant(tmp_path: Path, said: str) -> None:
     root = _bids(tmp_path, ("sub-01", "sub-02"), f"participant_id age\n{said} 40\nsub-02 50\n")
     assert [case.source for case in _cases(BIDS(), root)] == [{"age": "40"}, {"age": "50"}]
@@ -243,7 +261,7 @@ def test_a_subject_without_a_row_is_a_fault(
     faults: list[str] = []
     BIDS().cases(root, faults)
     like = f", whose ids are such as {', '.join(ids)}" if ids else ""
-    advice = "; add a row, with n/a where nothing is known"
+    advice = ", expected a row; add one, n/a where nothing is known"
     assert faults == [f"subject {name}: not in {table}{like}{advice}" for name in lacking]
 
 

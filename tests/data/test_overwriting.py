@@ -15,7 +15,8 @@ from vcmaug.data.nifti import write_image, write_label_map
 from vcmaug.data.prepare import DataSettings, prepare
 from vcmaug.data.volume import Volume
 from vcmaug.errors import WorkFolderError
-from vcmaug.files import locked, refuse_overlap
+from vcmaug.files import locked
+from vcmaug.outputs import refuse_overlap
 
 AFFINE = np.eye(4)
 SETTINGS = {"scheme": {"a": 1}, "grid": {"shape": (8, 8, 8)}}

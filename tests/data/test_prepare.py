@@ -201,7 +201,7 @@ def test_a_datalist_is_recognised(folder: Path, tmp_path: Path) -> None:
     faults: list[str] = []
     cases = find_cases(_settings(path), faults)
     assert [(case.case_id, case.source["age"]) for case in cases] == [("k0", 30), ("k1", 31)]
-    assert faults == [f"{path}, entry 2: no image"]
+    assert faults == [f"{path}, entry 2: no image, expected a path; add it or delete the entry"]
 
 
 def test_a_bids_data_set_is_recognised_with_sessions_and_participants(tmp_path: Path) -> None:
@@ -231,8 +231,8 @@ def test_patterns_tables_and_subjects_of_a_plain_folder(folder: Path, tmp_path: 
     (folder / "p.csv").write_text("id,age\nk0,1\nk1,2\n")
     find_cases(settings, faults)
     assert faults == [
-        f"case k2: not in {folder / 'p.csv'}, whose ids are such as k0, k1; add a row, with n/a "
-        "where nothing is known"
+        f"case k2: not in {folder / 'p.csv'}, whose ids are such as k0, k1, expected a row; add "
+        "one, n/a where nothing is known"
     ]
 
 

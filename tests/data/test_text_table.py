@@ -96,8 +96,11 @@ def test_ids_are_text_whatever_they_look_like(tmp_path: Path, word: str) -> None
         ("case_id,image,Case_ID\na,b,1\n", ": column 'case_id' stands 2 times"),
         ("case_id,image\na,b,c\n", ", line 2: 3 cells, expected 2"),
         ("case_id,image,x\n\na,b\n", ", line 3: 2 cells, expected 3"),
-        ('case_id,image\na,b\nc,"d\ne,f\n', ", line 3: unexpected end of data; a quoted cell"),
-        (b"PK\x03\x04\x14\x00", ": not a text file; export a spreadsheet as CSV"),
+        (
+            'case_id,image\na,b\nc,"d\ne,f\n',
+            ", line 3: unexpected end of data, expected a quoted cell",
+        ),
+        (b"PK\x03\x04\x14\x00", ": not a text file, expected a table; export a spreadsheet as CSV"),
         (b"\x1f\x8b\x08\x08abc", ": not a text file"),
         (codecs.BOM_UTF16_LE + b"c\x00a", ": not a text file"),
     ],

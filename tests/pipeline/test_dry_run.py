@@ -220,9 +220,9 @@ def test_every_fault_of_tables_is_said_before_anything_is_made(
     faults = Graph(Work(tmp_path / "w", read_recipe(path))).cases.faults()
     table, values = f"data.source: {tmp_path / 't.csv'}", f"{tmp_path / 'v.csv'}"
     whole = "expected a whole number from 0 to 65535"
-    assert [fault.split("; look")[0] for fault in faults] == [
+    assert [fault.split("; ")[0] for fault in faults] == [
         f"{table}, line 2: 2 cells, expected 3",
-        f"{table}, line 3: no image",
-        f"data.label_values_file: {values}, line 3: value 1 stands twice",
+        f"{table}, line 3: no image, expected one in every line",
+        f"data.label_values_file: {values}, line 3: value 1 stands twice, expected once",
         f"data.label_values_file: {values}, line 4: value '2.5', {whole}",
     ]

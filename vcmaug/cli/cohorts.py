@@ -210,7 +210,7 @@ def export_command(
     from vcmaug.cohort.exporter import Exporter
     from vcmaug.config import parse_settings
     from vcmaug.data.splits import read_splits
-    from vcmaug.files import refuse_overlap
+    from vcmaug.outputs import refuse_overlap
 
     given = dict(text.partition("=")[::2] for text in settings or [])
     asked = {"name": to} | {name: yaml.safe_load(value) for name, value in given.items()}

@@ -12,7 +12,7 @@ from vcmaug.cli.console import progress, say
 from vcmaug.cli.options import RecipeOptions, ShowOptions, make_or_show, spread
 from vcmaug.data import readers
 from vcmaug.errors import FaultyDataSet, RecipeError
-from vcmaug.files import refuse_overlap
+from vcmaug.outputs import refuse_overlap
 
 if TYPE_CHECKING:
     from vcmaug.data.cases import Cases

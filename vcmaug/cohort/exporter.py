@@ -12,7 +12,7 @@ from vcmaug.cohort.cohort import Cohort
 from vcmaug.data.case import files_of
 from vcmaug.data.splits import Splits, read_splits
 from vcmaug.errors import CohortError, LeakError, list_faults
-from vcmaug.files import refuse_overlap
+from vcmaug.outputs import refuse_overlap
 from vcmaug.parts import Part
 from vcmaug.progress import Report, silent
 

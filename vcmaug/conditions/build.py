@@ -20,7 +20,8 @@ from vcmaug.data.case import Case, files_of
 from vcmaug.data.labels import LabelScheme
 from vcmaug.data.scalars import ScalarSpec
 from vcmaug.errors import DataError, LeakError, list_faults
-from vcmaug.files import locked, refuse_overlap, sha256_of_file, write_bytes
+from vcmaug.files import locked, sha256_of_file, write_bytes
+from vcmaug.outputs import refuse_overlap
 from vcmaug.progress import Progress, Report, silent
 
 __all__ = ["build_conditions"]

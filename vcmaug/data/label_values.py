@@ -37,12 +37,15 @@ def read_label_values(path: Path, structures: Collection[str]) -> dict[int, str]
         cell, structure = row.cells["value"], row.cells["structure"]
         if structure not in (*structures, *BACKGROUND):
             known = ", ".join(structures)
-            faults.append(f"{row.place}: structure {structure!r} is not in the scheme ({known})")
+            faults.append(
+                f"{row.place}: structure {structure!r} is not in the scheme ({known}), expected "
+                "one of these or nothing"
+            )
         value = int(float(cell)) if re.fullmatch(r"\d{1,9}(\.0*)?", cell) else -1
         if fault := fault_of_value(value, structure, said=cell):
             faults.append(f"{row.place}: {fault}")
         elif value in values:
-            faults.append(f"{row.place}: value {value} stands twice")
+            faults.append(f"{row.place}: value {value} stands twice, expected once")
         values[value] = structure
     if not values and not faults:
         faults.append(f"{path}: no line names a structure of the scheme ({', '.join(structures)})")

@@ -24,7 +24,8 @@ from vcmaug.data.subjects import people_faults
 from vcmaug.data.volume import Volume, is_mask, other_grid
 from vcmaug.data.way_back import WayBack
 from vcmaug.errors import DataError, FaultyDataSet, WorkFolderError
-from vcmaug.files import faults_of_names, locked, refuse_overlap, write_json
+from vcmaug.files import locked, write_json
+from vcmaug.outputs import faults_of_names, refuse_overlap
 from vcmaug.progress import Progress, Report, silent
 from vcmaug.provenance import versions
 

@@ -89,8 +89,10 @@ def _blank(value: object) -> object:
 
 
 def _id_text(value: object) -> object:
-    """Return an id as text, a number too, and accents in one form."""
-    said = str(value) if type(value) in (int, float) else _blank(value)
+    """Return an id as text: whole numbers alike, NaN as nothing said, and accents in one form."""
+    if isinstance(value, float):
+        value = None if value != value else f"{value:.15g}"
+    said = str(value) if type(value) is int else _blank(value)
     return normalize("NFC", said) if isinstance(said, str) else said
 
 
@@ -151,7 +153,10 @@ class SubjectReader(Reader):
             return case_id
         found = re.search(self.subject, case_id)
         if found is None or not found.group(1):
-            faults.append(f"case {case_id}: the pattern {self.subject!r} finds no subject in it")
+            faults.append(
+                f"case {case_id}: the pattern {self.subject!r} finds no subject in it, expected "
+                "one; correct the pattern or the id"
+            )
             return case_id
         return normalize("NFC", found.group(1))
 

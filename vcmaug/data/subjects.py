@@ -22,7 +22,7 @@ def unnamed_subjects(said: Mapping[str, str]) -> list[str]:
     if not any(said.values()):
         return []
     return [
-        f"{place}: no subject_id, and other cases have one; fill in all of them or none"
+        f"{place}: no subject_id, and other cases have one, expected all or none; fill it in"
         for place, subject_id in said.items()
         if not subject_id
     ]
@@ -38,9 +38,19 @@ def people_faults(cases: Iterable[Case]) -> list[str]:
     for case in known:
         owners.setdefault(case.image, set()).add(case.subject_id)
     faults = [
-        f"{image}: the image of the subjects {', '.join(sorted(people))}; it can be of one alone"
+        f"{image}: the image of the subjects {', '.join(sorted(people))}, expected one; correct "
+        "subject_id"
         for image, people in owners.items()
         if len(people) > 1
+    ]
+    alike: dict[str, set[str]] = {}
+    for case in known:
+        alike.setdefault(_short(case.subject_id), set()).add(case.subject_id)
+    faults += [
+        f"subjects {', '.join(sorted(names))}: they differ in `sub-` or leading zeros alone, "
+        "expected one way to write one person; use the same id in all their cases"
+        for names in alike.values()
+        if len({normalize("NFC", name).casefold() for name in names}) > 1
     ]
     columns = dict.fromkeys(name for case in known for name in case.source)
     for name in filter(_PERSON.fullmatch, columns):
@@ -48,8 +58,8 @@ def people_faults(cases: Iterable[Case]) -> list[str]:
         repeats = len({*told} - {""}) < len([one for one in told if one])
         if repeats and all(case.subject_id == case.case_id for case in known):
             faults.append(
-                f"column {name!r} names a person twice, and each case is taken for a person of its "
-                "own; call the column subject_id, or set `subject` of the reader"
+                f"column {name!r} names a person twice, expected the column subject_id or "
+                "`subject` of the reader to say so; else each case is taken for a person of its own"
             )
     return faults
 
@@ -63,9 +73,12 @@ def rows_by_key(path: Path, key: str, faults: list[str]) -> dict[str, dict[str, 
         cells: dict[str, Cell] = {name: cell for name, cell in row.cells.items() if name != key}
         value = row.cells[key]
         if not value:
-            faults.append(f"{row.place}: no {key}")
+            faults.append(f"{row.place}: no {key}, expected an id; fill it in or delete the line")
         if value in rows:
-            faults.append(f"case {value}, {row.place}: the id stands twice in the table")
+            faults.append(
+                f"case {value}, {row.place}: the id stands twice in the table, expected once; "
+                "delete one of the lines"
+            )
         rows.setdefault(value, cells)
     return rows
 
@@ -100,7 +113,8 @@ def rows_of(
         elif is_read:
             like = f", whose ids are such as {', '.join([*rows][:2])}" if rows else ""
             faults.append(
-                f"{what} {name}: not in {path}{like}; add a row, with n/a where nothing is known"
+                f"{what} {name}: not in {path}{like}, expected a row; add one, n/a where "
+                "nothing is known"
             )
     return found
 
@@ -108,4 +122,6 @@ def rows_of(
 def _short(name: str) -> str:
     """Return an id without what people write or leave out."""
     plain = normalize("NFC", name).casefold().removeprefix("sub-")
-    return plain.lstrip("0") or plain
+    if re.fullmatch(r"\d+\.0", plain):  # as pandas writes whole numbers beside empty cells
+        plain = plain.removesuffix(".0")
+    return plain.lstrip("0") or "0"

@@ -97,7 +97,8 @@ def read_text(path: Path) -> str:
             break
     if "\0" in found or content.startswith((b"PK", b"\x1f\x8b")):
         raise DataError(
-            f"{path}: not a text file; export a spreadsheet as CSV, and unpack archives"
+            f"{path}: not a text file, expected a table; export a spreadsheet as CSV, and unpack "
+            "archives"
         )
     return found
 
@@ -118,8 +119,8 @@ def _lines(path: Path, text: str, needs: Sequence[str]) -> Iterator[tuple[int, l
                 yield line, stripped
     except csv.Error as fault:
         raise DataError(
-            f"{path}, line {before + 1}: {fault}; a quoted cell begins here and does not end where "
-            "a cell should"
+            f"{path}, line {before + 1}: {fault}, expected a quoted cell to end where a cell does; "
+            "close the quote"
         ) from None
 
 
@@ -144,7 +145,9 @@ def _names(
         DataError: The table is empty, or lacks a column or has it twice.
     """
     if not header:
-        raise DataError(f"{path}: the file is empty, expected a line with {', '.join(needs)}")
+        raise DataError(
+            f"{path}: the file is empty, expected a line with {', '.join(needs)}; write it"
+        )
     known = {name.lower(): name for name in (*needs, *knows)}
     names = [known.get(name.lower(), name) for name in header]
     faults = [f"no column {name!r}" for name in needs if name not in names]
@@ -152,8 +155,8 @@ def _names(
     if faults:
         found = ", ".join(map(repr, header))
         raise DataError(
-            f"{path}: {', '.join(faults)}; found {found}. Columns are separated by comma, "
-            "semicolon or tab, and their names stand in the first line"
+            f"{path}: {', '.join(faults)}; found {found}, expected names in the first line, "
+            "separated by comma, semicolon or tab; rename or add the columns"
         )
     return names
 

@@ -50,7 +50,8 @@ from vcmaug.downstream.settings import FEWEST_SCORED, StudySettings
 from vcmaug.downstream.summary import summarised
 from vcmaug.downstream.training_data import TrainingData
 from vcmaug.errors import CohortError, DataError
-from vcmaug.files import locked, refuse_overlap, write_bytes, write_json, write_text
+from vcmaug.files import locked, write_bytes, write_json, write_text
+from vcmaug.outputs import refuse_overlap
 from vcmaug.progress import Progress, Report, silent
 from vcmaug.provenance import fingerprint
 from vcmaug.seeding import stable_seed

@@ -29,7 +29,8 @@ from vcmaug.downstream.tasks.base import Score
 from vcmaug.downstream.training_data import TrainingData
 from vcmaug.errors import DataError, list_faults
 from vcmaug.face.conditions import folder_for
-from vcmaug.files import refuse_overlap, sha256_of_file
+from vcmaug.files import sha256_of_file
+from vcmaug.outputs import refuse_overlap
 from vcmaug.progress import Report, silent
 from vcmaug.provenance import fingerprint
 

@@ -17,10 +17,11 @@ from vcmaug.conditions.spec import ConditionSpec
 from vcmaug.control.card import ControlCard
 from vcmaug.data.case import files_of
 from vcmaug.errors import CohortError
-from vcmaug.files import locked, refuse_overlap
+from vcmaug.files import locked
 from vcmaug.generate.plan import Plan
 from vcmaug.generate.worker import ShardDone, ShardTask, draw_shard
 from vcmaug.ldm.card import PriorCard, read_card
+from vcmaug.outputs import refuse_overlap
 from vcmaug.progress import Progress, Report, silent
 from vcmaug.provenance import machine, versions
 

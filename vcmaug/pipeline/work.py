@@ -8,7 +8,8 @@ from pydantic import ValidationError
 
 from vcmaug.data.work_layout import FORMAT, Replicate, WorkLayout
 from vcmaug.errors import WorkFolderError
-from vcmaug.files import refuse_overlap, write_json
+from vcmaug.files import write_json
+from vcmaug.outputs import refuse_overlap
 from vcmaug.pipeline.recipe import Recipe
 
 __all__ = ["Replicate", "Work", "check_work", "claim_work", "find_work"]

@@ -22,13 +22,13 @@ from vcmaug.control.networks.vcm_released import RELEASED_SCALE
 from vcmaug.data.labels import LabelScheme
 from vcmaug.data.seen import Seen
 from vcmaug.errors import ModelError
-from vcmaug.files import refuse_overlap
 from vcmaug.ldm.autoencoder import StemmedAutoencoder
 from vcmaug.ldm.card import PriorCard, ReleasedFile
 from vcmaug.ldm.denoiser import ScalarUNet
 from vcmaug.ldm.prior import Prior, new_prior, write_prior
 from vcmaug.ldm.spec import PriorSpec
 from vcmaug.ldm.weights import refuse_other_weights
+from vcmaug.outputs import refuse_overlap
 from vcmaug.released.brainldm import BRAINLDM, POPULATION_MEANS, RELEASED_MD5
 from vcmaug.released.files import md5_of_file, read_released
 

@@ -10,7 +10,8 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from vcmaug.cohort.manifest import finished
-from vcmaug.files import refuse_overlap, write_text
+from vcmaug.files import write_text
+from vcmaug.outputs import refuse_overlap
 from vcmaug.report.figures import difference_plot, mean_plot, montage
 from vcmaug.report.found import Found, ReplicateFound, find
 from vcmaug.report.study import headline_of, study_tables

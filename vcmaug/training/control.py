@@ -24,9 +24,10 @@ from vcmaug.control.network import ControlNetwork
 from vcmaug.data.case import Case, files_of
 from vcmaug.data.seen import Seen
 from vcmaug.errors import LeakError, ModelError, list_faults
-from vcmaug.files import locked, refuse_overlap
+from vcmaug.files import locked
 from vcmaug.ldm.prior import Prior
 from vcmaug.ldm.weights import hash_of_weights, in_half_precision
+from vcmaug.outputs import refuse_overlap
 from vcmaug.progress import Report, silent
 from vcmaug.provenance import fingerprint, machine, versions
 from vcmaug.seeding import stable_seed

@@ -19,7 +19,7 @@ from vcmaug.data.case import Case, files_of
 from vcmaug.data.scalars import median_fill, raw_value, scalar_faults
 from vcmaug.data.seen import Seen
 from vcmaug.errors import FaultyDataSet, ModelError
-from vcmaug.files import locked, refuse_overlap
+from vcmaug.files import locked
 from vcmaug.ldm.autoencoder import StemmedAutoencoder
 from vcmaug.ldm.background import measure_foreground
 from vcmaug.ldm.denoiser import ScalarUNet
@@ -28,6 +28,7 @@ from vcmaug.ldm.schedule import Schedule
 from vcmaug.ldm.spec import PriorSpec
 from vcmaug.ldm.texture import measure_texture
 from vcmaug.ldm.weights import hash_of_weights, read_weights, write_weights
+from vcmaug.outputs import refuse_overlap
 from vcmaug.progress import Report, silent
 from vcmaug.provenance import fingerprint, machine, versions
 from vcmaug.seeding import stable_seed, torch_generator

@@ -72,10 +72,10 @@ class Datalist(SubjectReader):
                 columns = {k: v for k, v in row.items() if k != "fold"}
                 entry = Entry.model_validate({**columns, "image": image})
             except ValidationError as fault:
-                faults.append(f"{place}: {worded(fault)}")
+                faults.append(f"{place}: {worded(fault)}; correct the entry or delete it")
                 continue
             if not image:
-                faults.append(f"{place}: no image")
+                faults.append(f"{place}: no image, expected a path; add it or delete the entry")
                 continue
             said[place] = entry.subject_id
             named = entry.model_copy(update={"case_id": entry.case_id or stem_of(image)})

@@ -38,7 +38,11 @@ class Table(SubjectReader):
         for row in rows:
             further = {k: path for k, path in row.cells.items() if k.lower().startswith(_FURTHER)}
             entry = Entry.model_validate({k: v for k, v in row.cells.items() if k not in further})
-            faults += [f"{row.place}: no {name}" for name in needs if not row.cells[name]]
+            faults += [
+                f"{row.place}: no {name}, expected one in every line; fill it in or delete the line"
+                for name in needs
+                if not row.cells[name]
+            ]
             if entry.case_id and entry.image:
                 others = {k[len(_FURTHER) :]: v for k, v in further.items() if v}
                 cases.append(self.listed(entry, others, faults, folder=path.parent))
