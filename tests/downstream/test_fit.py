@@ -197,7 +197,7 @@ def test_logits_have_the_shape_of_the_image(stem_factor: int) -> None:
 
 
 def test_a_grid_that_the_strides_do_not_divide_is_padded_and_cut_back() -> None:
-    network = UNet(channels=(8, 16, 24)).network(num_structures=2).eval()
+    network = UNet(stem_factor=2, channels=(8, 16, 24)).network(num_structures=2).eval()
     images = torch.rand(1, 1, 13, 16, 18)
     padded = torch.nn.functional.pad(images, (0, 6, 0, 0, 0, 3))
     assert network(images).shape == (1, 3, 13, 16, 18)

@@ -68,6 +68,7 @@ def _study(folder: Path, **settings: Any) -> Summary:
     inputs = StudyInputs(write_box_cases(folder / "cases"), SPLITS, BOX, arms)
     content = {
         "num_labelled": [2],
+        "seeds": [0],
         "augment": {"versions": 1},
         "fit": {"updates": 4, "batch_size": 2},
     }
