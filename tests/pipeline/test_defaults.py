@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from vcmaug.config import parse_settings
+from vcmaug.errors import RecipeError
 from vcmaug.generate.drawer import Drawer
 from vcmaug.generate.plan import GenerateSettings
 from vcmaug.pipeline.recipe import Recipe, read_recipe
@@ -121,6 +122,12 @@ def test_what_is_said_stands_and_the_rest_is_filled_in() -> None:
     assert recipe.control.training.timesteps == 0.8  # from where draws start
     assert recipe_of(prior={"zoo": "hippocampus-1mm"}).prior.spec is None
     assert Recipe.model_validate(recipe.model_dump(mode="json")) == recipe
+
+
+def test_a_wrong_grid_is_the_only_fault() -> None:
+    data = {"source": "x", "scheme": {"a": 1}, "grid": {"shape": [32, 48]}}
+    with pytest.raises(RecipeError, match=r"1 fault\n.*data\.grid\.shape"):
+        recipe_of(data=data)
 
 
 def test_both_doors_draw_alike() -> None:

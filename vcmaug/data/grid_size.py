@@ -15,7 +15,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from vcmaug.data.geometry import Grid
 
@@ -71,10 +71,18 @@ def _shortest_side_mm(grid: Grid) -> float:
     return min(size * step for size, step in zip(grid.shape, grid.spacing_mm, strict=True))
 
 
+class _WithGrid(BaseModel):
+    """Whatever has a grid."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    grid: Grid
+
+
 def grid_in(content: object) -> Grid | None:
     """Return the grid in settings that are not checked yet, or None if there is no valid one."""
     try:
-        return Grid.model_validate(content)
+        return _WithGrid.model_validate(content).grid
     except ValidationError:
         return None
 

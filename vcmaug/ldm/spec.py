@@ -90,7 +90,7 @@ class PriorSpec(Settings):
     @classmethod
     def _networks_of_the_grid(cls, value: object) -> object:
         """Take the networks that the grid asks for, where they are not named."""
-        grid = grid_in(value.get("grid")) if isinstance(value, Mapping) else None
+        grid = grid_in(value)
         if grid is None or not isinstance(value, Mapping):
             return value
         networks = {

@@ -7,23 +7,24 @@ from collections.abc import Mapping
 
 from vcmaug.conditions.chain import ConditionSettings
 from vcmaug.config import merged
+from vcmaug.data.geometry import Grid
 from vcmaug.data.grid_size import grid_in
 from vcmaug.downstream.settings import FitSettings
 from vcmaug.training.settings import ControlTraining, PriorTraining
 
 __all__ = ["completed"]
 
+_ANY = Grid((32, 48, 32))
+
 
 def completed(content: Mapping[str, object]) -> dict[str, object]:
     """Return the content of a recipe with what its grid asks for where it says nothing.
 
     A prior that is neither of the zoo nor in a folder is one to train on the grid of the data, and
-    a control is trained from where draws start. Content whose grid cannot be read stays as it is.
+    a control is trained from where draws start. Content whose grid cannot be read is refused for
+    that alone: what else is missing is filled in as for any grid.
     """
-    data = content.get("data")
-    grid = grid_in(data.get("grid")) if isinstance(data, Mapping) else None
-    if grid is None:
-        return dict(content)
+    grid = grid_in(content.get("data")) or _ANY
     control = content.get("control", {})
     named = {"control": {"network": control}} if isinstance(control, str) else {}
     fit = FitSettings.of_grid(grid)
