@@ -86,7 +86,7 @@ def test_data_that_are_missing(work: Work, tmp_path: Path) -> None:
 def test_an_estimate_scales_what_was_measured(work: Work) -> None:
     voxels = 16**3
     gpu, cpu = machine_label(gpu=True), machine_label(gpu=False)
-    record_rate(Rated("control vcm, updates", gpu, voxels), Cost(30.0, 800, 0, 12), items=3)
+    record_rate(Rated("control vcm, updates", gpu, voxels), Cost(30.0, 800, 0, 24), items=3)
     record_rate(Rated("evaluator, updates", cpu, voxels), Cost(100.0, 900), items=1)
     assert lines(work)["control-n2-s0"] == (
         "would be made, 6 updates; about 60 seconds, 800 MiB of memory, 24 MiB of disk"
@@ -135,7 +135,7 @@ def test_rates_move_and_a_damaged_file_is_none() -> None:
     record_rate(rated, Cost(14.0, 400, 0, 4), items=2)
     rate = rate_of(rated)
     assert rate is not None
-    assert rate == Rate(6.0, 500, 0, 2, times=2)
+    assert rate == Rate(6.0, 500, 0, 4, times=2)
     assert rate_of(Rated("control vcm, updates", "another machine", 8)) is None
     rates_file().write_text("{")
     assert rate_of(rated) is None

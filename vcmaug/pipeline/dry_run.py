@@ -143,7 +143,7 @@ def _outlook(step: Step, compute: Compute) -> Outlook:
     workers = max(1, compute.num) if amount.is_shared else 1
     measured = rate_of(rated)
     rate, source = (measured, "") if measured else rate_of_cards(rated)
-    cost = rate.scaled(amount.items) if rate else None
+    cost = rate.scaled(amount.items, disk=rated.disk_items(amount.items)) if rate else None
     return Outlook(step, cost and replace(cost, seconds=cost.seconds / workers), source)
 
 

@@ -63,6 +63,10 @@ class Rated:
         """As it stands in the file."""
         return f"{self.kind} | {self.device} | {self.voxels} voxels"
 
+    def disk_items(self, items: float) -> float:
+        """Return how many items the disk goes with: weights are as large after few updates."""
+        return 1 if self.kind.endswith(", updates") else items
+
 
 @dataclass(frozen=True)
 class Amount:
@@ -99,9 +103,9 @@ class Cost:
     gpu_mib: float = 0.0
     disk_mib: float = 0.0
 
-    def scaled(self, factor: float) -> Self:
-        """Return the cost of so many times the work; peaks stay."""
-        return replace(self, seconds=self.seconds * factor, disk_mib=self.disk_mib * factor)
+    def scaled(self, factor: float, *, disk: float = 1.0) -> Self:
+        """Return the cost of so many times the work and the disk; peaks stay."""
+        return replace(self, seconds=self.seconds * factor, disk_mib=self.disk_mib * disk)
 
 
 @dataclass(frozen=True)
@@ -155,7 +159,9 @@ def record_rate(rated: Rated, cost: Cost, *, items: float) -> None:
     if items <= 0:
         return
     known = _known()
-    new = Rate(cost.seconds / items, cost.memory_mib, cost.gpu_mib, cost.disk_mib / items)
+    new = Rate(
+        cost.seconds / items, cost.memory_mib, cost.gpu_mib, cost.disk_mib / rated.disk_items(items)
+    )
     before = known.get(rated.key)
     known[rated.key] = new if before is None else before.moved(new)
     with suppress(VcmaugError):
