@@ -42,7 +42,9 @@ class _Layout(Protocol):
     """What knows the paths of a folder."""
 
     @property
-    def folder(self) -> Path: ...
+    def folder(self) -> Path:
+        """The folder."""
+        ...
 
 
 class Inside:

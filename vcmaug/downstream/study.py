@@ -327,17 +327,12 @@ def _run_on_workers(runs: Sequence[_Run], *, out: Path, compute: Compute, report
     ended = itertools.count(1)
     threads = max(1, allowed_cores() // max(1, compute.num))
     run_all(
-        partial(_leave_result, out=out.resolve()),
+        partial(_Run.result, out=out.resolve(), report=silent),
         runs,
         compute=compute,
         threads=runs[0].settings.fit.threads or threads,
         on_done=lambda run, _: report(Progress("trainings", next(ended), len(runs), str(run))),
     )
-
-
-def _leave_result(run: _Run, *, out: Path) -> None:
-    """Run one training on a worker."""
-    run.result(out, report=silent)
 
 
 def _grid(settings: StudySettings, inputs: StudyInputs) -> list[_Run]:
