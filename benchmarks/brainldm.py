@@ -125,7 +125,7 @@ def measured(
     def train_step() -> None:
         steered, _ = network(denoiser, z_t, t, scalars, maps)
         optimiser.zero_grad()
-        (steered.epsilon**2).mean().backward()
+        (steered.prediction**2).mean().backward()
         optimiser.step()
 
     training = seconds_of(train_step, rounds=rounds)

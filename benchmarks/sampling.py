@@ -54,7 +54,7 @@ def straight(loaded: LoadedPlan, folder: Path) -> float:
     """Draw a plan's volumes by the straight loop; return seconds per volume."""
     plan, prior, control = loaded.plan, loaded.drawer.prior, loaded.control
     steered = control.steer(prior.denoiser, strength=plan.settings.strength)
-    alphas = [float(prior.schedule.alphas_cumprod[t]) for t in plan.timesteps] + [1.0]
+    alphas = [float(prior.schedule.signal[t]) ** 2 for t in plan.timesteps] + [1.0]
     began = time.perf_counter()
     for index in range(plan.n):
         asked = loaded.condition_of(plan.request(index))

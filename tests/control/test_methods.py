@@ -68,7 +68,7 @@ def test_the_released_vcm_is_not_because_of_its_norm_alone(prior: Prior) -> None
     network = new("vcm_released", prior)
     with torch.no_grad():
         steered, _ = network(prior.denoiser, z_t, t, scalars, maps)
-    assert float((steered.epsilon - frozen).abs().max()) > 0.1
+    assert float((steered.prediction - frozen).abs().max()) > 0.1
     gamma = network.head_norm(torch.randn(2, 4, 4, 4, 4) + 5.0)
     torch.testing.assert_close(gamma.mean(dim=(2, 3, 4)), torch.zeros(2, 4), atol=1e-5, rtol=0)
 
@@ -86,7 +86,7 @@ def test_it_learns_and_the_prior_stays(prior: Prior, method: str) -> None:
     losses = []
     for _ in range(40):
         steered, _ = network(prior.denoiser, z_t, t, scalars, maps)
-        loss = ((steered.epsilon - wanted) ** 2).mean()
+        loss = ((steered.prediction - wanted) ** 2).mean()
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -127,8 +127,8 @@ def test_any_latent_grid_will_do(tmp_path: Path, method: str) -> None:
     network.start_from_prior(prior)
     z_t, maps = torch.randn(2, *prior.spec.latent_shape), torch.rand(2, 2, *grid.shape)
     steered, _ = network(prior.denoiser, z_t, torch.tensor([10, 700]), torch.rand(2, 2), maps)
-    assert steered.epsilon.shape == z_t.shape == (2, 2, 6, 4, 6)
-    steered.epsilon.square().mean().backward()
+    assert steered.prediction.shape == z_t.shape == (2, 2, 6, 4, 6)
+    steered.prediction.square().mean().backward()
     assert all(p.grad is not None for p in network.parameters())
 
 

@@ -60,7 +60,7 @@ def test_a_new_control_learns_from_its_first_update(prior: Prior) -> None:
     for _ in range(5):  # the heads move first, then layer by layer what is below them
         optimiser.zero_grad()
         steered, _ = network(lambda z, t, context: z, z_t, torch.tensor([5]), None, one_hot_map)
-        ((steered.epsilon - 1.0) ** 2).mean().backward()
+        ((steered.prediction - 1.0) ** 2).mean().backward()
         optimiser.step()
     moved = [p.grad is not None and float(p.grad.abs().max()) > 0 for p in network.parameters()]
     assert sum(moved) > 0.9 * len(moved)
@@ -91,7 +91,7 @@ def test_modulation_is_the_equation() -> None:
         steered = Known().steered(
             lambda z, t, context: z, torch.tensor([2.0]), **asked, strength=strength
         )
-        assert steered.epsilon.item() == expected
+        assert steered.prediction.item() == expected
         assert steered.penalty is not None
         assert steered.penalty.item() == 1.5
 

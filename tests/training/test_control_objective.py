@@ -4,17 +4,19 @@ import pytest
 import torch
 
 from vcmaug.ldm.schedule import Schedule
-from vcmaug.ldm.spec import ScheduleSettings
+from vcmaug.ldm.schedules.epsilon import EpsilonSchedule
+from vcmaug.ldm.schedules.flow import FlowSchedule
 from vcmaug.training.control_objective import near_weights, timestep_weights
 
 
-def test_weights_of_timesteps_are_one_on_average_and_rise_with_the_noise() -> None:
-    alphas = Schedule(ScheduleSettings()).alphas_cumprod
-    weights = timestep_weights(alphas, "image")
+@pytest.mark.parametrize(("kind", "ratio"), [(EpsilonSchedule(), 50.0), (FlowSchedule(), 10.0)])
+def test_weights_of_timesteps_are_one_on_average_and_rise_with_the_noise(kind, ratio) -> None:
+    errors = Schedule(kind).errors_of_z_0
+    weights = timestep_weights(errors, "image")
     assert float(weights.mean()) == pytest.approx(1.0, abs=1e-5)
     assert (torch.diff(weights) >= 0).all()
-    assert float(weights.max() / weights.min()) == pytest.approx(50.0, rel=1e-4)
-    assert torch.equal(timestep_weights(alphas, "epsilon"), torch.ones(len(alphas)))
+    assert float(weights.max() / weights.min()) == pytest.approx(ratio, rel=1e-4)
+    assert torch.equal(timestep_weights(errors, "prediction"), torch.ones(len(errors)))
 
 
 def test_cells_with_a_structure_and_their_neighbours_weigh_more() -> None:

@@ -127,7 +127,7 @@ class SteeredDenoiser:
 
     @torch.no_grad()
     def __call__(self, z_t: Tensor, t: Tensor, context: Context) -> Tensor:
-        """Return epsilon' [B, L, x, y, z]; the frozen epsilon where the control is off.
+        """Return the steered prediction [B, L, x, y, z]; the frozen one where the control is off.
 
         It is off outside its timesteps, and for samples that are shown nothing.
         """
@@ -138,9 +138,9 @@ class SteeredDenoiser:
             self.denoiser, z_t, t=t, context=context, encoded=encoded, strength=self.strength
         )
         if context.there is None:
-            return steered.epsilon
+            return steered.prediction
         frozen = self.denoiser(z_t, t, context)
-        return torch.where(context.there[:, None, None, None, None], steered.epsilon, frozen)
+        return torch.where(context.there[:, None, None, None, None], steered.prediction, frozen)
 
 
 def write_control(folder: Path, control: Control, *, half: bool = False) -> None:

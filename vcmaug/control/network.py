@@ -26,12 +26,12 @@ class Steered:
     """What a control's network makes of a noisy latent.
 
     Attributes:
-        epsilon: The steered prediction [B, L, x, y, z].
+        prediction: The steered one [B, L, x, y, z].
         frozen: The frozen one where the network has looked at it, else None.
         penalty: How much it adds, a number that training may keep small; None: no such thing.
     """
 
-    epsilon: Tensor
+    prediction: Tensor
     frozen: Tensor | None = None
     penalty: Tensor | None = None
 
@@ -81,7 +81,9 @@ class ControlNetwork(nn.Module, ABC):
 
 
 class ModulatingNetwork(ControlNetwork):
-    """A control that scales and shifts: epsilon' = epsilon * (1 + gamma_t) + beta_t.
+    """A control that scales and shifts: prediction' = prediction * (1 + gamma_t) + beta_t.
+
+    The prediction is epsilon, or on a rectified flow the velocity.
 
     Attributes:
         unet: Looks at z_t, the frozen prediction and the encoded condition.
@@ -96,17 +98,17 @@ class ModulatingNetwork(ControlNetwork):
     beta_head: nn.Module
 
     def modulation(
-        self, z_t: Tensor, epsilon: Tensor, *, t: Tensor, encoded: Encoded
+        self, z_t: Tensor, frozen: Tensor, *, t: Tensor, encoded: Encoded
     ) -> tuple[Tensor, Tensor]:
         """Return gamma_t and beta_t, each [B, L, x, y, z].
 
         Args:
             z_t: Noisy latents [B, L, x, y, z].
-            epsilon: The frozen prediction for them, likewise.
+            frozen: The frozen prediction for them, likewise.
             t: Timesteps, long [B].
             encoded: From `encode`.
         """
-        seen = torch.cat([z_t, epsilon, *encoded.features], dim=1)
+        seen = torch.cat([z_t, frozen, *encoded.features], dim=1)
         shared = self.shared(self.unet(seen, t))
         return self.gamma_head(shared), self.beta_head(shared)
 
@@ -120,12 +122,12 @@ class ModulatingNetwork(ControlNetwork):
         encoded: Encoded,
         strength: float = 1.0,
     ) -> Steered:
-        """Return epsilon', and the mean of |gamma| + |beta| as its penalty."""
+        """Return the steered prediction, and the mean of |gamma| + |beta| as its penalty."""
         frozen = denoiser(z_t, t, context).float()
         heads = self.modulation(z_t, frozen, t=t, encoded=encoded)
         gamma, beta = heads[0].float(), heads[1].float()
-        epsilon = frozen * (1.0 + strength * gamma) + strength * beta
-        return Steered(epsilon, frozen, penalty=(gamma.abs() + beta.abs()).mean())
+        steered = frozen * (1.0 + strength * gamma) + strength * beta
+        return Steered(steered, frozen, penalty=(gamma.abs() + beta.abs()).mean())
 
 
 class FusingNetwork(ControlNetwork):

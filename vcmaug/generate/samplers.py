@@ -1,7 +1,7 @@
 """Samplers: from noise to z_0 along an explicit list of timesteps, one part per solver.
 
-A sampler has settings, timesteps, and one step between two of them. It sees predictions of the
-noise and alpha_bar, and nothing of controls or conditions.
+A sampler has settings, timesteps, and one step between two of them. It sees predictions and the
+scales of signal and noise, whatever the kind of prior, and nothing of controls or conditions.
 
 References:
     Lin et al. 2024, "Common diffusion noise schedules and sample steps are flawed", arXiv
@@ -11,8 +11,8 @@ References:
 
 Notes:
     Timesteps are computed here and recorded in every manifest, since libraries differ in their
-    spacing from version to version. The last step always ends at alpha_bar = 1. In formulas, alpha
-    is alpha_bar.
+    spacing from version to version. The last step always ends at z_0 itself. In formulas z_t is
+    s z_0 + n epsilon.
 """
 
 import math
@@ -29,7 +29,22 @@ from vcmaug.parts import Part
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["DDIM", "DDPM", "DPMpp2M", "DPMpp2MSDE", "Heun", "Position", "Sampler"]
+__all__ = ["DDIM", "DDPM", "DPMpp2M", "DPMpp2MSDE", "Euler", "Heun", "Level", "Position", "Sampler"]
+
+
+@dataclass(frozen=True)
+class Level:
+    """The scales of one timestep: z_t = signal z_0 + noise epsilon."""
+
+    signal: float
+    noise: float
+
+    @property
+    def log_snr(self) -> float:
+        """Log of signal over noise; infinite at either end."""
+        if self.signal <= 0.0 or self.noise <= 0.0:
+            return -math.inf if self.signal <= 0.0 else math.inf
+        return math.log(self.signal / self.noise)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,20 +53,22 @@ class Position:
 
     Attributes:
         z_t: Latents at this timestep.
-        z_0: The clean latents that are predicted from them.
-        epsilon: The noise that is predicted in them.
-        previous_z_0: The prediction one step earlier; None at the first step.
-        alphas: alpha_bar of the step before, of this one, and of the next.
+        prediction: What the denoiser says of them: the noise, or the velocity.
+        z_0: The clean latents that it implies.
+        previous_z_0: Those of one step earlier; None at the first step.
+        levels: Of the step before, of this one, and of the next.
         fresh: Standard normal noise of this step, for stochastic samplers alone.
-        predict_next: Predicts the noise in latents at the next timestep.
+        moved: Gives z at the next timestep, if the prediction were the same all the way.
+        predict_next: Predicts from latents at the next timestep.
     """
 
     z_t: "Tensor"
+    prediction: "Tensor"
     z_0: "Tensor"
-    epsilon: "Tensor"
     previous_z_0: "Tensor | None"
-    alphas: tuple[float, float, float]
+    levels: tuple[Level, Level, Level]
     fresh: "Tensor | None"
+    moved: "Callable[[Tensor], Tensor]"
     predict_next: "Callable[[Tensor], Tensor]"
 
 
@@ -122,11 +139,25 @@ class DDIM(Sampler):
 
     def step(self, position: Position) -> "Tensor":
         """Return z at the next timestep [B, L, x, y, z]."""
-        return _ddim_step(position)
+        return position.moved(position.prediction)
+
+
+class Euler(Sampler):
+    """The velocity times the time; the name that DDIM has on a rectified flow.
+
+    References:
+        Liu et al. 2022, "Flow straight and fast", arXiv 2209.03003, section 2.2.
+    """
+
+    name: Literal["euler"] = "euler"
+
+    def step(self, position: Position) -> "Tensor":
+        """Return z at the next timestep [B, L, x, y, z]."""
+        return position.moved(position.prediction)
 
 
 class Heun(Sampler):
-    """The mean of the slopes at both ends of a DDIM step; the network is asked twice per step.
+    """The mean of the predictions at both ends of a step; the network is asked twice per step.
 
     References:
         Karras et al. 2022, "Elucidating the design space of diffusion-based generative models",
@@ -137,11 +168,8 @@ class Heun(Sampler):
 
     def step(self, position: Position) -> "Tensor":
         """Return z at the next timestep [B, L, x, y, z]."""
-        _, alpha, alpha_next = position.alphas
-        epsilon_next = position.predict_next(_ddim_step(position))
-        by = _noise_to_signal(alpha_next) - _noise_to_signal(alpha)
-        slope = 0.5 * (position.epsilon + epsilon_next)
-        return math.sqrt(alpha_next) * (position.z_t / math.sqrt(alpha) + by * slope)
+        there = position.predict_next(position.moved(position.prediction))
+        return position.moved(0.5 * (position.prediction + there))
 
 
 class DDPM(Sampler):
@@ -157,12 +185,11 @@ class DDPM(Sampler):
 
     def step(self, position: Position) -> "Tensor":
         """Return z at the next timestep [B, L, x, y, z]."""
-        _, alpha, alpha_next = position.alphas
-        kept = alpha / alpha_next
-        of_z_0 = math.sqrt(alpha_next) * (1.0 - kept) / (1.0 - alpha)
-        of_z_t = math.sqrt(kept) * (1.0 - alpha_next) / (1.0 - alpha)
-        spread = math.sqrt((1.0 - kept) * (1.0 - alpha_next) / (1.0 - alpha))
-        mean = of_z_0 * position.z_0 + of_z_t * position.z_t
+        _, here, there = position.levels
+        kept, share = here.signal / there.signal, (there.noise / here.noise) ** 2
+        added = 1.0 - kept**2 * share  # of the variance of the noise here
+        mean = there.signal * added * position.z_0 + kept * share * position.z_t
+        spread = there.noise * math.sqrt(added)
         return mean if position.fresh is None else mean + spread * position.fresh
 
 
@@ -180,13 +207,10 @@ class DPMpp2M(Sampler):
 
     def step(self, position: Position) -> "Tensor":
         """Return z at the next timestep [B, L, x, y, z]."""
-        _, alpha, alpha_next = position.alphas
-        if alpha_next >= 1.0:
-            return position.z_0
-        h = _log_snr(alpha_next) - _log_snr(alpha)
-        sigma_share = math.sqrt((1 - alpha_next) / (1 - alpha))
+        _, here, there = position.levels
+        new = -math.expm1(here.log_snr - there.log_snr)
         blended = _extrapolated(position)
-        return sigma_share * position.z_t - math.sqrt(alpha_next) * math.expm1(-h) * blended
+        return there.noise / here.noise * position.z_t + there.signal * new * blended
 
 
 class DPMpp2MSDE(Sampler):
@@ -202,37 +226,20 @@ class DPMpp2MSDE(Sampler):
 
     def step(self, position: Position) -> "Tensor":
         """Return z at the next timestep [B, L, x, y, z]."""
-        _, alpha, alpha_next = position.alphas
-        if position.fresh is None or alpha_next >= 1.0:
-            return position.z_0
-        h = _log_snr(alpha_next) - _log_snr(alpha)
-        sigma, sigma_next = math.sqrt(1 - alpha), math.sqrt(1 - alpha_next)
+        _, here, there = position.levels
+        h = there.log_snr - here.log_snr
         renewed = -math.expm1(-2.0 * h)
-        of_z_t = sigma_next / sigma * math.exp(-h) * position.z_t
-        mean = of_z_t + math.sqrt(alpha_next) * renewed * _extrapolated(position)
-        return mean + sigma_next * math.sqrt(renewed) * position.fresh
-
-
-def _ddim_step(position: Position) -> "Tensor":
-    """Return the predicted z_0 with the predicted noise of the next timestep put back."""
-    alpha_next = position.alphas[2]
-    return math.sqrt(alpha_next) * position.z_0 + math.sqrt(1.0 - alpha_next) * position.epsilon
+        of_z_t = there.noise / here.noise * math.exp(-h) * position.z_t
+        mean = of_z_t + there.signal * renewed * _extrapolated(position)
+        if position.fresh is None:
+            return mean
+        return mean + there.noise * math.sqrt(renewed) * position.fresh
 
 
 def _extrapolated(position: Position) -> "Tensor":
     """Return the predicted z_0 at the middle of the step, along its last change."""
     if position.previous_z_0 is None:
         return position.z_0
-    before, here, there = (_log_snr(min(alpha, 1 - 1e-12)) for alpha in position.alphas)
+    before, here, there = (level.log_snr for level in position.levels)
     ratio = (here - before) / (there - here)
     return position.z_0 + (position.z_0 - position.previous_z_0) / (2.0 * ratio)
-
-
-def _log_snr(alpha: float) -> float:
-    """Return lambda = log(sqrt(alpha_bar) / sqrt(1 - alpha_bar))."""
-    return 0.5 * math.log(alpha / (1.0 - alpha))
-
-
-def _noise_to_signal(alpha: float) -> float:
-    """Return sqrt(1 - alpha_bar) / sqrt(alpha_bar)."""
-    return math.sqrt((1.0 - alpha) / alpha)

@@ -3,13 +3,13 @@
 It asks a denoiser at every timestep and a sampler between them, and knows neither.
 """
 
-import math
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from vcmaug.generate.samplers import Position, Sampler
+from vcmaug.generate.samplers import Level, Position, Sampler
 from vcmaug.ldm.denoiser import Context, Denoiser
 from vcmaug.ldm.schedule import Schedule
 
@@ -52,29 +52,35 @@ def sample(
     if sampler.stochastic and fresh is None:
         raise ValueError(f"sampler {sampler.name} needs fresh noise at every step")
     renewed = fresh if fresh is not None and sampler.stochastic else _nothing
-    alphas = [float(schedule.alphas_cumprod[t]) for t in timesteps] + [1.0]
+    levels = [Level(float(schedule.signal[t]), float(schedule.noise[t])) for t in timesteps]
+    levels.append(Level(1.0, 0.0))
     z_t = noise
     if mean is not None:
-        z_t = math.sqrt(alphas[0]) * mean + math.sqrt(1.0 - alphas[0]) * noise
+        z_t = levels[0].signal * mean + levels[0].noise * noise
 
     def predict(z: Tensor, step: int) -> Tensor:
         batch_t = torch.full((len(z),), timesteps[step], dtype=torch.long, device=z.device)
         return denoiser(z, batch_t, context)
 
-    def predict_z_0(z: Tensor, epsilon: Tensor, step: int) -> Tensor:
-        return schedule.predict_z_0(z, epsilon, torch.tensor([timesteps[step]]))
+    def predict_z_0(z: Tensor, prediction: Tensor, step: int) -> Tensor:
+        return schedule.predict_z_0(z, prediction, torch.tensor([timesteps[step]]))
+
+    def moved(z: Tensor, prediction: Tensor, step: int) -> Tensor:
+        z_0, there = predict_z_0(z, prediction, step), levels[step + 1]
+        return there.signal * z_0 + there.noise * schedule.predict_epsilon(z_0, prediction)
 
     previous_z_0, last = None, len(timesteps) - 1
     for step in range(last):
-        epsilon = predict(z_t, step)
+        prediction = predict(z_t, step)
         position = Position(
             z_t=z_t,
-            z_0=predict_z_0(z_t, epsilon, step),
-            epsilon=epsilon,
+            prediction=prediction,
+            z_0=predict_z_0(z_t, prediction, step),
             previous_z_0=previous_z_0,
-            alphas=(alphas[max(step - 1, 0)], alphas[step], alphas[step + 1]),
+            levels=(levels[max(step - 1, 0)], levels[step], levels[step + 1]),
             fresh=renewed(step),
-            predict_next=lambda z, step=step: predict(z, step + 1),  # type: ignore[misc]
+            moved=partial(moved, z_t, step=step),
+            predict_next=partial(predict, step=step + 1),
         )
         z_t, previous_z_0 = sampler.step(position), position.z_0
     return predict_z_0(z_t, predict(z_t, last), last)

@@ -1,4 +1,4 @@
-"""The one function that samplers see: (z_t, t, context) -> epsilon.
+"""The one function that samplers see: (z_t, t, context) -> prediction.
 
 The protocol, the frozen U-Net behind it, and an exact denoiser for Gaussian data. A control holds a
 denoiser and is one (`control.base`).
@@ -77,10 +77,10 @@ class Features:
 
 
 class Denoiser(Protocol):
-    """Anything that predicts the noise in z_t."""
+    """Anything that predicts what the schedule says: the noise in z_t, or the velocity."""
 
     def __call__(self, z_t: Tensor, t: Tensor, context: Context) -> Tensor:
-        """Return epsilon_hat [B, L, x, y, z] for z_t of that shape and t, long [B]."""
+        """Return the prediction [B, L, x, y, z] for z_t of that shape and t, long [B]."""
         ...
 
 
@@ -107,21 +107,21 @@ class ScalarUNet(nn.Module):
     def forward(
         self, z_t: Tensor, t: Tensor, scalars: Tensor | None, features: Features | None = None
     ) -> Tensor:
-        """Return epsilon_hat [B, L, x, y, z] for z_t, timesteps [B] and scalars [B, S] or None."""
+        """Return the prediction [B, L, x, y, z] for z_t, timesteps [B], scalars [B, S] or None."""
         features = features or Features()
         with ExitStack() as hooks:
             for block, added in zip(self.unet.down_blocks, features.levels, strict=False):
                 last = (getattr(block, "attentions", None) or block.resnets)[-1]
                 add = partial(_plus, added)
                 hooks.enter_context(last.register_forward_hook(add))  # until the block ends
-            epsilon: Tensor = self.unet(
+            prediction: Tensor = self.unet(
                 with_scalars(z_t, scalars),
                 t,
                 context=None if scalars is None else scalars[:, None, :],
                 down_block_additional_residuals=features.skips or None,
                 mid_block_additional_residual=features.mid,
             )
-        return epsilon
+        return prediction
 
 
 def with_scalars(z_t: Tensor, scalars: Tensor | None) -> Tensor:
@@ -149,18 +149,18 @@ class FrozenDenoiser:
 
     @torch.no_grad()
     def __call__(self, z_t: Tensor, t: Tensor, context: Context) -> Tensor:
-        """Return epsilon_hat [B, L, x, y, z]; the condition in the context is not looked at."""
-        epsilon: Tensor = self.unet(z_t, t, context.scalars)
-        return epsilon
+        """Return the prediction [B, L, x, y, z]; the condition is not looked at."""
+        prediction: Tensor = self.unet(z_t, t, context.scalars)
+        return prediction
 
     def fused(self, z_t: Tensor, t: Tensor, context: Context, features: Features) -> Tensor:
-        """Return epsilon_hat with features added inside; gradients flow back to the features."""
-        epsilon: Tensor = self.unet(z_t, t, context.scalars, features)
-        return epsilon
+        """Return the prediction with features added inside; gradients flow back to these."""
+        prediction: Tensor = self.unet(z_t, t, context.scalars, features)
+        return prediction
 
 
 class GaussianDenoiser:
-    """The exact epsilon_hat for latents drawn from N(mean, variance), per element.
+    """The exact prediction for latents drawn from N(mean, variance), per element.
 
     Args:
         mean: Of z_0; a number or a tensor that broadcasts to [B, L, x, y, z].
@@ -168,7 +168,8 @@ class GaussianDenoiser:
         schedule: Of z_t.
 
     Notes:
-        E[epsilon | z_t] = sqrt(1 - a) (z_t - sqrt(a) mean) / (a variance + 1 - a), a = alpha_bar_t.
+        With z_t = s z_0 + n epsilon and r = (z_t - s mean) / (s^2 variance + n^2):
+        E[z_0 | z_t] = mean + s variance r, and E[epsilon | z_t] = n r.
     """
 
     def __init__(
@@ -179,8 +180,8 @@ class GaussianDenoiser:
         self.schedule = schedule
 
     def __call__(self, z_t: Tensor, t: Tensor, context: Context) -> Tensor:
-        """Return the posterior mean of epsilon, [B, L, x, y, z]; the context is not looked at."""
+        """Return the posterior mean of the prediction, [B, L, x, y, z], whatever the context."""
         del context
         signal, noise = self.schedule.scales(t, like=z_t)
-        spread = signal**2 * self.variance + noise**2
-        return noise * (z_t - signal * self.mean) / spread
+        away = (z_t - signal * self.mean) / (signal**2 * self.variance + noise**2)
+        return self.schedule.target(self.mean + signal * self.variance * away, noise * away)

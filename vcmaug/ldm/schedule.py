@@ -1,73 +1,84 @@
-"""The noise schedule: what z_t is, and the ways between epsilon, z_0 and v.
+"""The schedule in use: what z_t is, and the ways between it, z_0, epsilon and the prediction.
 
-Training adds noise with it and samplers remove it. alpha_bar is kept in double precision.
+Training adds noise with it and samplers remove it. Scales are kept in double precision.
 
 References:
-    Ho et al. 2020, arXiv 2006.11239, eq. 4; Rombach et al. 2022, arXiv 2112.10752 (scaled linear
-    betas); Salimans and Ho 2022, arXiv 2202.00512, appendix D (v).
+    Ho et al. 2020, arXiv 2006.11239, eq. 4; Liu et al. 2022, arXiv 2209.03003.
+
+Notes:
+    One algebra for all kinds of priors: z_t = s z_0 + n epsilon, and the network predicts
+    p = a z_0 + b epsilon. So z_0 = (b z_t - n p) / (s b - n a), and epsilon = (p - a z_0) / b.
 """
 
 import torch
 from torch import Tensor
 
-from vcmaug.ldm.spec import ScheduleSettings
+from vcmaug.ldm.noise_schedule import NoiseSchedule
 
 __all__ = ["Schedule"]
 
 
 class Schedule:
-    """alpha_bar_t for t = 0 .. T - 1, and what follows from it.
+    """The scales of each timestep, and what follows from them.
 
     Args:
-        settings: The growth of beta.
+        settings: Of the prior.
 
     Attributes:
         num_timesteps: T.
-        alphas_cumprod: alpha_bar, float64 [T], falling.
+        signal: s, float64 [T], falling.
+        noise: n, float64 [T], growing.
+        of_z_0: a.
+        of_epsilon: b.
     """
 
-    def __init__(self, settings: ScheduleSettings) -> None:
+    def __init__(self, settings: NoiseSchedule) -> None:
         self.num_timesteps = settings.num_timesteps
-        power = 0.5 if settings.kind == "scaled_linear" else 1.0
-        betas = torch.linspace(
-            settings.beta_start**power,
-            settings.beta_end**power,
-            settings.num_timesteps,
-            dtype=torch.float64,
-        ) ** (1 / power)
-        self.alphas_cumprod = torch.cumprod(1.0 - betas, dim=0)
+        self.signal, self.noise = (torch.from_numpy(scale) for scale in settings.scales())
+        self.of_z_0, self.of_epsilon = settings.of_z_0, settings.of_epsilon
 
     def scales(self, t: Tensor, *, like: Tensor) -> tuple[Tensor, Tensor]:
-        """Return sqrt(alpha_bar_t) and sqrt(1 - alpha_bar_t), each [B, 1, 1, 1, 1].
+        """Return signal and noise at some timesteps, each [B, 1, 1, 1, 1].
 
         Args:
             t: Timesteps, long [B].
             like: Gives the type and the device.
         """
-        alpha_bar = self.alphas_cumprod[t.cpu()].reshape(-1, 1, 1, 1, 1)  # [B, 1, 1, 1, 1]
-        return alpha_bar.sqrt().to(like), (1.0 - alpha_bar).sqrt().to(like)
+        places = t.cpu()
+        signal, noise = (
+            scale[places].reshape(-1, 1, 1, 1, 1).to(like) for scale in (self.signal, self.noise)
+        )
+        return signal, noise
 
     def add_noise(self, z_0: Tensor, epsilon: Tensor, t: Tensor) -> Tensor:
-        """Return z_t = sqrt(alpha_bar) z_0 + sqrt(1 - alpha_bar) epsilon, [B, L, x, y, z]."""
+        """Return z_t = s z_0 + n epsilon, [B, L, x, y, z]."""
         signal, noise = self.scales(t, like=z_0)
         return signal * z_0 + noise * epsilon
 
-    def predict_z_0(self, z_t: Tensor, epsilon: Tensor, t: Tensor) -> Tensor:
-        """Return the z_0 [B, L, x, y, z] that z_t and epsilon imply."""
-        signal, noise = self.scales(t, like=z_t)
-        return (z_t - noise * epsilon) / signal
+    def target(self, z_0: Tensor, epsilon: Tensor) -> Tensor:
+        """Return what the network is to predict, [B, L, x, y, z]."""
+        return self.of_z_0 * z_0 + self.of_epsilon * epsilon
 
-    def predict_epsilon(self, z_t: Tensor, z_0: Tensor, t: Tensor) -> Tensor:
-        """Return the epsilon [B, L, x, y, z] that z_t and z_0 imply."""
-        signal, noise = self.scales(t, like=z_t)
-        return (z_t - signal * z_0) / noise
+    def predict_z_0(self, z_t: Tensor, prediction: Tensor, t: Tensor) -> Tensor:
+        """Return the z_0 [B, L, x, y, z] that z_t and a prediction imply."""
+        return self.z_0_at(z_t, prediction, self.scales(t, like=z_t))
 
-    def velocity(self, z_0: Tensor, epsilon: Tensor, t: Tensor) -> Tensor:
-        """Return v = sqrt(alpha_bar) epsilon - sqrt(1 - alpha_bar) z_0, [B, L, x, y, z]."""
-        signal, noise = self.scales(t, like=z_0)
-        return signal * epsilon - noise * z_0
+    def z_0_at(self, z_t: Tensor, prediction: Tensor, scales: tuple[Tensor, Tensor]) -> Tensor:
+        """Return the same where signal and noise are at hand."""
+        signal, noise = scales
+        share = signal * self.of_epsilon - noise * self.of_z_0
+        return (self.of_epsilon * z_t - noise * prediction) / share
 
-    def epsilon_from_velocity(self, z_t: Tensor, velocity: Tensor, t: Tensor) -> Tensor:
-        """Return the epsilon [B, L, x, y, z] that z_t and v imply."""
+    def predict_epsilon(self, z_0: Tensor, prediction: Tensor) -> Tensor:
+        """Return the epsilon [B, L, x, y, z] that a prediction and its z_0 imply."""
+        return (prediction - self.of_z_0 * z_0) / self.of_epsilon
+
+    def prediction_for(self, z_t: Tensor, z_0: Tensor, t: Tensor) -> Tensor:
+        """Return the prediction [B, L, x, y, z] that leads from z_t to a z_0."""
         signal, noise = self.scales(t, like=z_t)
-        return noise * z_t + signal * velocity
+        return self.target(z_0, (z_t - signal * z_0) / noise)
+
+    @property
+    def errors_of_z_0(self) -> Tensor:
+        """How far z_0 moves with an error of 1 in the prediction, float64 [T]."""
+        return (self.noise / (self.signal * self.of_epsilon - self.noise * self.of_z_0)).abs()

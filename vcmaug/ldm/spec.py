@@ -9,17 +9,18 @@ References:
 """
 
 from collections.abc import Mapping
-from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from vcmaug.config import Settings, merged
 from vcmaug.data.geometry import Grid
 from vcmaug.data.grid_size import by_size, grid_in
 from vcmaug.data.scalars import ScalarSpec
+from vcmaug.ldm.noise_schedule import NoiseSchedule
+from vcmaug.ldm.schedules.epsilon import EpsilonSchedule
 from vcmaug.shapes import Shape3, as_shape3, latent_shape
 
-__all__ = ["AutoencoderSettings", "DiffusionSettings", "PriorSpec", "ScheduleSettings"]
+__all__ = ["AutoencoderSettings", "DiffusionSettings", "PriorSpec"]
 
 
 class AutoencoderSettings(Settings):
@@ -45,6 +46,11 @@ class AutoencoderSettings(Settings):
             levels = 2
         return {"channels": (32, 64, 96)[:levels]}
 
+    @property
+    def latent_factor(self) -> int:
+        """Voxels per latent cell along one axis."""
+        return self.stem_factor * int(2 ** (len(self.channels) - 1))
+
 
 class DiffusionSettings(Settings):
     """The diffusion U-Net on latents."""
@@ -63,15 +69,6 @@ class DiffusionSettings(Settings):
         return {"channels": tuple(widths), "num_res_blocks": by_size(grid, (1, 1, 2))}
 
 
-class ScheduleSettings(Settings):
-    """How the noise grows: beta over the timesteps; the defaults are those of BrainLDM."""
-
-    num_timesteps: int = Field(1000, ge=2, description="T; timesteps run from 0 to T - 1")
-    beta_start: float = Field(0.0015, gt=0, lt=1)
-    beta_end: float = Field(0.0205, gt=0, lt=1)
-    kind: Literal["scaled_linear", "linear"] = "scaled_linear"
-
-
 class PriorSpec(Settings):
     """Everything that fixes the shape and the meaning of a prior."""
 
@@ -80,7 +77,7 @@ class PriorSpec(Settings):
     image_channels: int = Field(1, ge=1)
     autoencoder: AutoencoderSettings = AutoencoderSettings()
     diffusion: DiffusionSettings = DiffusionSettings()
-    schedule: ScheduleSettings = ScheduleSettings()
+    schedule: NoiseSchedule = Field(EpsilonSchedule(), description="the kind of prior")
     scalars: tuple[ScalarSpec, ...] = ()
     latent_scale: float | None = Field(
         None, gt=0, description="z is multiplied by it; None: 1 / deviation, measured once"
@@ -98,6 +95,15 @@ class PriorSpec(Settings):
             "diffusion": DiffusionSettings.of_grid(grid),
         }
         return merged(networks, value)
+
+    @field_validator("schedule")
+    @classmethod
+    def _schedule_of_the_grid(cls, value: NoiseSchedule, info: ValidationInfo) -> NoiseSchedule:
+        """Fit the schedule to the latent grid, if what makes that up is right."""
+        if not {"grid", "autoencoder"} <= set(info.data):
+            return value
+        factor = info.data["autoencoder"].latent_factor
+        return value.on_grid(as_shape3([size // factor for size in info.data["grid"].shape]))
 
     @model_validator(mode="after")
     def _shapes_fit(self) -> "PriorSpec":
@@ -127,7 +133,7 @@ class PriorSpec(Settings):
     @property
     def latent_factor(self) -> int:
         """Voxels per latent cell along one axis."""
-        return self.autoencoder.stem_factor * int(2 ** (len(self.autoencoder.channels) - 1))
+        return self.autoencoder.latent_factor
 
     @property
     def latent_shape(self) -> tuple[int, int, int, int]:

@@ -18,7 +18,8 @@ from typing import Literal
 
 from vcmaug.data.geometry import Grid
 from vcmaug.data.scalars import ScalarSpec
-from vcmaug.ldm.spec import AutoencoderSettings, DiffusionSettings, PriorSpec, ScheduleSettings
+from vcmaug.ldm.schedules.epsilon import EpsilonSchedule
+from vcmaug.ldm.spec import AutoencoderSettings, DiffusionSettings, PriorSpec
 
 __all__ = [
     "AFFINE",
@@ -82,7 +83,7 @@ def brainldm(sex: SexCoding = "female0") -> PriorSpec:
             norm_num_groups=32,
             upcast_attention=True,
         ),
-        schedule=ScheduleSettings(),  # its defaults are those of BrainLDM
+        schedule=EpsilonSchedule(),  # its defaults are those of BrainLDM
         scalars=(
             ScalarSpec(name="sex", low=0, high=1, column="sex", codes=codes),
             ScalarSpec(name="age", low=44, high=82, unit="years", column="age"),

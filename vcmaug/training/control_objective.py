@@ -1,4 +1,4 @@
-"""The objective of a control: how far its prediction is from the noise, and where that counts.
+"""The objective of a control: how far its prediction is from the truth, and where that counts.
 
 References:
     Ahn et al. 2025, WACV, arXiv 2410.21826; Hang et al. 2023, arXiv 2303.09556 (weights by the
@@ -32,15 +32,15 @@ __all__ = [
 _LEAST_WEIGHT, _MOST_WEIGHT = 0.1, 5.0
 
 
-def timestep_weights(alphas_cumprod: Tensor, weighting: str) -> Tensor:
+def timestep_weights(errors_of_z_0: Tensor, weighting: str) -> Tensor:
     """Return the weight of each timestep [T], 1 on average.
 
-    An error in z_0 is one in epsilon times sqrt(1 / SNR), SNR = alpha_bar / (1 - alpha_bar). The
-    weight 1 / SNR is cut at both ends, as Hang et al. 2023, arXiv 2303.09556, cut theirs.
+    The square of how far z_0 moves with an error of 1 in the prediction (for epsilon: one over the
+    signal-to-noise ratio), cut at both ends as Hang et al. 2023, arXiv 2303.09556, cut theirs.
     """
-    if weighting == "epsilon":
-        return torch.ones(len(alphas_cumprod))
-    weights = ((1.0 - alphas_cumprod) / alphas_cumprod).clamp(_LEAST_WEIGHT, _MOST_WEIGHT)
+    if weighting == "prediction":
+        return torch.ones(len(errors_of_z_0))
+    weights = (errors_of_z_0**2).clamp(_LEAST_WEIGHT, _MOST_WEIGHT)
     return (weights / weights.mean()).float()
 
 
@@ -53,33 +53,33 @@ def near_weights(one_hot: Tensor, cells: Sequence[int], weight: float) -> Tensor
 
 
 def control_loss(
-    steered: Steered, epsilon: Tensor, *, weights: Tensor, l1_weight: float
+    steered: Steered, target: Tensor, *, weights: Tensor, l1_weight: float
 ) -> tuple[Tensor, dict[str, float]]:
-    """Return MSE(epsilon', epsilon) + l1_weight * penalty, and the parts as numbers.
+    """Return MSE(prediction, target) + l1_weight * penalty, and the parts as numbers.
 
     Args:
-        steered: The prediction epsilon' and, of controls that modulate, its penalty: the mean of
+        steered: The prediction and, of controls that modulate, its penalty: the mean of
             |gamma| + |beta| over all elements, whatever their number.
-        epsilon: The noise that was added, [B, L, x, y, z].
+        target: What it should be, [B, L, x, y, z].
         weights: Of each element's error, [B, 1, x, y, z]; all 1 is the MSE itself.
         l1_weight: lambda.
     """
-    errors = (steered.epsilon.float() - epsilon) ** 2
+    errors = (steered.prediction.float() - target) ** 2
     loss = (weights * errors).mean()
     parts = {"mse": errors.mean().item(), "weighted": loss.item()}
     if steered.penalty is not None:
         parts["penalty"] = steered.penalty.item()
         loss = loss + l1_weight * steered.penalty
     if steered.frozen is not None:
-        parts["frozen_mse"] = functional.mse_loss(steered.frozen, epsilon).item()
+        parts["frozen_mse"] = functional.mse_loss(steered.frozen, target).item()
     return loss, parts
 
 
 def control_objective(pairs: Pairs, *, prior: Prior, job: ControlJob) -> Objective:
-    """Return the loss of one step: MSE of epsilon' plus the penalty."""
+    """Return the loss of one step: MSE of the prediction plus the penalty."""
     settings, seed = job.settings, job.seed
     last = round(settings.timesteps * prior.schedule.num_timesteps)
-    weights = timestep_weights(prior.schedule.alphas_cumprod[:last], settings.weighting)
+    weights = timestep_weights(prior.schedule.errors_of_z_0[:last], settings.weighting)
 
     def objective(module: nn.Module, step: int, share: Share) -> tuple[Tensor, dict[str, float]]:
         device = next(module.parameters()).device
@@ -98,15 +98,16 @@ def control_objective(pairs: Pairs, *, prior: Prior, job: ControlJob) -> Objecti
             drop=job.shows.drop,
             generator=torch_generator(seed, "shown", step),
         )
-        z_0, t, epsilon = share.of(z_0), share.of(t), share.of(epsilon).to(device)
+        z_0, t, epsilon = share.of(z_0), share.of(t), share.of(epsilon)
         near, channels = share.of(near).to(device), share.of(channels).to(device)
-        z_t = prior.schedule.add_noise(z_0, epsilon.cpu(), t).to(device)
+        z_t = prior.schedule.add_noise(z_0, epsilon, t).to(device)
+        target = prior.schedule.target(z_0, epsilon).to(device)
         scalars = None
         if pairs.scalars is not None:
             scalars = share.of(pairs.scalars[chosen]).to(device)
         steered, expected = module(prior.denoiser, z_t, t.to(device), scalars, channels)
         where = weights[t].to(device).reshape(-1, 1, 1, 1, 1) * near
-        loss, parts = control_loss(steered, epsilon, weights=where, l1_weight=settings.l1_weight)
+        loss, parts = control_loss(steered, target, weights=where, l1_weight=settings.l1_weight)
         if expected is not None:
             layout = (near * (expected - z_0.to(device)) ** 2).mean()
             loss, parts = loss + layout, parts | {"layout": layout.item()}
@@ -116,7 +117,7 @@ def control_objective(pairs: Pairs, *, prior: Prior, job: ControlJob) -> Objecti
 
 
 def validation_loss(module: nn.Module, pairs: Pairs, *, prior: Prior, job: ControlJob) -> float:
-    """Return the mean squared error of epsilon' over pairs and a fixed ladder of timesteps.
+    """Return the mean squared error of the prediction over pairs and a ladder of timesteps.
 
     Args:
         module: The control's network.
@@ -137,5 +138,6 @@ def validation_loss(module: nn.Module, pairs: Pairs, *, prior: Prior, job: Contr
             t, epsilon = torch.full((len(few),), timestep), noise[few]
             z_t = prior.schedule.add_noise(pairs.z[few], epsilon, t).to(device)
             steered, _ = module(prior.denoiser, z_t, t.to(device), scalars, channels.to(device))
-            error += len(few) * functional.mse_loss(steered.epsilon.cpu(), epsilon).item()
+            target = prior.schedule.target(pairs.z[few], epsilon)
+            error += len(few) * functional.mse_loss(steered.prediction.cpu(), target).item()
     return error / (len(pairs.z) * RUNGS)

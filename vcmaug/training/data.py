@@ -34,6 +34,7 @@ __all__ = [
     "deformed_image",
     "displacement_for",
     "draw_batch",
+    "draw_timesteps",
     "flipped",
     "images_of",
     "index_map_of",
@@ -158,6 +159,24 @@ def draw_batch(num_items: int, *, batch_size: int, seed: int, step: int) -> Tens
         order = torch.randperm(num_items, generator=torch_generator(seed, "deck", deck))
         indices.append(int(order[place]))
     return torch.tensor(indices)
+
+
+def draw_timesteps(
+    count: int, num_timesteps: int, *, spread: str, generator: torch.Generator
+) -> Tensor:
+    """Return timesteps for a batch, long [count].
+
+    Args:
+        count: B.
+        num_timesteps: T.
+        spread: "uniform"; or "logit-normal": more of them in the middle of the schedule (Esser et
+            al. 2024, arXiv 2403.03206, section 3.1, with mean 0 and deviation 1).
+        generator: Of the choice.
+    """
+    if spread == "uniform":
+        return torch.randint(num_timesteps, (count,), generator=generator)
+    share = torch.sigmoid(torch.randn(count, generator=generator))
+    return (share * num_timesteps).long().clamp(max=num_timesteps - 1)
 
 
 def channel_batch(

@@ -44,6 +44,7 @@ from vcmaug.training.data import (
     deformed_image,
     displacement_for,
     draw_batch,
+    draw_timesteps,
     flipped,
     read_images,
     rungs,
@@ -176,7 +177,7 @@ class PriorJob:
         return autoencoder.eval().requires_grad_(False), trained
 
     def _unet(self, z: Tensor, fill: Mapping[str, float]) -> tuple[ScalarUNet, Trained]:
-        """Return the U-Net trained to predict epsilon on latents, and the record of it.
+        """Return the U-Net trained to predict on latents what the schedule says, and the record.
 
         Args:
             z: Latents [M, L, x, y, z]: see `_means`.
@@ -194,13 +195,16 @@ class PriorJob:
             chosen = draw_batch(len(z), batch_size=settings.batch_size, seed=seed, step=step)
             generator = torch_generator(seed, "diffusion", step)
             z_0 = z[chosen]  # [B, L, x, y, z]
-            t = torch.randint(schedule.num_timesteps, (len(z_0),), generator=generator)
+            t = draw_timesteps(
+                len(z_0), schedule.num_timesteps, spread=settings.timesteps, generator=generator
+            )
             epsilon = torch.randn(z_0.shape, generator=generator)
             z_0, t, epsilon, chosen = (share.of(one) for one in (z_0, t, epsilon, chosen))
             z_t = schedule.add_noise(z_0, epsilon, t).to(device)
             own = None if scalars is None else scalars[chosen].to(device)
             prediction = module(z_t, t.to(device), own)
-            return functional.mse_loss(prediction, epsilon.to(device)), {}
+            target = schedule.target(z_0, epsilon).to(device)
+            return functional.mse_loss(prediction, target), {}
 
         identity = [
             self._about_images,
@@ -280,7 +284,7 @@ class PriorJob:
         latent_scale: float,
         fill: Mapping[str, float],
     ) -> dict[str, float]:
-        """Return the mean squared error of epsilon on training and on held-out cases.
+        """Return the mean squared error of the prediction on training and on held-out cases.
 
         Noise and timesteps are the same for both, so that the two can be compared.
         """
@@ -298,7 +302,7 @@ class PriorJob:
                 t = torch.full((len(z),), timestep)
                 z_t = schedule.add_noise(z, epsilon, t).to(device)
                 prediction = unet(z_t, t.to(device), own).cpu()
-                losses.append(float(functional.mse_loss(prediction, epsilon)))
+                losses.append(float(functional.mse_loss(prediction, schedule.target(z, epsilon))))
             found[f"diffusion_loss_{name}"] = sum(losses) / RUNGS
         return found
 

@@ -99,6 +99,9 @@ class DiffusionTraining(TrainingSettings, DeformSettings):
     deformed_copies: int = Field(30, ge=0, description="deformed copies of each image")
     max_displacement_mm: float = Field(3.5, ge=0)
     flip: bool = Field(False, description="mirrored images are encoded too")
+    timesteps: Literal["uniform", "logit-normal"] = Field(
+        "uniform", description="how they are spread; logit-normal: more in the middle"
+    )
 
     @classmethod
     def of_grid(cls, grid: Grid) -> dict[str, float]:
@@ -145,7 +148,7 @@ class ControlTraining(TrainingSettings, DeformSettings):
     timesteps: float = Field(
         0.65, gt=0, le=1, description="share of the schedule that is trained: sampler.start"
     )
-    weighting: Literal["epsilon", "image"] = Field(
+    weighting: Literal["prediction", "image"] = Field(
         "image",
         description="of timesteps: alike, or by the error of the image that they stand for, which "
         "weighs those in which its layout is decided",

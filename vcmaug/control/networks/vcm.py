@@ -17,7 +17,7 @@ Notes:
     How the three-dimensional MCM beside the released VCM brought its condition to the latent grid
     is not known; here each cell holds the share of its voxels that each structure takes.
 
-    The layout predicts z_0 from the condition alone, and epsilon is shifted as it changes when the
+    The layout predicts z_0 from the condition alone, and the prediction shifts as it does when the
     predicted z_0 moves towards another. What a label map says about an image is drowned, at every
     update, by the noise that nobody can predict. Predicting z_0 from the map has no such noise: it
     is learnt in a few hundred updates, and leaves the module one thing to learn, namely where and
@@ -38,15 +38,16 @@ from vcmaug.control.network import ModulatingNetwork, zero
 from vcmaug.control.networks.encoder import ChannelEncoders, ConditionEncoder, widths_for
 from vcmaug.control.shown import ALONE, parts_of
 from vcmaug.ldm.denoiser import Encoded
+from vcmaug.ldm.noise_schedule import NoiseSchedule
 from vcmaug.ldm.prior import Prior
 from vcmaug.ldm.schedule import Schedule
-from vcmaug.ldm.spec import PriorSpec, ScheduleSettings
+from vcmaug.ldm.spec import PriorSpec
 from vcmaug.shapes import as_shape3
 
 __all__ = ["AnyGridUNet", "Layout", "MCMNetwork", "VCMNetwork"]
 
 _WIDTHS = (32, 48, 64)
-_LARGEST = 3.0  # of sqrt(alpha_bar / (1 - alpha_bar)); near t = 0 the frozen prediction is right
+_LARGEST = 3.0  # of signal over noise; near t = 0 the frozen prediction is right
 
 
 class AnyGridUNet(DiffusionModelUNet):  # type: ignore[misc]
@@ -98,15 +99,17 @@ class Layout(nn.Module):
         in_channels: int,
         latent_shape: tuple[int, ...],
         hidden_channels: int,
-        schedule: ScheduleSettings,
+        schedule: NoiseSchedule,
     ) -> None:
         super().__init__()
         latent_channels, *cells = latent_shape
         axes = [torch.linspace(-1, 1, size) for size in cells]
         places = torch.stack(torch.meshgrid(*axes, indexing="ij"))[None]
-        alphas = Schedule(schedule).alphas_cumprod.float()
+        self.schedule = Schedule(schedule)
         self.register_buffer("places", places, persistent=False)  # [1, 3, x, y, z]
-        self.register_buffer("alphas", alphas, persistent=False)
+        for name in ("signal", "noise"):
+            scale = getattr(self.schedule, name).float()
+            self.register_buffer(name, scale, persistent=False)  # [T]
         self.register_buffer("mean", torch.zeros(1, *latent_shape))
         self.layers = nn.Sequential(
             nn.Conv3d(in_channels + 3, hidden_channels, 3, padding=1),
@@ -122,19 +125,22 @@ class Layout(nn.Module):
         change: Tensor = self.layers(torch.cat([features, places], dim=1))
         return self.mean + change
 
-    def away(self, z_t: Tensor, epsilon: Tensor, t: Tensor, expected: Tensor) -> Tensor:
-        """Return the frozen prediction of z_0 minus the expected one, [B, L, x, y, z]."""
-        alpha = self._alpha(t)
-        return (z_t - (1.0 - alpha).sqrt() * epsilon) / alpha.sqrt() - expected
+    def away(self, z_t: Tensor, frozen: Tensor, t: Tensor, expected: Tensor) -> Tensor:
+        """Return the z_0 of the frozen prediction minus the expected one, [B, L, x, y, z]."""
+        return self.schedule.z_0_at(z_t, frozen, self._scales(t)) - expected
 
     def as_shift(self, away: Tensor, t: Tensor) -> Tensor:
-        """Return the shift of epsilon that takes z_0 all the way to the expected one."""
-        alpha = self._alpha(t)
-        return away * (alpha / (1.0 - alpha)).sqrt().clamp(max=_LARGEST)
+        """Return the shift of the prediction that takes z_0 all the way to the expected one."""
+        signal, noise = self._scales(t)
+        of_epsilon = self.schedule.of_epsilon * (signal / noise).clamp(max=_LARGEST)
+        return away * (of_epsilon - self.schedule.of_z_0)
 
-    def _alpha(self, t: Tensor) -> Tensor:
-        """Return alpha_bar_t, [B, 1, 1, 1, 1]."""
-        return self.get_buffer("alphas")[t].reshape(-1, 1, 1, 1, 1)
+    def _scales(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """Return signal and noise at timesteps, each [B, 1, 1, 1, 1]."""
+        signal, noise = (
+            self.get_buffer(name)[t].reshape(-1, 1, 1, 1, 1) for name in ("signal", "noise")
+        )
+        return signal, noise
 
 
 class VCMNetwork(ModulatingNetwork):
@@ -237,26 +243,26 @@ class VCMNetwork(ModulatingNetwork):
         return Encoded((features,), expected, there)
 
     def modulation(
-        self, z_t: Tensor, epsilon: Tensor, *, t: Tensor, encoded: Encoded
+        self, z_t: Tensor, frozen: Tensor, *, t: Tensor, encoded: Encoded
     ) -> tuple[Tensor, Tensor]:
         """Return gamma_t and beta_t, each [B, L, x, y, z]; zero where nothing is shown."""
         if self.timed:
             (channels,) = encoded.features
             encoded = self._encoded(channels, t)
-        gamma, beta = self._modulation(z_t, epsilon, t=t, encoded=encoded)
+        gamma, beta = self._modulation(z_t, frozen, t=t, encoded=encoded)
         if encoded.there is None:
             return gamma, beta
         return encoded.there * gamma, encoded.there * beta
 
     def _modulation(
-        self, z_t: Tensor, epsilon: Tensor, *, t: Tensor, encoded: Encoded
+        self, z_t: Tensor, frozen: Tensor, *, t: Tensor, encoded: Encoded
     ) -> tuple[Tensor, Tensor]:
         """Return gamma_t and beta_t for features and, if there is a layout, expected latents."""
         if self.layout is None or encoded.expected is None:
-            return super().modulation(z_t, epsilon, t=t, encoded=encoded)
+            return super().modulation(z_t, frozen, t=t, encoded=encoded)
         expected = encoded.expected.detach()  # its own loss trains it
-        away = self.layout.away(z_t, epsilon, t, expected)
-        seen = torch.cat([z_t, epsilon, *encoded.features, away], dim=1)
+        away = self.layout.away(z_t, frozen, t, expected)
+        seen = torch.cat([z_t, frozen, *encoded.features, away], dim=1)
         shared = self.shared(self.unet(seen, t))
         follow = self.follow_head(shared) * self.layout.as_shift(away, t)
         return self.gamma_head(shared), self.beta_head(shared) + follow

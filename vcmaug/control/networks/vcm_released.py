@@ -105,9 +105,9 @@ class VCMReleasedNetwork(ModulatingNetwork):
         return Encoded((self.encoder(channels),))
 
     def modulation(
-        self, z_t: Tensor, epsilon: Tensor, *, t: Tensor, encoded: Encoded
+        self, z_t: Tensor, frozen: Tensor, *, t: Tensor, encoded: Encoded
     ) -> tuple[Tensor, Tensor]:
         """Return gamma_t and beta_t, each [B, L, x, y, z], normalised unless that is off."""
-        features = self.unet(torch.cat([z_t, epsilon, *encoded.features], dim=1), t)
+        features = self.unet(torch.cat([z_t, frozen, *encoded.features], dim=1), t)
         shared = functional.leaky_relu(self.shared(features), 0.01)
         return self.head_norm(self.gamma_head(shared)), self.head_norm(self.beta_head(shared))
