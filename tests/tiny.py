@@ -70,8 +70,11 @@ SMALL: dict[str, dict[str, Any]] = {  # networks of every method, where latents 
 }
 
 
-def make_tiny_prior(folder: Path, *, seed: int = 0, grid: Grid = GRID) -> Path:
-    """Write a prior of random weights, by default on 16x16x16 voxels; return its folder."""
+def make_tiny_prior(folder: Path, *, seed: int = 0, grid: Grid = GRID, **others: Any) -> Path:
+    """Write a prior of random weights, by default on 16x16x16 voxels; return its folder.
+
+    Further settings are those of `PriorSpec`.
+    """
     spec = PriorSpec(
         name="tiny",
         grid=grid,
@@ -85,6 +88,7 @@ def make_tiny_prior(folder: Path, *, seed: int = 0, grid: Grid = GRID) -> Path:
             ScalarSpec(name="age", low=20, high=80, column="age"),
             ScalarSpec(name="core_volume", low=0, high=16000, structures=("core",)),
         ),
+        **others,
     )
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -177,9 +181,12 @@ def make_tiny_conditions(
     return folder
 
 
-def make_tiny_world(root: Path, *, num_conditions: int = 3) -> Path:
-    """Write root/prior, root/control and root/conditions; return root."""
-    make_tiny_prior(root / "prior")
+def make_tiny_world(root: Path, *, num_conditions: int = 3, **prior: Any) -> Path:
+    """Write root/prior, root/control and root/conditions; return root.
+
+    Further settings are those of the prior's `PriorSpec`.
+    """
+    make_tiny_prior(root / "prior", **prior)
     make_tiny_control(root / "control", root / "prior")
     make_tiny_conditions(root / "conditions", n=num_conditions)
     return root
@@ -194,6 +201,7 @@ def tiny_plan(
     micro_batches_per_shard: int = 1,
     seed: int = 7,
     start: float = 1.0,
+    guidance: float = 1.0,
 ) -> Plan:
     """Return the plan of a cohort of a tiny world."""
     return make_plan(
@@ -201,6 +209,7 @@ def tiny_plan(
             sampler=DDIM(steps=steps, start=start),
             micro_batch_size=micro_batch_size,
             micro_batches_per_shard=micro_batches_per_shard,
+            guidance=guidance,
         ),
         prior_folder=root / "prior",
         control_folder=root / "control",

@@ -29,9 +29,10 @@ UNET = {
 }
 
 
-@pytest.fixture(scope="module")
-def prior(tmp_path_factory: pytest.TempPathFactory) -> Prior:
-    return load_prior(make_tiny_prior(tmp_path_factory.mktemp("prior") / "prior"))
+@pytest.fixture(scope="module", params=["epsilon", "flow"])
+def prior(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Prior:
+    folder = tmp_path_factory.mktemp("prior") / "prior"
+    return load_prior(make_tiny_prior(folder, schedule=request.param))
 
 
 def new(method: str, prior: Prior) -> ControlNetwork:

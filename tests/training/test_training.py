@@ -3,10 +3,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from tiny import AFFINE, GRID, SCHEME, SMALL, label_map_of
+from tiny import GRID, SCHEME, SMALL
 from torch import nn
 
 from vcmaug.conditions.builders.lowres import LowRes
@@ -17,10 +16,8 @@ from vcmaug.control.methods.vcm import VCM
 from vcmaug.control.shown import ChannelSettings
 from vcmaug.data.cases import Case
 from vcmaug.data.labels import LabelScheme
-from vcmaug.data.nifti import write_image, write_label_map
 from vcmaug.data.scalars import ScalarSpec
 from vcmaug.data.seen import Seen
-from vcmaug.data.volume import Volume
 from vcmaug.errors import LeakError, ModelError, WorkFolderError
 from vcmaug.files import locked, read_json, write_json
 from vcmaug.ldm.card import read_card
@@ -65,23 +62,6 @@ NETWORK = VCM(
     norm_num_groups=4,
     layout=False,
 )
-
-
-@pytest.fixture(scope="module")
-def cases(tmp_path_factory: pytest.TempPathFactory) -> tuple[Case, ...]:
-    folder = tmp_path_factory.mktemp("cases")
-    result = []
-    for number in range(4):
-        label = label_map_of(radius=5.0 + 0.5 * number)
-        image = 0.4 * label.array + np.random.default_rng(number).random(label.shape) * 0.1
-        paths = folder / f"i{number}.nii.gz", folder / f"l{number}.nii.gz"
-        write_image(paths[0], Volume(image.astype(np.float32), AFFINE))
-        write_label_map(paths[1], label)
-        row = {"age": [30.0, 50.0, None, 70.0][number]}
-        result.append(
-            Case(f"k{number}", f"s{number}", {"image": paths[0]}, label=paths[1], source=row)
-        )
-    return tuple(result)
 
 
 @pytest.fixture(scope="module")

@@ -39,6 +39,8 @@ class Drawn:
         micro_batch: In which the case was drawn.
         tries: Draws until one was accepted; each has noise of its own.
         checks: What was measured of the image.
+        prior_kind: What the prior predicts: "epsilon" or "flow".
+        guidance: By scalars; 1 is none.
         drawn_together: How many at once; fewer than the micro-batch in later tries, or where memory
             is short.
     """
@@ -52,6 +54,8 @@ class Drawn:
     micro_batch: int
     tries: int = 1
     checks: Mapping[str, float] = field(default_factory=dict)
+    prior_kind: str = "epsilon"
+    guidance: float = 1.0
     drawn_together: int = 0
 
 

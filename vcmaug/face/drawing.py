@@ -41,7 +41,7 @@ def generate(
     from a script does so under `if __name__ == "__main__":`.
 
     Args:
-        draw: Prior, control, sampler, strength, interval and precision.
+        draw: Prior, control, sampler, strength, guidance, interval and precision.
         asked: Conditions; their label maps become the labels.
         out: Folder of the cohort; the same call again goes on there.
         n: How many cases; None: one for each condition; beyond that each is drawn again.
@@ -68,6 +68,7 @@ def generate(
     how = {
         "sampler": draw.sampler,
         "strength": draw.strength,
+        "guidance": draw.guidance,
         "interval": draw.interval,
         "precision": draw.precision,
         **settings,

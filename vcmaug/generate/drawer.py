@@ -21,11 +21,13 @@ from vcmaug.control.channels import channels_of
 from vcmaug.control.shown import is_shown
 from vcmaug.data.labels import LabelScheme
 from vcmaug.data.volume import Volume
+from vcmaug.errors import ModelError
 from vcmaug.generate.noise import Noise
 from vcmaug.generate.samplers import DDIM, Sampler
 from vcmaug.generate.sampling import sample
 from vcmaug.ldm.autoencoder import volumes_at_once
 from vcmaug.ldm.denoiser import Context, Denoiser
+from vcmaug.ldm.guidance import GuidedDenoiser, guidance_fault
 from vcmaug.ldm.prior import Prior
 
 __all__ = ["Drawer"]
@@ -44,6 +46,7 @@ class Drawer:
         strength: Scales what the control adds; 0 is the prior's own draw, 1 as trained.
         interval: Share of the schedule, from 0 (no noise) to 1 (all noise), in which it acts.
         precision: In which the denoiser's networks compute: float32, bfloat16 or float16.
+        guidance: By the prior's scalars; 1 is none, and the only value for most priors.
 
     Examples:
         An image of the prior alone, here of 16 x 16 x 16 voxels:
@@ -60,6 +63,16 @@ class Drawer:
     strength: float = 1.5
     interval: tuple[float, float] = (0.0, 1.0)
     precision: str = "float32"
+    guidance: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Refuse guidance of a prior that cannot be guided.
+
+        Raises:
+            ModelError: It always saw its scalars, or has none.
+        """
+        if fault := guidance_fault(self.prior.spec, self.guidance):
+            raise ModelError(f"drawing: {fault}.")
 
     @overload
     def __call__(
@@ -154,12 +167,11 @@ class Drawer:
         )
 
     def _denoiser(self) -> Denoiser:
-        """Return the prior's denoiser, steered if there is a control."""
-        if self.control is None:
-            return self.prior.denoiser
-        return self.control.steer(
-            self.prior.denoiser, strength=self.strength, interval=self.interval
-        )
+        """Return the prior's denoiser, steered if there is a control, guided if that is asked."""
+        denoiser: Denoiser = self.prior.denoiser
+        if self.control is not None:
+            denoiser = self.control.steer(denoiser, strength=self.strength, interval=self.interval)
+        return denoiser if self.guidance == 1.0 else GuidedDenoiser(denoiser, self.guidance)
 
     def _start(self, context: Context) -> Tensor | None:
         """Return the latents where a draw starts, or None for noise.

@@ -138,6 +138,7 @@ def drawer_of(settings: GenerateSettings, *, prior: Prior, control: Control) -> 
         control,
         sampler=settings.sampler,
         strength=settings.strength,
+        guidance=settings.guidance,
         interval=settings.interval,
         precision=settings.precision,
     )

@@ -34,6 +34,9 @@ class GenerateSettings(Settings):
 
     sampler: Sampler = DDIM()
     strength: float = Field(1.5, ge=0, description="scales gamma and beta; 1: as trained")
+    guidance: float = Field(
+        1.0, ge=0, description="by scalars; 1: off, more: further the way that they point"
+    )
     interval: tuple[float, float] = Field(
         (0.0, 1.0), description="share of the schedule in which the control acts"
     )
@@ -78,6 +81,7 @@ class Plan(Settings):
     control_folder: str
     conditions_folder: str
     measure: MeasureSource | None = None
+    prior_kind: str = "epsilon"
 
     def request(self, index: int) -> Request:
         """Return a request: number k asks for condition k modulo their number."""

@@ -266,8 +266,10 @@ def _row(request: Request, batch: MicroBatch, shard: Shard, *, reason: str) -> M
             sampler=plan.settings.sampler.name,
             timesteps=plan.timesteps,
             strength=plan.settings.strength,
+            guidance=plan.settings.guidance,
             interval=plan.settings.interval,
             micro_batch=batch.number,
+            prior_kind=plan.prior_kind,
         ),
     )
 

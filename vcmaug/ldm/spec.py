@@ -79,6 +79,9 @@ class PriorSpec(Settings):
     diffusion: DiffusionSettings = DiffusionSettings()
     schedule: NoiseSchedule = Field(EpsilonSchedule(), description="the kind of prior")
     scalars: tuple[ScalarSpec, ...] = ()
+    drop_scalars: float = Field(
+        0.0, ge=0, lt=1, description="share of the samples that train without; guidance needs some"
+    )
     latent_scale: float | None = Field(
         None, gt=0, description="z is multiplied by it; None: 1 / deviation, measured once"
     )

@@ -23,6 +23,7 @@ from vcmaug.files import locked
 from vcmaug.ldm.autoencoder import StemmedAutoencoder
 from vcmaug.ldm.background import measure_foreground
 from vcmaug.ldm.denoiser import ScalarUNet
+from vcmaug.ldm.guidance import partly_left_out
 from vcmaug.ldm.prior import Prior, new_prior
 from vcmaug.ldm.schedule import Schedule
 from vcmaug.ldm.spec import PriorSpec
@@ -186,6 +187,7 @@ class PriorJob:
         settings, seed, schedule = self.settings.diffusion, self.seed, Schedule(self.spec.schedule)
         copies = [*self.cases] * (1 + settings.deformed_copies)
         scalars = scalars_of(copies, self.spec, fill=fill, and_mirrored=settings.flip)
+        dropped = self.spec.drop_scalars
         unet = seeded(lambda: ScalarUNet(self.spec), seed=stable_seed(seed, "diffusion"))
 
         def objective(
@@ -199,9 +201,12 @@ class PriorJob:
                 len(z_0), schedule.num_timesteps, spread=settings.timesteps, generator=generator
             )
             epsilon = torch.randn(z_0.shape, generator=generator)
-            z_0, t, epsilon, chosen = (share.of(one) for one in (z_0, t, epsilon, chosen))
+            own = None
+            if scalars is not None:
+                left_out = torch_generator(seed, "scalars left out", step)
+                own = share.of(partly_left_out(scalars[chosen], dropped, left_out)).to(device)
+            z_0, t, epsilon = (share.of(one) for one in (z_0, t, epsilon))
             z_t = schedule.add_noise(z_0, epsilon, t).to(device)
-            own = None if scalars is None else scalars[chosen].to(device)
             prediction = module(z_t, t.to(device), own)
             target = schedule.target(z_0, epsilon).to(device)
             return functional.mse_loss(prediction, target), {}
