@@ -17,6 +17,7 @@ from vcmaug.control.methods.vcm import VCMReleased
 from vcmaug.control.networks.vcm_released import RELEASED_SCALE
 from vcmaug.data.labels import LabelScheme
 from vcmaug.errors import ModelError, WorkFolderError
+from vcmaug.files import locked
 from vcmaug.ldm.card import read_card
 from vcmaug.ldm.prior import Prior, load_prior
 from vcmaug.released.brainldm import BRAINLDM
@@ -236,6 +237,17 @@ def test_neither_the_download_nor_the_prior_is_written_over(prior: Prior, checkp
         with pytest.raises(WorkFolderError, match="which is read"):
             import_vcm(checkpoint, prior=prior, folder=out, settings=SETTINGS, scheme=SCHEME)
     assert (prior.folder / "card.json").read_bytes() == before
+
+
+def test_one_import_at_a_time_writes_in_a_folder(
+    prior: Prior, checkpoint: Path, tmp_path: Path
+) -> None:
+    with (
+        locked(tmp_path, purpose="importing the released VCM"),
+        pytest.raises(WorkFolderError, match="in use by process"),
+    ):
+        import_vcm(checkpoint, prior=prior, folder=tmp_path, settings=SETTINGS, scheme=SCHEME)
+    assert [path.name for path in tmp_path.iterdir()] == [".lock"]
 
 
 def test_a_control_of_another_prior_is_refused(
