@@ -237,6 +237,12 @@ def test_neither_the_download_nor_the_prior_is_written_over(prior: Prior, checkp
         with pytest.raises(WorkFolderError, match="which is read"):
             import_vcm(checkpoint, prior=prior, folder=out, settings=SETTINGS, scheme=SCHEME)
     assert (prior.folder / "card.json").read_bytes() == before
+    out = checkpoint.parent / "out"
+    with (
+        locked(out, purpose="importing"),
+        pytest.raises(WorkFolderError, match="in use by process"),
+    ):
+        import_vcm(checkpoint, prior=prior, folder=out, settings=SETTINGS, scheme=SCHEME)
 
 
 def test_one_import_at_a_time_writes_in_a_folder(

@@ -64,12 +64,14 @@ class PreparedCases(Artefact):
         return found + self._faults_of_values() + self._other_grid()
 
     def _faults_of_source(self) -> list[str]:
-        """Return that the source is not there, or what its reader cannot use of it."""
+        """Return that the source is not there, or what of it cannot be used or split."""
         data, found = self.work.recipe.data, list[str]()
         if not data.path.exists():
             return [f"data.source: there is no {data.path}"]
+        splits = self.work.recipe.splits
+        is_there = splits.file is None or splits.file.exists()  # if not, the splits say so
         try:
-            find_cases(data, found)
+            find_cases(data, found, splits=splits if is_there else None)
         except DataError as fault:
             found.append(str(fault).rstrip("."))
         return [f"data.source: {fault}" for fault in found]
@@ -137,7 +139,7 @@ class PreparedCases(Artefact):
                 report=run.report,
             )
             settings = settings.model_copy(update={"source": str(source)})
-        prepare(settings, self.folder, report=run.report)
+        prepare(settings, self.folder, splits=self.work.recipe.splits, report=run.report)
 
 
 @dataclass(frozen=True, eq=False)
