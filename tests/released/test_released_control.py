@@ -245,6 +245,17 @@ def test_neither_the_download_nor_the_prior_is_written_over(prior: Prior, checkp
         import_vcm(checkpoint, prior=prior, folder=out, settings=SETTINGS, scheme=SCHEME)
 
 
+def test_one_import_at_a_time_writes_in_a_folder(
+    prior: Prior, checkpoint: Path, tmp_path: Path
+) -> None:
+    with (
+        locked(tmp_path, purpose="importing the released VCM"),
+        pytest.raises(WorkFolderError, match="in use by process"),
+    ):
+        import_vcm(checkpoint, prior=prior, folder=tmp_path, settings=SETTINGS, scheme=SCHEME)
+    assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+
+
 def test_a_control_of_another_prior_is_refused(
     prior: Prior, checkpoint: Path, tmp_path: Path
 ) -> None:
