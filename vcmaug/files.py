@@ -27,6 +27,7 @@ __all__ = [
     "append_lines",
     "atomic_path",
     "locked",
+    "locked_file",
     "read_json",
     "read_json_lines",
     "sha256_of_bytes",
@@ -142,14 +143,24 @@ def read_json(path: Path) -> Any:
     """Return the content of a JSON file.
 
     Raises:
-        WorkFolderError: The file is missing or is no JSON.
+        WorkFolderError: The file is missing, is no JSON, or has a key twice in one object.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))
+        text = path.read_text(encoding="utf-8-sig")
+        return json.loads(text, object_pairs_hook=_each_key_once)
     except FileNotFoundError:
         raise WorkFolderError(f"reading {path}: there is no such file.") from None
-    except (UnicodeDecodeError, json.JSONDecodeError) as fault:
+    except ValueError as fault:
         raise WorkFolderError(f"reading {path}: not valid JSON ({fault}).") from fault
+
+
+def _each_key_once(pairs: list[tuple[str, JsonValue]]) -> dict[str, JsonValue]:
+    """Return an object of JSON, of whose keys Python alone would keep the last."""
+    names = [name for name, _ in pairs]
+    for name in names:
+        if (count := names.count(name)) > 1:
+            raise ValueError(f"the key {name!r} stands {count} times, expected once")
+    return dict(pairs)
 
 
 def stable_json(content: Any) -> str:
@@ -236,6 +247,8 @@ def locked(
             folder.mkdir(parents=True, exist_ok=True)
             stream = stack.enter_context((folder / name).open("a+", encoding="utf-8"))
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.fstat(stream.fileno()).st_nlink == 0:  # its holder removed it in between
+                raise BlockingIOError
             stream.seek(0)
             stream.truncate()
             stream.write(f"process {os.getpid()} ({purpose})")
@@ -253,3 +266,19 @@ def locked(
                 f"be a folder on a file system with locks: {advice_on(fault)}."
             ) from fault
         yield
+
+
+@contextmanager
+def locked_file(path: Path, *, purpose: str) -> Iterator[None]:
+    """Hold a file that is written, through one beside it that is removed afterwards; see `locked`.
+
+    Args:
+        path: Of the file.
+        purpose: Said to whoever is refused.
+    """
+    name = f".{path.name}.lock"
+    with locked(path.parent, purpose=purpose, name=name):
+        try:
+            yield
+        finally:
+            path.with_name(name).unlink(missing_ok=True)

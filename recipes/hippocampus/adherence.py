@@ -1,10 +1,11 @@
 """Adherence with the recipe beside this file, and with the defaults alone, from nothing.
 
-VCMAUG_DATA=FOLDER python recipes/hippocampus/adherence.py --workers 2
+VCMAUG_DATA=FOLDER python recipes/hippocampus/adherence.py
 
 `recipe.yaml` and `from-defaults.yaml` share data and splits. For 10 labelled cases and seed 0 each
-trains its prior and its control, draws its cohort, and is measured by its independent evaluator.
-Both figures go into results/adherence.json; a second call goes on where the first one stopped.
+trains its control on its prior, draws its cohort, and is measured by its independent evaluator.
+Where they ask for the same prior, as they do, it is trained once. Both figures go into
+results/adherence.json; a second call goes on where the first one stopped.
 """
 
 import argparse
@@ -14,11 +15,22 @@ from vcmaug.compute import resolve_compute
 from vcmaug.files import write_json
 from vcmaug.pipeline.artefact import Run
 from vcmaug.pipeline.graph import Graph
-from vcmaug.pipeline.recipe import read_recipe
+from vcmaug.pipeline.recipe import PriorRecipe, Recipe, read_recipe
 from vcmaug.pipeline.work import claim_work
 
 HERE = Path(__file__).parent
 NUM_LABELLED, SEED = 10, 0
+
+
+def is_same_prior(one: Recipe, other: Recipe) -> bool:
+    """Return whether two recipes train the same prior on the same images."""
+
+    def asked(prior: PriorRecipe) -> object:
+        """Return all but what is only written on the card."""
+        return prior.model_dump(exclude={"licence": True, "spec": {"name"}})
+
+    grids = [recipe.data.grid for recipe in (one, other)]
+    return asked(one.prior) == asked(other.prior) and grids[0] == grids[1]
 
 
 def main() -> None:
@@ -33,16 +45,19 @@ def main() -> None:
     parser.add_argument("--gpus", type=int)
     asked = parser.parse_args()
     compute = resolve_compute(workers=asked.workers, gpus=asked.gpus)
+    ready, defaults = (read_recipe(HERE / f"{name}.yaml") for name in ("recipe", "from-defaults"))
+    if is_same_prior(ready, defaults):
+        prior = PriorRecipe(folder=(asked.out / ready.name / "prior").resolve())
+        defaults = defaults.model_copy(update={"prior": prior})
     found = {}
-    for name in ("recipe", "from-defaults"):
-        recipe = read_recipe(HERE / f"{name}.yaml")
+    for name, recipe in (("recipe", ready), ("from-defaults", defaults)):
         work = claim_work(asked.out / recipe.name, recipe, profile=None)
         evaluation = Graph(work).evaluation(work.replicate(NUM_LABELLED, SEED))
         evaluation.make(
             Run(compute, lambda artefact, made: print(artefact, "made" if made else "kept"))
         )
         found[name] = evaluation.load().mean_adherence
-        print(name, found[name])
+        print(name, found[name], flush=True)
     found["difference"] = found["from-defaults"]["synthetic"] - found["recipe"]["synthetic"]
     write_json(HERE / "results" / "adherence.json", found)
 

@@ -1,5 +1,6 @@
 import io
 import json
+import os
 import subprocess
 import sys
 from contextlib import redirect_stderr, redirect_stdout
@@ -163,6 +164,31 @@ def test_prepare_splits_a_partly_labelled_set(tmp_path: Path) -> None:
     refused = vcmaug(*words, "--num-test", "2", "--out", str(tmp_path / "v" / "cases"))
     assert refused.returncode == 2
     assert "splitting 8 subjects, 3 with a label map: 2 for the test and 1" in refused.stderr
+    assert not (tmp_path / "v").exists()
+
+
+@pytest.mark.parametrize("more", [(), ("--dry-run",)])
+def test_a_split_that_cannot_be_is_one_of_the_faults_and_nothing_is_written(
+    tmp_path: Path, more: tuple[str, ...]
+) -> None:
+    _partly_labelled(tmp_path / "source")
+    os.link(tmp_path / "source" / "labels" / "k0.nii.gz", tmp_path / "source/labels/k9.nii.gz")
+    result = vcmaug(
+        "prepare", str(tmp_path / "source"), "--out", str(tmp_path / "w" / "cases"),
+        "--structures", "x=1", "--grid", "8x8x8", "--allow-unlabelled", "--num-test", "3", *more,
+    )  # fmt: skip
+    assert result.returncode == 2
+    assert "2 faults" in result.stderr
+    assert "case k9, " in result.stderr
+    assert "3 with a label map: 3 for the test and 0 for validation leave none" in result.stderr
+    assert not (tmp_path / "w").exists()
+
+
+def test_a_split_of_less_than_nobody_is_refused_first(tmp_path: Path) -> None:
+    words = ("prepare", str(tmp_path), "--out", str(tmp_path / "w"), "--structures", "x=1")
+    result = vcmaug(*words, "--grid", "8x8x8", "--num-test", "-1")
+    assert result.returncode == 2
+    assert "num_test: Input should be greater than or equal to 1 (found -1)" in result.stderr
 
 
 def test_prepare_lists_the_faults_of_a_table_with_those_of_its_files(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from vcmaug.cohort.exporter import Exporter
 from vcmaug.config import Settings, parse_settings
 from vcmaug.data.splits import write_splits
 from vcmaug.errors import CohortError, LeakError, RecipeError, WorkFolderError
-from vcmaug.files import write_json
+from vcmaug.files import locked_file, write_json
 from vcmaug.progress import Report
 
 
@@ -93,6 +93,17 @@ def test_nothing_is_written_into_the_cohort_or_over_what_is_read(tmp_path: Path)
     (tmp_path / "images").symlink_to(folder / "images")
     with pytest.raises(WorkFolderError, match="which is read"):
         OneLine().export(Cohort.open(folder), tmp_path / "images" / "list.txt")
+
+
+def test_a_second_export_to_a_file_is_refused_while_the_first_writes(tmp_path: Path) -> None:
+    cohort, out = Cohort.open(write_box_cohort(tmp_path / "c", ("s0",))), tmp_path / "list.txt"
+    with (
+        locked_file(out, purpose="exporting to list.txt"),
+        pytest.raises(WorkFolderError, match=r"in use by process \d+ \(exporting to list.txt\)"),
+    ):
+        OneLine().export(cohort, out)
+    OneLine().export(cohort, out)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["c", "list.txt"]
 
 
 def test_a_cohort_without_cases_is_refused(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Lesions of an atlas in a host: where they are put, what the rules leave, what is refused."""
 
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from vcmaug.conditions.base import Condition, SourceMap, as_it_is
 from vcmaug.conditions.builders.lesions import LesionMixing, Lesions
 from vcmaug.conditions.host import pushed_aside
 from vcmaug.conditions.placement import AffinePlace, Placed, elastic_change, place, to_map
+from vcmaug.data.geometry import reorient
 from vcmaug.data.labels import LabelScheme
 from vcmaug.data.nifti import write_image, write_label_map
 from vcmaug.data.volume import Volume
@@ -292,6 +294,25 @@ def test_another_spacing_or_another_space_needs_a_registration(
     away = SourceMap("h3", "h3", Volume(head().array, moved), {})
     with pytest.raises(FaultyDataSet, match=r"b_lesion.nii.gz: none of its 1 lesions lies in"):
         refuse_other_space(atlas, [away])
+
+
+@pytest.mark.parametrize(("grown_mm", "is_refused"), [(0.0016, False), (0.003, True)])
+def test_spacings_may_differ_by_a_tenth_of_a_voxel_at_the_far_corner(
+    atlas_folder: Path, grown_mm: float, is_refused: bool
+) -> None:
+    """Of 44 voxels of 1 mm: 0.07 mm and 0.13 mm."""
+    atlas = index_atlas(AtlasSettings(source=atlas_folder))
+    host = SourceMap("h", "h", Volume(head().array, np.diag([1, 1 + grown_mm, 1, 1])), {})
+    with pytest.raises(FaultyDataSet, match="its voxels are") if is_refused else nullcontext():
+        refuse_other_space(atlas, [host])
+
+
+def test_a_host_in_another_order_of_axes_has_the_same_voxels(tmp_path: Path) -> None:
+    mask = Volume(ball((20, 22, 18), 3).astype(np.uint16), np.diag([1.0, 1, 2, 1]))
+    write_label_map(tmp_path / "a_lesion.nii.gz", mask)
+    atlas = index_atlas(AtlasSettings(source=tmp_path))
+    turned = reorient(Volume(head().array, mask.affine), "PSL")
+    refuse_other_space(atlas, [SourceMap("h", "h", turned, {})])
 
 
 def test_a_table_of_masks_gives_subjects_and_leaves_other_roles_out(atlas_folder: Path) -> None:

@@ -65,6 +65,10 @@ def _cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-90])
 
 
+def _copy(path: Path) -> None:
+    path.write_bytes(path.with_name("label-unknown.nii.gz").read_bytes())
+
+
 def _flip_a_bit(path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 255
@@ -120,6 +124,7 @@ IMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "in-metres": (lambda p: _header(p, 123, b"\x01"), "expected 0.0001 to 200 mm"),
     "beside-the-grid": (_corner, "every voxel is 0 on the grid"),
     "without-a-label": (lambda p: (p.parents[1] / "labels" / p.name).unlink(), "without a label"),
+    "taken-twice": (_copy, "the same voxels as"),
 }
 """What is done to the image of a case, and what must be said of it."""
 
@@ -154,8 +159,8 @@ NAMES = {
 def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A plain folder of hostile cases and two sound ones."""
     folder = tmp_path_factory.mktemp("hostile") / "source"
-    for name in ("sound-1", "sound 2 (b)", *IMAGES, *LABELS, *NAMES):
-        _save(folder / "images" / f"{name}.nii.gz", NOISE)
+    for number, name in enumerate(("sound-1", "sound 2 (b)", *IMAGES, *LABELS, *NAMES)):
+        _save(folder / "images" / f"{name}.nii.gz", NOISE + number)
         _save(folder / "labels" / f"{name}.nii.gz", LABEL)
     (folder / "images" / "._sound-1.nii.gz").write_bytes(b"left by a Mac")
     for kind, hostile in (("images", IMAGES), ("labels", LABELS)):

@@ -12,6 +12,7 @@ import pytest
 from vcmaug.data.case import Case
 from vcmaug.data.prepare import find_cases
 from vcmaug.data.source import DataSettings
+from vcmaug.errors import WorkFolderError
 
 
 def _read(source: Path, **more: object) -> tuple[list[Case], list[str]]:
@@ -151,6 +152,25 @@ def test_channels_by_which_an_image_would_be_lost_are_faults(
 ) -> None:
     _, faults = _read(_nnunet(tmp_path, channels, ["k_0000", "k_0001", "k_0002"]))
     assert any(one.startswith(f"{tmp_path / 'dataset.json'}: {told}") for one in faults), faults
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "key"),
+    [
+        ("list.json", '{"training": [{"image": "a.nii"}], "training": []}', "training"),
+        ("list.json", '{"training": [{"image": "a.nii", "image": "b.nii"}]}', "image"),
+        ("dataset.json", '{"channel_names": {"0": "T1", "0": "T2"}}', "0"),
+    ],
+)
+def test_a_key_that_stands_twice_in_json_is_refused_with_its_file(
+    tmp_path: Path, name: str, content: str, key: str
+) -> None:
+    """Of the two, JSON in Python keeps the last without a word."""
+    (tmp_path / "imagesTr").mkdir()
+    (tmp_path / name).write_text(content)
+    source = tmp_path if name == "dataset.json" else tmp_path / name
+    with pytest.raises(WorkFolderError, match=rf"{name}: .*the key '{key}' stands 2 times"):
+        _read(source)
 
 
 def test_a_channel_name_with_a_separator_is_a_fault(tmp_path: Path) -> None:

@@ -158,8 +158,8 @@ def test_a_structure_that_is_lost_on_the_grid_is_named_with_its_case(
     tmp_path: Path, organ: bool
 ) -> None:
     """A test subject whose reference is empty by loss would score 1 for predicting nothing."""
-    image = Volume(_noise((32, 32, 32), 0, 9), np.eye(4))
-    for name in ("a", "b"):
+    first, second, third = (Volume(_noise((32, 32, 32), 0, 9 + n), np.eye(4)) for n in range(3))
+    for name, image in (("a", first), ("b", second)):
         _case(tmp_path / "source", image, Volume(_lesions(organ), np.eye(4)), name)
     coarse = _settings(tmp_path / "source", (8, 8, 8), spacing_mm=(4, 4, 4))
     with pytest.raises(FaultyDataSet) as caught:
@@ -171,7 +171,7 @@ def test_a_structure_that_is_lost_on_the_grid_is_named_with_its_case(
     cut = _settings(tmp_path / "source", (32, 32, 8))
     assert len(prepare(cut, tmp_path / "cut")) == 2
     missed = np.roll(_lesions(organ), 10, axis=2)
-    _case(tmp_path / "source", image, Volume(missed, np.eye(4)), "c")
+    _case(tmp_path / "source", third, Volume(missed, np.eye(4)), "c")
     with pytest.raises(FaultyDataSet, match=r"case c, .*: lesion, 8 mm3, has no voxel left"):
         prepare(cut, tmp_path / "again")
 

@@ -1,3 +1,4 @@
+import gzip
 import json
 import shutil
 from pathlib import Path
@@ -104,13 +105,13 @@ def test_source_values_are_mapped_to_structures(folder: Path, tmp_path: Path) ->
 def test_every_fault_of_a_set_is_listed_and_nothing_is_written(
     folder: Path, tmp_path: Path
 ) -> None:
-    _pair(folder, "images/bare.nii.gz", None)
-    _pair(folder, "images/odd.nii.gz", "labels/odd.nii.gz")
+    _pair(folder, "images/bare.nii.gz", None, seed=3)
+    _pair(folder, "images/odd.nii.gz", "labels/odd.nii.gz", seed=4)
     odd = np.full((9, 8, 7), 5, dtype=np.uint16)
     write_label_map(folder / "labels" / "odd.nii.gz", Volume(odd, AFFINE))
-    _pair(folder, "images/shape.nii.gz", "labels/shape.nii.gz")
+    _pair(folder, "images/shape.nii.gz", "labels/shape.nii.gz", seed=5)
     write_label_map(folder / "labels" / "shape.nii.gz", Volume(odd[1:] * 0 + 1, AFFINE))
-    _pair(folder, "images/moved.nii.gz", "labels/moved.nii.gz")
+    _pair(folder, "images/moved.nii.gz", "labels/moved.nii.gz", seed=6)
     moved = AFFINE.copy()
     moved[0, 3] = 3.0
     write_label_map(folder / "labels" / "moved.nii.gz", Volume(odd * 0 + 1, moved))
@@ -154,6 +155,31 @@ def test_ids_that_stand_twice_are_refused(folder: Path, tmp_path: Path) -> None:
     pd.DataFrame(rows).to_csv(folder / "cases.csv", index=False)
     with pytest.raises(FaultyDataSet, match=r"case k, .*cases\.csv: the id stands 2 times"):
         prepare(_settings(folder / "cases.csv", require_labels=False), tmp_path / "out")
+
+
+def test_one_image_for_two_subjects_is_refused_by_its_voxels(folder: Path, tmp_path: Path) -> None:
+    """A copy under another name is one person, who could be of training and of the test."""
+    copy, label = folder / "images" / "k9.nii", folder / "labels" / "k9.nii.gz"
+    copy.write_bytes(gzip.decompress((folder / "images" / "k0.nii.gz").read_bytes()))
+    label.write_bytes((folder / "labels" / "k1.nii.gz").read_bytes())
+    _pair(folder, "images/bare.nii.gz", None, seed=3)
+    rows = [
+        {"case_id": path.name.split(".")[0], "image": path.relative_to(folder)}
+        for path in sorted((folder / "images").iterdir())
+    ]
+    table = pd.DataFrame(rows)
+    table["label"] = [f"labels/{name}.nii.gz" * (name != "bare") for name in table["case_id"]]
+    table.to_csv(folder / "cases.csv", index=False)
+    with pytest.raises(FaultyDataSet) as caught:
+        prepare(_settings(folder / "cases.csv"), tmp_path / "out")
+    alone, twice = caught.value.faults
+    assert alone.startswith("case bare, ")
+    assert twice.startswith(f"case k9, {copy}: the same voxels as ")
+    assert f"{folder / 'images' / 'k0.nii.gz'} (case k0), found for the subjects k0 and k9" in twice
+    assert not (tmp_path / "out").exists()
+    known = table[table["case_id"] != "bare"].assign(subject_id=["p", "q", "r", "p"])
+    known.to_csv(folder / "cases.csv", index=False)
+    assert len(prepare(_settings(folder / "cases.csv"), tmp_path / "out")) == 4
 
 
 def test_a_table_brings_subjects_scalars_and_further_images(folder: Path, tmp_path: Path) -> None:
@@ -206,10 +232,11 @@ def test_a_datalist_is_recognised(folder: Path, tmp_path: Path) -> None:
 
 def test_a_bids_data_set_is_recognised_with_sessions_and_participants(tmp_path: Path) -> None:
     root = tmp_path / "bids"
-    for subject, session in (("01", "a"), ("01", "b"), ("02", "a")):
+    for seed, (subject, session) in enumerate((("01", "a"), ("01", "b"), ("02", "a"))):
         name = f"sub-{subject}_ses-{session}"
         inside = f"sub-{subject}/ses-{session}/anat"
-        _pair(root, f"{inside}/{name}_T1w.nii.gz", f"derivatives/seg/{inside}/{name}_dseg.nii.gz")
+        label = f"derivatives/seg/{inside}/{name}_dseg.nii.gz"
+        _pair(root, f"{inside}/{name}_T1w.nii.gz", label, seed=seed)
     (root / "dataset_description.json").write_text("{}")
     table = pd.DataFrame({"participant_id": ["sub-01", "sub-02"], "age": [40, 50]})
     table.to_csv(root / "participants.tsv", sep="\t", index=False)

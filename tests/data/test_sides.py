@@ -37,6 +37,8 @@ def test_a_known_set_may_be_mirrored(chosen: str) -> None:
         ("Xleftx", "Xrightx"),
         ("IPL", "ipr"),
         ("lll", "rll"),
+        ("Eye_Lz", "Eye_Rz"),
+        ("Musc_Digastric_LA", "Musc_Digastric_RA"),
         ("Parotide_G", "Parotide_D"),
         ("rein gauche", "rein droit"),
         ("Niere links", "Niere rechts"),
@@ -61,6 +63,9 @@ def test_names_that_differ_by_their_side_alone_and_are_no_pair_are_refused(
         (("Heschl_L_79", "Heschl_R_80"), "'Heschl_L_79' has no 'Heschl_R_79'"),
         (("kidney_left", "kidney_Right"), "'kidney_left' has no 'kidney_right'"),
         (("lung_middle_lobe_right", "liver"), "has no 'lung_middle_lobe_left'"),
+        (("atrial_appendage_left", "heart"), "has no 'atrial_appendage_right'"),
+        (("Right-lOg", "Right-mOg", "Left-mOg"), "'Right-lOg' has no 'Left-lOg'"),  # of FreeSurfer
+        (("R-C-S", "Cornea"), "'R-C-S' has no 'L-C-S'"),  # retina, choroid and sclera of both eyes
     ],
 )
 def test_a_side_without_its_other_is_refused(names: tuple[str, ...], lone: str) -> None:

@@ -9,7 +9,7 @@ from pydantic import TypeAdapter
 import vcmaug as va
 from vcmaug.arms.base import Arm
 from vcmaug.conditions.conditions import Conditions
-from vcmaug.errors import CohortError, DataError, LeakError, RecipeError
+from vcmaug.errors import CohortError, DataError, LeakError, RecipeError, WorkFolderError
 
 STUDY = {
     "fit": {"updates": 1, "batch_size": 2},
@@ -83,6 +83,15 @@ def test_leaks_are_refused(few, split, cohort) -> None:
     other = split.train.labelled(3, seed=0)
     with pytest.raises(LeakError, match="not exactly the 3 labelled"):
         va.study(other, test=split.test, arms=[va.Real(), va.Synthetic(cohort)], **STUDY)
+
+
+def test_what_arms_are_given_is_not_written_over(few, split, cohort, asked: Conditions) -> None:
+    for given in (va.Synthetic(cohort), va.Deformed(asked)):
+        folder = given.given.folder
+        before = set(folder.rglob("*"))
+        with pytest.raises(WorkFolderError, match=r"running a study: the output .*, which is read"):
+            va.study(few, test=split.test, arms=[va.Real(), given], folder=folder, **STUDY)
+        assert set(folder.rglob("*")) == before
 
 
 def test_who_is_held_out_stays_so_although_others_are_scored(few, split) -> None:

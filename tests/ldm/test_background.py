@@ -1,11 +1,13 @@
 """Background honesty: masked heads stay masked when they are decoded and drawn."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from scipy import ndimage
+from tiny import make_tiny_prior
 
 from vcmaug.conditions.base import Target
 from vcmaug.control.base import load_control
@@ -18,7 +20,8 @@ from vcmaug.generate.drawer import Drawer
 from vcmaug.generate.noise import Noise
 from vcmaug.generate.samplers import DDIM
 from vcmaug.ldm.background import measure_foreground, without_background
-from vcmaug.ldm.prior import Prior
+from vcmaug.ldm.prior import Prior, load_prior
+from vcmaug.ldm.texture import measure_texture
 from vcmaug.training.data import read_images
 from vcmaug.zoo import model_folder
 
@@ -81,6 +84,29 @@ def test_what_is_broken_is_left_for_the_checks() -> None:
     broken[0, 0, 12, 4, 12] = torch.nan
     assert without_background(broken, broken, above=0.1)[0].isnan().sum() == 1
     assert torch.equal(without_background(dark, dark, above=0.1), dark)
+
+
+class _Decoder(torch.nn.Module):
+    """An autoencoder that gives the balls back with its errors."""
+
+    def decode(self, z: torch.Tensor) -> torch.Tensor:
+        return _decoded()[: len(z)]
+
+
+def test_a_prior_of_masked_images_decodes_zeros_around_them(tmp_path: Path) -> None:
+    prior = replace(load_prior(make_tiny_prior(tmp_path)), autoencoder=_Decoder())
+    z = torch.zeros(2, *prior.spec.latent_shape)
+    outside = ~torch.from_numpy(
+        ndimage.binary_dilation(
+            ndimage.binary_fill_holes((_balls()[0, 0] > 0).numpy()), iterations=2
+        )
+    )
+    assert (prior.decode(z)[:, :, outside] > 0).float().mean() > 0.4  # half of the errors
+    masked = replace(prior, card=prior.card.model_copy(update={"foreground_above": 0.2}))
+    textured = replace(masked, texture=measure_texture(_balls(), _decoded()))
+    for drawn in (masked.decode(z), textured.decode(z, _noise(2)[:2])):
+        assert float(drawn[:, :, outside].abs().max()) == 0.0
+        assert float(drawn.max()) > 0.5
 
 
 @pytest.mark.data

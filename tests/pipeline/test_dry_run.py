@@ -208,6 +208,25 @@ def test_a_study_that_scores_too_few_is_refused_before_anything_is_made(
         assert Graph(Work(tmp_path / "w", read_recipe(path))).study.faults() == faults
 
 
+def test_subjects_that_cannot_be_split_are_refused_before_anything_is_made(
+    recipe_path: Path, tmp_path: Path
+) -> None:
+    content = yaml.safe_load(recipe_path.read_text())
+    content["data"]["source"] = str(recipe_path.parent / "source")
+    path, file, gone = (tmp_path / name for name in ("recipe.yaml", "splits.json", "gone.json"))
+    file.write_text('{"train": ["b00"], "validation": ["b01"], "test": ["b01"]}')
+    for splits, told in (
+        ({"num_test": 9, "num_validation": 3}, "data.source: splitting 12 subjects: 9 for the"),
+        ({"file": str(file)}, f"data.source: splits {file}: subject b01: in validation and in"),
+        ({"file": str(gone)}, f"splits.file: there is no {gone}"),
+    ):
+        path.write_text(yaml.safe_dump(content | {"splits": splits}))
+        graph = Graph(Work(tmp_path / "w", read_recipe(path)))
+        faults = [*graph.cases.faults(), *graph.splits.faults()]
+        assert next(fault for fault in faults if "split" in fault).startswith(told)
+        assert sum(str(gone) in fault for fault in faults) == ("gone" in told)
+
+
 def test_every_fault_of_tables_is_said_before_anything_is_made(
     recipe_path: Path, tmp_path: Path
 ) -> None:

@@ -1,5 +1,6 @@
 """Priors and controls that are brought: of the zoo, or in a folder."""
 
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from vcmaug.cohort.card import CohortCard
 from vcmaug.config import merged
 from vcmaug.control.base import rescaled
 from vcmaug.data.seen import Seen
-from vcmaug.errors import LeakError, ModelError, RecipeError
+from vcmaug.errors import DataError, LeakError, ModelError, RecipeError
 from vcmaug.files import read_json, sha256_of_file, write_json
 from vcmaug.generate.samplers import DDIM
 from vcmaug.ldm.prior import load_prior
@@ -86,6 +87,29 @@ def test_a_prior_of_another_grid_is_refused_before_anything_is_done(
     assert "data.grid.orientation is LAS" in message
     assert "spacing" not in message
     assert not (tmp_path / "w" / "cases").exists()
+
+
+def test_cells_that_the_codes_of_a_brought_prior_lack_are_refused_for_every_case(
+    write: Write, models: Path, recipe_path: Path, tmp_path: Path
+) -> None:
+    """As BrainLDM brings them, for a table with other words: each would ask for the same sex."""
+    sexed = shutil.copytree(models / "prior", models / "sexed")
+    card = read_json(sexed / "card.json")
+    scalar = {"name": "sex", "low": 0, "high": 1, "column": "sex", "codes": {"F": 0, "M": 1}}
+    card["spec"]["scalars"][0] |= scalar
+    card["scalar_fill"] = {"sex": 0.5, "core_volume": 2000.0}
+    write_json(sexed / "card.json", card)
+    source = shutil.copytree(recipe_path.parent / "source", tmp_path / "source")
+    names = sorted(path.name.removesuffix(".nii.gz") for path in (source / "images").iterdir())
+    table = ["case_id,sex", *(f"{name},{1 + n % 2}" for n, name in enumerate(names))]
+    (source / "sex.csv").write_text("\n".join(table))
+    data = {"source": str(source), "format": {"name": "folder", "table": "sex.csv"}}
+    recipe = read_recipe(write({"prior": {"folder": "sexed"}, "data": data}))
+    work = claim_work(tmp_path / "w", recipe, profile=None)
+    with pytest.raises(DataError, match=rf"{len(names)} faults") as caught:
+        make(Graph(work).report)
+    assert "case b01, scalar 'sex', column 'sex': found 2, expected F, M" in str(caught.value)
+    assert not any(replicate.control.exists() for replicate in work.replicates)
 
 
 def test_its_weights_are_linked_and_its_card_is_copied(

@@ -221,6 +221,21 @@ def test_a_finished_training_begins_anew_when_asked_and_ends_alike(
     assert weights.read_bytes() == before
 
 
+def test_checkpoints_of_a_training_that_runs_are_not_deleted(
+    recipe_path: Path, tmp_path: Path
+) -> None:
+    work = _work(recipe_path, tmp_path / "w")
+    checkpoint = work.prior / ".checkpoints" / "autoencoder.pt"
+    write_json(checkpoint, "half of it")
+    words = ["train-prior", str(recipe_path), "--out", str(work.folder), "--resume", "never"]
+    with (
+        locked(work.prior, purpose="training a prior"),
+        pytest.raises(WorkFolderError, match=r"in use by process \d+ \(training a prior\)"),
+    ):
+        CliRunner().invoke(app, words, catch_exceptions=False)
+    assert checkpoint.exists()
+
+
 def test_a_changed_setting_redoes_what_depends_on_it_and_loses_nothing(
     finished: Work, tmp_path: Path
 ) -> None:

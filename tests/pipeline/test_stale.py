@@ -1,6 +1,9 @@
 """What was made is made again where any file has changed that a reader or a builder named."""
 
+import gzip
 import json
+import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -41,6 +44,16 @@ def pairs(images: Path, labels: Path, *, of_image: str = "{}.nii.gz") -> list[tu
 def plain(root: Path) -> dict[str, Any]:
     pairs(root / "d" / "images", root / "d" / "labels")
     return {"source": "d"}
+
+
+def uncompressed(root: Path) -> dict[str, Any]:
+    for files in pairs(root / "z" / "images", root / "z" / "labels"):
+        for path in files:
+            plain = root / "d" / path.relative_to(root / "z").with_suffix("")
+            plain.parent.mkdir(parents=True, exist_ok=True)
+            plain.write_bytes(gzip.decompress(path.read_bytes()))
+    patterns = {f"{kind}s": f"{kind}s/{{case}}.nii" for kind in ("image", "label")}
+    return {"source": "d", "format": {"name": "folder", **patterns}}
 
 
 def linked_folder(root: Path) -> dict[str, Any]:
@@ -155,6 +168,25 @@ def test_a_changed_label_map_is_read_again(
     after = [path.read_bytes() for path in sorted((work.cases / "labels").iterdir())]
     assert [one != other for one, other in zip(before, after, strict=True)] == [True, *3 * [False]]
     assert not prepare(work)
+
+
+def test_a_change_that_keeps_size_and_time_is_read_again(tmp_path: Path) -> None:
+    """As archives and backups leave it; a copy of the same content is the same."""
+    work = prepared(tmp_path, uncompressed)
+    key, path = Graph(work).cases.key(), tmp_path / "d" / "labels" / "b00.nii"
+    before, first = path.stat(), path.read_bytes()
+    shutil.copy2(path, tmp_path / "copy")
+    (tmp_path / "copy").replace(path)
+    assert path.stat().st_ino != before.st_ino
+    assert Graph(work).cases.state().is_there
+    for content in (first[:-2] + b"\1\0", first):
+        path.write_bytes(content)
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+        assert path.stat().st_mtime_ns == before.st_mtime_ns
+        assert Graph(work).cases.state().why == ("labels/b00.nii changed",)
+        assert prepare(work)
+        assert Graph(work).cases.key() != key
+        assert not prepare(work)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -7,8 +8,8 @@ import pytest
 from made_up_study import SPLITS, edit_rows, write_box_cases, write_box_cohort
 
 from vcmaug.data.dice import dice_of
-from vcmaug.errors import CohortError
-from vcmaug.files import read_json, write_json
+from vcmaug.errors import CohortError, WorkFolderError
+from vcmaug.files import locked, read_json, write_json
 from vcmaug.quality.measured import Volumes
 from vcmaug.quality.results import EvaluatorCard, Quality
 from vcmaug.quality.run import METRICS, evaluate_cohort
@@ -86,6 +87,26 @@ def test_too_few_cases_and_another_grid_are_refused(tmp_path: Path) -> None:
                 about_evaluator=EvaluatorCard(),
                 out=tmp_path / "out",
             )
+
+
+def test_figures_are_not_written_into_what_is_measured_or_beside_another_run(
+    tmp_path: Path,
+) -> None:
+    cases = write_box_cases(tmp_path / "cases", num=6)
+    cohort = write_box_cohort(tmp_path / "cohort", SPLITS.train, num=4)
+    evaluate = partial(
+        evaluate_cohort, cohort, evaluator=None, about_evaluator=EvaluatorCard(), real=cases[:3]
+    )
+    before = {*tmp_path.rglob("*")}
+    for out in (cohort, cohort / "images", tmp_path, cases[0].image, cases[4].image.parent):
+        with pytest.raises(WorkFolderError, match=r"the output .* (is|lies in|holds) .*is read"):
+            evaluate(trained_on=cases[3:], out=out)
+    assert {*tmp_path.rglob("*")} == before
+    with (
+        locked(tmp_path / "out", purpose="evaluating"),
+        pytest.raises(WorkFolderError, match=r"in use by process \d+ \(evaluating\)"),
+    ):
+        evaluate(out=tmp_path / "out")
 
 
 def test_adherence_is_dice_between_asked_and_found_with_empties_counted() -> None:

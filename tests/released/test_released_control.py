@@ -17,6 +17,7 @@ from vcmaug.control.methods.vcm import VCMReleased
 from vcmaug.control.networks.vcm_released import RELEASED_SCALE
 from vcmaug.data.labels import LabelScheme
 from vcmaug.errors import ModelError, WorkFolderError
+from vcmaug.files import locked
 from vcmaug.ldm.card import read_card
 from vcmaug.ldm.prior import Prior, load_prior
 from vcmaug.released.brainldm import BRAINLDM
@@ -236,6 +237,12 @@ def test_neither_the_download_nor_the_prior_is_written_over(prior: Prior, checkp
         with pytest.raises(WorkFolderError, match="which is read"):
             import_vcm(checkpoint, prior=prior, folder=out, settings=SETTINGS, scheme=SCHEME)
     assert (prior.folder / "card.json").read_bytes() == before
+    out = checkpoint.parent / "out"
+    with (
+        locked(out, purpose="importing"),
+        pytest.raises(WorkFolderError, match="in use by process"),
+    ):
+        import_vcm(checkpoint, prior=prior, folder=out, settings=SETTINGS, scheme=SCHEME)
 
 
 def test_a_control_of_another_prior_is_refused(

@@ -11,7 +11,7 @@ import pytest
 from made_up_work import make_work, write_recipe
 
 from vcmaug.errors import WorkFolderError
-from vcmaug.files import write_json
+from vcmaug.files import locked_file, write_json
 from vcmaug.report.document import write_report
 
 VOID = {"meta", "img", "br", "hr", "input", "link"}
@@ -109,6 +109,15 @@ def test_the_page_replaces_nothing_that_it_shows(work: Path) -> None:
             write_report(work, out)
     assert (work / "study" / "summary.json").read_bytes() == before
     assert write_report(work, work / "another.html").exists()
+
+
+def test_a_second_page_is_refused_while_the_first_is_written(work: Path) -> None:
+    with (
+        locked_file(work / "report.html", purpose="writing report.html"),
+        pytest.raises(WorkFolderError, match=r"in use by process \d+ \(writing report.html\)"),
+    ):
+        write_report(work)
+    assert write_report(work).exists()
 
 
 def test_the_page_opens_offline(page: Page) -> None:

@@ -26,6 +26,8 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     [
         (0.71234, "0.7123", True),
         (12.3456, "12.35", True),
+        (-0.00001, "0.0000", True),
+        (-0.00006, "-0.0001", True),
         (123456.7, "123,457", True),
         (np.float64(0.5), "0.5000", True),
         (1234, "1,234", True),
@@ -47,6 +49,8 @@ def test_differences_carry_a_sign_and_absent_columns_are_missing() -> None:
         ["-0.5000", "missing"],
     ]
     assert table.columns == ("A", "B")
+    (row,) = table_of("c", [{"a": -0.00001}], {"a": "A"}, signed=("a",)).rows
+    assert row[0].text == "+0.0000"
 
 
 @pytest.mark.parametrize(
@@ -113,11 +117,13 @@ def test_shares_and_means_per_structure_are_rounded_too(work: Path) -> None:
     shares = (
         GapClosed(share=0.41234, low=0.1, high=0.72, **place),
         GapClosed(share=0.41234, low=None, high=None, **place),
+        GapClosed(share=-0.04, low=-0.3, high=0.3, **place),
     )
     tables = study_tables(replace(summary, gap_closed=shares), find(work).scores)
     assert [[cell.text for cell in row[3:]] for row in tables[1].rows] == [
         ["0.4", "0.1", "0.7"],
         ["0.4", "missing", "missing"],
+        ["0.0", "-0.3", "0.3"],
     ]
     per_structure = tables[-1].rows[0]
     assert per_structure[3].text == "0.700"  # a mean has an interval of 0.018 each way

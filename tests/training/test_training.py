@@ -27,6 +27,7 @@ from vcmaug.ldm.spec import AutoencoderSettings, DiffusionSettings, PriorSpec
 from vcmaug.ldm.weights import hash_of_weights
 from vcmaug.training import control
 from vcmaug.training.control import train_control
+from vcmaug.training.data import flipped, read_images
 from vcmaug.training.loop import Watch
 from vcmaug.training.pairs import Pairs, labelled_pairs
 from vcmaug.training.prior import PriorJob
@@ -86,8 +87,6 @@ def test_a_prior_is_trained_and_says_what_it_saw(prior_folder: Path) -> None:
 def test_latents_have_unit_deviation_after_their_measured_scale(
     prior_folder: Path, cases: tuple[Case, ...]
 ) -> None:
-    from vcmaug.training.data import flipped, read_images
-
     images = read_images(cases)
     prior = load_prior(prior_folder)
     z = torch.cat([prior.encode(images), prior.encode(flipped(images, axis=0))])
@@ -277,6 +276,51 @@ def test_one_training_at_a_time_writes_in_a_folder(
     for folder in (prior_folder, prior_folder.parent):
         with pytest.raises(WorkFolderError, match="which is read"):
             _train(cases[:2], prior_folder, folder)
+
+
+def test_one_training_of_a_prior_writes_in_a_folder_and_not_where_its_images_are(
+    cases: tuple[Case, ...], tmp_path: Path
+) -> None:
+    job = PriorJob(cases=cases, spec=SPEC, settings=PRIOR, seed=0, folder=tmp_path / "prior")
+    with (
+        locked(job.folder, purpose="training a prior"),
+        pytest.raises(WorkFolderError, match=r"in use by process \d+ \(training a prior\)"),
+    ):
+        job.train()
+    place = cases[0].image.parent
+    before = set(place.iterdir())
+    with pytest.raises(WorkFolderError, match=r"training a prior: the output .* which is read"):
+        replace(job, folder=place).train()
+    assert set(place.iterdir()) == before
+
+
+def test_the_card_of_a_prior_says_above_which_value_foreground_lies(
+    cases: tuple[Case, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The value is measured on the training images and on what the decoder makes of them."""
+    seen: list[torch.Tensor] = []
+
+    def measured(images: torch.Tensor, decoded: torch.Tensor) -> float:
+        seen.extend((images, decoded))
+        return 0.25
+
+    monkeypatch.setattr("vcmaug.training.prior.measure_foreground", measured)
+    one = {"updates": 1}
+    settings = PRIOR.model_copy(
+        update={
+            "autoencoder": PRIOR.autoencoder.model_copy(update=one),
+            "diffusion": PRIOR.diffusion.model_copy(update=one),
+            "half": False,
+        }
+    )
+    job = PriorJob(cases=cases, spec=SPEC, settings=settings, seed=0, folder=tmp_path)
+    write_prior(tmp_path, job.train())
+    prior = load_prior(tmp_path)
+    assert prior.card.foreground_above == 0.25
+    assert torch.equal(seen[0], read_images(cases))
+    with torch.no_grad():
+        mean, _ = prior.autoencoder.encode(seen[0])
+        torch.testing.assert_close(prior.autoencoder.decode(mean), seen[1])
 
 
 def test_a_control_started_from_another_has_seen_its_subjects_too(

@@ -8,12 +8,12 @@ References:
 """
 
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from vcmaug.arms.base import Arm, Need, Sources
 from vcmaug.arms.rows import MadeCase, parents_of, write_cases
 from vcmaug.conditions.builder import followed, images_followed
-from vcmaug.conditions.conditions import map_bytes
+from vcmaug.conditions.conditions import Conditions, map_bytes
 from vcmaug.conditions.table import ConditionRow, read_conditions
 from vcmaug.data.nifti import label_map_in, read_image
 from vcmaug.data.volume import Volume
@@ -32,6 +32,10 @@ class Deformed(Arm):
     colour: ClassVar[str] = "#228833"
     needs: ClassVar[frozenset[Need]] = frozenset({Need.CONDITIONS})
     folder: ClassVar[str | None] = "deformed"
+
+    if TYPE_CHECKING:  # what pydantic shows them has keywords alone
+
+        def __init__(self, given: Conditions | None = None, /) -> None: ...
 
     def make(self, sources: Sources, *, out: Path, report: Report = silent) -> None:
         """Write a case per condition that an image can follow, at most as many as are drawn.

@@ -1,8 +1,9 @@
 """`real+synthetic`: the labelled cases and the cohort drawn by their control."""
 
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from vcmaug.arms.base import Arm, Need
+from vcmaug.cohort.cohort import Cohort
 
 __all__ = ["Synthetic"]
 
@@ -15,3 +16,7 @@ class Synthetic(Arm):
     colour: ClassVar[str] = "#ee6677"
     needs: ClassVar[frozenset[Need]] = frozenset({Need.CONTROL, Need.CONDITIONS, Need.COHORT})
     folder: ClassVar[str | None] = "cohort"
+
+    if TYPE_CHECKING:  # what pydantic shows them has keywords alone
+
+        def __init__(self, given: Cohort | None = None, /) -> None: ...

@@ -15,9 +15,9 @@ from vcmaug.errors import FaultyDataSet, RecipeError
 from vcmaug.outputs import refuse_overlap
 
 if TYPE_CHECKING:
-    from vcmaug.data.cases import Cases
     from vcmaug.data.geometry import Grid
     from vcmaug.data.prepare import DataSettings
+    from vcmaug.data.splits import SplitSettings
 
 __all__ = ["prepare_command"]
 
@@ -106,6 +106,16 @@ class SourceOptions:
         }
         return parse_settings(DataSettings, content, source="the options of prepare")
 
+    def splits(self) -> "SplitSettings | None":
+        """Return how subjects are to be split; None: a recipe does."""
+        from vcmaug.config import parse_settings
+        from vcmaug.data.splits import SplitSettings
+
+        if self.num_test == 0:
+            return None
+        content = {name: getattr(self, name) for name in ("num_test", "num_validation", "seed")}
+        return parse_settings(SplitSettings, content, source="the options of prepare")
+
     def _grid(self) -> "Grid | dict[str, object]":
         """Return the grid of the options, or that of BrainLDM.
 
@@ -139,13 +149,14 @@ def prepare_command(options: SourceOptions, show: ShowOptions) -> None:
     if options.source.suffix in {".yaml", ".yml"}:
         _from_recipe(options, show)
         return
-    settings = options.settings()
+    settings, splits = options.settings(), options.splits()
     if show.dry_run:
         from vcmaug.data.prepare import find_cases
 
         faults: list[str] = []
         found = (
-            f"would prepare {len(find_cases(settings, faults))} cases into {options.out}; with\n"
+            f"would prepare {len(find_cases(settings, faults, splits=splits))} cases into "
+            f"{options.out}; with\n"
         )
         if faults:
             raise FaultyDataSet(f"preparing {settings.source}", faults)
@@ -153,34 +164,25 @@ def prepare_command(options: SourceOptions, show: ShowOptions) -> None:
         say(asked if show.as_json else f"{found}{asked}")
         return
     from vcmaug.data.prepare import prepare
+    from vcmaug.data.splits import splits_from, write_splits
     from vcmaug.data.work_layout import WorkLayout
 
     layout = WorkLayout(options.out.parent)
-    if options.num_test:
+    if splits is not None:
         refuse_overlap(
             f"splitting {options.source}", writes=[layout.splits], reads=[options.source]
         )
     with progress() as report:
-        cases = prepare(settings, options.out, report=report)
-    if options.num_test:
-        _split(cases, options, file=layout.splits)
+        cases = prepare(settings, options.out, splits=splits, report=report)
+    if splits is not None:
+        made = splits_from(splits, cases.subjects, unlabelled=cases.unlabelled_subjects)
+        write_splits(layout.splits, made)
     if options.out == layout.cases:
         for name in ("cases", "splits"):  # a recipe in this folder looks at both again
             (layout.stages / f"{name}.json").unlink(missing_ok=True)
     say(f"{len(cases)} cases of {len(cases.subjects)} subjects are in {options.out}.")
     if options.grid == _BRAINLDM:
         say(_ASSUMED)
-
-
-def _split(cases: "Cases", options: SourceOptions, *, file: Path) -> None:
-    """Write the splits of the subjects beside their cases."""
-    from vcmaug.data.splits import SplitSettings, make_splits, write_splits
-
-    settings = SplitSettings(
-        num_test=options.num_test, num_validation=options.num_validation, seed=options.seed
-    )
-    splits = make_splits(cases.subjects, settings, unlabelled=cases.unlabelled_subjects)
-    write_splits(file, splits)
 
 
 def _from_recipe(options: SourceOptions, show: ShowOptions) -> None:

@@ -12,6 +12,7 @@ from vcmaug.cohort.cohort import Cohort
 from vcmaug.data.case import files_of
 from vcmaug.data.splits import Splits, read_splits
 from vcmaug.errors import CohortError, LeakError, list_faults
+from vcmaug.files import locked_file
 from vcmaug.outputs import refuse_overlap
 from vcmaug.parts import Part
 from vcmaug.progress import Report, silent
@@ -45,7 +46,8 @@ class Exporter(Part):
             LeakError: A held-out subject is a parent of a case, or was seen by prior, control or
                 conditions; all are named.
             CohortError: No case is finished.
-            WorkFolderError: What is written would lie in a folder that is read, or hold one.
+            WorkFolderError: What is written would lie in a folder that is read, or hold one, or
+                another export writes it.
         """
         if not cohort.cases:
             raise CohortError(f"exporting {cohort.folder}: no case is finished.")
@@ -56,7 +58,8 @@ class Exporter(Part):
         reads = [cohort.folder, *files_of(cohort), *self.sources(cohort)]
         reads += [work / name for name in _OF_WORK_FOLDER] if work is not None else []
         refuse_overlap(f"exporting {cohort.folder}", writes=self.written(out), reads=reads)
-        return self.write(cohort, out, report=report)
+        with locked_file(out, purpose=f"exporting to {out.name}"):
+            return self.write(cohort, out, report=report)
 
     def written(self, out: Path) -> list[Path]:
         """Return the files and folders that it writes."""

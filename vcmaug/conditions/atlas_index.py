@@ -20,7 +20,7 @@ from vcmaug.conditions.topology import NEIGHBOURS
 from vcmaug.data.geometry import reorient
 from vcmaug.data.nifti import read_image, read_label_map
 from vcmaug.data.registration import register
-from vcmaug.data.volume import Volume
+from vcmaug.data.volume import Volume, other_spacing
 from vcmaug.errors import DataError, FaultyDataSet
 
 __all__ = ["HostToTemplate", "index_atlas", "refuse_other_space", "register_host"]
@@ -92,15 +92,15 @@ def refuse_other_space(atlas: Atlas, sources: Sequence[SourceMap]) -> None:
             hosts' heads; every file is named.
     """
     faults = []
-    spacings = {source.label_map.spacing_mm for source in sources}
+    hosts = [reorient(source.label_map, "RAS") for source in sources]  # as lesions are
     for subject_id, file in atlas.files.items():
         own = [one for one in atlas.lesions if one.subject_id == subject_id]
         if not own:
             continue
         spacing, centres_mm = own[0].spacing_mm, np.stack([one.centre_mm for one in own])
-        if any(not np.allclose(spacing, other, atol=1e-3) for other in spacings):
-            faults.append(f"{file}: its voxels are {spacing} mm, the hosts' {sorted(spacings)[0]}")
-        elif not any(_in_head(centres_mm, source.label_map).any() for source in sources):
+        if others := {host.spacing_mm for host in hosts if other_spacing(spacing, than=host)}:
+            faults.append(f"{file}: its voxels are {spacing} mm, the hosts' {min(others)}")
+        elif not any(_in_head(centres_mm, host).any() for host in hosts):
             faults.append(f"{file}: none of its {len(own)} lesions lies in the head of a host")
     if faults:
         raise FaultyDataSet(

@@ -7,7 +7,7 @@ images/, labels/, cases.parquet with cases.csv beside it, and prepare.json.
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,8 @@ from vcmaug.data.intensity import scaled, window_of
 from vcmaug.data.labels import LabelScheme, relabelled, volumes_mm3
 from vcmaug.data.nifti import read_image, read_label_map, write_image, write_label_map
 from vcmaug.data.source import DataSettings
-from vcmaug.data.subjects import people_faults
+from vcmaug.data.splits import SplitSettings, split_faults
+from vcmaug.data.subjects import copy_faults, people_faults
 from vcmaug.data.volume import Volume, is_mask, other_grid
 from vcmaug.data.way_back import WayBack
 from vcmaug.errors import DataError, FaultyDataSet, WorkFolderError
@@ -35,12 +36,19 @@ _LAST = "prepare.json"
 _OWN = {_LAST, "cases.parquet", ".lock"}  # the last is what a run leaves that was killed
 
 
-def prepare(settings: DataSettings, out: Path, *, report: Report = silent) -> Cases:
+def prepare(
+    settings: DataSettings,
+    out: Path,
+    *,
+    splits: SplitSettings | None = None,
+    report: Report = silent,
+) -> Cases:
     """Read, check, and write a data set; return its cases.
 
     Args:
         settings: What to read and how.
         out: Gets images/, labels/, cases.parquet, cases.csv and, last, prepare.json.
+        splits: How the subjects will be split; that they can be is checked with all else.
         report: Told after every case, in both passes, and of files of an earlier run that belong to
             no case.
 
@@ -52,7 +60,7 @@ def prepare(settings: DataSettings, out: Path, *, report: Report = silent) -> Ca
     of_earlier_run = [*out.glob(_LAST), *out.glob("*/.*.tmp")]
     preparation = _Preparation(settings, settings.label_scheme(), settings.number_of_value())
     faults: list[str] = []
-    found = find_cases(settings, faults)
+    found = find_cases(settings, faults, splits=splits)
     _refuse_place(settings, found, out=out)
     for number, case in enumerate(found, start=1):
         preparation.on_grid(case, faults)
@@ -110,8 +118,15 @@ def _folder_of(out: Path, name: str) -> Path:
     return out / {IMAGE: "images", LABEL: "labels"}.get(name, f"images_{name}")
 
 
-def find_cases(settings: DataSettings, faults: list[str]) -> list[Case]:
-    """Return the cases of a source; what cannot be used is added to `faults`.
+def find_cases(
+    settings: DataSettings, faults: list[str], *, splits: SplitSettings | None = None
+) -> list[Case]:
+    """Return the cases of a source.
+
+    Args:
+        settings: Where they are.
+        faults: Gets a sentence for everything that cannot be used.
+        splits: How the subjects will be split; None: they will not.
 
     Raises:
         DataError: The source is not there, or its layout is not recognised.
@@ -136,7 +151,12 @@ def find_cases(settings: DataSettings, faults: list[str]) -> list[Case]:
     faults += faults_of_names("case id", {case.case_id: case.image for case in cases})
     faults += faults_of_names("subject id", {case.subject_id: case.image for case in others})
     faults += faults_of_names("image name", images)
-    return cases[: settings.max_cases]
+    chosen = cases[: settings.max_cases]
+    if splits is not None and chosen:
+        labelled = {case.subject_id for case in chosen if case.label is not None}
+        subjects = {case.subject_id for case in chosen}
+        faults += split_faults(splits, subjects, unlabelled=subjects - labelled)
+    return chosen
 
 
 def _faulty(settings: DataSettings, faults: Sequence[str]) -> FaultyDataSet:
@@ -164,11 +184,19 @@ class _OnGrid:
 
 @dataclass(frozen=True)
 class _Preparation:
-    """Brings cases onto the grid: settings, scheme, and source value -> channel number."""
+    """Brings cases onto the grid.
+
+    Attributes:
+        settings: How.
+        scheme: Of prepared label maps.
+        values: Source value -> channel number.
+        first_with: Hash of the voxels of an image -> the first case that has it.
+    """
 
     settings: DataSettings
     scheme: LabelScheme
     values: Mapping[int, int]
+    first_with: dict[str, Case] = field(default_factory=dict)
 
     def on_grid(self, case: Case, faults: list[str]) -> _OnGrid | None:
         """Return a case as it will be written.
@@ -180,6 +208,8 @@ class _Preparation:
         before = len(faults)
         native = {name: self._native_image(case, name, faults) for name in case.images}
         first = native[IMAGE]
+        if first is not None:
+            faults += copy_faults(first, case, self.first_with)
         label = self._native_label(case, faults)
         if first is None:
             return None

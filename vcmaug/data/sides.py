@@ -23,7 +23,7 @@ __all__ = ["other_side", "refuse_unknown_sides", "side_faults", "sides_exchanged
 V = TypeVar("V")
 
 _ORGANS = (
-    "k|kid|kidney|ad|adr|adrenal|ag|lung|eye|hip|femur|parotid|cochlea|breast|ureter|hippocampus"
+    "k|ki|kid|kidney|ad|adr|adrenal|ag|lung|eye|hip|femur|parotid|cochlea|breast|ureter|hippocampus"
 )
 _SIGNS = tuple(
     re.compile(sign)

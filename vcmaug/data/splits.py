@@ -13,7 +13,7 @@ from pathlib import Path
 from pydantic import Field
 
 from vcmaug.config import RecipePath, Settings
-from vcmaug.errors import DataError, FaultyDataSet
+from vcmaug.errors import DataError, FaultyDataSet, VcmaugError
 from vcmaug.files import read_json, write_json
 from vcmaug.seeding import stable_seed
 
@@ -24,6 +24,7 @@ __all__ = [
     "make_splits",
     "nested_subset",
     "read_splits",
+    "split_faults",
     "splits_from",
     "unfit",
     "write_splits",
@@ -139,6 +140,19 @@ def splits_from(
     if settings.file is not None:
         return read_splits(settings.file, subjects, unlabelled=unlabelled)
     return make_splits(subjects, settings, unlabelled=unlabelled)
+
+
+def split_faults(
+    settings: SplitSettings, subjects: Iterable[str], *, unlabelled: Iterable[str] = ()
+) -> list[str]:
+    """Return, one sentence each, why subjects cannot be split as asked for."""
+    try:
+        splits_from(settings, subjects, unlabelled=unlabelled)
+    except FaultyDataSet as several:
+        return [f"splits {settings.file}: {fault}" for fault in several.faults]
+    except VcmaugError as fault:
+        return [str(fault).rstrip(".")]
+    return []
 
 
 def unfit(

@@ -11,8 +11,10 @@ from unicodedata import normalize
 
 from vcmaug.data.case import Case, Cell
 from vcmaug.data.text_table import read_rows, text_of
+from vcmaug.data.volume import Volume
+from vcmaug.files import sha256_of_bytes
 
-__all__ = ["people_faults", "rows_of", "unnamed_subjects"]
+__all__ = ["copy_faults", "people_faults", "rows_of", "unnamed_subjects"]
 
 _PERSON = re.compile(r"(subject|patient|participant|person)([ _-]?(id|no|nr))?|pid", re.IGNORECASE)
 
@@ -62,6 +64,27 @@ def people_faults(cases: Iterable[Case]) -> list[str]:
                 "`subject` of the reader to say so; else each case is taken for a person of its own"
             )
     return faults
+
+
+def copy_faults(image: Volume, case: Case, known: dict[str, Case]) -> list[str]:
+    """Return that another subject has an image of the same voxels, if one has.
+
+    Further images may be shared, such as a mask in which nothing is.
+
+    Args:
+        image: The first of the case, as it was read.
+        case: Whose it is.
+        known: Hash of voxels -> the first case that has them; gets this one.
+    """
+    voxels = sha256_of_bytes(str(image.shape).encode() + image.array.tobytes())
+    first = known.setdefault(voxels, case)
+    if first.subject_id == case.subject_id:
+        return []
+    return [
+        f"case {case.case_id}, {case.image}: the same voxels as {first.image} (case "
+        f"{first.case_id}), found for the subjects {first.subject_id} and {case.subject_id}, "
+        "expected one; give both cases one subject_id, or remove the copy"
+    ]
 
 
 def rows_by_key(path: Path, key: str, faults: list[str]) -> dict[str, dict[str, Cell]]:

@@ -3,6 +3,7 @@
 Files become volumes in `nifti`, and volumes become files there.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -13,7 +14,15 @@ from vcmaug.affine import apart_mm, orientation_of, spacing_of
 from vcmaug.doors import Shown
 from vcmaug.shapes import Shape3, as_shape3
 
-__all__ = ["OnGrid", "Volume", "is_mask", "other_grid", "other_voxels", "same_grid"]
+__all__ = [
+    "OnGrid",
+    "Volume",
+    "is_mask",
+    "other_grid",
+    "other_spacing",
+    "other_voxels",
+    "same_grid",
+]
 
 _APART = 0.1
 """Share of a voxel's shortest side by which the corners of one grid may differ: rounded headers."""
@@ -82,14 +91,24 @@ def other_voxels(found: OnGrid, *, than: OnGrid) -> str:
         found: What is looked at.
         than: What is expected.
     """
-    grown_mm = [
-        abs(mine - other) * (size - 1)
-        for mine, other, size in zip(found.spacing_mm, than.spacing_mm, than.shape, strict=True)
-    ]
     fits = found.shape == tuple(than.shape) and found.orientation == than.orientation
-    if fits and max(grown_mm) <= _APART * min(than.spacing_mm):
+    if fits and not other_spacing(found.spacing_mm, than=than):
         return ""
     return f"found {_voxels_in_words(found)}, expected {_voxels_in_words(than)}"
+
+
+def other_spacing(found_mm: Sequence[float], *, than: OnGrid) -> bool:
+    """Return whether voxel sizes differ by more than a tenth of a voxel over a whole grid.
+
+    Args:
+        found_mm: Of the voxels that are looked at, along the axes of the grid.
+        than: The grid.
+    """
+    grown_mm = [
+        abs(mine - other) * (size - 1)
+        for mine, other, size in zip(found_mm, than.spacing_mm, than.shape, strict=True)
+    ]
+    return max(grown_mm) > _APART * min(than.spacing_mm)
 
 
 def same_grid(first: Volume, second: Volume) -> bool:

@@ -11,7 +11,7 @@ from typing import Literal
 
 from pydantic import TypeAdapter, ValidationError
 
-from vcmaug.downstream.statistics import Estimate, Share, decimals_of
+from vcmaug.downstream.statistics import Estimate, Share, decimals_of, in_decimals
 from vcmaug.downstream.tasks.base import Score
 from vcmaug.downstream.tasks.segmentation import Segmentation
 from vcmaug.errors import WorkFolderError
@@ -243,7 +243,9 @@ class Summary:
             if (one.arm, one.metric, one.num_labelled) == place
         ]
         decimals = min([row.decimals, *noise])
-        mean, low, high = (f"{one:{sign}.{decimals}f}" for one in (row.mean, row.low, row.high))
+        mean, low, high = (
+            in_decimals(one, decimals, sign) for one in (row.mean, row.low, row.high)
+        )
         return mean, low, high
 
 

@@ -20,12 +20,21 @@ Notes:
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import sqrt
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import t as students_t
 
-__all__ = ["Estimate", "Share", "decimals_of", "mean_of", "paired_difference", "share_of_gap"]
+__all__ = [
+    "Estimate",
+    "Share",
+    "decimals_of",
+    "in_decimals",
+    "mean_of",
+    "paired_difference",
+    "share_of_gap",
+]
 
 _LEVEL = 0.95
 _LEAST_SHARE = 1 / 3  # of the width that scores without luck of a seed or subject would have
@@ -62,6 +71,21 @@ def decimals_of(half_width: float) -> int:
         return 4
     first, exponent = f"{half_width:.3e}".split("e")
     return min(max(0, (first[0] == "1") - int(exponent)), 4)
+
+
+def in_decimals(value: float, decimals: int, sign: Literal["", "+"] = "") -> str:
+    """Return a figure as text with so many decimals; a zero has no minus.
+
+    Args:
+        value: The figure.
+        decimals: How many it carries.
+        sign: "+" for differences, which always show theirs.
+
+    Examples:
+        >>> in_decimals(-0.0004, 3), in_decimals(-0.0004, 4), in_decimals(0.02, 3, "+")
+        ('0.000', '-0.0004', '+0.020')
+    """
+    return f"{value:{sign}z,.{decimals}f}"
 
 
 def mean_of(scores: NDArray[np.float64]) -> Estimate:

@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from vcmaug.data.cases import Case
+from vcmaug.data.case import Case, files_of
 from vcmaug.data.nifti import read_image
 from vcmaug.errors import CohortError
-from vcmaug.files import write_bytes, write_text
+from vcmaug.files import locked, write_bytes, write_text
+from vcmaug.outputs import refuse_overlap
 from vcmaug.progress import Report, silent
 from vcmaug.provenance import versions
 from vcmaug.quality.measured import Measured, Reads, volumes_of_cases, volumes_of_cohort
@@ -57,28 +58,32 @@ def evaluate_cohort(
     Raises:
         CohortError: The cohort has fewer than two finished cases, or another grid than the real
             cases, so that distances would mean nothing.
+        WorkFolderError: `out` is in use, or it is, holds or lies in what is read.
     """
-    ground = Measured(
-        drawn=volumes_of_cohort(cohort, report=report),
-        held_out=volumes_of_cases(real, report=report),
-        train_images=_images(trained_on),
-        evaluator=evaluator,
-    )
-    _refuse_other_grids(cohort, ground)
-    table = ground.adherence
-    write_bytes(out / "adherence.parquet", table.to_parquet(index=False))
-    write_text(out / "adherence.csv", table.to_csv(index=False))
-    quality = Quality(
-        num_synthetic=len(ground.drawn),
-        num_real=len(ground.held_out),
-        evaluator=about_evaluator,
-        metrics={metric.figure: metric.about() for metric in metrics},
-        missing=_missing(metrics, ground),
-        versions=versions(),
-        **_sections(metrics, ground),
-    )
-    quality.write(out / "quality.json")
-    return quality
+    doing = f"evaluating {cohort}"
+    refuse_overlap(doing, writes=[out], reads=[cohort, *files_of([*real, *trained_on])])
+    with locked(out, purpose=doing):
+        ground = Measured(
+            drawn=volumes_of_cohort(cohort, report=report),
+            held_out=volumes_of_cases(real, report=report),
+            train_images=_images(trained_on),
+            evaluator=evaluator,
+        )
+        _refuse_other_grids(cohort, ground)
+        table = ground.adherence
+        write_bytes(out / "adherence.parquet", table.to_parquet(index=False))
+        write_text(out / "adherence.csv", table.to_csv(index=False))
+        quality = Quality(
+            num_synthetic=len(ground.drawn),
+            num_real=len(ground.held_out),
+            evaluator=about_evaluator,
+            metrics={metric.figure: metric.about() for metric in metrics},
+            missing=_missing(metrics, ground),
+            versions=versions(),
+            **_sections(metrics, ground),
+        )
+        quality.write(out / "quality.json")
+        return quality
 
 
 def _images(cases: Sequence[Case]) -> NDArray[np.float32]:

@@ -22,6 +22,7 @@ from vcmaug.control.networks.vcm_released import RELEASED_SCALE
 from vcmaug.data.labels import LabelScheme
 from vcmaug.data.seen import Seen
 from vcmaug.errors import ModelError
+from vcmaug.files import locked
 from vcmaug.ldm.autoencoder import StemmedAutoencoder
 from vcmaug.ldm.card import PriorCard, ReleasedFile
 from vcmaug.ldm.denoiser import ScalarUNet
@@ -96,7 +97,7 @@ def import_brainldm(
 
     Raises:
         ModelError: A file cannot be read, or is not of these networks.
-        WorkFolderError: The folder holds a file that is read.
+        WorkFolderError: The folder holds a file that is read, or is in use.
     """
     refuse_overlap("importing BrainLDM", writes=[folder], reads=[autoencoder, diffusion])
     own_autoencoder, own_unet = StemmedAutoencoder(spec), ScalarUNet(spec)
@@ -115,7 +116,8 @@ def import_brainldm(
         imported_from=files,
         sampler=_WHOLE_SCHEDULE,
     )
-    write_prior(folder, prior)
+    with locked(folder, purpose="importing BrainLDM"):
+        write_prior(folder, prior)
     return prior.card
 
 
@@ -153,7 +155,7 @@ def import_vcm(
 
     Raises:
         ModelError: The file cannot be read, holds other tensors, or steers other latents.
-        WorkFolderError: The folder holds the file, or is that of the prior.
+        WorkFolderError: The folder holds the file, is that of the prior, or is in use.
     """
     reads = [path, *filter(None, [prior.folder])]
     refuse_overlap("importing the released VCM", writes=[folder], reads=reads)
@@ -182,7 +184,8 @@ def import_vcm(
         f"{RELEASED_SCALE:.7f}: the checkpoint was trained so and needs both",
         licence="none was given with the release",
     )
-    write_control(folder, control)
+    with locked(folder, purpose="importing the released VCM"):
+        write_control(folder, control)
     return control.card
 
 

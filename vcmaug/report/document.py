@@ -10,7 +10,7 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from vcmaug.cohort.manifest import finished
-from vcmaug.files import write_text
+from vcmaug.files import locked_file, write_text
 from vcmaug.outputs import refuse_overlap
 from vcmaug.report.figures import difference_plot, mean_plot, montage
 from vcmaug.report.found import Found, ReplicateFound, find
@@ -73,7 +73,8 @@ def write_report(work: Path, out: Path | None = None, *, seed: int = 0) -> Path:
         provenance=_provenance(found),
         limits=_limits(found),
     )
-    write_text(target, page)
+    with locked_file(target, purpose=f"writing {target.name}"):
+        write_text(target, page)
     return target
 
 

@@ -7,7 +7,7 @@ import pandas as pd
 
 from vcmaug.arms.base import Arm
 from vcmaug.downstream.results import Difference, GapClosed, Mean, Summary
-from vcmaug.downstream.statistics import decimals_of
+from vcmaug.downstream.statistics import decimals_of, in_decimals
 from vcmaug.report.tables import Cell, Table, listed, records, table_of
 
 __all__ = ["headline_of", "is_ceiling", "is_floor", "study_tables"]
@@ -43,7 +43,10 @@ def headline_of(summary: Summary | None) -> list[str]:
         f"training on the labelled cases alone, at the same {summary.updates} updates?"
     )
     closed = {
-        (row.arm, row.num_labelled): f" That is {100 * row.share:.0f} % of the way to all labels."
+        (
+            row.arm,
+            row.num_labelled,
+        ): f" That is {in_decimals(100 * row.share, 0)} % of the way to all labels."
         for row in summary.gap_closed
         if row.metric == headline.name and row.share is not None
     }
@@ -132,7 +135,7 @@ def _share(row: GapClosed) -> dict[str, object]:
     decimals = decimals_of((max(known) - min(known)) / 2) if len(known) == len(ends) else 1
     figures = {"share": row.share, "low": row.low, "high": row.high}
     return {
-        name: None if value is None else Cell(f"{value:.{decimals}f}", is_number=True)
+        name: None if value is None else Cell(in_decimals(value, decimals), is_number=True)
         for name, value in figures.items()
     }
 
@@ -173,9 +176,14 @@ def _means(
     names, keys = list(titles), ["structure", "num_labelled", "arm"]
     means = scores.dropna(subset=names).groupby(keys, sort=False)[names].mean().reset_index()
     means = means.sort_values(["structure", "num_labelled"], kind="stable")
-    rows = [
-        {**row, **{n: Cell(f"{row[n]:.{decimals[n]}f}", is_number=True) for n in names}}
-        for row in records(means)
+    figures = means[names].to_numpy(dtype=float)
+    cells = [
+        {
+            name: Cell(in_decimals(value, decimals[name]), is_number=True)
+            for name, value in zip(names, line, strict=True)
+        }
+        for line in figures
     ]
+    rows = [{**row, **shown} for row, shown in zip(records(means), cells, strict=True)]
     heads = {"structure": "structure", "num_labelled": "n", "arm": "arm", **titles}
     return table_of(caption, rows, heads)

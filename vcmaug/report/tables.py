@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from vcmaug.downstream.statistics import in_decimals
 from vcmaug.quality.metrics.base import Metric
 from vcmaug.quality.results import Quality
 from vcmaug.quality.run import METRICS
@@ -82,7 +83,7 @@ def _cell(value: object, *, signed: bool) -> Cell:
         return Cell("missing")
     if isinstance(value, float):
         digits = 4 if abs(value) < 10 else 2 if abs(value) < 1000 else 0
-        return Cell(f"{value:{'+' if signed else ''},.{digits}f}", is_number=True)
+        return Cell(in_decimals(value, digits, "+" if signed else ""), is_number=True)
     if isinstance(value, int) and not isinstance(value, bool):
         return Cell(f"{value:,}", is_number=True)
     return Cell(str(value))

@@ -20,6 +20,7 @@ from vcmaug.errors import DataError, FaultyDataSet, VcmaugError, WorkFolderError
 from vcmaug.files import sha256_of_file
 from vcmaug.pipeline.artefact import Artefact, OfReplicate, Run
 from vcmaug.pipeline.rates import Amount
+from vcmaug.pipeline.source_files import SourceFiles
 
 __all__ = ["FromCases", "OfLabelled", "PreparedCases", "RecipeSplits"]
 
@@ -38,25 +39,31 @@ class PreparedCases(Artefact):
         return {"data": data, "population": recipe.population}
 
     def files(self) -> Mapping[str, object]:
-        """Return size and time of each file of the source, and the table of label values."""
-        data, found = self.work.recipe.data, dict[str, object]()
-        root = data.path if data.path.is_dir() else data.path.parent
-        for path in self._source_files():
-            name = path.relative_to(root) if path.is_relative_to(root) else path
-            found[str(name)] = [path.stat().st_size, path.stat().st_mtime_ns]
+        """Return what tells of a change of each file of the source, and of the label values."""
+        data, known = self.work.recipe.data, SourceFiles.at(self._known_files)
+        found: dict[str, object] = {
+            name: known.told(name, path) for name, path in self._source_files().items()
+        }
         if data.label_values_file is not None and Path(data.label_values_file).is_file():
             found["label_values_file"] = sha256_of_file(Path(data.label_values_file))
         return found
 
-    def _source_files(self) -> list[Path]:
-        """Return the files that are read; none where there is no source."""
+    @property
+    def _known_files(self) -> Path:
+        """Where the files of the source are noted as they were when they were read."""
+        return self.work.stages / "source.json"
+
+    def _source_files(self) -> dict[str, Path]:
+        """Return the files that are read, by name; none where there is no source."""
         data = self.work.recipe.data
         if self.work.recipe.population is not None or not data.path.exists():
-            return []
+            return {}
+        root = data.path if data.path.is_dir() else data.path.parent
         try:
-            return [path for path in data.reader.files(data.path) if path.is_file()]
+            paths = [path for path in data.reader.files(data.path) if path.is_file()]
         except DataError:
-            return []
+            return {}
+        return {str(p.relative_to(root) if p.is_relative_to(root) else p): p for p in paths}
 
     def faults(self) -> list[str]:
         """Return which data cannot be read, and where the prior lies on another grid."""
@@ -64,12 +71,14 @@ class PreparedCases(Artefact):
         return found + self._faults_of_values() + self._other_grid()
 
     def _faults_of_source(self) -> list[str]:
-        """Return that the source is not there, or what its reader cannot use of it."""
+        """Return that the source is not there, or what of it cannot be used or split."""
         data, found = self.work.recipe.data, list[str]()
         if not data.path.exists():
             return [f"data.source: there is no {data.path}"]
+        splits = self.work.recipe.splits
+        is_there = splits.file is None or splits.file.exists()  # if not, the splits say so
         try:
-            find_cases(data, found)
+            find_cases(data, found, splits=splits if is_there else None)
         except DataError as fault:
             found.append(str(fault).rstrip("."))
         return [f"data.source: {fault}" for fault in found]
@@ -105,7 +114,7 @@ class PreparedCases(Artefact):
         population = self.work.recipe.population
         if population is not None:
             return Amount(population.num_subjects, "drawn heads")
-        return Amount(max(1, len(self.files())), "files")
+        return Amount(max(1, len(self._source_files())), "files")
 
     def load(self) -> Cases:
         """Return the cases."""
@@ -137,7 +146,9 @@ class PreparedCases(Artefact):
                 report=run.report,
             )
             settings = settings.model_copy(update={"source": str(source)})
-        prepare(settings, self.folder, report=run.report)
+        prepare(settings, self.folder, splits=self.work.recipe.splits, report=run.report)
+        files, known = self._source_files(), SourceFiles.at(self._known_files)
+        known.now(files).write(self._known_files)
 
 
 @dataclass(frozen=True, eq=False)
