@@ -136,7 +136,7 @@ def test_no_file_of_the_toolkit_knows_the_package(packages: Path) -> None:
     names = {
         name for text in blocks("python") for name in re.findall(r'name: Literal\["(.*?)"', text)
     }
-    assert len(names) == 9  # one of each family
+    assert len(names) == 10  # one of each family
     for path in (ROOT / "vcmaug").rglob("*.py"):
         assert not any(f'"{name}"' in path.read_text() for name in names), path
 
@@ -155,6 +155,7 @@ def test_control_and_sampler_drew_the_cohort(work: Path) -> None:
     manifest = pd.read_parquet(work / REPLICATE / "cohort" / "manifest.parquet")
     assert list(manifest["status"]) == ["done"] * 3
     assert set(manifest["sampler"]) == {"renoise"}
+    assert set(manifest["prior_kind"]) == {"quarter-circle"}
 
 
 def test_images_followed_the_builder(work: Path) -> None:
@@ -238,4 +239,5 @@ def test_the_schema_of_recipes_lists_the_parts_of_the_package(packages: Path) ->
     assert ended.returncode == 0, ended.stderr
     schema = json.dumps(json.loads(ended.stdout))
     families = {"pairs", "shift", "pooled-mix", "renoise", "real+darker", "brightness", "one-layer"}
+    families |= {"quarter-circle"}
     assert all(f'"const": "{name}"' in schema for name in families | {"foreground"})
