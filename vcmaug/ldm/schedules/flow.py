@@ -48,7 +48,8 @@ class FlowSchedule(NoiseSchedule):
         """Return the schedule with the shift of a latent grid."""
         if self.shift != "by-grid":
             return self
-        return self.model_copy(update={"shift": round(math.cbrt(math.prod(cells) / _CELLS), 6)})
+        shift = round(math.cbrt(math.prod(cells) / _CELLS), 6)
+        return FlowSchedule(num_timesteps=self.num_timesteps, shift=shift)
 
     def scales(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return 1 - time and time, each [T].
