@@ -14,10 +14,14 @@ Notes:
     With the shortcut the networks learn only what a linear map of single blocks of voxels misses.
     It starts at the principal components of the blocks, so that the first update already begins at
     their reconstruction; without it a thousand updates had not reached that point.
+
+    With the foreground head the decoder says of each voxel whether the image shows anything there,
+    and what it does not show is exactly 0, as in images whose background is masked.
 """
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from monai.networks.nets import AutoencoderKL
@@ -26,7 +30,7 @@ from torch import Tensor, nn
 
 from vcmaug.ldm.spec import PriorSpec
 
-__all__ = ["StemmedAutoencoder", "volumes_at_once"]
+__all__ = ["Reconstruction", "StemmedAutoencoder", "volumes_at_once"]
 
 _LOG_VARIANCE = -5.0  # of the posterior at the start of the shortcut
 _VOXELS_AT_ONCE, _MOST_AT_ONCE = 2**23, 8  # one head of 1 mm, or some small grids
@@ -45,6 +49,22 @@ def volumes_at_once(grid_shape: Sequence[int]) -> int:
     return max(1, min(_MOST_AT_ONCE, _VOXELS_AT_ONCE // math.prod(grid_shape)))
 
 
+class Reconstruction(NamedTuple):
+    """Images that went through the autoencoder.
+
+    Attributes:
+        images: [B, C, X, Y, Z], not clipped, whatever is shown where.
+        mean: Of the posterior, [B, L, x, y, z].
+        deviation: Of the posterior, likewise.
+        shown: Logits of what is foreground [B, 1, X, Y, Z]; None without that head.
+    """
+
+    images: Tensor
+    mean: Tensor
+    deviation: Tensor
+    shown: Tensor | None
+
+
 class StemmedAutoencoder(nn.Module):
     """An autoencoder [B, C, X, Y, Z] <-> [B, L, x, y, z].
 
@@ -61,11 +81,12 @@ class StemmedAutoencoder(nn.Module):
         if own.shortcut:
             self.into = nn.Conv3d(image_channels, own.latent_channels, edge, edge)
             self.back = nn.ConvTranspose3d(own.latent_channels, image_channels, edge, edge)
-        folded = image_channels * own.stem_factor**3
+        self.folded = image_channels * own.stem_factor**3
+        of_foreground = own.stem_factor**3 if own.foreground else 0
         self.kl = AutoencoderKL(
             spatial_dims=3,
-            in_channels=folded,
-            out_channels=folded,
+            in_channels=self.folded,
+            out_channels=self.folded + of_foreground,
             num_res_blocks=own.num_res_blocks,
             channels=own.channels,
             attention_levels=(False,) * len(own.channels),
@@ -88,10 +109,19 @@ class StemmedAutoencoder(nn.Module):
 
     def decode(self, z: Tensor) -> Tensor:
         """Return images [B, C, X, Y, Z], not clipped, from latents [B, L, x, y, z]."""
-        images: Tensor = pixelshuffle(
-            self.kl.decode(z), spatial_dims=3, scale_factor=self.stem_factor
+        images, shown = self._decoded(z)
+        return images if shown is None else images * (shown > 0)
+
+    def _decoded(self, z: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return images [B, C, X, Y, Z], and logits of their foreground if there is that head."""
+        decoded: Tensor = self.kl.decode(z)
+        images, *shown = (
+            pixelshuffle(part, spatial_dims=3, scale_factor=self.stem_factor)
+            for part in decoded.split(self.folded, dim=1)
         )
-        return images if self.back is None else images + self.back(z)
+        if self.back is not None:
+            images = images + self.back(z)
+        return images, shown[0] if shown else None
 
     @torch.no_grad()
     def start_linear(self, images: Tensor) -> None:
@@ -123,12 +153,13 @@ class StemmedAutoencoder(nn.Module):
             nn.init.zeros_(silent.conv.bias)
         nn.init.constant_(self.kl.quant_conv_log_sigma.conv.bias, _LOG_VARIANCE)
 
-    def forward(self, images: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return reconstruction, posterior mean and deviation for given posterior noise.
+    def forward(self, images: Tensor, noise: Tensor) -> Reconstruction:
+        """Return the reconstruction of images for given posterior noise.
 
         Args:
             images: [B, C, X, Y, Z] in [0, 1].
             noise: Standard normal draws [B, L, x, y, z].
         """
         mean, deviation = self.encode(images)
-        return self.decode(mean + deviation * noise), mean, deviation
+        decoded, shown = self._decoded(mean + deviation * noise)
+        return Reconstruction(decoded, mean, deviation, shown)

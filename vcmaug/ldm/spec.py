@@ -34,6 +34,9 @@ class AutoencoderSettings(Settings):
     shortcut: bool = Field(
         True, description="linear map of blocks beside the networks; starts as their components"
     )
+    foreground: bool = Field(
+        False, description="decode as well which voxels are shown; all others are 0"
+    )
 
     @classmethod
     def of_grid(cls, grid: Grid) -> dict[str, object]:

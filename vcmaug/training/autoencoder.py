@@ -7,12 +7,15 @@ References:
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
-from vcmaug.ldm.autoencoder import StemmedAutoencoder, volumes_at_once
+from vcmaug.ldm.autoencoder import Reconstruction, StemmedAutoencoder, volumes_at_once
 from vcmaug.ldm.texture import Texture
 from vcmaug.seeding import torch_generator
+from vcmaug.training.settings import AutoencoderTraining
 
 __all__ = [
+    "autoencoder_loss",
     "encode_all",
     "gradient_energy",
     "gradient_loss",
@@ -20,6 +23,27 @@ __all__ = [
     "reconstructed",
     "reconstruction_figures",
 ]
+
+
+def autoencoder_loss(
+    found: Reconstruction, images: Tensor, *, settings: AutoencoderTraining
+) -> tuple[Tensor, dict[str, float]]:
+    """Return the loss of reconstructions of images [B, C, X, Y, Z], and its parts as numbers.
+
+    With a foreground head the image counts where it is not 0, and the head everywhere.
+    """
+    decoded, parts = found.images, {}
+    loss = torch.zeros((), device=images.device)
+    if found.shown is not None:
+        shown = (images > 0).any(dim=1, keepdim=True).float()  # [B, 1, X, Y, Z]
+        decoded = decoded * shown
+        foreground = functional.binary_cross_entropy_with_logits(found.shown.float(), shown)
+        loss = settings.foreground_weight * foreground
+        parts["foreground"] = foreground.item()
+    l1, gradient = functional.l1_loss(decoded, images), gradient_loss(decoded, images)
+    kl = kl_loss(found.mean, found.deviation)
+    loss = loss + l1 + settings.gradient_weight * gradient + settings.kl_weight * kl
+    return loss, {"l1": l1.item(), "gradient": gradient.item(), "kl": kl.item(), **parts}
 
 
 def kl_loss(mean: Tensor, deviation: Tensor) -> Tensor:

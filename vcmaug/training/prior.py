@@ -34,9 +34,8 @@ from vcmaug.progress import Report, silent
 from vcmaug.provenance import fingerprint, machine, versions
 from vcmaug.seeding import stable_seed, torch_generator
 from vcmaug.training.autoencoder import (
+    autoencoder_loss,
     encode_all,
-    gradient_loss,
-    kl_loss,
     reconstructed,
     reconstruction_figures,
 )
@@ -168,11 +167,8 @@ class PriorJob:
             noise = torch.randn((len(batch), *self.spec.latent_shape), generator=generator)
             device = next(module.parameters()).device
             batch = share.of(batch).to(device)
-            reconstruction, mean, deviation = module(batch, share.of(noise).to(device))
-            l1 = functional.l1_loss(reconstruction, batch)
-            gradient, kl = gradient_loss(reconstruction, batch), kl_loss(mean, deviation)
-            loss = l1 + settings.gradient_weight * gradient + settings.kl_weight * kl
-            return loss, {"l1": l1.item(), "gradient": gradient.item(), "kl": kl.item()}
+            found = module(batch, share.of(noise).to(device))
+            return autoencoder_loss(found, batch, settings=settings)
 
         trained = self._learn(autoencoder, objective, "autoencoder", settings, self._about_images)
         return autoencoder.eval().requires_grad_(False), trained

@@ -81,6 +81,9 @@ class AutoencoderTraining(TrainingSettings):
     gradient_weight: float = Field(
         0.0, ge=0, description="of sharp edges; the texture of the prior does it better"
     )
+    foreground_weight: float = Field(
+        0.1, ge=0, description="of the foreground head, if the autoencoder has one"
+    )
     flip: bool = Field(False, description="mirror half of the images left to right")
 
     @classmethod
