@@ -1,14 +1,16 @@
 """Which kind of prior is better, epsilon or flow: the same networks, data and updates for both.
 
 python benchmarks/kinds.py recipes/hippocampus/recipe.yaml [--profile P] [--variants V ...]
-    [--seeds S ...] [--share 0.333] [--control] [--out work/kinds] [--quick]
+    [--seeds S ...] [--share 0.333] [--control] [--autoencoder JSON] [--out work/kinds] [--quick]
 
 Each variant trains a prior with a share of the recipe's updates of diffusion; the autoencoder of a
 seed is trained once, since a kind has no part in it. Draws without a control: area under the ROC
 curve of a classifier (gate 3), spread and gradient energy of the latents against encoded ones,
-Frechet distance and seconds over steps and starts. With --control each variant, at its best start,
-trains the control of ten cases and is measured by adherence on new maps, Frechet distance and
-background honesty over steps. Finished pieces are kept. JSON comes last.
+Frechet distance and seconds over steps and starts. With --control each variant, at its best
+start, trains the control of ten cases and is measured by adherence on new maps, Frechet distance
+and background honesty over steps. With --autoencoder, such as '{"latent_channels": 16}', all get
+another autoencoder, and gate 2 says what a segmenter loses to it. Finished pieces are kept. JSON
+comes last.
 """
 
 import argparse
@@ -93,6 +95,14 @@ def recipe_of(base: Recipe, variant: str, *, seed: int, share: float, start: flo
     )
     generate = base.generate.model_copy(update={"sampler": sampler})
     return base.model_copy(update={"prior": prior, "control": control, "generate": generate})
+
+
+def with_autoencoder(base: Recipe, settings: dict[str, Any]) -> Recipe:
+    """Return a recipe with other settings of its autoencoder."""
+    spec = base.prior.spec_to_train
+    autoencoder = spec.autoencoder.model_copy(update=settings)
+    spec = spec.model_copy(update={"autoencoder": autoencoder})
+    return base.model_copy(update={"prior": base.prior.model_copy(update={"spec": spec})})
 
 
 def shortened(base: Recipe) -> Recipe:
@@ -241,6 +251,12 @@ def measured(base: Recipe, out: Path, variant: str, seed: int, asked: Any) -> di
         for start in STARTS
     ]
     found = {"variant": variant, "seed": seed, "figures": dict(figures), "draws": draws}
+    if asked.autoencoder:
+        gates = Graph(work).gates.gates[:2]  # the segmenter's, and the autoencoder's
+        found["gates"] = []
+        for gate in gates:
+            gate.make(Run(Compute("in-process")))
+            found["gates"].append(read_json(gate.folder))
     if asked.control:
         best = min(draws, key=lambda row: row["auc"])["start"]
         mine = claim_work(
@@ -261,6 +277,7 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--share", type=float, default=1 / 3, help="of the updates of diffusion")
     parser.add_argument("--control", action="store_true", help="train and measure a control too")
+    parser.add_argument("--autoencoder", type=json.loads, default={}, help="settings of its own")
     parser.add_argument("--n", type=int, default=128, help="draws; half as many with a control")
     parser.add_argument("--out", type=Path, default=Path("work/kinds"))
     parser.add_argument("--quick", action="store_true", help="few updates and draws: a trial")
@@ -268,13 +285,18 @@ def main() -> None:
     base = read_recipe(asked.recipe, profile=asked.profile)
     if asked.quick:
         asked.share, asked.n, base = 0.002, 16, shortened(base)
-    out = asked.out / f"{base.name}-{asked.profile or 'full'}-{asked.share:.3f}"
+    name = f"{base.name}-{asked.profile or 'full'}-{asked.share:.3f}"
+    for setting, value in asked.autoencoder.items():
+        name += f"-{setting}-{value}"
+        base = with_autoencoder(base, {setting: value})
+    out = asked.out / name
     rows = [
         measured(base, out, variant, seed, asked)
         for seed in asked.seeds
         for variant in asked.variants
     ]
     about = {"recipe": base.name, "profile": asked.profile, "share": asked.share, "n": asked.n}
+    about |= {"autoencoder": asked.autoencoder}
     print(json.dumps({**about, "rows": rows, "machine": machine(), "versions": versions()}))
 
 
