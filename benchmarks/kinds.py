@@ -9,8 +9,8 @@ curve of a classifier (gate 3), spread and gradient energy of the latents agains
 Frechet distance and seconds over steps and starts. With --control each variant, at its best
 start, trains the control of ten cases and is measured by adherence on new maps, Frechet distance
 and background honesty over steps. With --autoencoder, such as '{"latent_channels": 16}', all get
-another autoencoder, and gate 2 says what a segmenter loses to it. Finished pieces are kept. JSON
-comes last.
+another autoencoder, and gate 2 says what a segmenter loses to it. Finished pieces are kept; at last
+comes JSON with all that is finished, of other calls too.
 """
 
 import argparse
@@ -238,33 +238,37 @@ def real_adherence(ground: Ground) -> float:
     return float(table.groupby("case_id")["dice"].mean().mean())
 
 
-def measured(base: Recipe, out: Path, variant: str, seed: int, asked: Any) -> dict[str, Any]:
-    """Return all figures of one variant."""
-    folder = out / f"{variant}-s{seed}"
+def measure(base: Recipe, folder: Path, variant: str, seed: int, asked: Any) -> None:
+    """Make whatever of one variant is not there."""
+    run = Run(Compute("in-process"))
     recipe = recipe_of(base, variant, seed=seed, share=asked.share, start=STARTS[0])
     work = claim_work(folder, recipe, profile=asked.profile)
-    share_autoencoder(work.prior, [out / f"{other}-s{seed}" / "prior" for other in VARIANTS])
-    Graph(work).prior.make(Run(Compute("in-process")))
-    figures = Graph(work).prior.load().card.figures
+    others = [folder.with_name(f"{other}-s{seed}") / "prior" for other in VARIANTS]
+    share_autoencoder(work.prior, others)
+    Graph(work).prior.make(run)
     draws = [
         kept(folder / f"draws-{start}.json", lambda s=start: of_draws(work, start=s, n=asked.n))
         for start in STARTS
     ]
-    found = {"variant": variant, "seed": seed, "figures": dict(figures), "draws": draws}
     if asked.autoencoder:
-        gates = Graph(work).gates.gates[:2]  # the segmenter's, and the autoencoder's
-        found["gates"] = []
-        for gate in gates:
-            gate.make(Run(Compute("in-process")))
-            found["gates"].append(read_json(gate.folder))
+        for gate in Graph(work).gates.gates[:2]:  # the segmenter's, and the autoencoder's
+            gate.make(run)
     if asked.control:
         best = min(draws, key=lambda row: row["auc"])["start"]
-        mine = claim_work(
-            folder,
-            recipe_of(base, variant, seed=seed, share=asked.share, start=best),
-            profile=asked.profile,
-        )
-        found["control"] = kept(folder / "control.json", lambda: of_control(mine, n=asked.n // 2))
+        changed = recipe_of(base, variant, seed=seed, share=asked.share, start=best)
+        mine = claim_work(folder, changed, profile=asked.profile)
+        kept(folder / "control.json", lambda: of_control(mine, n=asked.n // 2))
+
+
+def found_in(folder: Path) -> dict[str, Any]:
+    """Return all that was measured of a variant."""
+    variant, seed = folder.name.rsplit("-s", 1)
+    found = {"variant": variant, "seed": int(seed)}
+    found["figures"] = read_json(folder / "prior" / "card.json")["figures"]
+    found["draws"] = [read_json(path) for path in sorted(folder.glob("draws-*.json"))]
+    found |= {f"gate {path.stem}": read_json(path) for path in sorted(folder.glob("gates/*.json"))}
+    if (folder / "control.json").exists():
+        found["control"] = read_json(folder / "control.json")
     return found
 
 
@@ -290,11 +294,10 @@ def main() -> None:
         name += f"-{setting}-{value}"
         base = with_autoencoder(base, {setting: value})
     out = asked.out / name
-    rows = [
-        measured(base, out, variant, seed, asked)
-        for seed in asked.seeds
-        for variant in asked.variants
-    ]
+    for seed in asked.seeds:
+        for variant in asked.variants:
+            measure(base, out / f"{variant}-s{seed}", variant, seed, asked)
+    rows = [found_in(folder) for folder in sorted(out.glob("*-s*")) if (folder / "cases").exists()]
     about = {"recipe": base.name, "profile": asked.profile, "share": asked.share, "n": asked.n}
     about |= {"autoencoder": asked.autoencoder}
     print(json.dumps({**about, "rows": rows, "machine": machine(), "versions": versions()}))
