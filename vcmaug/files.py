@@ -12,6 +12,7 @@ import fcntl
 import hashlib
 import json
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -156,11 +157,11 @@ def read_json(path: Path) -> Any:
 
 def _each_key_once(pairs: list[tuple[str, JsonValue]]) -> dict[str, JsonValue]:
     """Return an object of JSON, of whose keys Python alone would keep the last."""
-    names = [name for name, _ in pairs]
-    for name in names:
-        if (count := names.count(name)) > 1:
-            raise ValueError(f"the key {name!r} stands {count} times, expected once")
-    return dict(pairs)
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        [(name, count)] = Counter(name for name, _ in pairs).most_common(1)
+        raise ValueError(f"the key {name!r} stands {count} times, expected once")
+    return found
 
 
 def stable_json(content: Any) -> str:
