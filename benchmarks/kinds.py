@@ -5,19 +5,18 @@ python benchmarks/kinds.py recipes/hippocampus/recipe.yaml [--profile P] [--vari
 
 Each variant trains a prior with a share of the recipe's updates of diffusion; the autoencoder of a
 seed is trained once, since a kind has no part in it. Draws without a control: area under the ROC
-curve of a classifier (gate 3), spread and gradient energy of the latents against encoded ones,
-Frechet distance and seconds over steps and starts. With --control each variant, at its best
-start, trains the control of ten cases and is measured by adherence on new maps, Frechet distance
-and background honesty over steps. With --autoencoder, such as '{"latent_channels": 16}', all get
-another autoencoder, and gate 2 says what a segmenter loses to it. Finished pieces are kept; at last
-comes JSON with all that is finished, of other calls too.
+curve of a classifier (gate 3), spread and gradient energy of the latents against encoded ones of
+the undeformed images, Frechet distance over steps, from the same signal-to-noise ratios. With
+--control each variant, at its best start, trains the control of ten cases and is measured by
+adherence on new maps, Frechet distance and background honesty over steps. With --autoencoder, such
+as '{"latent_channels": 16}', all get another autoencoder, and gate 2 says what a segmenter loses to
+it. Finished pieces are kept; at last comes JSON with all that is finished, of other calls too.
 """
 
 import argparse
 import json
 import shutil
 import sys
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -56,12 +55,11 @@ from vcmaug.training.data import read_images
 
 VARIANTS: dict[str, tuple[NoiseSchedule, str]] = {  # the kind, and how its timesteps are spread
     "epsilon": (EpsilonSchedule(), "uniform"),
-    "epsilon-middle": (EpsilonSchedule(), "logit-normal"),
     "flow": (FlowSchedule(), "uniform"),
     "flow-middle": (FlowSchedule(), "logit-normal"),
     "flow-by-grid": (FlowSchedule(shift="by-grid"), "uniform"),
 }
-STARTS = (0.65, 0.85, 1.0)
+SIGNAL_TO_NOISE = (0.16, 0.04, 0.0)  # where draws start; 0 is the top of the schedule
 STEPS = (2, 5, 10, 30)
 REPLICATE = "n10-s0"
 TOGETHER = 8
@@ -74,6 +72,13 @@ def kept(path: Path, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         print(path, json.dumps(read_json(path)), file=sys.stderr, flush=True)
     found: dict[str, Any] = read_json(path)
     return found
+
+
+def start_of(prior: Prior, ratio: float) -> float:
+    """Return the share of a prior's schedule below which signal over noise exceeds a ratio."""
+    schedule = prior.schedule
+    below = int((schedule.signal / schedule.noise > ratio).sum())
+    return min(1.0, (below + 1) / schedule.num_timesteps)
 
 
 def recipe_of(base: Recipe, variant: str, *, seed: int, share: float, start: float) -> Recipe:
@@ -125,19 +130,24 @@ def shortened(base: Recipe) -> Recipe:
 
 
 def share_autoencoder(mine: Path, others: Sequence[Path]) -> None:
-    """Take the finished autoencoder and the latents of another training, if there is one."""
+    """Take the trained autoencoder and the latents of another training, if one has them.
+
+    A training that finds an autoencoder of other settings, cases or seed refuses to go on with it.
+    """
+    checkpoints = mine / ".checkpoints"
     for other in others:
-        if (other / "card.json").exists() and not (mine / ".checkpoints").exists():
-            (mine / ".checkpoints").mkdir(parents=True)
-            for name in ("autoencoder.pt", *(p.name for p in other.glob(".checkpoints/latents-*"))):
-                shutil.copyfile(other / ".checkpoints" / name, mine / ".checkpoints" / name)
+        files = list(other.glob(".checkpoints/latents-*"))  # written once it is trained
+        if files and not checkpoints.exists():
+            checkpoints.mkdir(parents=True)
+            for file in (other / ".checkpoints" / "autoencoder.pt", *files):
+                shutil.copyfile(file, checkpoints / file.name)
 
 
 def drawn(
     prior: Prior, cases: Sequence[Case], sampler: DDIM, *, n: int
-) -> tuple[torch.Tensor, NDArray[np.float32], float]:
-    """Return latents and images of draws without a control, and the seconds of one."""
-    began, latents, images = time.perf_counter(), [], []
+) -> tuple[torch.Tensor, NDArray[np.float32]]:
+    """Return latents and images of draws without a control."""
+    latents, images = [], []
     shape = (prior.spec.image_channels, *prior.spec.grid.shape)
     for first in range(0, n, TOGETHER):
         numbers = range(first, min(first + TOGETHER, n))
@@ -147,22 +157,22 @@ def drawn(
             prior.scalar_vector({spec.name: raw_value(spec, row) for spec in prior.spec.scalars})
             for row in rows
         ]
-        told = [vector for vector in vectors if vector is not None]
+        scalars = [vector for vector in vectors if vector is not None]
         z_0 = sample(
             prior.denoiser,
             noise.of(prior.spec.latent_shape),
-            context=Context(torch.stack(told) if told else None),
+            context=Context(torch.stack(scalars) if scalars else None),
             schedule=prior.schedule,
             sampler=sampler,
             timesteps=sampler.timesteps(prior.schedule.num_timesteps),
-            mean=prior.mean if sampler.start < 1.0 else None,
+            mean=prior.mean,
         )
         latents.append(z_0)
         images.append(prior.decode(z_0, noise.of(shape, "texture"))[:, 0].numpy())
-    return torch.cat(latents), np.concatenate(images), (time.perf_counter() - began) / n
+    return torch.cat(latents), np.concatenate(images)
 
 
-def of_draws(work: Work, *, start: float, n: int) -> dict[str, Any]:
+def of_draws(work: Work, *, ratio: float, n: int) -> dict[str, Any]:
     """Return what draws without a control are worth, from one start."""
     graph, gates = Graph(work), work.recipe.gates
     prior, splits = graph.prior.load(), graph.splits.load()
@@ -170,31 +180,32 @@ def of_draws(work: Work, *, start: float, n: int) -> dict[str, Any]:
     images = read_images(cases)
     real, encoded = images[:, 0].numpy(), prior.encode(images)
     described = describe(real)
-    rows = []
+    start, rows = start_of(prior, ratio), []
     for steps in STEPS:
-        z_0, made, seconds = drawn(prior, cases, DDIM(steps=steps, start=start), n=n)
+        z_0, made = drawn(prior, cases, DDIM(steps=steps, start=start), n=n)
         near, far = standardised(described, describe(made))
         rows.append(
             {
                 "steps": steps,
                 "frechet": frechet_distance(near, far),
-                "seconds": seconds,
                 "latent_variance": float(z_0.var(dim=0).mean() / encoded.var(dim=0).mean()),
                 "latent_gradient_energy": float(
                     gradient_energy(z_0).mean() / gradient_energy(encoded).mean()
                 ),
             }
         )
-    told = tell_apart(real, made, settings=gates.realism, seed=gates.seed)  # at most steps
-    return {"start": start, "auc": told.auc, "steps": rows}
+    found = tell_apart(real, made, settings=gates.realism, seed=gates.seed)  # at most steps
+    return {"ratio": ratio, "start": start, "n": n, "auc": found.auc, "steps": rows}
 
 
 def stray(ground: Ground, cohort: Path) -> float | None:
     """Return the share of voxels above 0 farther than two voxels from the filled label map.
 
-    None: the images have no background.
+    None: the real images have no background of zeros.
     """
-    if Graph(ground.work).prior.load().card.foreground_above is None:
+    graph = Graph(ground.work)
+    real = read_images(cases_of(graph.cases.load(), graph.splits.load().validation))
+    if float((real == 0).flatten(1).float().mean(dim=1).min()) < 0.05:
         return None
     volumes = volumes_of_cohort(cohort, report=silent)
     counts = np.zeros(2)
@@ -214,7 +225,7 @@ def of_control(work: Work, *, n: int) -> dict[str, Any]:
     for steps in STEPS:
         sampler = ground.settings.sampler.model_copy(update={"steps": steps})
         way = ground.settings.model_copy(update={"sampler": sampler})
-        folder, seconds = cohort_of(ground, work.folder / "ways", way, n=n)
+        folder, _ = cohort_of(ground, work.folder / "ways", way, n=n)
         dice, descriptors = judged(ground, folder)
         rows.append(
             {
@@ -222,11 +233,11 @@ def of_control(work: Work, *, n: int) -> dict[str, Any]:
                 "adherence": float(np.nanmean(dice)),
                 "frechet": distance(ground, descriptors),
                 "stray_share": stray(ground, folder),
-                "seconds": seconds,
+                "failed": int(np.isnan(dice).sum()),
             }
         )
     start = ground.settings.sampler.start
-    return {"start": start, "steps": rows, "real": real_adherence(ground)}
+    return {"start": start, "n": n, "steps": rows, "real": real_adherence(ground)}
 
 
 def real_adherence(ground: Ground) -> float:
@@ -241,14 +252,15 @@ def real_adherence(ground: Ground) -> float:
 def measure(base: Recipe, folder: Path, variant: str, seed: int, asked: Any) -> None:
     """Make whatever of one variant is not there."""
     run = Run(Compute("in-process"))
-    recipe = recipe_of(base, variant, seed=seed, share=asked.share, start=STARTS[0])
+    recipe = recipe_of(base, variant, seed=seed, share=asked.share, start=0.65)
     work = claim_work(folder, recipe, profile=asked.profile)
     others = [folder.with_name(f"{other}-s{seed}") / "prior" for other in VARIANTS]
-    share_autoencoder(work.prior, others)
+    given = [asked.autoencoder_from] if asked.autoencoder_from else []
+    share_autoencoder(work.prior, [*given, *others])
     Graph(work).prior.make(run)
     draws = [
-        kept(folder / f"draws-{start}.json", lambda s=start: of_draws(work, start=s, n=asked.n))
-        for start in STARTS
+        kept(folder / f"draws-{ratio}.json", lambda r=ratio: of_draws(work, ratio=r, n=asked.n))
+        for ratio in SIGNAL_TO_NOISE
     ]
     if asked.autoencoder:
         for gate in Graph(work).gates.gates[:2]:  # the segmenter's, and the autoencoder's
@@ -281,6 +293,7 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--share", type=float, default=1 / 3, help="of the updates of diffusion")
     parser.add_argument("--control", action="store_true", help="train and measure a control too")
+    parser.add_argument("--autoencoder-from", type=Path, help="the folder of a prior that has it")
     parser.add_argument("--autoencoder", type=json.loads, default={}, help="settings of its own")
     parser.add_argument("--n", type=int, default=128, help="draws; half as many with a control")
     parser.add_argument("--out", type=Path, default=Path("work/kinds"))
@@ -297,7 +310,7 @@ def main() -> None:
     for seed in asked.seeds:
         for variant in asked.variants:
             measure(base, out / f"{variant}-s{seed}", variant, seed, asked)
-    rows = [found_in(folder) for folder in sorted(out.glob("*-s*")) if (folder / "cases").exists()]
+    rows = [found_in(folder) for folder in sorted(out.glob("*-s*")) if any(folder.glob("draws-*"))]
     about = {"recipe": base.name, "profile": asked.profile, "share": asked.share, "n": asked.n}
     about |= {"autoencoder": asked.autoencoder}
     print(json.dumps({**about, "rows": rows, "machine": machine(), "versions": versions()}))

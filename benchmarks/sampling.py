@@ -54,7 +54,10 @@ def straight(loaded: LoadedPlan, folder: Path) -> float:
     """Draw a plan's volumes by the straight loop; return seconds per volume."""
     plan, prior, control = loaded.plan, loaded.drawer.prior, loaded.control
     steered = control.steer(prior.denoiser, strength=plan.settings.strength)
-    alphas = [float(prior.schedule.signal[t]) ** 2 for t in plan.timesteps] + [1.0]
+    signal, noise = (
+        [float(scale[t]) for t in plan.timesteps] + [end]
+        for scale, end in ((prior.schedule.signal, 1.0), (prior.schedule.noise, 0.0))
+    )
     began = time.perf_counter()
     for index in range(plan.n):
         asked = loaded.condition_of(plan.request(index))
@@ -63,16 +66,17 @@ def straight(loaded: LoadedPlan, folder: Path) -> float:
         scalars = None if vector is None else vector[None]
         z = torch.randn(1, *prior.spec.latent_shape)
         if prior.mean is not None:
-            z = alphas[0] ** 0.5 * prior.mean + (1 - alphas[0]) ** 0.5 * z
+            z = signal[0] * prior.mean + noise[0] * z
         for step, t in enumerate(plan.timesteps):
             context = Context(scalars, control.encode(maps))
-            epsilon = steered(z, torch.tensor([t]), context)
-            z_0 = (z - (1 - alphas[step]) ** 0.5 * epsilon) / alphas[step] ** 0.5
-            z = alphas[step + 1] ** 0.5 * z_0 + (1 - alphas[step + 1]) ** 0.5 * epsilon
-        noise = None
+            prediction = steered(z, torch.tensor([t]), context)
+            z_0 = prior.schedule.predict_z_0(z, prediction, torch.tensor([t]))
+            epsilon = prior.schedule.predict_epsilon(z_0, prediction)
+            z = signal[step + 1] * z_0 + noise[step + 1] * epsilon
+        texture = None
         if prior.texture is not None:
-            noise = torch.randn(1, prior.spec.image_channels, *prior.spec.grid.shape)
-        image = prior.decode(z, noise)[0, 0].numpy()
+            texture = torch.randn(1, prior.spec.image_channels, *prior.spec.grid.shape)
+        image = prior.decode(z, texture)[0, 0].numpy()
         nib.save(nib.Nifti1Image(image, asked.label_map.affine), folder / f"{index}.nii.gz")
         nib.save(
             nib.Nifti1Image(asked.label_map.array.astype(np.uint8), asked.label_map.affine),

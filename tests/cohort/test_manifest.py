@@ -153,6 +153,19 @@ def test_finished_rows_are_those_with_files(tmp_path):
     assert [one.is_done for one in read_rows(tmp_path)] == [True, False, False]
 
 
+def test_a_cohort_of_before_there_were_kinds_of_priors_is_read_as_one_of_epsilon(tmp_path):
+    layout = CohortLayout(tmp_path)
+    add(layout, 0, row("r0"))
+    merge_parts(layout, [["r0"]])
+    older = pq.read_table(layout.manifest).drop_columns(["prior_kind", "guidance"])
+    pq.write_table(older, layout.manifest)
+    (found,) = read_rows(tmp_path)
+    assert (found.drawn.prior_kind, found.drawn.guidance) == ("epsilon", 1.0)
+    table = read_manifest(tmp_path)
+    assert list(table["prior_kind"]) == ["epsilon"]
+    assert list(table["guidance"]) == [1.0]
+
+
 def test_an_unfinished_cohort_is_refused(tmp_path):
     with pytest.raises(CohortError, match=r"no manifest\.parquet, so it is not finished"):
         read_manifest(tmp_path)

@@ -1,16 +1,24 @@
 """Cohorts of a rectified flow, and guided ones: shards, starts, the plan and the manifest."""
 
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import tiny
+import torch
 
 from vcmaug.cohort.check import check_cohort
 from vcmaug.cohort.manifest import read_manifest
-from vcmaug.control.base import load_control
+from vcmaug.conditions.base import Target
+from vcmaug.control.base import load_control, write_control
+from vcmaug.control.methods.vcm import VCM
 from vcmaug.errors import CohortError, ModelError
 from vcmaug.generate.drawer import Drawer
+from vcmaug.generate.noise import Noise
 from vcmaug.generate.run import generate
+from vcmaug.generate.samplers import DDIM
 from vcmaug.ldm.prior import load_prior
 
 
@@ -39,6 +47,38 @@ def test_a_cohort_of_a_flow_says_so_and_shards_change_nothing(flow: Path, tmp_pa
     assert set(manifest["prior_kind"]) == {"flow"}
     assert set(manifest["guidance"]) == {1.0}
     assert check_cohort(one) == []
+
+
+def test_a_cohort_of_a_flow_goes_on_and_starts_within_the_schedule(
+    flow: Path, tmp_path: Path
+) -> None:
+    """A lost image is drawn again to the same bytes, from the latents that the map lets expect."""
+    root = tmp_path / "world"
+    shutil.copytree(flow, root)
+    prior = load_prior(root / "prior")
+    settings = VCM(**tiny.LAID_OUT)
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        network = settings.network(prior.spec, num_structures=2)
+    write_control(root / "control", tiny.control_of(network, prior, method=settings))
+    out = drawn(tmp_path / "out", root=root, n=4, start=0.6)
+    before = tiny.bytes_of(out)
+    (out / "images" / "r000002.nii.gz").unlink()
+    assert tiny.bytes_of(drawn(out, root=root, n=4, start=0.6)) == before
+    assert list(read_manifest(out)["timesteps"][0]) == [599, 399, 199]
+
+
+def test_strength_and_interval_work_on_a_flow(flow: Path) -> None:
+    prior = load_prior(flow / "prior")
+    drawer = Drawer(prior, load_control(flow / "control", prior=prior), sampler=DDIM(steps=4))
+    target, noise = Target(tiny.label_map_of(radius=6.0), {"age": 40.0}), Noise(0, ["a"])
+    alone = replace(drawer, control=None)([target], noise)
+    assert np.array_equal(replace(drawer, strength=0.0)([target], noise), alone)
+    whole = drawer([target], noise)
+    first = replace(drawer, interval=(0.3, 1.0))([target], noise)
+    assert not np.allclose(whole, alone, atol=1e-4)
+    assert not np.array_equal(first, whole)
+    assert not np.array_equal(first, alone)
 
 
 def test_the_kind_of_the_prior_decides_about_the_images(

@@ -109,6 +109,25 @@ def test_a_prior_of_masked_images_decodes_zeros_around_them(tmp_path: Path) -> N
         assert float(drawn.max()) > 0.5
 
 
+def test_texture_is_drawn_only_where_a_foreground_head_shows_something(tmp_path: Path) -> None:
+    prior = load_prior(make_tiny_prior(tmp_path))
+    settings = prior.spec.autoencoder.model_copy(update={"foreground": True})
+
+    class Headed(torch.nn.Module):
+        def decode(self, z: torch.Tensor) -> torch.Tensor:
+            return _balls()[: len(z)]
+
+    headed = replace(
+        prior,
+        spec=prior.spec.model_copy(update={"autoencoder": settings}),
+        autoencoder=Headed(),
+        texture=measure_texture(_balls(), _decoded()),
+    )
+    drawn = headed.decode(torch.zeros(2, *prior.spec.latent_shape), _noise(2)[:2])
+    assert float(drawn[_balls()[:2] == 0].abs().max()) == 0.0
+    assert not torch.equal(drawn, _balls()[:2].clamp(0, 1))
+
+
 @pytest.mark.data
 def test_drawn_heads_are_zero_outside(ixi: Path, tmp_path: Path) -> None:
     """At most 0.1 % of the voxels farther than two from the filled label map are above 0."""

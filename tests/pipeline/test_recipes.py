@@ -33,6 +33,25 @@ def test_every_recipe_and_profile_can_be_built(
     assert (path.parent / "README.md").exists()
 
 
+def test_guidance_that_the_prior_cannot_give_is_refused_before_it_is_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grid = {"shape": [16, 16, 16], "spacing_mm": [2, 2, 2]}
+    content = {
+        "name": "guided",
+        "data": {"source": str(tmp_path), "scheme": {"core": 1}, "grid": grid},
+        "generate": {"guidance": 3},
+    }
+    path = tmp_path / "recipe.yaml"
+    path.write_text(yaml.safe_dump(content))
+    with pytest.raises(RecipeError, match=r"guidance is 3, and prior 'guided' has no scalars"):
+        read_recipe(path)
+    age = {"name": "age", "low": 20, "high": 80, "column": "age"}
+    content["prior"] = {"spec": {"scalars": [age], "drop_scalars": 0.1}}
+    path.write_text(yaml.safe_dump(content))
+    assert read_recipe(path).generate.guidance == 3
+
+
 def test_an_unset_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("VCMAUG_DATA", raising=False)
     with pytest.raises(RecipeError, match="VCMAUG_DATA is not set"):

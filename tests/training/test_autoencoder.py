@@ -62,14 +62,14 @@ def test_a_foreground_head_makes_the_background_zero(foreground: bool) -> None:
         loss.backward()
         optimiser.step()
         losses.append(parts)
-    assert ("foreground" in losses[-1]) == foreground
+    assert ("shown" in losses[-1]) == foreground
     decoded = reconstructed(network.eval(), images)
     outside = -torch.nn.functional.max_pool3d((images > 0).float(), 5, 1, 2) > -0.5
     stray = float((decoded[outside] != 0).float().mean())
     assert stray < 0.001 if foreground else stray > 0.5
     assert float((decoded[images > 0] > 0).float().mean()) > 0.95
     if foreground:
-        assert losses[-1]["foreground"] < 0.3 * losses[0]["foreground"]
+        assert losses[-1]["shown"] < 0.3 * losses[0]["shown"]
 
 
 def test_without_a_foreground_head_there_are_no_weights_of_one() -> None:

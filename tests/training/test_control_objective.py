@@ -19,6 +19,13 @@ def test_weights_of_timesteps_are_one_on_average_and_rise_with_the_noise(kind, r
     assert torch.equal(timestep_weights(errors, "prediction"), torch.ones(len(errors)))
 
 
+def test_on_a_flow_an_error_counts_as_the_square_of_the_noise() -> None:
+    noise = Schedule(FlowSchedule()).noise
+    weights = timestep_weights(noise, "image")
+    torch.testing.assert_close(weights[400:] / weights[-1], (noise[400:] ** 2).float())
+    torch.testing.assert_close(Schedule(FlowSchedule()).errors_of_z_0, noise)
+
+
 def test_cells_with_a_structure_and_their_neighbours_weigh_more() -> None:
     """Cells of 4 voxels; a structure in one of 6x6x6 cells makes 27 of them near."""
     one_hot = torch.zeros(1, 2, 24, 24, 24)

@@ -29,7 +29,9 @@ from vcmaug.training.settings import (
 UPDATES = 60
 
 
-def job(cases: tuple[Case, ...], folder: Path, *, kind: str = "flow") -> PriorJob:
+def job(
+    cases: tuple[Case, ...], folder: Path, *, kind: str = "flow", dropped: float = 0.2
+) -> PriorJob:
     """Return the training of a tiny prior of a kind, scalars sometimes left out."""
     return PriorJob(
         cases=cases[:3],
@@ -42,7 +44,7 @@ def job(cases: tuple[Case, ...], folder: Path, *, kind: str = "flow") -> PriorJo
             ),
             schedule=kind,
             scalars=(ScalarSpec(name="age", low=20, high=80, column="age"),),
-            drop_scalars=0.2,
+            drop_scalars=dropped,
         ),
         settings=PriorTraining(
             autoencoder=AutoencoderTraining(updates=10, batch_size=2, learning_rate=0.01),
@@ -52,7 +54,7 @@ def job(cases: tuple[Case, ...], folder: Path, *, kind: str = "flow") -> PriorJo
                 deformed_copies=0,
                 learning_rate=0.01,
                 checkpoint_every=20,
-                timesteps="logit-normal",
+                timestep_spread="logit-normal",
             ),
         ),
         seed=0,
@@ -103,6 +105,13 @@ def test_the_kind_decides_about_the_weights(
         mine.autoencoder.state_dict()
     )
     assert other.card.weights_sha256 != mine.card.weights_sha256
+
+
+def test_scalars_that_are_left_out_decide_about_the_weights(
+    cases: tuple[Case, ...], flow: Path, tmp_path: Path
+) -> None:
+    always = job(cases, tmp_path, dropped=0.0).train()
+    assert always.card.weights_sha256 != load_prior(flow).card.weights_sha256
 
 
 @pytest.mark.parametrize("method", [*tiny.SMALL, "layout"])

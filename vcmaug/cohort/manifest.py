@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from pydantic import JsonValue
 
 from vcmaug.cohort.layout import CohortLayout
-from vcmaug.cohort.row import COLUMNS, DONE, ManifestRow, row_of
+from vcmaug.cohort.row import ADDED, COLUMNS, DONE, ManifestRow, row_of
 from vcmaug.data.steps import common_type, steps_of, stored_steps, type_of_steps
 from vcmaug.errors import CohortError
 from vcmaug.files import atomic_path, stable_json
@@ -109,7 +109,7 @@ def _opened(folder: Path) -> Iterator[pq.ParquetFile]:
     try:
         with pq.ParquetFile(path) as file:
             schema = file.schema_arrow
-            known = set(COLUMNS).issubset(schema.names)
+            known = set(COLUMNS) - set(ADDED) <= set(schema.names)
             if not known or not pa.types.is_list(schema.field("source_case_ids").type):
                 raise CohortError(
                     f"reading {path}: it was made by an older version. Move the cohort's folder "
@@ -131,7 +131,7 @@ def read_manifest(folder: Path) -> pd.DataFrame:
     """
     with _opened(folder) as file:
         frame: pd.DataFrame = file.read().to_pandas(maps_as_pydicts="strict")
-        return frame
+    return frame.assign(**{name: was for name, was in ADDED.items() if name not in frame})
 
 
 def read_rows(folder: Path) -> Iterator[ManifestRow]:

@@ -15,7 +15,7 @@ from vcmaug.data.case import IMAGE, LABEL, Case
 from vcmaug.data.steps import Step
 from vcmaug.errors import CohortError
 
-__all__ = ["COLUMNS", "DONE", "RUN_COLUMNS", "Drawn", "ManifestRow", "Run", "row_of"]
+__all__ = ["ADDED", "COLUMNS", "DONE", "RUN_COLUMNS", "Drawn", "ManifestRow", "Run", "row_of"]
 
 DONE = "done"
 """Status of a request whose image and label map are there."""
@@ -182,6 +182,10 @@ COLUMNS: Mapping[str, Any] = {
     **get_type_hints(Run),
 }
 """The columns of a manifest in order, with their types."""
+
+
+ADDED: Mapping[str, str | float] = {"prior_kind": "epsilon", "guidance": 1.0}
+"""Columns that older cohorts do not have, with what was true of these."""
 
 
 def row_of(cells: Mapping[str, object]) -> ManifestRow:

@@ -27,7 +27,7 @@ from vcmaug.generate.samplers import DDIM, Sampler
 from vcmaug.generate.sampling import sample
 from vcmaug.ldm.autoencoder import volumes_at_once
 from vcmaug.ldm.denoiser import Context, Denoiser
-from vcmaug.ldm.guidance import GuidedDenoiser, guidance_fault
+from vcmaug.ldm.guidance import GuidedDenoiser
 from vcmaug.ldm.prior import Prior
 
 __all__ = ["Drawer"]
@@ -71,7 +71,7 @@ class Drawer:
         Raises:
             ModelError: It always saw its scalars, or has none.
         """
-        if fault := guidance_fault(self.prior.spec, self.guidance):
+        if fault := self.prior.spec.guidance_fault(self.guidance):
             raise ModelError(f"drawing: {fault}.")
 
     @overload
@@ -168,10 +168,13 @@ class Drawer:
 
     def _denoiser(self) -> Denoiser:
         """Return the prior's denoiser, steered if there is a control, guided if that is asked."""
-        denoiser: Denoiser = self.prior.denoiser
+        frozen: Denoiser = self.prior.denoiser
+        denoiser = frozen
         if self.control is not None:
             denoiser = self.control.steer(denoiser, strength=self.strength, interval=self.interval)
-        return denoiser if self.guidance == 1.0 else GuidedDenoiser(denoiser, self.guidance)
+        if self.guidance == 1.0:
+            return denoiser
+        return GuidedDenoiser(denoiser, frozen, self.guidance)
 
     def _start(self, context: Context) -> Tensor | None:
         """Return the latents where a draw starts, or None for noise.

@@ -14,7 +14,6 @@ from vcmaug.files import read_json, sha256_of_file
 from vcmaug.generate.acceptance import IMAGE_FIGURES, MeasureSource, unknown_figures
 from vcmaug.generate.plan import GenerateSettings, Plan
 from vcmaug.ldm.card import PriorCard, read_card
-from vcmaug.ldm.guidance import guidance_fault
 from vcmaug.ldm.prior import has_mean
 from vcmaug.ldm.spec import PriorSpec
 
@@ -57,7 +56,7 @@ def make_plan(
     conditions, spec = Conditions(conditions_folder), prior.spec
     faults = [] if n >= 1 else [f"n = {n}, expected at least 1"]
     faults += _misfits(spec, control, conditions) + _unfit_measure(settings, measure, control)
-    faults += filter(None, [guidance_fault(spec, settings.guidance)])
+    faults += filter(None, [spec.guidance_fault(settings.guidance)])
     expects = control.expects_latents or has_mean(prior_folder)
     if settings.sampler.start < 1.0 and not expects:
         faults.append(

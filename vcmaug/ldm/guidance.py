@@ -13,9 +13,8 @@ import torch
 from torch import Tensor
 
 from vcmaug.ldm.denoiser import Context, Denoiser
-from vcmaug.ldm.spec import PriorSpec
 
-__all__ = ["GuidedDenoiser", "guidance_fault", "partly_left_out"]
+__all__ = ["GuidedDenoiser", "partly_left_out"]
 
 _LEFT_OUT = -1.0  # no scalar is: they lie in [0, 1], and none beyond [-0.5, 1.5] is taken
 
@@ -24,33 +23,27 @@ _LEFT_OUT = -1.0  # no scalar is: they lie in [0, 1], and none beyond [-0.5, 1.5
 class GuidedDenoiser:
     """The denoiser that guidance makes of another.
 
+    The difference is that of the frozen prediction: a control has always seen the scalars.
+
     Attributes:
-        denoiser: Steered or not.
+        denoiser: Steered, or the frozen one.
+        frozen: The prior's own.
         scale: 0 is the prediction without scalars, 1 the one with them, more goes beyond it.
     """
 
     denoiser: Denoiser
+    frozen: Denoiser
     scale: float
 
     def __call__(self, z_t: Tensor, t: Tensor, context: Context) -> Tensor:
-        """Return the guided prediction [B, L, x, y, z]; the denoiser is asked twice."""
-        told = self.denoiser(z_t, t, context)
+        """Return the guided prediction [B, L, x, y, z]; the frozen one is asked twice more."""
+        prediction = self.denoiser(z_t, t, context)
         if context.scalars is None:
-            return told
-        nothing = torch.full_like(context.scalars, _LEFT_OUT)
-        untold = self.denoiser(z_t, t, replace(context, scalars=nothing))
-        return untold + self.scale * (told - untold)
-
-
-def guidance_fault(spec: PriorSpec, scale: float) -> str:
-    """Return in a sentence why a prior cannot be guided, or nothing."""
-    if scale == 1.0 or (spec.scalars and spec.drop_scalars > 0):
-        return ""
-    lacks = "always saw its scalars in training" if spec.scalars else "has no scalars"
-    return (
-        f"guidance is {scale:g}, and prior {spec.name!r} {lacks}; set it to 1, or train a prior "
-        "with scalars and drop_scalars"
-    )
+            return prediction
+        left_out = replace(context, scalars=torch.full_like(context.scalars, _LEFT_OUT))
+        conditional = self.frozen(z_t, t, context)
+        unconditional = self.frozen(z_t, t, left_out)
+        return prediction + (self.scale - 1.0) * (conditional - unconditional)
 
 
 def partly_left_out(scalars: Tensor, share: float, generator: torch.Generator) -> Tensor:

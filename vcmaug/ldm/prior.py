@@ -46,7 +46,7 @@ class Prior:
         spec: Shapes and meanings.
         autoencoder: Frozen.
         denoiser: The frozen noise prediction.
-        schedule: Of the noise.
+        schedule: How noise takes the place of the signal, and what is predicted.
         latent_scale: z = posterior mean * latent_scale.
         texture: What the decoder leaves out, or None.
         mean: Mean latent of the training cases [L, x, y, z], where draws start; None: at noise.
@@ -112,6 +112,8 @@ class Prior:
         if self.texture is not None and noise is not None:
             images = self.texture.add(decoded, noise)
         images, above = images.clamp(0.0, 1.0), self.card.foreground_above
+        if self.spec.autoencoder.foreground:  # the decoder has set what it does not show to 0
+            return images * (decoded != 0).any(dim=1, keepdim=True)
         return images if above is None else without_background(images, decoded, above=above)
 
     def scalar_vector(self, values: Mapping[str, float | None]) -> Tensor | None:

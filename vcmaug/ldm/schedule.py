@@ -66,17 +66,12 @@ class Schedule:
     def z_0_at(self, z_t: Tensor, prediction: Tensor, scales: tuple[Tensor, Tensor]) -> Tensor:
         """Return the same where signal and noise are at hand."""
         signal, noise = scales
-        share = signal * self.of_epsilon - noise * self.of_z_0
-        return (self.of_epsilon * z_t - noise * prediction) / share
+        determinant = signal * self.of_epsilon - noise * self.of_z_0
+        return (self.of_epsilon * z_t - noise * prediction) / determinant
 
     def predict_epsilon(self, z_0: Tensor, prediction: Tensor) -> Tensor:
         """Return the epsilon [B, L, x, y, z] that a prediction and its z_0 imply."""
         return (prediction - self.of_z_0 * z_0) / self.of_epsilon
-
-    def prediction_for(self, z_t: Tensor, z_0: Tensor, t: Tensor) -> Tensor:
-        """Return the prediction [B, L, x, y, z] that leads from z_t to a z_0."""
-        signal, noise = self.scales(t, like=z_t)
-        return self.target(z_0, (z_t - signal * z_0) / noise)
 
     @property
     def errors_of_z_0(self) -> Tensor:

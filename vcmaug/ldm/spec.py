@@ -120,6 +120,8 @@ class PriorSpec(Settings):
                 f"grid.shape {tuple(self.grid.shape)} must be multiples of {deepest}: latent "
                 f"factor {self.latent_factor}, halved {len(self.diffusion.channels) - 1} times"
             )
+        if self.drop_scalars > 0 and not self.scalars:
+            raise ValueError("drop_scalars leaves scalars out of training, and there are none")
         if len(self.diffusion.channels) != len(self.diffusion.attention_levels):
             raise ValueError("diffusion.channels and diffusion.attention_levels differ in length")
         return self
@@ -135,6 +137,16 @@ class PriorSpec(Settings):
         read = " and ".join(self.measured_scalars)
         note = f"It reads {read}, measured on the label maps of its training cases; these count as "
         return f"{note}labels that it has seen." if read else ""
+
+    def guidance_fault(self, scale: float) -> str:
+        """Return in a sentence why the prior cannot be guided at a scale, or nothing."""
+        if scale == 1.0 or self.drop_scalars > 0:
+            return ""
+        lacks = "always saw its scalars in training" if self.scalars else "has no scalars"
+        return (
+            f"guidance is {scale:g}, and prior {self.name!r} {lacks}; set it to 1, or train a "
+            "prior with scalars and drop_scalars"
+        )
 
     @property
     def latent_factor(self) -> int:

@@ -250,6 +250,9 @@ class Recipe(Settings):
                 f"control.training.timesteps is {trained}, and draws are steered from {acts} of "
                 "the schedule on: make it as high, or lower generate.sampler.start or interval"
             )
+        spec = self.prior.known_spec
+        if spec is not None and (fault := spec.guidance_fault(draws.guidance)):
+            found.append(f"generate: {fault}")
         if faults := self.conditions.faults(tuple(self.data.scheme)):
             found.append("conditions: " + "; ".join(faults))
         if found:

@@ -190,7 +190,13 @@ def import_vcm(
 
 
 def _refuse_other_latents(released: Mapping[str, Tensor], prior: Prior, path: Path) -> None:
-    """Refuse a prior whose latents have another number of channels than the checkpoint's."""
+    """Refuse a prior of another kind, or with other channels of its latents than the checkpoint."""
+    if prior.spec.schedule.of_z_0:
+        raise ModelError(
+            f"importing {path}: it steers predictions of the noise, and prior {prior.spec.name!r} "
+            f"predicts otherwise ({prior.spec.schedule.name}). Name the prior that it was trained "
+            "on: BrainLDM, as `vcmaug import-weights brainldm` leaves it."
+        )
     head = released.get("mlp_gamma.conv.weight")
     if head is not None and len(head) != prior.spec.latent_shape[0]:
         raise ModelError(

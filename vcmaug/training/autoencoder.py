@@ -39,7 +39,7 @@ def autoencoder_loss(
         decoded = decoded * shown
         foreground = functional.binary_cross_entropy_with_logits(found.shown.float(), shown)
         loss = settings.foreground_weight * foreground
-        parts["foreground"] = foreground.item()
+        parts["shown"] = foreground.item()
     l1, gradient = functional.l1_loss(decoded, images), gradient_loss(decoded, images)
     kl = kl_loss(found.mean, found.deviation)
     loss = loss + l1 + settings.gradient_weight * gradient + settings.kl_weight * kl

@@ -124,7 +124,7 @@ class PriorJob:
             half=self.settings.half,
             seen=self._seen(),
             scalar_fill=fill,
-            foreground_above=measure_foreground(images, decoded),
+            foreground_above=self._foreground_above(images, decoded),
             log={"autoencoder": first.log, "diffusion": second.log},
             versions=versions(),
             machine=machine(),
@@ -194,7 +194,10 @@ class PriorJob:
             generator = torch_generator(seed, "diffusion", step)
             z_0 = z[chosen]  # [B, L, x, y, z]
             t = draw_timesteps(
-                len(z_0), schedule.num_timesteps, spread=settings.timesteps, generator=generator
+                len(z_0),
+                schedule.num_timesteps,
+                spread=settings.timestep_spread,
+                generator=generator,
             )
             epsilon = torch.randn(z_0.shape, generator=generator)
             own = None
@@ -213,6 +216,11 @@ class PriorJob:
             self.settings.model_dump(mode="json"),
         ]
         return unet, self._learn(unet, objective, "diffusion", settings, identity)
+
+    def _foreground_above(self, images: Tensor, decoded: Tensor) -> float | None:
+        """Return the grey value of the foreground; None where the decoder has a head for it."""
+        headed = self.spec.autoencoder.foreground
+        return None if headed else measure_foreground(images, decoded)
 
     @property
     def _about_images(self) -> dict[str, object]:

@@ -102,8 +102,8 @@ class DiffusionTraining(TrainingSettings, DeformSettings):
     deformed_copies: int = Field(30, ge=0, description="deformed copies of each image")
     max_displacement_mm: float = Field(3.5, ge=0)
     flip: bool = Field(False, description="mirrored images are encoded too")
-    timesteps: Literal["uniform", "logit-normal"] = Field(
-        "uniform", description="how they are spread; logit-normal: more in the middle"
+    timestep_spread: Literal["uniform", "logit-normal"] = Field(
+        "uniform", description="logit-normal: more timesteps in the middle of the schedule"
     )
 
     @classmethod

@@ -17,8 +17,8 @@ Notes:
     How the three-dimensional MCM beside the released VCM brought its condition to the latent grid
     is not known; here each cell holds the share of its voxels that each structure takes.
 
-    The layout predicts z_0 from the condition alone, and the prediction shifts as it does when the
-    predicted z_0 moves towards another. What a label map says about an image is drowned, at every
+    The layout predicts z_0 from the condition alone, and the prediction is shifted by what leads
+    the predicted z_0 towards that one. What a label map says about an image is drowned, at every
     update, by the noise that nobody can predict. Predicting z_0 from the map has no such noise: it
     is learnt in a few hundred updates, and leaves the module one thing to learn, namely where and
     when to follow it. A VCM trains it beside itself, on the same pairs.

@@ -1,4 +1,4 @@
-"""The rectified flow: straight paths from latents to noise, along which a network predicts speed.
+"""The rectified flow: straight paths from latents to noise; a network predicts the velocity.
 
 References:
     Liu et al. 2022, "Flow straight and fast", arXiv 2209.03003; Lipman et al. 2022, arXiv
@@ -7,7 +7,7 @@ References:
 """
 
 import math
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,7 +38,7 @@ class FlowSchedule(NoiseSchedule):
     of_epsilon: ClassVar[float] = -1.0
 
     name: Literal["flow"] = "flow"
-    shift: float | Literal["by-grid"] = Field(
+    shift: Annotated[float, Field(gt=0, allow_inf_nan=False)] | Literal["by-grid"] = Field(
         1.0,
         description="above 1 more timesteps are near noise, below 1 near the image; by-grid: the "
         "cube root of the latent cells over 32, since noise hides less of a large grid",
@@ -60,5 +60,5 @@ class FlowSchedule(NoiseSchedule):
         if isinstance(self.shift, str):
             raise ValueError("this schedule's shift goes by the latent grid: call on_grid first")
         u = np.arange(1, self.num_timesteps + 1) / self.num_timesteps
-        time = self.shift * u / (1.0 + (self.shift - 1.0) * u)
+        time = np.minimum(self.shift * u / (1.0 + (self.shift - 1.0) * u), 1.0)
         return 1.0 - time, time
