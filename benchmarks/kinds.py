@@ -57,7 +57,7 @@ VARIANTS: dict[str, tuple[NoiseSchedule, str]] = {  # the kind, and how its time
     "epsilon": (EpsilonSchedule(), "uniform"),
     "flow": (FlowSchedule(), "uniform"),
     "flow-middle": (FlowSchedule(), "logit-normal"),
-    "flow-by-grid": (FlowSchedule(shift="by-grid"), "uniform"),
+    "flow-shifted": (FlowSchedule(shift=3), "uniform"),
 }
 SIGNAL_TO_NOISE = (0.16, 0.04, 0.0)  # where draws start; 0 is the top of the schedule
 STEPS = (2, 5, 10, 30)

@@ -17,7 +17,7 @@ COLOURS = {
     "epsilon": "#4477aa",
     "flow": "#ee6677",
     "flow-middle": "#228833",
-    "flow-by-grid": "#ccbb44",
+    "flow-shifted": "#ccbb44",
 }
 STEPS = (2, 5, 10, 30)
 
