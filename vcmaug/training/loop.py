@@ -8,10 +8,12 @@ Notes:
     `accelerate launch`, several processes share each batch.
 """
 
+import atexit
 import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
@@ -176,6 +178,12 @@ def train(
     return run.state
 
 
+@cache
+def _leave_together() -> None:
+    """Let this process leave the group at its end; threads of the group may abort it otherwise."""
+    atexit.register(PartialState().destroy_process_group)
+
+
 class _Run:
     """One training under way."""
 
@@ -194,6 +202,8 @@ class _Run:
             cpu=not torch.cuda.is_available(),
             mixed_precision="bf16" if low else "no",
         )
+        if self.accelerator.num_processes > 1:
+            _leave_together()
         self.prepared, self.prepared_optimiser = self.accelerator.prepare(module, self.optimiser)
         self.average = MovingAverage(module, decay=settings.ema_decay)  # where the module is now
         self.state = Trained(identity, self.average.weights)
