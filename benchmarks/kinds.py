@@ -52,6 +52,7 @@ from vcmaug.quality.metrics.frechet_distance import frechet_distance
 from vcmaug.quality.realism import tell_apart
 from vcmaug.training.autoencoder import gradient_energy
 from vcmaug.training.data import read_images
+from vcmaug.training.settings import DiffusionTraining
 
 VARIANTS: dict[str, tuple[NoiseSchedule, str]] = {  # the kind, and how its timesteps are spread
     "epsilon": (EpsilonSchedule(), "uniform"),
@@ -86,10 +87,9 @@ def recipe_of(base: Recipe, variant: str, *, seed: int, share: float, start: flo
     schedule, spread = VARIANTS[variant]
     diffusion = base.prior.training.diffusion
     updates = max(1, round(share * diffusion.updates))
-    changes = {"updates": updates, "timesteps": spread}
-    training = base.prior.training.model_copy(
-        update={"diffusion": diffusion.model_copy(update=changes)}
-    )
+    changes = {"updates": updates, "timestep_spread": spread}
+    checked = DiffusionTraining.model_validate({**diffusion.model_dump(), **changes})
+    training = base.prior.training.model_copy(update={"diffusion": checked})
     factor = base.prior.spec_to_train.latent_factor
     x, y, z = (size // factor for size in base.data.grid.shape)
     spec = base.prior.spec_to_train.model_copy(update={"schedule": schedule.on_grid((x, y, z))})
