@@ -146,7 +146,7 @@ def test_cases_were_read_and_conditions_built(work: Path) -> None:
         row["case_id"] for row in pd.read_csv(work / "cases" / "cases.csv").to_dict("records")
     } == {f"b{number}" for number in range(9)}
     table = pd.read_parquet(work / REPLICATE / "conditions" / "conditions.parquet")
-    assert set(table["builder"]) == {"shift+lowres+modalities"}
+    assert set(table["builder"]) == {"roll+lowres+modalities"}
 
 
 def test_control_and_sampler_drew_the_cohort(work: Path) -> None:
@@ -162,7 +162,7 @@ def test_images_followed_the_builder(work: Path) -> None:
     folder = (work / REPLICATE) / "deformed"
     row = pd.read_parquet(folder / "manifest.parquet").to_dict("records")[0]
     source = work / "cases" / "images" / f"{row['source_case_ids'][0]}.nii.gz"
-    by = row["parameters"][0]["parameters"]["shift"]["by"]
+    by = row["parameters"][0]["parameters"]["roll"]["by"]
     real, moved = (read_image(path, case_id="x").array for path in (source, folder / row["image"]))
     np.testing.assert_allclose(moved, np.roll(real, by, axis=0), atol=1e-4)
 
@@ -238,6 +238,6 @@ def test_the_schema_of_recipes_lists_the_parts_of_the_package(packages: Path) ->
     ended = vcmaug("schema", packages=packages)
     assert ended.returncode == 0, ended.stderr
     schema = json.dumps(json.loads(ended.stdout))
-    families = {"pairs", "shift", "pooled-mix", "renoise", "real+darker", "brightness", "one-layer"}
+    families = {"pairs", "roll", "pooled-mix", "renoise", "real+darker", "brightness", "one-layer"}
     families |= {"quarter-circle"}
     assert all(f'"const": "{name}"' in schema for name in families | {"foreground"})

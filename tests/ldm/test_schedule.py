@@ -80,7 +80,7 @@ def test_a_prior_knows_the_shift_of_its_latent_grid_and_a_schedule_alone_does_no
 
 @pytest.mark.parametrize("shift", [0, -1.0, float("nan"), float("inf"), "by-size"])
 def test_a_shift_that_is_no_positive_number_is_refused(shift: object) -> None:
-    with pytest.raises(ValidationError, match="shift"):
+    with pytest.raises(ValidationError, match="expected a number above 0, or by-grid"):
         FlowSchedule(shift=shift)
 
 

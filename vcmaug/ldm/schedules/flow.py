@@ -7,11 +7,11 @@ References:
 """
 
 import math
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from vcmaug.ldm.noise_schedule import NoiseSchedule
 from vcmaug.shapes import Shape3
@@ -38,11 +38,20 @@ class FlowSchedule(NoiseSchedule):
     of_epsilon: ClassVar[float] = -1.0
 
     name: Literal["flow"] = "flow"
-    shift: Annotated[float, Field(gt=0, allow_inf_nan=False)] | Literal["by-grid"] = Field(
+    shift: float | Literal["by-grid"] = Field(
         1.0,
         description="above 1 more timesteps are near noise, below 1 near the image; by-grid: the "
         "cube root of the latent cells over 32, since noise hides less of a large grid",
     )
+
+    @field_validator("shift", mode="before")
+    @classmethod
+    def _is_a_shift(cls, value: object) -> object:
+        """Refuse what is neither a positive number nor the word."""
+        is_number = isinstance(value, int | float) and 0 < value < math.inf
+        if not is_number and value != "by-grid":
+            raise ValueError("expected a number above 0, or by-grid")
+        return value
 
     def on_grid(self, cells: Shape3) -> "FlowSchedule":
         """Return the schedule with the shift of a latent grid."""
