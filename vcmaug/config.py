@@ -43,6 +43,17 @@ class Settings(BaseModel):
     renamed: ClassVar[Mapping[str, str]] = {}
     gone: ClassVar[Mapping[str, str]] = {}
 
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Return a copy with other values, which are not checked.
+
+        Raises:
+            TypeError: One of them has a name that no setting has; Pydantic would keep it unseen.
+        """
+        unknown = sorted(set(update or {}) - set(type(self).model_fields))
+        if unknown and self.model_config.get("extra") != "allow":
+            raise TypeError(f"{type(self).__name__} has no {', '.join(unknown)}")
+        return super().model_copy(update=update, deep=deep)
+
     @classmethod
     def about_unknown(cls, name: str) -> str:
         """Return what an unknown name is called now, or the nearest of those that are known."""
@@ -193,7 +204,10 @@ def _reworded(error: ErrorDetails, model: type[Settings]) -> str:
         return f"{place}: missing, and it has no default"
     if error["type"] in ("part", "unknown_name"):  # said by a part
         return f"{place}: {error['msg']}"
-    return f"{place}: {error['msg']} (found {error['input']!r})"
+    told = str(error["msg"]).removeprefix("Value error, ")
+    if isinstance(error["input"], Mapping):  # of several settings together: the sentence names them
+        return f"{place}: {told}" if error["loc"] else told
+    return f"{place}: {told} (found {error['input']!r})"
 
 
 def nearest_name(name: str, known: Sequence[str]) -> str:

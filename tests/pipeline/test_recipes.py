@@ -44,8 +44,12 @@ def test_guidance_that_the_prior_cannot_give_is_refused_before_it_is_trained(
     }
     path = tmp_path / "recipe.yaml"
     path.write_text(yaml.safe_dump(content))
-    with pytest.raises(RecipeError, match=r"guidance is 3, and prior 'guided' has no scalars"):
+    with pytest.raises(
+        RecipeError, match=r"1\. generate: guidance is 3, and .* no scalars"
+    ) as told:
         read_recipe(path)
+    assert "Value error" not in str(told.value)
+    assert "'grid'" not in str(told.value)  # the content of the recipe is not repeated
     age = {"name": "age", "low": 20, "high": 80, "column": "age"}
     content["prior"] = {"spec": {"scalars": [age], "drop_scalars": 0.1}}
     path.write_text(yaml.safe_dump(content))
