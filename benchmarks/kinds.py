@@ -164,7 +164,7 @@ def drawn(
             context=Context(torch.stack(scalars) if scalars else None),
             schedule=prior.schedule,
             sampler=sampler,
-            timesteps=sampler.timesteps(prior.schedule.num_timesteps),
+            timesteps=sampler.timesteps(prior.spec.schedule),
             mean=prior.mean,
         )
         latents.append(z_0)

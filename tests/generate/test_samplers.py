@@ -56,7 +56,7 @@ def drawn(name: str, steps: int, *, kind: Schedule = SCHEDULE, denoiser=None) ->
         context=Context(),
         schedule=kind,
         sampler=sampler,
-        timesteps=sampler.timesteps(1000),
+        timesteps=sampler.timesteps(EpsilonSchedule()),
         fresh=fresh,
     )
 
@@ -198,7 +198,7 @@ def test_a_certain_z_0_is_reached_in_one_step(kind):
 def test_euler_steps_on_a_flow_are_monais(steps):
     """A whole draw on the same times; timestep k here is k + 1 there, and 0 is the image."""
     sampler, denoiser = Euler(steps=steps, start=1), exactly(FLOW)
-    timesteps = sampler.timesteps(1000)
+    timesteps = sampler.timesteps(EpsilonSchedule())
     theirs = RFlowScheduler(num_train_timesteps=1000)
     theirs.set_timesteps(steps)
     assert [int(t) for t in theirs.timesteps] == [t + 1 for t in timesteps]
@@ -211,7 +211,7 @@ def test_euler_steps_on_a_flow_are_monais(steps):
 
 
 def test_ddim_steps_are_monais():
-    ours = DDIM(steps=20, start=1, spacing="leading").timesteps(1000)
+    ours = DDIM(steps=20, start=1, spacing="leading").timesteps(EpsilonSchedule())
     monai = DDIMScheduler(
         num_train_timesteps=1000,
         schedule="scaled_linear_beta",
@@ -237,7 +237,7 @@ def test_ddim_steps_are_monais():
 )
 def test_multistep_draws_are_diffusers(name, steps, spacing):
     sampler = Sampler.named(name)(steps=steps, spacing=spacing)
-    timesteps = sampler.timesteps(1000)
+    timesteps = sampler.timesteps(EpsilonSchedule())
     theirs = DPMSolverMultistepScheduler(
         beta_start=0.0015,
         beta_end=0.0205,
@@ -270,7 +270,7 @@ def test_multistep_draws_are_diffusers(name, steps, spacing):
 @pytest.mark.parametrize("spacing", ["trailing", "leading"])
 @pytest.mark.parametrize("steps", [1, 3, 7, 25, 667, 999, 1000])
 def test_timesteps_fall_without_repeats(steps, spacing):
-    found = DDIM(steps=steps, start=1, spacing=spacing).timesteps(1000)
+    found = DDIM(steps=steps, start=1, spacing=spacing).timesteps(EpsilonSchedule())
     assert len(set(found)) == steps
     assert list(found) == sorted(found, reverse=True)
     assert found[0] == 999 if spacing == "trailing" else found[-1] == 0
@@ -279,7 +279,7 @@ def test_timesteps_fall_without_repeats(steps, spacing):
 
 def test_more_steps_than_timesteps_are_refused():
     with pytest.raises(CohortError, match=r"11 sampler steps .* prior.s 10 timesteps"):
-        DDIM(steps=11, start=1).timesteps(10)
+        DDIM(steps=11, start=1).timesteps(EpsilonSchedule(num_timesteps=10))
 
 
 @KINDS
@@ -295,7 +295,7 @@ def test_a_walk_from_the_middle_starts_at_the_noised_mean_and_reaches_the_data(k
         context=Context(),
         schedule=kind,
         sampler=sampler,
-        timesteps=sampler.timesteps(1000),
+        timesteps=sampler.timesteps(EpsilonSchedule()),
         mean=mean,
     )
     assert float(z_0.mean()) == pytest.approx(4.0, abs=0.01)

@@ -36,6 +36,19 @@ def test_alpha_bar_has_the_known_values_of_brainldm() -> None:
     assert alpha_bar[999] == pytest.approx(9.69e-5, rel=0.01)
 
 
+@pytest.mark.parametrize(
+    ("schedule", "start"),
+    [
+        (EpsilonSchedule(), 0.65),  # where it was measured
+        (FlowSchedule(), 0.96),
+        (FlowSchedule(shift=3), 0.89),
+        (EpsilonSchedule(num_timesteps=10), 1.0),  # its signal is never that weak
+    ],
+)
+def test_draws_start_where_so_much_signal_is_left(schedule: NoiseSchedule, start: float) -> None:
+    assert schedule.start == start
+
+
 def test_noise_keeps_unit_variance_where_it_is_preserved() -> None:
     schedule = Schedule(EpsilonSchedule())
     signal, noise = schedule.scales(torch.arange(1000), like=torch.zeros(1, dtype=torch.float64))

@@ -124,6 +124,19 @@ def test_what_is_said_stands_and_the_rest_is_filled_in() -> None:
     assert Recipe.model_validate(recipe.model_dump(mode="json")) == recipe
 
 
+@pytest.mark.parametrize(("schedule", "start"), [("epsilon", 0.65), ("flow", 0.96)])
+def test_draws_and_controls_start_where_the_kind_of_prior_does(schedule: str, start: float) -> None:
+    recipe = recipe_of(prior={"spec": {"schedule": schedule}})
+    known = recipe.prior.spec_to_train.schedule
+    assert recipe.generate.sampler.start_on(known) == start
+    assert recipe.gates.sampler.start_on(known) == start
+    assert recipe.control.training.trained_on(known) == start
+    with pytest.raises(RecipeError, match=rf"steered from {start} of the schedule on"):
+        recipe_of(
+            prior={"spec": {"schedule": schedule}}, control={"training": {"timesteps": 0.6}}
+        )
+
+
 def test_a_wrong_grid_is_the_only_fault() -> None:
     data = {"source": "x", "scheme": {"a": 1}, "grid": {"shape": [32, 48]}}
     with pytest.raises(RecipeError, match=r"1 fault\n.*data\.grid\.shape"):

@@ -161,7 +161,7 @@ class Drawer:
             context=context,
             schedule=prior.schedule,
             sampler=self.sampler,
-            timesteps=self.sampler.timesteps(prior.schedule.num_timesteps),
+            timesteps=self.sampler.timesteps(prior.spec.schedule),
             mean=self._start(context),
             fresh=lambda step: noise.of(shape, f"step {step}").to(self.device),
         )
@@ -187,7 +187,8 @@ class Drawer:
         if self.control is None or context.encoded is None:
             return mean
         expected = context.encoded.expected
-        if expected is None or (mean is None and self.sampler.start == 1.0):
+        from_noise = self.sampler.start_on(self.prior.spec.schedule) == 1.0
+        if expected is None or (mean is None and from_noise):
             return mean
         middle = torch.zeros_like(expected) if mean is None else mean
         if context.there is not None:

@@ -58,9 +58,10 @@ def make_plan(
     faults += _misfits(spec, control, conditions) + _unfit_measure(settings, measure, control)
     faults += filter(None, [spec.guidance_fault(settings.guidance)])
     expects = control.expects_latents or has_mean(prior_folder)
-    if settings.sampler.start < 1.0 and not expects:
+    start = settings.sampler.start_on(spec.schedule)
+    if start < 1.0 and not expects:
         faults.append(
-            f"draws start at {settings.sampler.start} of the schedule (sampler.start), and neither "
+            f"draws start at {start} of the schedule (sampler.start), and neither "
             "the prior has a mean nor the control a layout to start from; set it to 1"
         )
     if faults:
@@ -70,7 +71,7 @@ def make_plan(
         n=n,
         num_conditions=len(conditions),
         settings=settings,
-        timesteps=settings.sampler.timesteps(spec.schedule.num_timesteps),
+        timesteps=settings.sampler.timesteps(spec.schedule),
         prior_sha256=prior.weights_sha256,
         control_sha256=control.weights_sha256,
         conditions_sha256=sha256_of_file(conditions_folder / "conditions.parquet"),

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import Field
 
 from vcmaug.errors import CohortError
+from vcmaug.ldm.noise_schedule import NoiseSchedule
 from vcmaug.parts import Part
 
 if TYPE_CHECKING:
@@ -86,37 +87,43 @@ class Sampler(Part):
 
     steps: int = Field(25, ge=1)
     spacing: Literal["trailing", "leading"] = "trailing"
-    start: float = Field(
-        0.65,
+    start: float | None = Field(
+        None,
         gt=0,
         le=1,
-        description="share of the schedule that is walked (above 0.65 whole images come out too "
-        "bright or too dark, see recipes/hippocampus/LOG.md); below 1 from the latents that the "
-        "condition lets the control expect, else from the prior's mean",
+        description="share of the schedule that is walked (null: as measured for its kind, 0.65 of "
+        "epsilon's); below 1 from the latents that the condition lets the control expect, else "
+        "from the prior's mean",
     )
 
-    def timesteps(self, num_timesteps: int) -> tuple[int, ...]:
+    def start_on(self, schedule: NoiseSchedule) -> float:
+        """Return the share of a schedule that is walked."""
+        return schedule.start if self.start is None else self.start
+
+    def timesteps(self, schedule: NoiseSchedule) -> tuple[int, ...]:
         """Return the timesteps of a draw, falling; trailing begins at its start, leading ends at 0.
 
         Args:
-            num_timesteps: Of the prior's schedule.
+            schedule: Of the prior.
 
         Raises:
             CohortError: There are more steps than timesteps.
 
         Examples:
-            >>> DDIM(steps=4, start=1).timesteps(1000)
+            >>> from vcmaug.ldm.schedules.epsilon import EpsilonSchedule
+            >>> schedule = EpsilonSchedule(num_timesteps=1000)
+            >>> DDIM(steps=4, start=1).timesteps(schedule)
             (999, 749, 499, 249)
-            >>> DDIM(steps=4, start=1, spacing="leading").timesteps(1000)
+            >>> DDIM(steps=4, start=1, spacing="leading").timesteps(schedule)
             (750, 500, 250, 0)
-            >>> DDIM(steps=2, start=0.6).timesteps(1000)
+            >>> DDIM(steps=2, start=0.6).timesteps(schedule)
             (599, 299)
         """
-        first = round(self.start * num_timesteps)
+        first = round(self.start_on(schedule) * schedule.num_timesteps)
         if self.steps > first:
             raise CohortError(
                 f"planning a cohort: {self.steps} sampler steps were requested and {first} of the "
-                f"prior's {num_timesteps} timesteps are walked. Lower sampler.steps."
+                f"prior's {schedule.num_timesteps} timesteps are walked. Lower sampler.steps."
             )
         width = first / self.steps
         if self.spacing == "trailing":

@@ -23,6 +23,7 @@ class NoiseSchedule(Part):
     Attributes:
         of_z_0: How much of z_0 is in what the network predicts.
         of_epsilon: How much of epsilon is in it; not 0.
+        starts_at: Signal over noise where draws start by default: 0 is the top of the schedule.
     """
 
     family: ClassVar[str] = "schedule"
@@ -30,12 +31,20 @@ class NoiseSchedule(Part):
     unnamed: ClassVar[str] = "epsilon"
     of_z_0: ClassVar[float]
     of_epsilon: ClassVar[float]
+    starts_at: ClassVar[float] = 0.0
 
     num_timesteps: int = Field(1000, ge=2, description="T; timesteps run from 0 to T - 1")
 
     @abstractmethod
     def scales(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return signal and noise of each timestep, each [T]; the noise grows."""
+
+    @property
+    def start(self) -> float:
+        """The share of the schedule from which draws start by default, to a hundredth."""
+        signal, noise = self.scales()
+        below = int((signal > self.starts_at * noise).sum())
+        return round(min(1.0, (below + 1) / self.num_timesteps), 2)
 
     def on_grid(self, cells: Shape3) -> "NoiseSchedule":
         """Return the schedule for a latent grid; most are the same on all."""

@@ -36,6 +36,7 @@ from vcmaug.errors import RecipeError
 from vcmaug.gates.base import GateSettings
 from vcmaug.generate.plan import GenerateSettings
 from vcmaug.ldm.card import PriorCard, read_card
+from vcmaug.ldm.schedules.epsilon import EpsilonSchedule
 from vcmaug.ldm.spec import PriorSpec
 from vcmaug.pipeline.defaults import completed
 from vcmaug.quality.metrics.base import Metric
@@ -243,14 +244,15 @@ class Recipe(Settings):
         flipped = [name for name, flip in self._flips_of_structures().items() if flip]
         if flipped and (sides := side_faults(tuple(self.data.scheme))):
             found.append(f"{' and '.join(flipped)}: {'; '.join(sides)}; set it to false")
-        draws, trained = self.generate, self.control.training.timesteps
-        acts = min(draws.sampler.start, draws.interval[1])
+        spec, draws = self.prior.known_spec, self.generate
+        schedule = spec.schedule if spec else EpsilonSchedule()
+        trained = self.control.training.trained_on(schedule)
+        acts = min(draws.sampler.start_on(schedule), draws.interval[1])
         if acts > trained:
             found.append(
                 f"control.training.timesteps is {trained}, and draws are steered from {acts} of "
                 "the schedule on: make it as high, or lower generate.sampler.start or interval"
             )
-        spec = self.prior.known_spec
         if spec is not None and (fault := spec.guidance_fault(draws.guidance)):
             found.append(f"generate: {fault}")
         if faults := self.conditions.faults(tuple(self.data.scheme)):

@@ -78,7 +78,7 @@ def control_loss(
 def control_objective(pairs: Pairs, *, prior: Prior, job: ControlJob) -> Objective:
     """Return the loss of one step: MSE of the prediction plus the penalty."""
     settings, seed = job.settings, job.seed
-    last = round(settings.timesteps * prior.schedule.num_timesteps)
+    last = round(settings.trained_on(prior.spec.schedule) * prior.schedule.num_timesteps)
     weights = timestep_weights(prior.schedule.errors_of_z_0[:last], settings.weighting)
 
     def objective(module: nn.Module, step: int, share: Share) -> tuple[Tensor, dict[str, float]]:
@@ -126,7 +126,8 @@ def validation_loss(module: nn.Module, pairs: Pairs, *, prior: Prior, job: Contr
         job: Of the training, which says what share of the schedule counts.
     """
     device = next(module.parameters()).device
-    last, error = job.settings.timesteps * prior.schedule.num_timesteps, 0.0
+    share, error = job.settings.trained_on(prior.spec.schedule), 0.0
+    last = share * prior.schedule.num_timesteps
     for few in torch.arange(len(pairs.z)).split(volumes_at_once(prior.spec.grid.shape)):
         one_hot = one_hot_batch(pairs.index_maps[few], job.structures.num_structures)
         others = None if pairs.channels is None else pairs.channels[few]

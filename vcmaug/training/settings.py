@@ -19,6 +19,7 @@ from vcmaug.data.case import Case
 from vcmaug.data.geometry import Grid
 from vcmaug.data.grid_size import by_extent, by_size
 from vcmaug.data.labels import LabelScheme
+from vcmaug.ldm.noise_schedule import NoiseSchedule
 
 __all__ = [
     "AutoencoderTraining",
@@ -148,8 +149,11 @@ class ControlTraining(TrainingSettings, DeformSettings):
     l1_weight: float = Field(1e-3, ge=0, description="lambda of the penalty on gamma and beta")
     flip: bool = Field(False, description="mirrored pairs too; pairs of structures change places")
     deformed_copies: int = Field(30, ge=0, description="deformed copies of each pair")
-    timesteps: float = Field(
-        0.65, gt=0, le=1, description="share of the schedule that is trained: sampler.start"
+    timesteps: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="share of the schedule that is trained: sampler.start, and null as null there",
     )
     weighting: Literal["prediction", "image"] = Field(
         "image",
@@ -175,6 +179,10 @@ class ControlTraining(TrainingSettings, DeformSettings):
         description="on the CPU: one gives the same control on every number of cores; null: as "
         "many as the process has",
     )
+
+    def trained_on(self, schedule: NoiseSchedule) -> float:
+        """Return the share of a schedule that is trained."""
+        return schedule.start if self.timesteps is None else self.timesteps
 
     @classmethod
     def of_grid(cls, grid: Grid) -> dict[str, float]:

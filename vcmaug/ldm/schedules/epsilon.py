@@ -24,6 +24,7 @@ class EpsilonSchedule(NoiseSchedule):
 
     of_z_0: ClassVar[float] = 0.0
     of_epsilon: ClassVar[float] = 1.0
+    starts_at: ClassVar[float] = 0.16  # above it whole images come out too bright or too dark
 
     name: Literal["epsilon"] = "epsilon"
     beta_start: float = Field(0.0015, gt=0, lt=1)

@@ -36,6 +36,7 @@ class FlowSchedule(NoiseSchedule):
 
     of_z_0: ClassVar[float] = 1.0
     of_epsilon: ClassVar[float] = -1.0
+    starts_at: ClassVar[float] = 0.04
 
     name: Literal["flow"] = "flow"
     shift: float | Literal["by-grid"] = Field(
