@@ -55,6 +55,7 @@ PICTURES: dict[str, list[dict[str, Any]]] = {
             "resize": {"ventricles": {"change": 0.8, "side": "left"}},
         }
     ],
+    "grow": [{"name": "grow", "structures": [{"structure": "ventricles", "each_ml": [90]}]}],
     "shape_model": [
         {"name": "shape_model", "structures": ["ventricles", "deep_grey", "hippocampus"]}
     ],

@@ -265,13 +265,17 @@ def test_a_scheduler_that_is_not_there_is_named(monkeypatch):
 
 
 def test_a_cluster_that_exists_is_used(tmp_path):
-    with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address="127.0.0.1:0") as cluster:
+    with LocalCluster(
+        n_workers=1, threads_per_worker=1, dashboard_address="127.0.0.1:0"
+    ) as cluster:
         compute = resolve_compute(scheduler=cluster.scheduler_address)
         assert squares(work_items.square, tmp_path, compute=compute)[3] == 9
 
 
 def test_a_cluster_that_goes_away_is_named(tmp_path):
-    with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address="127.0.0.1:0") as cluster:
+    with LocalCluster(
+        n_workers=1, threads_per_worker=1, dashboard_address="127.0.0.1:0"
+    ) as cluster:
         items = [(str(tmp_path), number) for number in range(50)]
         with pytest.raises(ComputeError, match="connection to the Dask scheduler was lost"):
             run_all(

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from vcmaug.cohort.cohort import Cohort
     from vcmaug.cohort.exporters.monai_datalist import MonaiDatalist
     from vcmaug.conditions.base import Target
+    from vcmaug.conditions.builders.grow import Grow
     from vcmaug.conditions.builders.lesions import Lesions
     from vcmaug.conditions.builders.lowres import LowRes
     from vcmaug.conditions.builders.modalities import Modalities
@@ -84,6 +85,7 @@ __all__ = [
     "load_control",
     "train",
     # conditions
+    "Grow",
     "Lesions",
     "LowRes",
     "Modalities",
@@ -123,6 +125,7 @@ _NAMES = {
     "cohort.cohort": ("Cohort",),
     "cohort.exporters.monai_datalist": ("MonaiDatalist",),
     "conditions.base": ("Target",),
+    "conditions.builders.grow": ("Grow",),
     "conditions.builders.lesions": ("Lesions",),
     "conditions.builders.lowres": ("LowRes",),
     "conditions.builders.modalities": ("Modalities",),

@@ -11,6 +11,7 @@ from vcmaug.arms.deformed import Deformed
 from vcmaug.cohort.check import check_cohort
 from vcmaug.cohort.manifest import read_manifest
 from vcmaug.conditions.build import build_conditions
+from vcmaug.conditions.builders.grow import Grow, GrowSettings
 from vcmaug.conditions.builders.modalities import Modalities
 from vcmaug.conditions.builders.perturb import Perturb
 from vcmaug.conditions.chain import Chain, ConditionSettings
@@ -67,6 +68,16 @@ def test_the_image_is_deformed_as_its_label_map_was(
         label = read_label_map(tmp_path / "out" / row["label"], case_id="x").array
         agree = np.rint(2 * image) == label  # but for voxels where two structures meet
         assert agree.mean() > 0.9
+
+
+def test_the_image_of_a_grown_map_follows(tmp_path: Path, cases: tuple[Case, ...]) -> None:
+    shutil.rmtree(tmp_path / "conditions")
+    grow = Grow(structures=[GrowSettings(structure="core", even_ml=(0.3, 0.7))], smoothness_mm=2)
+    _build(tmp_path, cases, Chain(steps=(grow,)))
+    for row in _deformed(tmp_path, cases).to_dict("records"):
+        image = read_image(tmp_path / "out" / row["image"], case_id="x").array
+        label = read_label_map(tmp_path / "out" / row["label"], case_id="x").array
+        assert (np.rint(2 * image) == label).mean() > 0.97
 
 
 def test_what_is_shown_of_a_map_does_not_keep_its_image_from_following(

@@ -57,7 +57,12 @@ class Shift(Builder):
 
     @classmethod
     def follow(
-        cls, volume: Volume, parameters: Mapping[str, Any], *, classes: bool = False
+        cls,
+        volume: Volume,
+        parameters: Mapping[str, Any],
+        *,
+        source: Volume | None = None,
+        classes: bool = False,
     ) -> Volume:
         return Volume(np.roll(volume.array, parameters["voxels"], axis=0), volume.affine)
 

@@ -132,9 +132,7 @@ def test_draws_and_controls_start_where_the_kind_of_prior_does(schedule: str, st
     assert recipe.gates.sampler.start_on(known) == start
     assert recipe.control.training.trained_on(known) == start
     with pytest.raises(RecipeError, match=rf"steered from {start} of the schedule on"):
-        recipe_of(
-            prior={"spec": {"schedule": schedule}}, control={"training": {"timesteps": 0.6}}
-        )
+        recipe_of(prior={"spec": {"schedule": schedule}}, control={"training": {"timesteps": 0.6}})
 
 
 def test_a_wrong_grid_is_the_only_fault() -> None:

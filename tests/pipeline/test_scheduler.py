@@ -23,7 +23,9 @@ def test_workers_elsewhere_find_what_a_relative_output_holds(
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(content))
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
-    with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address="127.0.0.1:0") as cluster:
+    with LocalCluster(
+        n_workers=1, threads_per_worker=1, dashboard_address="127.0.0.1:0"
+    ) as cluster:
         monkeypatch.chdir(tmp_path)
         at = ["--scheduler", cluster.scheduler_address]
         verbs = [["build-conditions", *at], ["downstream-eval", *at]]

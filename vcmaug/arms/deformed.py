@@ -15,7 +15,7 @@ from vcmaug.arms.rows import MadeCase, parents_of, write_cases
 from vcmaug.conditions.builder import followed, images_followed
 from vcmaug.conditions.conditions import Conditions, map_bytes
 from vcmaug.conditions.table import ConditionRow, read_conditions
-from vcmaug.data.nifti import label_map_in, read_image
+from vcmaug.data.nifti import label_map_in, read_image, read_label_map
 from vcmaug.data.volume import Volume
 from vcmaug.errors import CohortError
 from vcmaug.progress import Report, silent
@@ -68,9 +68,11 @@ def _deformed(asked: ConditionRow, sources: Sources) -> MadeCase:
     source = parents_of(asked, sources.cases)[0]
     label_file = map_bytes(sources.conditions, asked)
     image = read_image(source.image, case_id=source.case_id)
+    affine = label_map_in(label_file).affine
+    own = None if source.label is None else read_label_map(source.label, case_id=source.case_id)
     return MadeCase(
         method="deform",
-        image=followed(Volume(image.array, label_map_in(label_file).affine), asked.steps),
+        image=followed(Volume(image.array, affine), asked.steps, source=own),
         label_file=label_file,
         condition_id=asked.condition_id,
         parents=(source,),

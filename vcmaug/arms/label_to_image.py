@@ -22,7 +22,7 @@ from vcmaug.conditions.builders.lowres import slice_weights
 from vcmaug.conditions.conditions import map_bytes
 from vcmaug.conditions.table import ConditionRow, read_conditions
 from vcmaug.data.cases import Case
-from vcmaug.data.nifti import label_map_in, read_image
+from vcmaug.data.nifti import label_map_in, read_image, read_label_map
 from vcmaug.data.volume import Volume
 from vcmaug.progress import Report, silent
 from vcmaug.seeding import numpy_generator, stable_seed
@@ -124,7 +124,9 @@ def _background(
     edges = np.quantile(image, np.linspace(0, 1, num_classes + 1)[1:-1])
     classes: NDArray[np.int64] = np.digitize(image, edges)
     if images_followed(asked.steps):
-        classes = followed(Volume(classes, label_map.affine), asked.steps, classes=True).array
+        own = None if source.label is None else read_label_map(source.label, case_id=source.case_id)
+        placed = Volume(classes, label_map.affine)
+        classes = followed(placed, asked.steps, source=own, classes=True).array
     return classes.astype(np.int64, copy=False)
 
 

@@ -67,6 +67,7 @@ class Condition:
         source_case_ids: Every case that went into it.
         source_subject_ids: Their subjects.
         turn: How often the source has been used before by the same chain of builders.
+        uses: How often the chain has been used before, whatever the source.
         steps: What the builders did, in order.
         channels: Other volumes on the map's grid, by name; a channel that is absent has no entry.
         presence: Which channels a control is shown; empty: the label map alone.
@@ -79,6 +80,7 @@ class Condition:
     source_case_ids: tuple[str, ...]
     source_subject_ids: tuple[str, ...]
     turn: int = 0
+    uses: int = 0
     steps: tuple[Step, ...] = ()
     channels: Mapping[str, Volume] = field(default_factory=dict)
     presence: Mapping[str, bool] = field(default_factory=dict)
@@ -121,7 +123,12 @@ def source_map(case: Case) -> SourceMap:
 
 
 def as_it_is(
-    source: SourceMap, *, condition_id: str, turn: int = 0, inherit: Sequence[str] = ()
+    source: SourceMap,
+    *,
+    condition_id: str,
+    turn: int = 0,
+    uses: int = 0,
+    inherit: Sequence[str] = (),
 ) -> Condition:
     """Return a source's own map as a condition, before any step.
 
@@ -129,6 +136,7 @@ def as_it_is(
         source: A labelled case.
         condition_id: Unique in its table.
         turn: How often the source has been used before by the same chain of builders.
+        uses: How often the chain has been used before, whatever the source.
         inherit: Columns of the case table that a condition takes over, where it has them.
     """
     return Condition(
@@ -139,6 +147,7 @@ def as_it_is(
         source_case_ids=(source.case_id,),
         source_subject_ids=(source.subject_id,),
         turn=turn,
+        uses=uses,
     )
 
 

@@ -110,12 +110,14 @@ class Builder(Part):
 
     Attributes:
         adds: Channels that it makes.
+        measures_source: Its steps go by the source's own label map, so it comes first in a chain.
     """
 
     family: ClassVar[str] = "builder"
     home: ClassVar[str] = "vcmaug.conditions.builders"
     renamed: ClassVar[Mapping[str, str]] = {"builder": "name"}
     adds: ClassVar[tuple[str, ...]] = ()
+    measures_source: ClassVar[bool] = False
 
     def faults(self, structures: Sequence[str]) -> list[str]:
         """Return what is wrong with the settings, for the structures of a scheme."""
@@ -192,16 +194,22 @@ class Builder(Part):
 
     @classmethod
     def follow(
-        cls, volume: Volume, parameters: Mapping[str, JsonValue], *, classes: bool = False
+        cls,
+        volume: Volume,
+        parameters: Mapping[str, JsonValue],
+        *,
+        source: Volume | None = None,
+        classes: bool = False,
     ) -> Volume:
         """Return a volume deformed as the map was; on the same grid.
 
         Args:
             volume: Of the source, before the step.
             parameters: As the step has recorded them.
+            source: The source's own label map.
             classes: Its values are numbers of classes, which are not interpolated.
         """
-        del parameters, classes
+        del parameters, source, classes
         return volume
 
 
@@ -221,16 +229,20 @@ def images_followed(steps: Iterable[Step]) -> bool:
     return images_fit(Builder.named(step.builder).moves(step.parameters) for step in steps)
 
 
-def followed(volume: Volume, steps: Sequence[Step], *, classes: bool = False) -> Volume:
+def followed(
+    volume: Volume, steps: Sequence[Step], *, source: Volume | None = None, classes: bool = False
+) -> Volume:
     """Return a volume of a source after the steps of a condition, on the same grid.
 
     Args:
         volume: Of the source.
         steps: Of the condition.
+        source: The source's own label map, for steps that measured it.
         classes: Its values are numbers of classes, which are not interpolated.
     """
     for step in steps:
-        volume = Builder.named(step.builder).follow(volume, step.parameters, classes=classes)
+        builder = Builder.named(step.builder)
+        volume = builder.follow(volume, step.parameters, source=source, classes=classes)
     return volume
 
 
@@ -262,7 +274,7 @@ def aligned_image(condition: Condition, name: str) -> Volume:
             f"{where}: its values lie between {low:g} and {high:g}, expected 0 to 1. Build "
             "conditions from prepared cases (vcmaug prepare)."
         )
-    return followed(image, condition.steps)
+    return followed(image, condition.steps, source=source.label_map)
 
 
 def unknown_structures(named: Mapping[str, Sequence[str]], structures: Sequence[str]) -> list[str]:

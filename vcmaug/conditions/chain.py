@@ -56,6 +56,8 @@ class Chain(Settings):
         for place, step in enumerate(self.steps):
             where = f"steps.{place} ({step.name})"
             faults += [f"{where}: {fault}" for fault in step.faults(structures)]
+            if place > 0 and step.measures_source:
+                faults.append(f"{where}: it goes by the source's own label map; put it first")
             if moved and step.passes_on(made):
                 faults.append(
                     f"{where}: it passes on images, which cannot follow {moved} before it; use "

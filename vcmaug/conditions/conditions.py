@@ -84,7 +84,11 @@ class Workshop:
         turn, number = divmod(uses, len(self.spec.sources))
         seed = stable_seed(about.seed, condition_id, "condition")
         condition = as_it_is(
-            self._source(number), condition_id=condition_id, turn=turn, inherit=settings.inherit
+            self._source(number),
+            condition_id=condition_id,
+            turn=turn,
+            uses=uses,
+            inherit=settings.inherit,
         )
         for place, builder in enumerate(self.builders[chain]):
             condition = builder.build(condition, seed=stable_seed(seed, place))

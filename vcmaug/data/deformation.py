@@ -38,6 +38,7 @@ __all__ = [
     "upsampled",
     "deform_image",
     "deform_label_map",
+    "looked_up",
 ]
 
 Field = NDArray[np.float32]  # [3, a, b, c], voxels of the grid
@@ -224,6 +225,11 @@ def deform_label_map(label_map: NDArray[Any], displacement: Field) -> NDArray[An
     kind = label_map.dtype
     source = torch.from_numpy(np.ascontiguousarray(label_map, dtype=np.int32)).reshape(-1)
     return source[flat].numpy().astype(kind)
+
+
+def looked_up(channels: NDArray[np.float32], displacement: Field) -> NDArray[np.float32]:
+    """Return channels [C, X, Y, Z] under a displacement [3, X, Y, Z], linearly, edges repeated."""
+    return _sample(torch.from_numpy(channels), torch.from_numpy(displacement)).numpy()
 
 
 def _sample(channels: torch.Tensor, displacement: torch.Tensor) -> torch.Tensor:

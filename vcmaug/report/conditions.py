@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from vcmaug.conditions.builder import followed, images_followed
 from vcmaug.conditions.conditions import map_bytes
 from vcmaug.conditions.spec import ConditionSpec
 from vcmaug.conditions.table import ConditionRow, read_conditions
@@ -28,8 +29,9 @@ _MARGINS = {"top": 0.95, "hspace": 0.12}
 def write_gallery(folder: Path) -> Path:
     """Write gallery.png into a folder of conditions and return its path.
 
-    The first conditions of each chain are shown, not chosen by eye. Outlines lie on the image of
-    the source, or on the image channel that the condition brings; slices pass through what changed.
+    The first conditions of each chain are shown, not chosen by eye. Outlines lie on the image
+    channel that the condition brings, else on the image of the source, deformed as its map was
+    where it can; slices pass through what changed.
     """
     spec, table = ConditionSpec.read(folder), read_conditions(folder)
     by_id = {case.case_id: case for case in spec.sources}
@@ -40,7 +42,7 @@ def write_gallery(folder: Path) -> Path:
     for line, row in zip(axes, rows, strict=True):
         source = by_id[row.source_case_ids[0]]
         before, after = _maps(folder, row, source)
-        images = _images(folder, row, source)
+        images = _images(folder, row, source, before)
         where = _most_changed(before.array, after.array)
         titles = f"{source.case_id}: source", f"{row.condition_id}: {row.builder}"
         for place, title in zip((line[0], line[wide]), titles, strict=True):
@@ -66,13 +68,17 @@ def _maps(folder: Path, row: ConditionRow, source: Case) -> tuple[Volume, Volume
     return before, label_map_in(map_bytes(folder, row))
 
 
-def _images(folder: Path, row: ConditionRow, source: Case) -> tuple[Volume, Volume]:
-    """Return what the outlines lie on: the image of the source, and the condition's own if any."""
+def _images(
+    folder: Path, row: ConditionRow, source: Case, label_map: Volume
+) -> tuple[Volume, Volume]:
+    """Return what the outlines of a source, and those of its condition, lie on."""
     image = _in_range(read_image(source.image, case_id=source.case_id))
     for channel in row.channels:
         path = folder / channel / f"{row.condition_id}.nii.gz"
         if not channel.endswith(("_known", "-lesion")) and path.exists():
             return image, _in_range(read_image(path, case_id=row.condition_id))
+    if images_followed(row.steps):
+        return image, followed(image, row.steps, source=label_map)
     return image, image
 
 

@@ -18,18 +18,9 @@ from pydantic import Field, JsonValue, field_validator
 
 from vcmaug.conditions.base import Condition, Step
 from vcmaug.conditions.builder import Builder, Moves, Range, Ready, unknown_structures
+from vcmaug.conditions.deformed_map import deformed_map
 from vcmaug.conditions.resize import Side, resized, side_voxels, side_weights
-from vcmaug.conditions.topology import (
-    Parts,
-    apart,
-    counts_of,
-    mended,
-    numbered,
-    parts_of,
-    same_topology,
-    thin_structures,
-    with_shares,
-)
+from vcmaug.conditions.topology import Parts, counts_of, mended, parts_of, same_topology
 from vcmaug.config import Settings
 from vcmaug.data.geometry import Grid
 from vcmaug.data.grid_size import by_extent
@@ -122,7 +113,12 @@ class Perturb(Builder):
 
     @classmethod
     def follow(
-        cls, volume: Volume, parameters: Mapping[str, JsonValue], *, classes: bool = False
+        cls,
+        volume: Volume,
+        parameters: Mapping[str, JsonValue],
+        *,
+        source: Volume | None = None,
+        classes: bool = False,
     ) -> Volume:
         """Return a volume mirrored and deformed as the map was."""
         from vcmaug.data.deformation import deform_image, deform_label_map
@@ -265,19 +261,17 @@ class Perturbing:
         self, volume: Volume, wanted: NDArray[np.int64], draw: PerturbDraw
     ) -> tuple[NDArray[np.uint8], dict[str, float]]:
         """Return the perturbed index map and what was measured of it."""
-        from vcmaug.data.deformation import deform_label_map, least_jacobian, upsampled
+        from vcmaug.data.deformation import least_jacobian, upsampled
 
-        start, num, keep = volume.array, self.scheme.num_structures, self.settings.keep_topology
+        start, keep = volume.array, self.settings.keep_topology
         field = draw.lattice(volume)
-        displacement = upsampled(field, volume.shape)
-        if keep:
-            parts, owners = numbered(start, num, least=self.settings.specks / 2)
-            deformed = apart(deform_label_map(parts, displacement), owners)
-        else:
-            deformed = deform_label_map(start, displacement)
-        for channel in thin_structures(start, num):
-            deformed = with_shares(deformed, start, displacement, channel)
-        deformed = mended(deformed, wanted) if keep else deformed
+        deformed = deformed_map(
+            start,
+            upsampled(field, volume.shape),
+            num_structures=self.scheme.num_structures,
+            wanted=wanted if keep else None,
+            specks=self.settings.specks,
+        )
         checks = {"min_jacobian": round(least_jacobian(field, volume.shape), 4)}
         for name, wish in draw.resize.items():
             channel = self.scheme.names.index(name) + 1
