@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vcmaug.affine import orientation_of
-from vcmaug.data.geometry import Grid, crop_or_pad, reorient, resample, to_grid
+from vcmaug.data.geometry import Grid, crop_or_pad, reorient, resample, start_of, to_grid
 from vcmaug.data.volume import Volume, same_grid
 
 LETTERS = [
@@ -62,6 +62,36 @@ def test_padding_by_reflection_repeats_where_the_pad_is_larger_than_the_volume()
     volume = Volume(np.arange(2, dtype=np.float32).reshape(2, 1, 1), np.eye(4))
     padded = crop_or_pad(volume, (8, 1, 1), padding="reflect")
     assert padded.array.ravel().tolist() == [1, 1, 0, 0, 1, 1, 0, 0]
+
+
+@pytest.mark.parametrize("letters", ["RAS", "LPI", "SRA"])
+@pytest.mark.parametrize("spacing", [2.0, 3.0])
+def test_a_grid_lies_about_what_is_shown_and_a_constant(letters: str, spacing: float) -> None:
+    """In millimetres of the grid's axes, whatever way the file is stored."""
+    array = np.zeros((40, 48, 36), dtype=np.float32)
+    array[4:13, 20:41, 10:31] = 1.0  # its centre is voxel (8, 30, 20)
+    image = Volume(array, np.array([[2.0, 0, 0, -40], [0, 2, 0, -30], [0, 0, 2, 7], [0, 0, 0, 1]]))
+    centre = image.affine @ [8, 30, 20, 1]
+    stored = reorient(image, letters)
+    for offset in ((0.0, 0.0, 0.0), (6.0, -12.0, 12.0)):
+        grid = Grid((9, 11, 9), spacing_mm=[spacing] * 3, centre="foreground", offset_mm=offset)
+        start = start_of(stored, grid)
+        placed = to_grid(stored, grid, is_label=False, start=start)
+        assert placed.shape == grid.shape
+        away = (placed.affine @ [4, 5, 4, 1])[:3] - centre[:3] - offset
+        assert np.abs(away).max() <= spacing / 2 + 1e-6
+    dark = Volume(np.zeros_like(array), image.affine)
+    assert start_of(dark, grid.model_copy(update={"offset_mm": (0.0, 0.0, 0.0)})) == start_of(
+        dark, Grid((9, 11, 9), spacing_mm=[spacing] * 3)
+    )
+
+
+def test_a_grid_may_reach_beyond_both_ends_of_a_volume() -> None:
+    volume = Volume(np.arange(1, 4, dtype=np.float32).reshape(3, 1, 1), np.eye(4))
+    for start, wanted in ((-1, [0, 1, 2, 3, 0]), (2, [3, 0, 0, 0, 0]), (-4, [0, 0, 0, 0, 1])):
+        cut = crop_or_pad(volume, (5, 1, 1), padding="zero", start=(start, 0, 0))
+        assert cut.array.ravel().tolist() == wanted
+        assert cut.affine[0, 3] == start
 
 
 def test_resampling_an_image_keeps_its_field_of_view_and_a_linear_ramp() -> None:

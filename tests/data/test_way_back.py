@@ -105,6 +105,19 @@ def test_a_drawn_case_stands_on_its_parent_s_grid_in_its_units(tmp_path: Path) -
     assert np.allclose(image.array[~inside], 0.2)
 
 
+def test_a_case_cut_about_its_foreground_comes_back(tmp_path: Path) -> None:
+    grid = {"shape": (6, 6, 6), "centre": "foreground", "offset_mm": (1, 2, -1)}
+    case, native, label = _prepared(tmp_path, grid=grid, intensity={"window": [0.2, 0.8]})
+    assert case.label is not None
+    labels = case.back().label(read_label_map(case.label, case_id="a"), scheme=SCHEME)
+    image = case.back().image(read_image(case.image, case_id="a"), name="image")
+    inside = labels.array > 0
+    assert 5 * 5 * 5 <= np.count_nonzero(inside) <= 6 * 6 * 6
+    assert np.array_equal(labels.array[inside], label.array[inside])
+    clipped = np.clip(native.array, 0.2, 0.8)
+    np.testing.assert_allclose(image.array[inside], clipped[inside], atol=2e-5)
+
+
 def test_percentiles_of_a_case_are_kept_for_its_way_back(tmp_path: Path) -> None:
     case, native, _ = _prepared(
         tmp_path, intensity={"lower_percentile": 0, "upper_percentile": 100}

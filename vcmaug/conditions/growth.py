@@ -102,24 +102,23 @@ def flow_to(goals: Sequence[Goal], volume: Volume, *, flow: Flow) -> Growth:
     voxel_mm3, wanted = float(np.prod(spacing_mm)), np.array([one.volume_mm3 for one in goals])
     held = _held(array > 0, spacing_mm) if flow.hold_outline else np.float32(1.0)
     displacement, shares = np.zeros((3, *volume.shape), dtype=np.float32), masks
-    before = np.full(len(goals), np.inf)
-    for steps in range(_MOST_STEPS + 1):
+    gaps: list[NDArray[np.float64]] = []
+    for _ in range(_MOST_STEPS + 1):
         counted = shares * (np.stack(sides) > 0.5)
-        reached = voxel_mm3 * counted.sum(axis=(1, 2, 3), dtype=np.float64)
-        missing = wanted - reached
-        is_nearer = np.abs(missing) < _NEARER * before
-        if (np.abs(missing) <= _CLOSE * wanted).all() or not is_nearer.any():
+        gaps.append(wanted - voxel_mm3 * counted.sum(axis=(1, 2, 3), dtype=np.float64))
+        is_close = np.abs(gaps[-1]) <= _CLOSE * wanted
+        stands = len(gaps) > 1 and (np.abs(gaps[-1]) >= _NEARER * np.abs(gaps[-2])).all()
+        if is_close.all() or stands:
             break
-        before = np.abs(missing)
         velocity = sum(
             _velocity(share, side * held, gap, spacing_mm, flow=flow)
-            for share, side, gap in zip(shares, sides, missing, strict=True)
+            for share, side, gap in zip(shares, sides, gaps[-1], strict=True)
         )
         moved = -integrate(np.asarray(velocity), volume.shape, num_squarings=_SQUARINGS)
         displacement = moved + looked_up(displacement, moved)
         shares = looked_up(masks, displacement)
-    least = least_jacobian(displacement, volume.shape)
-    return Growth(displacement, tuple(reached.tolist()), steps, least)
+    reached, least = wanted - gaps[-1], least_jacobian(displacement, volume.shape)
+    return Growth(displacement, tuple(reached.tolist()), len(gaps) - 1, least)
 
 
 def _velocity(

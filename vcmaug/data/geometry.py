@@ -37,6 +37,7 @@ __all__ = [
     "resampled_shape",
     "resampled_to",
     "share_outside",
+    "start_of",
     "to_grid",
     "turned",
     "uncropped",
@@ -53,6 +54,13 @@ class Grid(Settings):
     orientation: str = Field("RAS", description="where the axes point")
     padding: Literal["zero", "edge", "reflect"] = Field(
         "zero", description="what stands beyond the image's border; label maps are padded alike"
+    )
+    centre: Literal["volume", "foreground"] = Field(
+        "volume",
+        description="of the file, or of the box about all voxels of the image above its least",
+    )
+    offset_mm: tuple[float, float, float] = Field(
+        (0.0, 0.0, 0.0), description="of the grid's centre from there, along its own axes"
     )
 
     def __init__(self, shape: Sequence[int], **settings: Any) -> None:
@@ -190,23 +198,25 @@ def _resample_labels(
     return result
 
 
-def crop_or_pad(volume: Volume, shape: Shape3, *, padding: str) -> Volume:
-    """Return the volume cut or filled about its centre to a shape.
+def crop_or_pad(
+    volume: Volume, shape: Shape3, *, padding: str, start: Shape3 | None = None
+) -> Volume:
+    """Return the volume cut or filled to a shape.
 
     Args:
         volume: Any shape.
         shape: Wanted.
         padding: "zero", "edge" or "reflect" (mirrored at the border, as often as needed).
+        start: Voxel at which the shape begins; None: where both have the same centre.
     """
-    array, start = volume.array, crop_start(volume.shape, shape)
+    array, start = volume.array, start or crop_start(volume.shape, shape)
     for axis, (first, wanted) in enumerate(zip(start, shape, strict=True)):
-        missing = wanted - array.shape[axis]
-        if missing <= 0:
-            array = np.take(array, range(first, first + wanted), axis=axis)
-        else:
-            widths = [(0, 0)] * 3
-            widths[axis] = (-first, missing + first)
+        widths = [(0, 0)] * 3
+        widths[axis] = (max(0, -first), max(0, first + wanted - array.shape[axis]))
+        if any(widths[axis]):
             array = np.pad(array, widths, mode=_NUMPY_MODE[padding])  # type: ignore[call-overload]
+        first = max(0, first)
+        array = np.take(array, range(first, first + wanted), axis=axis)
     return Volume(np.ascontiguousarray(array), shifted(volume.affine, start))
 
 
@@ -239,11 +249,39 @@ def uncropped(volume: Volume, shape: Shape3, *, start: Shape3) -> Volume:
     return Volume(array, shifted(volume.affine, [-first for first in start]))
 
 
-def to_grid(volume: Volume, grid: Grid, *, is_label: bool) -> Volume:
-    """Return the volume reoriented, resampled, and cropped or padded to a grid."""
+def start_of(image: Volume, grid: Grid) -> Shape3:
+    """Return where a grid begins in an image that was reoriented and resampled, as a voxel of it.
+
+    Args:
+        image: Of a case; its label map and its other images begin there too.
+        grid: It says where its centre lies.
+    """
+    oriented = reorient(image, grid.orientation)
+    shape = resampled_shape(oriented.shape, oriented.spacing_mm, grid.spacing_mm)
+    away_mm = np.asarray(grid.offset_mm)
+    shown = (oriented.array > oriented.array.min()).astype(np.uint8)
+    if grid.centre == "foreground" and shown.any():
+        middle = [(part.start + part.stop - 1) / 2 for part in ndimage.find_objects(shown)[0]]
+        steps = np.asarray(middle) - (np.asarray(oriented.shape) - 1) / 2
+        away_mm = away_mm + steps * oriented.spacing_mm
+    if not away_mm.any():
+        return crop_start(shape, grid.shape)
+    exact = (np.asarray(shape) - grid.shape) / 2 + away_mm / grid.spacing_mm
+    return as_shape3(np.round(exact).astype(int).tolist())
+
+
+def to_grid(volume: Volume, grid: Grid, *, is_label: bool, start: Shape3 | None = None) -> Volume:
+    """Return the volume reoriented, resampled, and cropped or padded to a grid.
+
+    Args:
+        volume: Of a case.
+        grid: The grid.
+        is_label: As for `resample`.
+        start: Of `start_of` for the image of the case; None: both have the same centre.
+    """
     oriented = reorient(volume, grid.orientation)
     resampled = resample(oriented, grid.spacing_mm, is_label=is_label)
-    return crop_or_pad(resampled, grid.shape, padding=grid.padding)
+    return crop_or_pad(resampled, grid.shape, padding=grid.padding, start=start)
 
 
 def share_outside(label_map: Volume, on_grid: Volume) -> float:

@@ -15,7 +15,7 @@ import numpy as np
 from vcmaug.data.case import IMAGE, LABEL, Case, Measured, files_of
 from vcmaug.data.case_table import write_table_of_cases
 from vcmaug.data.cases import Cases
-from vcmaug.data.geometry import share_outside, to_grid
+from vcmaug.data.geometry import share_outside, start_of, to_grid
 from vcmaug.data.intensity import scaled, window_of
 from vcmaug.data.labels import LabelScheme, relabelled, volumes_mm3
 from vcmaug.data.nifti import read_image, read_label_map, write_image, write_label_map
@@ -29,6 +29,7 @@ from vcmaug.files import locked, write_json
 from vcmaug.outputs import faults_of_names, refuse_overlap
 from vcmaug.progress import Progress, Report, silent
 from vcmaug.provenance import versions
+from vcmaug.shapes import Shape3
 
 __all__ = ["DataSettings", "find_cases", "prepare"]
 
@@ -213,17 +214,18 @@ class _Preparation:
         label = self._native_label(case, faults)
         if first is None:
             return None
+        start = start_of(first, self.settings.grid)
         images, windows = dict[str, Volume](), dict[str, tuple[float, float]]()
         for name, image in native.items():
             if image is not None and (placed := _placed(image, first, case, name, faults)):
-                images[name], window = self._image(placed, may_be_mask=name != IMAGE)
+                images[name], window = self._image(placed, start, may_be_mask=name != IMAGE)
                 windows |= {} if window is None else {name: window}
                 _check_contrast(images[name], case, name, faults)
         on_grid = measured = None
         if label is not None and (placed := _placed(label, first, case, LABEL, faults)):
-            on_grid = to_grid(placed, self.settings.grid, is_label=True)
+            on_grid = to_grid(placed, self.settings.grid, is_label=True, start=start)
             measured = self._measured(placed, on_grid, case, faults)
-        way_back = WayBack.of(first, self.settings.grid, windows=windows)
+        way_back = WayBack.of(first, self.settings.grid, windows=windows, start=start)
         there = _OnGrid(images, on_grid, measured, way_back)
         return there if len(faults) == before else None
 
@@ -268,7 +270,7 @@ class _Preparation:
         return Volume(relabelled(label.array, self.values), label.affine)
 
     def _image(
-        self, image: Volume, *, may_be_mask: bool
+        self, image: Volume, start: Shape3, *, may_be_mask: bool
     ) -> tuple[Volume, tuple[float, float] | None]:
         """Return one image on the grid, normalised, and the grey values that became 0 and 1.
 
@@ -277,11 +279,11 @@ class _Preparation:
         normalised, and has no such values.
         """
         if may_be_mask and is_mask(image):
-            mask = to_grid(image, self.settings.grid, is_label=True)
+            mask = to_grid(image, self.settings.grid, is_label=True, start=start)
             return Volume(mask.array.astype(np.float32), mask.affine), None
         window = window_of(image.array, self.settings.intensity)
         normalised = Volume(scaled(image.array, window), image.affine)
-        return to_grid(normalised, self.settings.grid, is_label=False), window
+        return to_grid(normalised, self.settings.grid, is_label=False, start=start), window
 
     def _measured(self, native: Volume, there: Volume, case: Case, faults: list[str]) -> Measured:
         """Return volumes and the share outside the grid; a structure that is lost is a fault."""

@@ -57,7 +57,12 @@ class WayBack:
 
     @classmethod
     def of(
-        cls, native: Volume, grid: Grid, *, windows: Mapping[str, tuple[float, float]]
+        cls,
+        native: Volume,
+        grid: Grid,
+        *,
+        windows: Mapping[str, tuple[float, float]],
+        start: Shape3 | None = None,
     ) -> "WayBack":
         """Return how a volume comes back from a grid.
 
@@ -65,6 +70,7 @@ class WayBack:
             native: Before it is brought to the grid.
             grid: The grid.
             windows: The grey values that became 0 and 1 of each image that was normalised.
+            start: Where the grid begins; None: both have the same centre.
         """
         order = turned(native.orientation, grid.orientation)
         shape = as_shape3([native.shape[axis] for axis in order])
@@ -75,7 +81,7 @@ class WayBack:
             shape=native.shape,
             orientation=native.orientation,
             resampled_shape=between,
-            start=crop_start(between, grid.shape),
+            start=start or crop_start(between, grid.shape),
             windows=tuple(Window(name, *window) for name, window in windows.items()),
         )
 
