@@ -12,11 +12,9 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from vcmaug.arms.base import Arm, Need, Sources
 from vcmaug.arms.rows import MadeCase, parents_of, write_cases
-from vcmaug.conditions.builder import followed, images_followed
-from vcmaug.conditions.conditions import Conditions, map_bytes
+from vcmaug.conditions.builder import images_followed
+from vcmaug.conditions.conditions import Conditions, map_bytes, workshop_in
 from vcmaug.conditions.table import ConditionRow, read_conditions
-from vcmaug.data.nifti import label_map_in, read_image, read_label_map
-from vcmaug.data.volume import Volume
 from vcmaug.errors import CohortError
 from vcmaug.progress import Report, silent
 
@@ -65,17 +63,13 @@ class Deformed(Arm):
 
 def _deformed(asked: ConditionRow, sources: Sources) -> MadeCase:
     """Return the image of a condition's source, deformed as its label map was."""
-    source = parents_of(asked, sources.cases)[0]
-    label_file = map_bytes(sources.conditions, asked)
-    image = read_image(source.image, case_id=source.case_id)
-    affine = label_map_in(label_file).affine
-    own = None if source.label is None else read_label_map(source.label, case_id=source.case_id)
+    parents = parents_of(asked, sources.cases)[:1]
     return MadeCase(
         method="deform",
-        image=followed(Volume(image.array, affine), asked.steps, source=own),
-        label_file=label_file,
+        image=workshop_in(sources.conditions).follow(asked),
+        label_file=map_bytes(sources.conditions, asked),
         condition_id=asked.condition_id,
-        parents=(source,),
+        parents=parents,
         parameters=asked.steps,
         role=asked.role,
         seed=asked.seed,

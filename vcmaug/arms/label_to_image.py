@@ -8,6 +8,7 @@ References:
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -17,12 +18,11 @@ from pydantic import Field
 
 from vcmaug.arms.base import Arm, Need, Sources
 from vcmaug.arms.rows import MadeCase, parents_of, write_cases
-from vcmaug.conditions.builder import followed, images_followed
+from vcmaug.conditions.builder import images_followed
 from vcmaug.conditions.builders.lowres import slice_weights
-from vcmaug.conditions.conditions import map_bytes
+from vcmaug.conditions.conditions import map_bytes, workshop_in
 from vcmaug.conditions.table import ConditionRow, read_conditions
-from vcmaug.data.cases import Case
-from vcmaug.data.nifti import label_map_in, read_image, read_label_map
+from vcmaug.data.nifti import label_map_in
 from vcmaug.data.volume import Volume
 from vcmaug.progress import Report, silent
 from vcmaug.seeding import numpy_generator, stable_seed
@@ -70,7 +70,7 @@ class LabelToImage(Arm):
         label_map = label_map_in(label_file)
         seed = stable_seed(sources.seed, "label to image", index)
         classes = sources.scheme.channels(label_map.array).astype(np.int64)
-        outside = _background(asked, parents[0], label_map, self.background_classes)
+        outside = _background(asked, sources, self.background_classes)
         classes = np.where(classes > 0, classes, sources.scheme.num_structures + 1 + outside)
         image = self.image_of_labels(classes, spacing_mm=label_map.spacing_mm, seed=seed)
         return MadeCase(
@@ -116,18 +116,16 @@ class LabelToImage(Arm):
         return painted
 
 
-def _background(
-    asked: ConditionRow, source: Case, label_map: Volume, num_classes: int
-) -> NDArray[np.int64]:
+def _background(asked: ConditionRow, sources: Sources, num_classes: int) -> NDArray[np.int64]:
     """Return classes of the source's grey values, from 0, deformed as its map was if it can."""
-    image = read_image(source.image, case_id=source.case_id).array
-    edges = np.quantile(image, np.linspace(0, 1, num_classes + 1)[1:-1])
-    classes: NDArray[np.int64] = np.digitize(image, edges)
-    if images_followed(asked.steps):
-        own = None if source.label is None else read_label_map(source.label, case_id=source.case_id)
-        placed = Volume(classes, label_map.affine)
-        classes = followed(placed, asked.steps, source=own, classes=True).array
-    return classes.astype(np.int64, copy=False)
+    still = replace(asked, steps=asked.steps if images_followed(asked.steps) else ())
+
+    def classes_of(image: Volume) -> Volume:
+        edges = np.quantile(image.array, np.linspace(0, 1, num_classes + 1)[1:-1])
+        return Volume(np.digitize(image.array, edges), image.affine)
+
+    classes = workshop_in(sources.conditions).follow(still, classes_of, classes=True)
+    return classes.array.astype(np.int64, copy=False)
 
 
 def _smooth_noise(

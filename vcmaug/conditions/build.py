@@ -54,6 +54,7 @@ def build_conditions(
     roles: Mapping[str, str],
     scalars: Sequence[ScalarSpec] = (),
     lazy: bool = False,
+    whole: Sequence[Case] = (),
     compute: Compute,
     report: Report = silent,
 ) -> None:
@@ -69,6 +70,8 @@ def build_conditions(
         roles: Role of every subject of the study: train, validation or test.
         scalars: Of the prior, for their ranges.
         lazy: Write the tables only; maps are made again where they are needed.
+        whole: The same cases on a larger grid: builders work there, and what they make is brought
+            to the grid of the sources at last. None: they work on that.
         compute: Where to run.
         report: Told as they are made.
 
@@ -79,11 +82,25 @@ def build_conditions(
         ComputeError: Some could not be built; the others are kept.
     """
     _refuse(settings, sources, scheme, roles, n=n)
+    of_id = {case.case_id: case for case in whole}
+    if whole and (bare := [case.case_id for case in sources if case.case_id not in of_id]):
+        raise DataError(
+            f"building conditions: case {bare[0]} and {len(bare) - 1} more are not among the "
+            f"{len(whole)} cases on the larger grid, such as those with pseudo-labels. Build "
+            "conditions on the grid of the data."
+        )
     spec = ConditionSpec.of(
-        settings, sources, scheme=scheme, scalars=scalars, roles=roles, seed=seed, lazy=lazy
+        settings,
+        sources,
+        scheme=scheme,
+        scalars=scalars,
+        roles=roles,
+        seed=seed,
+        lazy=lazy,
+        whole=[of_id[case.case_id] for case in sources] if whole else (),
     )
     folder = folder.resolve()
-    reads = [*settings.paths, *files_of(sources)]
+    reads = [*settings.paths, *files_of([*sources, *whole])]
     refuse_overlap("building conditions", writes=[folder], reads=reads)
     with locked(folder, purpose="building conditions"):
         spec.write(folder)
@@ -92,7 +109,7 @@ def build_conditions(
 
         run = partial(_run, compute=compute, report=report)
         given = Preparation(
-            sources=spec.sources,
+            sources=spec.worked_on,
             scheme=scheme,
             folder=folder,
             run=run,

@@ -3,8 +3,8 @@
 A file of a condition is read, when needed, where it was written, and made again where it was not.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import overload
@@ -12,11 +12,19 @@ from typing import overload
 import pandas as pd
 
 from vcmaug.conditions.base import Condition, SourceMap, as_it_is, recomputed, source_map
+from vcmaug.conditions.builder import followed
 from vcmaug.conditions.chain import ScalarSettings
 from vcmaug.conditions.spec import ConditionSpec
 from vcmaug.conditions.table import ConditionRow, read_conditions
+from vcmaug.data.geometry import onto
 from vcmaug.data.labels import LabelScheme
-from vcmaug.data.nifti import image_bytes, image_in, label_map_bytes, label_map_in
+from vcmaug.data.nifti import (
+    image_bytes,
+    image_in,
+    label_map_bytes,
+    label_map_in,
+    read_image,
+)
 from vcmaug.data.scalars import ScalarSpec, asked_value
 from vcmaug.data.volume import Volume
 from vcmaug.doors import Shown
@@ -66,10 +74,42 @@ class Workshop:
             for chain in self.spec.identity.settings.chains
         ]
         self._source = lru_cache(maxsize=_KEPT_MAPS)(self._read_source)
+        self._target = lru_cache(maxsize=_KEPT_MAPS)(self._read_target)
 
     def _read_source(self, number: int) -> SourceMap:
-        """Return a source."""
-        return source_map(self.spec.sources[number])
+        """Return a source as builders see it."""
+        return source_map(self.spec.worked_on[number])
+
+    def _read_target(self, number: int) -> Volume:
+        """Return the label map of a source on its own grid."""
+        return source_map(self.spec.sources[number]).label_map
+
+    def _placed(self, volume: Volume, number: int, *, is_label: bool) -> Volume:
+        """Return what builders made of a source, on the source's own grid."""
+        if not self.spec.whole:
+            return volume
+        return onto(volume, self._target(number), is_label=is_label)
+
+    def follow(
+        self,
+        row: ConditionRow,
+        shown: Callable[[Volume], Volume] = lambda image: image,
+        *,
+        classes: bool = False,
+    ) -> Volume:
+        """Return the image of a condition's source, moved as its label map was, on that grid.
+
+        Args:
+            row: Of the condition, whose steps an image can follow.
+            shown: What is made of the image before it is moved.
+            classes: That has numbers of classes, which are not interpolated.
+        """
+        number = self.spec.identity.sources.index(row.source_case_ids[0])
+        case, label_map = self.spec.worked_on[number], self._source(number).label_map
+        image = read_image(case.image, case_id=case.case_id)
+        start = shown(Volume(image.array, label_map.affine))
+        moved = followed(start, row.steps, source=label_map, classes=classes)
+        return self._placed(moved, number, is_label=classes)
 
     def make(self, index: int) -> Made:
         """Return a condition.
@@ -92,6 +132,7 @@ class Workshop:
         )
         for place, builder in enumerate(self.builders[chain]):
             condition = builder.build(condition, seed=stable_seed(seed, place))
+        condition = self._on_grid(condition, number)
         row = settings.scalars.applied(
             recomputed(condition.row, condition.label_map, scheme=self.scheme),
             table=[case.columns for case in self.spec.sources],
@@ -122,6 +163,17 @@ class Workshop:
             ),
             files,
         )
+
+    def _on_grid(self, condition: Condition, number: int) -> Condition:
+        """Return a condition on the grid of its source."""
+        if not self.spec.whole:
+            return condition
+        channels = {
+            name: self._placed(volume, number, is_label=volume.array.dtype == "uint8")
+            for name, volume in condition.channels.items()
+        }
+        label_map = self._placed(condition.label_map, number, is_label=True)
+        return replace(condition, label_map=label_map, channels=channels)
 
     def _role(self, condition: Condition) -> str:
         """Return the role of all parents; an atlas of other people has none."""

@@ -52,6 +52,7 @@ class ConditionSpec(Settings):
     Attributes:
         identity: By which another spec of the same conditions is known.
         sources: Labelled training cases, with absolute paths.
+        whole: The same cases on a larger grid, on which builders work; empty: on their own.
         roles: Role of each subject of the study.
         source_values: The user's own values of the structures; empty: those of the scheme.
     """
@@ -59,6 +60,7 @@ class ConditionSpec(Settings):
     identity: Identity
     sources: tuple[Case, ...]
     roles: Mapping[str, str]
+    whole: tuple[Case, ...] = ()
     source_values: tuple[int, ...] = ()
 
     @classmethod
@@ -72,6 +74,7 @@ class ConditionSpec(Settings):
         roles: Mapping[str, str],
         seed: int,
         lazy: bool,
+        whole: Sequence[Case] = (),
     ) -> "ConditionSpec":
         """Return the spec of conditions of some sources."""
         columns = sorted({*settings.inherit, *settings.scalars.columns})
@@ -79,7 +82,9 @@ class ConditionSpec(Settings):
             [case.subject_id, *(str(case.columns.get(name)) for name in columns)]
             for case in sources
         ]
-        files = [[case.hash_of(LABEL), *map(case.hash_of, case.images)] for case in sources]
+        files = [
+            [case.hash_of(LABEL), *map(case.hash_of, case.images)] for case in (*sources, *whole)
+        ]
         identity = Identity(
             settings=settings,
             sources=tuple(case.case_id for case in sources),
@@ -94,8 +99,14 @@ class ConditionSpec(Settings):
             identity=identity,
             sources=tuple(map(_for_workers, sources)),
             roles=roles,
+            whole=tuple(map(_for_workers, whole)),
             source_values=scheme.source_values,
         )
+
+    @property
+    def worked_on(self) -> tuple[Case, ...]:
+        """The sources as builders see them."""
+        return self.whole or self.sources
 
     @property
     def scheme(self) -> LabelScheme:

@@ -32,6 +32,7 @@ __all__ = [
     "Grid",
     "crop_or_pad",
     "crop_start",
+    "onto",
     "reorient",
     "resample",
     "resampled_shape",
@@ -43,6 +44,7 @@ __all__ = [
     "uncropped",
 ]
 
+_STRAIGHT = 0.01  # voxel, by which axes may part over a grid
 _NUMPY_MODE = {"zero": "constant", "edge": "edge", "reflect": "symmetric"}
 
 
@@ -155,13 +157,44 @@ def resampled_to(
     factors = _factors(volume.spacing_mm, spacing_mm)
     if factors is None:
         return volume
-    sizes = np.asarray(shape)
-    if is_label:
-        array = _resample_labels(volume.array, factors, sizes=sizes)
-    else:
-        array = _resample_image(volume.array.astype(np.float32), factors, sizes=sizes)
-    first = _first_centre(volume.shape, factors, sizes)
+    first = _first_centre(volume.shape, factors, np.asarray(shape))
+    array = _resampled(volume.array, shape, factors, first, is_label=is_label)
     return Volume(array, volume.affine @ with_steps(factors.tolist(), first))
+
+
+def onto(volume: Volume, like: Volume, *, is_label: bool) -> Volume:
+    """Return a volume on the grid of another one in the same world, edges repeated.
+
+    Args:
+        volume: Its axes run along those of the other.
+        like: On the grid.
+        is_label: As for `resample`.
+
+    Raises:
+        ValueError: The axes do not run along each other.
+    """
+    oriented = reorient(volume, like.orientation)
+    there = inverse(oriented.affine) @ like.affine  # voxel of the grid -> voxel of the volume
+    factors, first = np.diag(there)[:3], there[:3, 3]
+    turn = np.abs(there[:3, :3] - np.diag(factors)) * np.asarray(like.shape)
+    if turn.max() > _STRAIGHT:
+        raise ValueError(f"the axes of {volume.grid_in_words} and {like.grid_in_words} differ")
+    array = _resampled(oriented.array, like.shape, factors, first, is_label=is_label)
+    return Volume(array, like.affine)
+
+
+def _resampled(
+    array: NDArray[Any],
+    shape: Shape3,
+    factors: NDArray[np.float64],
+    first: NDArray[np.float64],
+    *,
+    is_label: bool,
+) -> NDArray[Any]:
+    """Return an array at other voxels; the new voxel 0 lies at the old voxel `first`."""
+    if is_label:
+        return _resample_labels(array, shape, factors, first)
+    return _resample_image(array.astype(np.float32), shape, factors, first)
 
 
 def _first_centre(
@@ -172,26 +205,31 @@ def _first_centre(
 
 
 def _resample_image(
-    array: NDArray[np.float32], factors: NDArray[np.float64], *, sizes: NDArray[np.int_]
+    array: NDArray[np.float32],
+    shape: Shape3,
+    factors: NDArray[np.float64],
+    first: NDArray[np.float64],
 ) -> NDArray[np.float32]:
     """Return one image, blurred where it shrinks, interpolated linearly."""
     sigmas = np.maximum(0.0, (factors - 1.0) / 2.0)
     blurred = ndimage.gaussian_filter(array, sigmas, mode="nearest")
-    offset = _first_centre(as_shape3(array.shape), factors, sizes)
     return ndimage.affine_transform(
-        blurred, factors, offset=offset, output_shape=tuple(sizes), order=1, mode="nearest"
+        blurred, factors, offset=first, output_shape=shape, order=1, mode="nearest"
     )
 
 
 def _resample_labels(
-    array: NDArray[np.generic], factors: NDArray[np.float64], *, sizes: NDArray[np.int_]
+    array: NDArray[np.generic],
+    shape: Shape3,
+    factors: NDArray[np.float64],
+    first: NDArray[np.float64],
 ) -> NDArray[np.generic]:
     """Return a label map resampled structure by structure."""
     values = np.unique(array)
-    best = np.full(tuple(sizes), -np.inf, dtype=np.float32)
-    result = np.zeros(tuple(sizes), dtype=array.dtype)
+    best = np.full(shape, -np.inf, dtype=np.float32)
+    result = np.zeros(shape, dtype=array.dtype)
     for value in values:
-        share = _resample_image((array == value).astype(np.float32), factors, sizes=sizes)
+        share = _resample_image((array == value).astype(np.float32), shape, factors, first)
         wins = share > best
         best[wins] = share[wins]
         result[wins] = value

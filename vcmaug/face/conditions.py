@@ -110,6 +110,7 @@ def conditions(
     prior: Prior | None = None,
     folder: Path | str | None = None,
     lazy: bool = False,
+    whole: Cases | None = None,
     workers: int | None = None,
     report: Report = silent,
 ) -> Conditions:
@@ -124,6 +125,7 @@ def conditions(
         folder: Where they are kept and can be gone on with; None: a temporary folder that lasts as
             long as this process.
         lazy: Write the table alone; maps are made again when they are needed.
+        whole: The same cases on a larger grid, on which builders work; None: on their own.
         workers: Processes; None or 0: this one.
         report: Told as they are made.
 
@@ -144,6 +146,7 @@ def conditions(
         roles=cases.roles,
         scalars=prior.spec.scalars if prior is not None else (),
         lazy=lazy,
+        whole=whole.cases if whole is not None else (),
         compute=resolve_compute(workers=workers),
         report=report,
     )

@@ -14,7 +14,7 @@ from vcmaug.arms.base import Arm, Need
 from vcmaug.data.work_layout import Replicate
 from vcmaug.generate.acceptance import Acceptance
 from vcmaug.pipeline.artefact import Artefact
-from vcmaug.pipeline.artefacts.cases import PreparedCases, RecipeSplits
+from vcmaug.pipeline.artefacts.cases import PreparedCases, RecipeSplits, WholeCases
 from vcmaug.pipeline.artefacts.cohorts import ArmCohort, BuiltConditions, DrawnCohort
 from vcmaug.pipeline.artefacts.gates import (
     AllGates,
@@ -97,7 +97,8 @@ class Graph:
     def conditions(self, replicate: Replicate) -> BuiltConditions:
         """Return the conditions of a replicate."""
         pseudo = self.pseudo(replicate) if replicate.pool else None
-        return BuiltConditions(self.work, replicate, self.cases, self.splits, pseudo)
+        whole = WholeCases(self.work) if self.work.recipe.conditions.grid else None
+        return BuiltConditions(self.work, replicate, self.cases, self.splits, pseudo, whole)
 
     def cohort(self, replicate: Replicate) -> DrawnCohort:
         """Return the drawn cohort of a replicate."""

@@ -27,6 +27,7 @@ from vcmaug.config import (
 from vcmaug.control.method import ControlMethod
 from vcmaug.control.methods.vcm import VCM
 from vcmaug.control.shown import ChannelSettings
+from vcmaug.data.geometry import Grid
 from vcmaug.data.prepare import DataSettings
 from vcmaug.data.scalars import ScalarSpec
 from vcmaug.data.sides import side_faults
@@ -169,6 +170,11 @@ class ConditionRecipe(ConditionSettings):
 
     n: int = Field(200, ge=1, description="how many")
     lazy: bool = Field(False, description="write tables only; maps are made when they are needed")
+    grid: Grid | None = Field(
+        None,
+        description="on which builders work, before what they make is brought to that of the data: "
+        "whole heads, where the data are crops of them",
+    )
 
     @property
     def of_builders(self) -> ConditionSettings:

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from vcmaug.conditions.builder import followed, images_followed
-from vcmaug.conditions.conditions import map_bytes
+from vcmaug.conditions.builder import images_followed
+from vcmaug.conditions.conditions import map_bytes, workshop_in
 from vcmaug.conditions.spec import ConditionSpec
 from vcmaug.conditions.table import ConditionRow, read_conditions
 from vcmaug.data.case import LABEL
@@ -42,7 +42,7 @@ def write_gallery(folder: Path) -> Path:
     for line, row in zip(axes, rows, strict=True):
         source = by_id[row.source_case_ids[0]]
         before, after = _maps(folder, row, source)
-        images = _images(folder, row, source, before)
+        images = _images(folder, row, source)
         where = _most_changed(before.array, after.array)
         titles = f"{source.case_id}: source", f"{row.condition_id}: {row.builder}"
         for place, title in zip((line[0], line[wide]), titles, strict=True):
@@ -68,9 +68,7 @@ def _maps(folder: Path, row: ConditionRow, source: Case) -> tuple[Volume, Volume
     return before, label_map_in(map_bytes(folder, row))
 
 
-def _images(
-    folder: Path, row: ConditionRow, source: Case, label_map: Volume
-) -> tuple[Volume, Volume]:
+def _images(folder: Path, row: ConditionRow, source: Case) -> tuple[Volume, Volume]:
     """Return what the outlines of a source, and those of its condition, lie on."""
     image = _in_range(read_image(source.image, case_id=source.case_id))
     for channel in row.channels:
@@ -78,7 +76,7 @@ def _images(
         if not channel.endswith(("_known", "-lesion")) and path.exists():
             return image, _in_range(read_image(path, case_id=row.condition_id))
     if images_followed(row.steps):
-        return image, followed(image, row.steps, source=label_map)
+        return image, _in_range(workshop_in(folder).follow(row))
     return image, image
 
 

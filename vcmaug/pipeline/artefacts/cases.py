@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from vcmaug.data.cases import Case, Cases, cases_of, labelled_of
+from vcmaug.data.geometry import Grid
 from vcmaug.data.prepare import find_cases, prepare
 from vcmaug.data.scalars import missing_columns, scalar_faults
 from vcmaug.data.splits import (
@@ -22,7 +23,7 @@ from vcmaug.pipeline.artefact import Artefact, OfReplicate, Run
 from vcmaug.pipeline.rates import Amount
 from vcmaug.pipeline.source_files import SourceFiles
 
-__all__ = ["FromCases", "OfLabelled", "PreparedCases", "RecipeSplits"]
+__all__ = ["FromCases", "OfLabelled", "PreparedCases", "RecipeSplits", "WholeCases"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,10 +33,16 @@ class PreparedCases(Artefact):
     kind: ClassVar[str] = "cases"
     last: ClassVar[str] = "prepare.json"
 
+    @property
+    def grid(self) -> Grid:
+        """To which they are brought."""
+        return self.work.recipe.data.grid
+
     def settings(self) -> Mapping[str, object]:
         """Return what to read and how; the source counts by its files."""
         recipe = self.work.recipe
         data = recipe.data.model_dump(exclude={"source", "label_values_file"})
+        data["grid"] = self.grid.model_dump()
         return {"data": data, "population": recipe.population}
 
     def files(self) -> Mapping[str, object]:
@@ -51,7 +58,7 @@ class PreparedCases(Artefact):
     @property
     def _known_files(self) -> Path:
         """Where the files of the source are noted as they were when they were read."""
-        return self.work.stages / "source.json"
+        return self.work.stages / f"{'source' if self.kind == 'cases' else self.kind}.json"
 
     def _source_files(self) -> dict[str, Path]:
         """Return the files that are read, by name; none where there is no source."""
@@ -142,13 +149,30 @@ class PreparedCases(Artefact):
                 self.work.population,
                 num_subjects=population.num_subjects,
                 seed=population.seed,
-                grid=settings.grid,
+                grid=self.work.recipe.conditions.grid or settings.grid,
                 report=run.report,
             )
             settings = settings.model_copy(update={"source": str(source)})
+        settings = settings.model_copy(update={"grid": self.grid})
         prepare(settings, self.folder, splits=self.work.recipe.splits, report=run.report)
         files, known = self._source_files(), SourceFiles.at(self._known_files)
         known.now(files).write(self._known_files)
+
+
+@dataclass(frozen=True, eq=False)
+class WholeCases(PreparedCases):
+    """The same cases on the larger grid on which conditions are built."""
+
+    kind: ClassVar[str] = "whole"
+
+    @property
+    def grid(self) -> Grid:
+        """That of the conditions, if they have one."""
+        return self.work.recipe.conditions.grid or super().grid
+
+    def faults(self) -> list[str]:
+        """Return nothing: what is wrong with the cases is said once."""
+        return []
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,7 +8,7 @@ from typing import ClassVar
 from vcmaug.arms.base import Arm, Sources
 from vcmaug.cohort.layout import CohortLayout
 from vcmaug.pipeline.artefact import Artefact, OfReplicate, Run
-from vcmaug.pipeline.artefacts.cases import OfLabelled
+from vcmaug.pipeline.artefacts.cases import OfLabelled, WholeCases
 from vcmaug.pipeline.artefacts.models import PriorArtefact, TrainedControl
 from vcmaug.pipeline.artefacts.segmenters import AcceptanceMeasure, PseudoLabels
 from vcmaug.pipeline.rates import Amount
@@ -21,6 +21,7 @@ class BuiltConditions(OfLabelled):
     """Label maps and scalars to ask for; with the unlabelled set from pseudo-labels too."""
 
     pseudo: PseudoLabels | None
+    whole: WholeCases | None
 
     kind: ClassVar[str] = "conditions"
     last: ClassVar[str] = "conditions.parquet"
@@ -62,6 +63,7 @@ class BuiltConditions(OfLabelled):
             roles=self.splits.load().roles,
             scalars=self.work.recipe.prior.scalars,
             lazy=recipe.lazy,
+            whole=self.whole.load().cases if self.whole else (),
             compute=run.compute,
             report=run.report,
         )
