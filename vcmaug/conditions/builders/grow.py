@@ -5,7 +5,7 @@ overwritten, and an image follows by the same flow. What goes too far is refused
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -28,7 +28,7 @@ from vcmaug.seeding import numpy_generator
 if TYPE_CHECKING:
     from vcmaug.conditions.growth import Growth
 
-__all__ = ["Grow", "GrowDraw", "GrowSettings", "Growing"]
+__all__ = ["Grow", "GrowDraw", "GrowSettings", "Growing", "grown_values"]
 
 _VOLUME_TOLERANCE = 0.02
 _SMOOTHER = (0.6, 1.4)  # of further tries: whether a neck of one voxel holds is chance
@@ -312,6 +312,14 @@ class Growing:
             for volume in (reached, _volume_mm3(label_map, goal))
         )
         return "volumes" if missed else None
+
+
+def grown_values(steps: Iterable[Step]) -> frozenset[int]:
+    """Return the values of the structures that steps have made larger."""
+    draws = (GrowDraw.model_validate(one.parameters) for one in steps if one.builder == "grow")
+    return frozenset(
+        goal.value for draw in draws for goal in draw.goals if goal.volume_mm3 > goal.before_mm3
+    )
 
 
 def _volume_mm3(label_map: Volume, goal: GrowGoal) -> float:
