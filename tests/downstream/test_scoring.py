@@ -51,17 +51,25 @@ def test_two_shifted_boxes_have_their_known_scores() -> None:
     score = Segmentation().score(first, second, ground=GROUND, spacing_mm=SPACING)[0]
     assert score["dice"] == pytest.approx(0.75)
     assert score["hd95_mm"] == pytest.approx(3.0)  # one voxel along Z
+    assert score["volume_error"] == 0.0
+    first[2:4] = 0
+    half, double = (
+        Segmentation().score(one, other, ground=GROUND, spacing_mm=SPACING)[0]["volume_error"]
+        for one, other in ((first, second), (second, first))
+    )
+    assert (half, double) == (50.0, 100.0)  # of the reference
 
 
 def test_empty_structures_follow_the_stated_rule() -> None:
     empty, full = np.zeros((2, 4, 4, 4), dtype=np.uint8)
     full[1:3, 1:3, 1:3] = 1
     both = Segmentation().score(empty, empty, ground=GROUND, spacing_mm=SPACING)[0]
-    assert (both["dice"], both["hd95_mm"]) == (1.0, 0.0)
+    assert (both["dice"], both["hd95_mm"], both["volume_error"]) == (1.0, 0.0, 0.0)
     diagonal = np.linalg.norm([4 * 0.5, 4 * 1.0, 4 * 3.0])
     for prediction, reference in ((empty, full), (full, empty)):
         score = Segmentation().score(prediction, reference, ground=GROUND, spacing_mm=SPACING)[0]
         assert (score["dice"], score["hd95_mm"]) == (0.0, pytest.approx(diagonal))
+        assert score["volume_error"] == 100.0
         assert score["prediction_empty"] is (prediction is empty)
 
 

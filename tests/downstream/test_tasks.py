@@ -88,7 +88,7 @@ def test_another_task_is_one_file(tmp_path: Path) -> None:
 
 def test_another_segmenter_is_one_file(tmp_path: Path) -> None:
     summary = _study(tmp_path, segmenter="threshold")
-    assert {row.metric for row in summary.means} == {"dice", "hd95_mm"}
+    assert {row.metric for row in summary.means} == {"dice", "hd95_mm", "volume_error"}
 
 
 def test_a_task_without_scores_is_no_class() -> None:

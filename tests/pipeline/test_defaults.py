@@ -135,6 +135,12 @@ def test_draws_and_controls_start_where_the_kind_of_prior_does(schedule: str, st
         recipe_of(prior={"spec": {"schedule": schedule}}, control={"training": {"timesteps": 0.6}})
 
 
+def test_an_endpoint_is_a_structure() -> None:
+    assert recipe_of(study={"endpoints": ["a"]}).study.endpoints == ("a",)
+    with pytest.raises(RecipeError, match=r"study\.endpoints: found 'b', expected a structure of"):
+        recipe_of(study={"endpoints": ["b"]})
+
+
 def test_a_wrong_grid_is_the_only_fault() -> None:
     data = {"source": "x", "scheme": {"a": 1}, "grid": {"shape": [32, 48]}}
     with pytest.raises(RecipeError, match=r"1 fault\n.*data\.grid\.shape"):

@@ -1,5 +1,6 @@
 """What cohorts are worth: `vcmaug evaluate`, `gates`, `downstream-eval`, `report` and `run`."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -143,6 +144,9 @@ def _say_outcome(summary: "Summary") -> None:
             say(f"{_line(name, summary.rounded(row, '+'))}; {summary.verdict(row)}")
     for note in summary.notes:
         say(note)
+    for name, group in summary.groups.items():
+        say(f"Group {name}, {group.num_test_subjects} subjects:")
+        _say_outcome(replace(group, notes=()))
 
 
 def _line(name: str, figures: tuple[str, str, str]) -> str:

@@ -179,6 +179,7 @@ class Summary:
         interval: Of what kind the intervals are, in words.
         prior_labels: Of each arm whose prior reads scalars that are measured on label maps.
         notes: What must be known to read the figures, a sentence each.
+        groups: The summary of each group of scored subjects, by its name.
         versions: Of Python and packages.
     """
 
@@ -201,6 +202,7 @@ class Summary:
     interval: str
     prior_labels: tuple[PriorLabels, ...] = ()
     notes: tuple[str, ...] = ()
+    groups: Mapping[str, "Summary"] = field(default_factory=dict)
     versions: Mapping[str, object] = field(default_factory=dict)
 
     @property

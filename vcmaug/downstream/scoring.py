@@ -1,8 +1,8 @@
 """Scores of one predicted structure: Dice and HD95, and lesion by lesion.
 
-Where reference and prediction are both empty, Dice is 1, HD95 0 mm and every lesion-wise score 1;
-where one of them is, Dice is 0, HD95 the diagonal of the grid and every lesion-wise score 0. So a
-missed structure is never left out of a mean.
+Where reference and prediction are both empty, Dice is 1, HD95 0 mm, the volume's error 0 % and
+every lesion-wise score 1; where one of them is, Dice is 0, HD95 the diagonal of the grid, the error
+100 % and every lesion-wise score 0. So a missed structure is never left out of a mean.
 
 References:
     Commowick et al. 2018, Objective evaluation of multiple sclerosis lesion segmentation using a
@@ -26,7 +26,7 @@ _LEAST_COVERED = 0.1
 def score_structure(
     prediction: NDArray[np.bool_], reference: NDArray[np.bool_], *, spacing_mm: Sequence[float]
 ) -> dict[str, float | bool]:
-    """Return dice, hd95_mm, reference_empty and prediction_empty of one structure.
+    """Return dice, hd95_mm, volume_error, reference_empty and prediction_empty of one structure.
 
     Args:
         prediction: Voxels predicted [X, Y, Z].
@@ -40,9 +40,18 @@ def score_structure(
     return {
         "dice": dice_of(prediction, reference),
         "hd95_mm": _hd95_mm(prediction, reference, empty, spacing_mm),
+        "volume_error": _volume_error(prediction, reference),
         "reference_empty": empty[0],
         "prediction_empty": empty[1],
     }
+
+
+def _volume_error(prediction: NDArray[np.bool_], reference: NDArray[np.bool_]) -> float:
+    """Return how far the volume is from that of the reference, in % of it."""
+    found, there = np.count_nonzero(prediction), np.count_nonzero(reference)
+    if there == 0:
+        return 0.0 if found == 0 else 100.0
+    return 100.0 * abs(found - there) / there
 
 
 def _hd95_mm(

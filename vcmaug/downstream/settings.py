@@ -84,6 +84,13 @@ class StudySettings(Settings):
         "test", description="validation: for choices, so that the test stays closed"
     )
     lesions: tuple[str, ...] = Field((), description="structures that are scored lesion by lesion")
+    endpoints: tuple[str, ...] = Field(
+        (), description="structures over which means and differences are taken; none: all"
+    )
+    groups: str | None = Field(
+        None,
+        description="a column of the case table: the summary of each of its groups is given too",
+    )
 
     @field_validator("num_labelled", "seeds")
     @classmethod

@@ -12,6 +12,7 @@ changed one is made anew.
 """
 
 import itertools
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -49,7 +50,7 @@ from vcmaug.downstream.results import (
 from vcmaug.downstream.settings import FEWEST_SCORED, StudySettings
 from vcmaug.downstream.summary import summarised
 from vcmaug.downstream.training_data import TrainingData
-from vcmaug.errors import CohortError, DataError
+from vcmaug.errors import CohortError, DataError, list_faults
 from vcmaug.files import locked, write_bytes, write_json, write_text
 from vcmaug.outputs import refuse_overlap
 from vcmaug.progress import Progress, Report, silent
@@ -272,8 +273,11 @@ def run_study(
     """
     refuse_overlap("running the study", writes=[out], reads=files_of(inputs.cases))
     runs = _grid(settings, inputs)
+    groups = _groups_of(settings, inputs, scored=runs[0].scored)
     done = _run_all(runs, out=out, compute=compute, report=report)
     scores = pd.DataFrame([row for result in done for row in result.scores])
+    if settings.groups is not None:
+        scores["group"] = scores["subject_id"].map(groups)
     write_bytes(out / "scores.parquet", scores.to_parquet(index=False))
     write_text(out / "scores.csv", scores.to_csv(index=False))
     summary = summarised(
@@ -282,7 +286,6 @@ def run_study(
         settings=settings,
         arms=inputs.arms,
         structures=inputs.scheme.names,
-        num_test_subjects=len(runs[0].scored),
         num_replicates=inputs.num_replicates or len(settings.seeds),
         prior_labels=labels_of_priors(inputs.arms, inputs.splits),
         notes=labels_of_starts(inputs.arms),
@@ -290,6 +293,37 @@ def run_study(
     write_summary(out / "summary.json", summary)
     write_cost(out / "cost.json", done)
     return summary
+
+
+def _groups_of(
+    settings: StudySettings, inputs: StudyInputs, *, scored: Sequence[str]
+) -> dict[str, str]:
+    """Return the group of each scored subject; none where there are no groups.
+
+    Raises:
+        DataError: A case states no group, a group has too few subjects, or an endpoint is no
+            structure.
+    """
+    faults = [
+        f"study.endpoints: found {name!r}, expected a structure ({', '.join(inputs.scheme.names)})"
+        for name in settings.endpoints
+        if name not in inputs.scheme.names
+    ]
+    groups: dict[str, str] = {}
+    if settings.groups is not None:
+        for case in labelled_of(inputs.cases, scored):
+            group = case.columns.get(settings.groups)
+            if group in (None, ""):
+                faults.append(f"case {case.case_id}: column {settings.groups!r} names no group")
+            groups[case.subject_id] = str(group)
+    faults += [
+        f"study.groups: {name!r} has {count} scored subject, an interval needs {FEWEST_SCORED}"
+        for name, count in Counter(groups.values()).items()
+        if count < FEWEST_SCORED
+    ]
+    if faults:
+        raise DataError(list_faults("running a study", faults))
+    return groups
 
 
 def run_arm(

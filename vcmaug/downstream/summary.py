@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -34,24 +35,54 @@ def summarised(
     settings: StudySettings,
     arms: Mapping[str, TrainingData],
     structures: tuple[str, ...],
-    num_test_subjects: int,
     num_replicates: int,
     prior_labels: Sequence[PriorLabels] = (),
     notes: Sequence[str] = (),
 ) -> Summary:
-    """Return means and paired differences with intervals.
+    """Return means and paired differences with intervals, of all subjects and of each group.
 
     Args:
-        scores: Rows with arm, num_labelled, seed, subject_id and the scores of the task.
+        scores: Rows with arm, num_labelled, seed, subject_id, the scores of the task, and `group`
+            where subjects are in groups.
         runs: All trainings.
         settings: Of the study; a ceiling has an n of its own and stands beside each of the grid.
         arms: What each arm is, by its name.
         structures: Of the scheme.
-        num_test_subjects: How many were scored.
         num_replicates: Of labelled cases, control and cohort.
         prior_labels: Of each arm whose prior reads scalars that are measured on label maps.
         notes: What else must be known, a sentence each.
     """
+    if settings.endpoints and "structure" in scores:
+        structures = settings.endpoints
+        scores = scores[scores.structure.isin(structures)]
+    whole = partial(
+        _summary,
+        runs=runs,
+        settings=settings,
+        arms=arms,
+        structures=structures,
+        num_replicates=num_replicates,
+        prior_labels=prior_labels,
+        notes=notes,
+    )
+    apart = scores.groupby("group") if "group" in scores else ()
+    return whole(scores, groups={str(name): whole(rows, runs=()) for name, rows in apart})
+
+
+def _summary(
+    scores: pd.DataFrame,
+    *,
+    runs: Sequence[RunResult],
+    settings: StudySettings,
+    arms: Mapping[str, TrainingData],
+    structures: tuple[str, ...],
+    num_replicates: int,
+    prior_labels: Sequence[PriorLabels],
+    notes: Sequence[str],
+    groups: Mapping[str, Summary] | None = None,
+) -> Summary:
+    """Return means and paired differences of some subjects; see `summarised`."""
+    num_subjects = int(scores.subject_id.nunique())
     means: list[Mean] = []
     differences: list[Difference] = []
     gap_closed: list[GapClosed] = []
@@ -74,7 +105,7 @@ def summarised(
         scores=settings.task.scores,
         structures=structures,
         scored_on=settings.scored_on,
-        num_test_subjects=num_test_subjects,
+        num_test_subjects=num_subjects,
         updates=settings.fit.updates,
         num_labelled=settings.num_labelled,
         seeds=settings.seeds,
@@ -86,7 +117,8 @@ def summarised(
         interval="95 % interval of Student's t over subjects"
         + (" and seeds" if len(settings.seeds) > 1 else "; one seed, so nothing of other seeds"),
         prior_labels=tuple(prior_labels),
-        notes=(*_notes(settings, num_test_subjects), *map(str, prior_labels), *notes),
+        notes=(*_notes(settings, num_subjects), *map(str, prior_labels), *notes),
+        groups=groups or {},
         versions=versions(),
     )
 

@@ -15,6 +15,7 @@ from vcmaug.arms.base import Arm
 from vcmaug.arms.real import Real
 from vcmaug.arms.real_again import RealAgain
 from vcmaug.arms.synthetic import Synthetic
+from vcmaug.conditions.builder import unknown_structures
 from vcmaug.conditions.chain import ConditionSettings
 from vcmaug.config import (
     RecipePath,
@@ -261,6 +262,7 @@ class Recipe(Settings):
             )
         if spec is not None and (fault := spec.guidance_fault(draws.guidance)):
             found.append(f"generate: {fault}")
+        found += unknown_structures({"study.endpoints": self.study.endpoints}, [*self.data.scheme])
         if faults := self.conditions.faults(tuple(self.data.scheme)):
             found.append("conditions: " + "; ".join(faults))
         if found:

@@ -10,6 +10,7 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from vcmaug.cohort.manifest import finished
+from vcmaug.downstream.results import Summary
 from vcmaug.files import locked_file, write_text
 from vcmaug.outputs import refuse_overlap
 from vcmaug.report.figures import difference_plot, mean_plot, montage
@@ -66,8 +67,7 @@ def write_report(work: Path, out: Path | None = None, *, seed: int = 0) -> Path:
         sides=_SIDES.get(prepared.grid.orientation[0], "") if prepared else "",
         montages=[(caption + said, png) for caption, png in _montages(found, seed=seed)],
         quality=quality_tables(found.replicates),
-        plots=[(caption + said, svg) for caption, svg in _plots(found)],
-        study=study_tables(found.summary, found.scores),
+        studies=list(_studies(found, said=said)),
         manifests=drawing_tables(found.replicates)
         + [manifest_table(name, manifest) for name, manifest in manifests],
         provenance=_provenance(found),
@@ -176,15 +176,34 @@ def _files(table: pd.DataFrame, names: list[str], *, folder: Path) -> Files:
     ]
 
 
-def _plots(found: Found) -> Iterator[tuple[str, str]]:
-    """Yield (caption, SVG) per plot of the study."""
-    if found.summary is None:
+def _studies(found: Found, *, said: str) -> Iterator[dict[str, object]]:
+    """Yield title, sentences, plots and tables of the study, and of each of its groups."""
+    summary, scores = found.summary, found.scores
+    yield {
+        "title": "The study",
+        "sentences": [],
+        "plots": [(caption + said, svg) for caption, svg in _plots(summary, "all")],
+        "tables": study_tables(summary, scores),
+    }
+    for name, group in summary.groups.items() if summary is not None else ():
+        own = scores[scores["group"] == name] if scores is not None else None
+        yield {
+            "title": f"The study, group {name}: {group.num_test_subjects} subjects",
+            "sentences": headline_of(group)[1:],
+            "plots": [(caption + said, svg) for caption, svg in _plots(group, name)],
+            "tables": study_tables(group, own),
+        }
+
+
+def _plots(summary: Summary | None, name: str) -> Iterator[tuple[str, str]]:
+    """Yield (caption, SVG) per plot of a study; the name is the group's."""
+    if summary is None:
         return
-    headline = found.summary.headline.title
-    yield f"Mean {headline} on test subjects, 95 % intervals", mean_plot(found.summary)
-    if found.summary.differences:
+    headline, whom = summary.headline.title, f"{summary.scored_on} subjects"
+    yield f"Mean {headline} on {whom}, 95 % intervals", mean_plot(summary, name)
+    if summary.differences:
         caption = "Paired difference from real only, 95 % intervals"
-        yield caption, difference_plot(found.summary)
+        yield caption, difference_plot(summary, name)
 
 
 def _provenance(found: Found) -> Table:

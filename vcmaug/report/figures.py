@@ -181,8 +181,13 @@ def draw_slice(
             )
 
 
-def mean_plot(summary: Summary) -> str:
-    """Return inline SVG: the mean headline score of a study per arm over n, with intervals."""
+def mean_plot(summary: Summary, name: str = "all") -> str:
+    """Return inline SVG: the mean headline score of a study per arm over n, with intervals.
+
+    Args:
+        summary: Of the study, or of a group of its subjects.
+        name: Of the group, unique in a page.
+    """
 
     def draw(axes: Axes) -> None:
         headline = summary.headline
@@ -197,11 +202,16 @@ def mean_plot(summary: Summary) -> str:
         axes.set_ylabel(f"mean {headline.title}, {summary.scored_on} subjects")
         _legend(axes)
 
-    return _svg(draw, "means", summary.num_labelled)
+    return _svg(draw, f"means-{_word(name)}", summary.num_labelled)
 
 
-def difference_plot(summary: Summary) -> str:
-    """Return inline SVG: paired differences of the headline score from real only over n."""
+def difference_plot(summary: Summary, name: str = "all") -> str:
+    """Return inline SVG: paired differences of the headline score from real only over n.
+
+    Args:
+        summary: Of the study, or of a group of its subjects.
+        name: Of the group, unique in a page.
+    """
 
     def draw(axes: Axes) -> None:
         headline = summary.headline
@@ -212,7 +222,12 @@ def difference_plot(summary: Summary) -> str:
                 _points(axes, arm, [row], shift=shift)
         axes.set_ylabel(f"difference in {headline.title}")
 
-    return _svg(draw, "differences", summary.num_labelled)
+    return _svg(draw, f"differences-{_word(name)}", summary.num_labelled)
+
+
+def _word(name: str) -> str:
+    """Return a name as ids in a page can hold it."""
+    return re.sub(r"[^a-zA-Z0-9]+", "-", name)
 
 
 def _svg(draw: Callable[[Axes], None], name: str, num_labelled: Sequence[int]) -> str:

@@ -1,4 +1,4 @@
-"""`segmentation`: label maps from images, scored by Dice, HD95 and lesion by lesion."""
+"""`segmentation`: label maps from images, scored by Dice, HD95, volume and lesion by lesion."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -47,13 +47,21 @@ class Segmentation(Task):
             unit="mm",
             blind_spot="It sees outlines alone, and an empty structure costs the whole diagonal.",
         ),
+        Score(
+            "volume_error",
+            "volume error, %",
+            "lower",
+            high=None,
+            unit="%",
+            blind_spot="A volume may be right in the wrong place.",
+        ),
         _of_lesions("lesion_f1", "F1"),
         _of_lesions("lesion_sensitivity", "sensitivity"),
         _of_lesions("lesion_precision", "precision"),
     )
     empty_rule: ClassVar[str] = (
-        "Reference and prediction both empty: Dice 1, HD95 0 mm. One of them empty: Dice 0, HD95 "
-        "the diagonal of the grid."
+        "Reference and prediction both empty: Dice 1, HD95 0 mm, volume error 0 %. One of them "
+        "empty: Dice 0, HD95 the diagonal of the grid, volume error 100 %."
     )
 
     def network(self, ground: Ground) -> "nn.Module":
