@@ -81,8 +81,8 @@ def test_a_grid_is_run_scored_and_summarised(tmp_path: Path) -> None:
     scores = pd.read_parquet(tmp_path / "study" / "scores.parquet")
     assert len(scores) == 8 * 2  # runs x test cases, one structure
     assert set(scores["subject_id"]) == set(SPLITS.test)
-    assert len(summary.means) == 2 * 2 * 2  # metrics, n, arms
-    assert len(summary.differences) == 2 * 2
+    assert len(summary.means) == 3 * 2 * 2  # metrics, n, arms
+    assert len(summary.differences) == 3 * 2
     assert summary.threads == 1
     assert "subjects and seeds" in summary.interval
     assert "Dice 1" in summary.empty_rule

@@ -13,7 +13,7 @@ from vcmaug.conditions.conditions import Conditions
 from vcmaug.data.cases import Case
 from vcmaug.data.labels import LabelScheme
 from vcmaug.data.work_layout import Replicate
-from vcmaug.downstream.training_data import TrainingData
+from vcmaug.downstream.training_data import Rule, TrainingData
 from vcmaug.parts import Part
 from vcmaug.progress import Report, silent
 
@@ -154,6 +154,11 @@ class Arm(Part):
         """
         raise NotImplementedError
 
+    @property
+    def rule(self) -> Rule | None:
+        """What finds structures in this arm without a network; None: a network is trained."""
+        return None
+
     def training_data(self, replicates: Mapping[tuple[int, int], Replicate]) -> TrainingData:
         """Return what the study is told about the arm.
 
@@ -177,6 +182,7 @@ class Arm(Part):
             is_ceiling=self.is_ceiling,
             keeps_network=self.is_teacher,
             has_other_batches=self.has_other_batches,
+            rule=self.rule,
         )
 
 

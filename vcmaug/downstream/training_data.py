@@ -1,12 +1,33 @@
 """What a study is told about one of its arms; arms themselves live on a floor above it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
+from vcmaug.data.volumes import LabelledVolumes
 from vcmaug.errors import DataError
 
-__all__ = ["TrainingData"]
+__all__ = ["Reading", "Rule", "TrainingData"]
+
+Reading = Callable[[NDArray[np.float32]], NDArray[np.uint8]]
+"""From images [N, X, Y, Z] to channel numbers [N, X, Y, Z]."""
+
+
+class Rule(Protocol):
+    """What finds structures without a network; it is sent to workers by value."""
+
+    @property
+    def identity(self) -> object:
+        """All that decides about it, but the cases, as JSON has it."""
+        ...
+
+    def fitted(self, real: LabelledVolumes) -> Reading:
+        """Return how it reads images, from the labelled cases alone."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -25,6 +46,7 @@ class TrainingData:
         keeps_network: Its networks are written beside its results.
         has_other_batches: It draws other batches than the other arms; its difference from the floor
             is the noise of a training.
+        rule: What finds structures in this arm, where that is no network.
     """
 
     cohorts: Mapping[tuple[int, int], Path] | None = None
@@ -33,6 +55,7 @@ class TrainingData:
     is_ceiling: bool = False
     keeps_network: bool = False
     has_other_batches: bool = False
+    rule: Rule | None = None
 
     @property
     def is_floor(self) -> bool:

@@ -71,6 +71,8 @@ class Task(Part):
     Attributes:
         scores: Figures that its rows may hold; the first is the headline of a report.
         empty_rule: What is scored where there is nothing to compare.
+        reads_labels: Whether its answers are channel numbers, which a rule without a network can
+            find too.
     """
 
     family: ClassVar[str] = "task"
@@ -78,6 +80,7 @@ class Task(Part):
 
     scores: ClassVar[tuple[Score, ...]]
     empty_rule: ClassVar[str] = ""
+    reads_labels: ClassVar[bool] = False
 
     @abstractmethod
     def network(self, ground: Ground) -> "nn.Module":

@@ -37,6 +37,7 @@ class Segmentation(Task):
 
     name: Literal["segmentation"] = "segmentation"
 
+    reads_labels: ClassVar[bool] = True
     scores: ClassVar[tuple[Score, ...]] = (
         Score("dice", "Dice", "higher", blind_spot="Small structures count as much as large ones."),
         Score(
