@@ -11,7 +11,8 @@ Notes:
 
 References:
     Mattes et al. 2003, IEEE TMI (mutual information of sampled intensities, B-splines); Lowekamp
-    et al. 2013, Front Neuroinform (SimpleITK).
+    et al. 2013, Front Neuroinform (SimpleITK); Vercauteren et al. 2009, Neuroimage 45
+    (diffeomorphic demons).
 """
 
 from collections.abc import Iterator
@@ -30,10 +31,12 @@ from vcmaug.data.volume import Volume
 from vcmaug.errors import DataError
 from vcmaug.files import write_bytes
 
-__all__ = ["Registration", "register", "rigid_between"]
+__all__ = ["Registration", "carried_over", "register", "rigid_between"]
 
 _STEP_MM = 5.0
 _SPLINE_MM = 30.0  # between the knots of the B-spline
+_DEMONS = 100  # iterations
+_DEMONS_SMOOTH = 0.7  # voxels; on young heads 1.0 carries ventricles over with 0.05 less Dice
 _TO_LPS = np.array([-1.0, -1.0, 1.0])
 _LEAST_CORRELATION = 0.3  # of fixed and moved image inside the fixed head; below it nothing fits
 
@@ -130,6 +133,45 @@ def register(
             "one contrast, and is their orientation right?"
         )
     return _on_lattice(fixed, transform, correlation)
+
+
+@_one_thread()
+def carried_over(
+    label_map: Volume, moving: Volume, *, to: Volume, names: tuple[str, str], seed: int = 0
+) -> NDArray[np.uint16]:
+    """Return the label map of one head on the grid of another, by deformable registration.
+
+    Affine, B-spline and diffeomorphic demons, one after the other; labels by the nearest voxel.
+
+    Args:
+        label_map: Of the moving head.
+        moving: Zero outside the head.
+        to: The other head, of the same contrast, zero outside.
+        names: Of the two, the moving one first, for messages.
+        seed: Of the sampled intensities.
+
+    Raises:
+        DataError: The registration failed.
+    """
+    fixed, image = _itk(to), _itk(moving)
+    try:
+        coarse = _transform(fixed, image, seed=seed)
+        moved = sitk.Resample(image, fixed, coarse, sitk.sitkLinear, 0.0)
+        demons = sitk.DiffeomorphicDemonsRegistrationFilter()
+        demons.SetNumberOfIterations(_DEMONS)
+        demons.SetStandardDeviations(_DEMONS_SMOOTH)
+        field = demons.Execute(fixed, sitk.HistogramMatching(moved, fixed, 128, 7, True))
+    except RuntimeError as fault:
+        raise DataError(
+            f"registering {names[0]} to {names[1]}: {str(fault).splitlines()[-1].strip()}"
+        ) from None
+    fine = sitk.DisplacementFieldTransform(sitk.Cast(field, sitk.sitkVectorFloat64))
+    labels = sitk.GetImageFromArray(np.asarray(label_map.array, dtype=np.uint16).T)
+    labels.CopyInformation(image)
+    both = sitk.CompositeTransform([coarse, fine])
+    there = sitk.Resample(labels, fixed, both, sitk.sitkNearestNeighbor, 0)
+    result: NDArray[np.uint16] = sitk.GetArrayFromImage(there).T
+    return result
 
 
 @_one_thread()
