@@ -11,6 +11,7 @@ The floors; imports go down only:
     cli | face               the verbs, in the order of the flow; what a notebook imports
     pipeline                 recipe, artefacts, and the graph of what each is made from
     report                   one HTML file
+    stress                   a segmenter on a sweep of one volume
     gates | arms             measured before a study; mixes of training data, and their makers
     generate                 plan, shards, workers
     quality | downstream     does the image fit its label; does the cohort help

@@ -64,6 +64,11 @@ _MODULES = {
         "run": "Go the whole way, from cases to report; a stage whose inputs are unchanged is "
         "skipped.",
     },
+    "stress": {
+        "stress": "Show how well a segmenter finds a structure over a sweep of its volume.",
+        "coverage": "Show, before any training, where a target population lies over the labelled "
+        "cases.",
+    },
     "import_weights": {
         "import-weights": "Bring released weights into a folder with a card, every key checked.",
     },

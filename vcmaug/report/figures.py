@@ -27,6 +27,7 @@ from vcmaug.files import write_bytes
 from vcmaug.report.study import is_ceiling, is_floor
 
 __all__ = [
+    "INK",
     "PLANES",
     "Column",
     "contoured",
@@ -37,6 +38,7 @@ __all__ = [
     "montage",
     "panels",
     "png",
+    "svg_of",
     "write_mosaic",
 ]
 
@@ -44,7 +46,8 @@ mpl.use("Agg")
 
 _PER_ROW = 8  # images of a mosaic
 PLANES = (0, 1, 2)  # sagittal, coronal, axial in RAS
-_INK = "#010203"  # stands for the page's own text colour in inline SVG
+INK = "#010203"
+"""Stands for the page's own text colour in inline SVG."""
 
 
 class Column(NamedTuple):
@@ -195,14 +198,14 @@ def mean_plot(summary: Summary, name: str = "all") -> str:
         for row in rows:
             if is_ceiling(row.arm):
                 name = f"{row.arm} ({row.num_labelled} cases)"
-                axes.axhline(row.mean, color=_INK, linewidth=0.9, linestyle=(0, (4, 3)), label=name)
-                axes.axhspan(row.low, row.high, color=_INK, alpha=0.08, linewidth=0)
+                axes.axhline(row.mean, color=INK, linewidth=0.9, linestyle=(0, (4, 3)), label=name)
+                axes.axhspan(row.low, row.high, color=INK, alpha=0.08, linewidth=0)
         for arm, shift, chosen in _arms(rows):
             _points(axes, arm, chosen, shift=shift, label=arm)
         axes.set_ylabel(f"mean {headline.title}, {summary.scored_on} subjects")
         _legend(axes)
 
-    return _svg(draw, f"means-{_word(name)}", summary.num_labelled)
+    return _over_n(draw, f"means-{_word(name)}", summary.num_labelled)
 
 
 def difference_plot(summary: Summary, name: str = "all") -> str:
@@ -216,13 +219,13 @@ def difference_plot(summary: Summary, name: str = "all") -> str:
     def draw(axes: Axes) -> None:
         headline = summary.headline
         rows = [row for row in summary.differences if row.metric == headline.name]
-        axes.axhline(0.0, color=_INK, linewidth=0.8, linestyle=(0, (4, 3)))
+        axes.axhline(0.0, color=INK, linewidth=0.8, linestyle=(0, (4, 3)))
         for arm, shift, chosen in _arms([row for row in rows if is_floor(row.against)]):
             for row in chosen:
                 _points(axes, arm, [row], shift=shift)
         axes.set_ylabel(f"difference in {headline.title}")
 
-    return _svg(draw, f"differences-{_word(name)}", summary.num_labelled)
+    return _over_n(draw, f"differences-{_word(name)}", summary.num_labelled)
 
 
 def _word(name: str) -> str:
@@ -230,13 +233,33 @@ def _word(name: str) -> str:
     return re.sub(r"[^a-zA-Z0-9]+", "-", name)
 
 
-def _svg(draw: Callable[[Axes], None], name: str, num_labelled: Sequence[int]) -> str:
-    """Return a plot as SVG in the page's own text colour, its ids made unique by its name."""
+def _over_n(draw: Callable[[Axes], None], name: str, num_labelled: Sequence[int]) -> str:
+    """Return a plot over the numbers of labelled cases, on a log axis with room at its ends."""
+
+    def drawn(axes: Axes) -> None:
+        draw(axes)
+        axes.set_xscale("log")
+        axes.set_xticks(list(num_labelled), [str(n) for n in num_labelled])
+        axes.set_xlim(min(num_labelled) / 1.4, max(num_labelled) * 1.4)
+        axes.minorticks_off()
+        axes.set_xlabel("labelled cases")
+        axes.margins(y=0.15)
+
+    return svg_of(drawn, name)
+
+
+def svg_of(draw: Callable[[Axes], None], name: str) -> str:
+    """Return a plot as SVG without a frame, in the page's own text colour.
+
+    Args:
+        draw: Draws into the axes; what it draws in `INK` takes the page's colour.
+        name: Unique in a page, for ids.
+    """
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": name, "font.size": 10}):
         figure = Figure(figsize=(4.6, 3.7))
         axes = figure.subplots()
         draw(axes)
-        _quiet(axes, num_labelled)
+        _quiet(axes)
         figure.tight_layout()
         stream = StringIO()
         figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None})
@@ -245,7 +268,7 @@ def _svg(draw: Callable[[Axes], None], name: str, num_labelled: Sequence[int]) -
     svg = re.sub(r'( id="|href="#|url\(#)', rf"\g<1>{name}-", svg)
     for _ in ("width", "height"):
         svg = re.sub(r'(<svg[^>]*?) (?:width|height)="[^"]*"', r"\1", svg, count=1)
-    return svg.replace(_INK, "currentColor")
+    return svg.replace(INK, "currentColor")
 
 
 R = TypeVar("R", Mean, Difference)
@@ -267,7 +290,7 @@ def _points(
     table = sorted((row.num_labelled, row.mean, row.low, row.high) for row in rows)
     n, mean, low, high = np.array(table, dtype=float).T
     known = Arm.of_result(arm)
-    colour, marker = (known.colour, known.marker) if known else (_INK, "o")
+    colour, marker = (known.colour, known.marker) if known else (INK, "o")
     interval = [mean - low, high - mean]
     axes.errorbar(
         n * shift, mean, interval, color=colour, marker=marker, ms=4.5, capsize=2.5, label=label
@@ -278,7 +301,7 @@ def _legend(axes: Axes) -> None:
     """Put the legend above the plot, two arms to a row."""
     axes.legend(
         frameon=False,
-        labelcolor=_INK,
+        labelcolor=INK,
         loc="lower left",
         bbox_to_anchor=(0, 1),
         ncols=2,
@@ -287,16 +310,11 @@ def _legend(axes: Axes) -> None:
     )
 
 
-def _quiet(axes: Axes, num_labelled: Sequence[int]) -> None:
-    """Set the page's own colour, a log axis of n with room at its ends, and no frame."""
-    axes.set_xscale("log")
-    axes.set_xticks(list(num_labelled), [str(n) for n in num_labelled])
-    axes.set_xlim(min(num_labelled) / 1.4, max(num_labelled) * 1.4)
-    axes.minorticks_off()
-    axes.set_xlabel("labelled cases", color=_INK)
-    axes.yaxis.label.set_color(_INK)
-    axes.tick_params(colors=_INK)
-    axes.margins(y=0.15)
+def _quiet(axes: Axes) -> None:
+    """Set the page's own colour, and no frame."""
+    axes.xaxis.label.set_color(INK)
+    axes.yaxis.label.set_color(INK)
+    axes.tick_params(colors=INK)
     for side, spine in axes.spines.items():
         spine.set_visible(side in {"left", "bottom"})
-        spine.set_color(_INK)
+        spine.set_color(INK)
