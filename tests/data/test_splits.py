@@ -114,6 +114,31 @@ def test_the_subjects_of_the_evaluator_are_labelled_last(tmp_path: Path) -> None
         read_splits(tmp_path / "s.json", SUBJECTS)
 
 
+def test_labelled_subsets_are_drawn_from_candidates_where_there_are_some(tmp_path: Path) -> None:
+    without = make_splits(SUBJECTS, SplitSettings(num_test=5))
+    assert without.drawn_from == without.labelled
+    splits = replace(without, candidates=without.train[:4])
+    write_splits(tmp_path / "s.json", splits)
+    assert read_splits(tmp_path / "s.json", SUBJECTS) == splits
+    for seed in range(5):
+        assert set(labelled_subset(splits, num_labelled=4, seed=seed)) == set(splits.candidates)
+    drawn = {
+        name
+        for seed in range(5)
+        for name in labelled_subset(splits, num_labelled=4, seed=seed, of_all=True)
+    }
+    assert drawn > set(splits.candidates)
+    with pytest.raises(DataError, match="choosing 5 labelled subjects: there are 4"):
+        labelled_subset(splits, num_labelled=5, seed=0)
+    content = read_json(tmp_path / "s.json")
+    write_json(tmp_path / "s.json", content | {"candidates": [splits.test[0]]})
+    with pytest.raises(FaultyDataSet, match=f"{splits.test[0]}: in candidates and not in train"):
+        read_splits(tmp_path / "s.json", SUBJECTS)
+    write_json(tmp_path / "s.json", content)
+    with pytest.raises(FaultyDataSet, match="in candidates, and none of its cases has a label map"):
+        read_splits(tmp_path / "s.json", SUBJECTS, unlabelled=splits.candidates[:1])
+
+
 def test_an_older_split_file_is_told_the_new_word(tmp_path: Path) -> None:
     content = {"train": ["a"], "validation": [], "test": ["b"], "reader": ["a"]}
     write_json(tmp_path / "s.json", content)

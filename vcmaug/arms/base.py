@@ -70,6 +70,8 @@ class Arm(Part):
         is_ceiling: It trains on every label, once per seed.
         is_teacher: Its networks are kept, to give pseudo-labels and to check drawn images.
         has_other_batches: It draws other batches than all other arms, and shows what that does.
+        is_of_all_labels: Its n cases are drawn from all labelled training subjects, not from the
+            candidates alone.
     """
 
     family: ClassVar[str] = "arm"
@@ -83,6 +85,7 @@ class Arm(Part):
     is_ceiling: ClassVar[bool] = False
     is_teacher: ClassVar[bool] = False
     has_other_batches: ClassVar[bool] = False
+    is_of_all_labels: ClassVar[bool] = False
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
@@ -182,6 +185,7 @@ class Arm(Part):
             is_ceiling=self.is_ceiling,
             keeps_network=self.is_teacher,
             has_other_batches=self.has_other_batches,
+            of_all_labels=self.is_of_all_labels,
             rule=self.rule,
         )
 

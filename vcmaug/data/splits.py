@@ -31,6 +31,9 @@ __all__ = [
 ]
 
 
+_PERHAPS = ("left_out", "evaluator", "candidates")  # lists that a file may lack
+
+
 class SplitSettings(Settings):
     """How many labelled subjects go where; all others are for training."""
 
@@ -64,6 +67,8 @@ class Splits:
         seed: Of the split, and nothing more where a file was given.
         evaluator: Those of `train` that the evaluator, the independent segmenter, learns from; they
             are the last whose labels anything else may use.
+        candidates: Those of `train` of whom labelled subsets are drawn, and whose labels alone an
+            arm may use that has not every label; none: all of `train`.
         left_out: Those without a role.
         unlabelled: Those of `train` without a label map; the cases say who they are, no file does.
     """
@@ -73,6 +78,7 @@ class Splits:
     test: tuple[str, ...]
     seed: int
     evaluator: tuple[str, ...] = ()
+    candidates: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
     unlabelled: tuple[str, ...] = ()
 
@@ -95,6 +101,11 @@ class Splits:
     def labelled(self) -> tuple[str, ...]:
         """The training subjects with a label map."""
         return tuple(sorted({*self.train} - {*self.unlabelled}))
+
+    @property
+    def drawn_from(self) -> tuple[str, ...]:
+        """The training subjects of whom labelled subsets are drawn."""
+        return self.candidates or self.labelled
 
 
 def make_splits(
@@ -172,7 +183,8 @@ def unfit(
     """
     if settings.file is not None:
         wanted = read_splits(settings.file, subjects, unlabelled=unlabelled)
-        same = splits.roles == wanted.roles and splits.evaluator == wanted.evaluator
+        lists = "roles", "evaluator", "candidates"
+        same = all(getattr(splits, name) == getattr(wanted, name) for name in lists)
         return [] if same else [f"its roles are not those of the recipe's file {settings.file}"]
     everybody, bare = set(subjects), set(unlabelled)
     num_test, num_validation = settings.counts(len(everybody - bare) or len(everybody))
@@ -189,10 +201,12 @@ def unfit(
 
 
 def write_splits(path: Path, splits: Splits) -> None:
-    """Write splits as JSON, without `evaluator` and `left_out` where there are none."""
+    """Write splits as JSON, without the lists of `_PERHAPS` where they are empty."""
     content = asdict(splits)
     del content["unlabelled"]
-    write_json(path, {k: v for k, v in content.items() if v or k not in ("evaluator", "left_out")})
+    write_json(
+        path, {name: value for name, value in content.items() if value or name not in _PERHAPS}
+    )
 
 
 def read_splits(
@@ -203,20 +217,21 @@ def read_splits(
     Args:
         path: JSON with train, validation, test and seed, as `write_splits` leaves it; it may also
             list subjects as `left_out`, which are given no role, and training subjects as
-            `evaluator`.
+            `evaluator` and as `candidates`.
         subjects: Of the case table. Each must be named; the file may name more. None: all that the
             file names.
         unlabelled: Those without a label map, who are for training; unless nobody has one.
 
     Raises:
-        FaultyDataSet: A subject has two roles or none, a role is empty, the evaluator's subjects
-            are not of training, or one of test or validation has no label map; all at once.
+        FaultyDataSet: A subject has two roles or none, a role is empty, subjects of the evaluator
+            or candidates are not of training, or one of test, validation or these has no label map;
+            all at once.
     """
     content = read_json(path)
     listed = content if isinstance(content, dict) else {}
-    content = {"left_out": [], "evaluator": [], "seed": 0, **listed}
+    content = {**{name: [] for name in _PERHAPS}, "seed": 0, **listed}
     roles = ("train", "validation", "test", "left_out")
-    lists = (*roles, "evaluator")
+    lists = (*roles, "evaluator", "candidates")
     faults = ["the list 'reader' is called 'evaluator' now"] if "reader" in content else []
     faults += [f"no list {role!r}" for role in lists if not isinstance(content.get(role), list)]
     if not isinstance(content["seed"], int):
@@ -232,11 +247,14 @@ def read_splits(
         faults += [f"subject {subject}: in {first} and in {second}" for subject in both]
     without = sorted(known - everybody)
     faults += [f"subject {subject}: in no split" for subject in without]
-    elsewhere = sorted(named["evaluator"] - named["train"])
-    faults += [f"subject {subject}: in evaluator and not in train" for subject in elsewhere]
+    faults += [
+        f"subject {subject}: in {chosen} and not in train"
+        for chosen in ("evaluator", "candidates")
+        for subject in sorted(named[chosen] - named["train"])
+    ]
     faults += [
         f"subject {subject}: in {role}, and none of its cases has a label map"
-        for role in ("validation", "test", "evaluator")
+        for role in ("validation", "test", "evaluator", "candidates")
         for subject in sorted(named[role] & bare if bare < known else ())
     ]
     faults += [
@@ -251,15 +269,24 @@ def read_splits(
     return Splits(seed=content["seed"], unlabelled=unknown, **kept)
 
 
-def labelled_subset(splits: Splits, *, num_labelled: int, seed: int) -> tuple[str, ...]:
+def labelled_subset(
+    splits: Splits, *, num_labelled: int, seed: int, of_all: bool = False
+) -> tuple[str, ...]:
     """Return training subjects whose labels may be used; for one seed smaller subsets are nested.
 
     Those of the evaluator come last, so only a subset that needs them has them.
 
+    Args:
+        splits: Of the study.
+        num_labelled: How many.
+        seed: Of the choice.
+        of_all: Whether candidates do not count: every label may be used.
+
     Raises:
         DataError: More are asked for than there are.
     """
-    return nested_subset(splits.labelled, num=num_labelled, seed=seed, last=splits.evaluator)
+    subjects = splits.labelled if of_all else splits.drawn_from
+    return nested_subset(subjects, num=num_labelled, seed=seed, last=splits.evaluator)
 
 
 def nested_subset(

@@ -91,8 +91,10 @@ class StudyRun:
 
     @property
     def labelled(self) -> tuple[str, ...]:
-        """Its labelled subjects; the same for every arm."""
-        return labelled_subset(self.inputs.splits, num_labelled=self.num_labelled, seed=self.seed)
+        """Its labelled subjects; the same for every arm that has not all labels to choose from."""
+        of_all = self.data.is_ceiling or self.data.of_all_labels
+        number, splits = self.num_labelled, self.inputs.splits
+        return labelled_subset(splits, num_labelled=number, seed=self.seed, of_all=of_all)
 
     @property
     def scored(self) -> tuple[str, ...]:

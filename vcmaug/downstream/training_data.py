@@ -46,6 +46,8 @@ class TrainingData:
         keeps_network: Its networks are written beside its results.
         has_other_batches: It draws other batches than the other arms; its difference from the floor
             is the noise of a training.
+        of_all_labels: Its n labelled subjects are drawn from all that have labels, candidates or
+            not.
         rule: What finds structures in this arm, where that is no network.
     """
 
@@ -55,6 +57,7 @@ class TrainingData:
     is_ceiling: bool = False
     keeps_network: bool = False
     has_other_batches: bool = False
+    of_all_labels: bool = False
     rule: Rule | None = None
 
     @property

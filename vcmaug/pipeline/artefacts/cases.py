@@ -248,11 +248,12 @@ class RecipeSplits(Artefact):
             return []
         splits = self.load()
         fault = (
-            f"of {len(splits.train)} training subjects {len(splits.labelled)} have a label map, "
-            f"and the recipe asks for {most} (study.num_labelled, gates.num_labelled); ask for "
-            "fewer, or label more: test and validation take labelled subjects too"
+            f"of {len(splits.train)} training subjects {len(splits.drawn_from)} "
+            f"{'are candidates' if splits.candidates else 'have a label map'}, and the recipe asks "
+            f"for {most} (study.num_labelled, gates.num_labelled); ask for fewer, or label more: "
+            "test and validation take labelled subjects too"
         )
-        return [fault] if most > len(splits.labelled) else []
+        return [fault] if most > len(splits.drawn_from) else []
 
 
 @dataclass(frozen=True, eq=False)
