@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from pydantic import ValidationError
+from scipy import ndimage
 
 from vcmaug.conditions.base import Condition, SourceMap, as_it_is
 from vcmaug.conditions.builder import aligned_image, followed
@@ -206,3 +207,24 @@ def test_parts_are_told_by_what_became_of_each() -> None:
     field = np.zeros((3, *hollow.shape), dtype=np.float32)
     assert parts_kept(hollow, hollow, field, channel=1, specks=0.01)
     assert not parts_kept(hollow, opened, field, channel=1, specks=0.01)
+
+
+@pytest.mark.parametrize(
+    ("radius", "half", "times"), [(3.0, 9, 0.35), (3.0, 7, 2.0), (4.5, 7, 0.5)]
+)
+def test_what_hangs_together_by_a_neck_of_a_voxel_still_does(
+    radius: float, half: int, times: float
+) -> None:
+    """Two balls and a neck between them, which shares alone would leave out."""
+    array = np.where(_ball((0, 0, 0), (18, 22, 16)), TISSUE, 0).astype(np.uint16)
+    for side in (-1, 1):
+        array[_ball((0, half * side, 0), (radius, radius, radius))] = VENTRICLES
+    array[20, 24 - half : 24 + half, 18] = VENTRICLES
+    source = SourceMap("k0", "s0", Volume(array, HEAD.affine), {})
+    scheme = LabelScheme.from_mapping({"tissue": 1, "ventricles": 2})
+    builder = Grow(structures=[{"structure": "ventricles", "times": times}], max_tries=1)
+    made = builder.ready(scheme).build(as_it_is(source, condition_id="c0"), seed=0)
+    _, parts = ndimage.label(made.label_map.array == VENTRICLES, np.ones((3, 3, 3)))
+    assert parts == 1
+    wanted = times * float((array == VENTRICLES).sum())
+    assert float((made.label_map.array == VENTRICLES).sum()) == pytest.approx(wanted, rel=0.02)

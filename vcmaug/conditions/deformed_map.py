@@ -18,6 +18,7 @@ from vcmaug.shapes import as_shape3, padded_box
 
 __all__ = ["deformed_map", "parts_kept"]
 
+_LEVELS = (0.4, 0.3, 0.2, 0.1, 0.05, 0.0)  # shares of voxels by which pieces are joined
 _THIN = 0.25  # share of voxels with six neighbours of the same label, below which it is thin
 
 
@@ -50,7 +51,7 @@ def deformed_map(
     thin = [channel for channel in _thin_structures(start, num_structures) if channel not in exact]
     for channel in (*thin, *exact):
         for number in np.flatnonzero(owners == channel):
-            deformed = _with_shares(deformed, numbers, displacement, int(number))
+            deformed = _with_shares(deformed, numbers, displacement, int(number), specks=specks)
     return owners[deformed] if wanted is None else mended(apart(deformed, owners), wanted)
 
 
@@ -148,14 +149,19 @@ def _with_shares(
     start: NDArray[np.uint8],
     displacement: NDArray[np.float32],
     number: int,
+    *,
+    specks: float,
 ) -> NDArray[np.uint8]:
     """Return a deformed map in which one structure has the voxels of its largest shares.
+
+    Pieces of it that would hang together by less than a voxel are joined.
 
     Args:
         deformed: Numbers after the deformation [X, Y, Z].
         start: Before it.
         displacement: The deformation [3, X, Y, Z], voxels.
         number: Of the structure, or of one of its parts.
+        specks: Share of it below which a piece need not be joined.
     """
     mask = start == number
     reach = int(np.ceil(np.abs(displacement).max())) + 2
@@ -170,10 +176,65 @@ def _with_shares(
     order = np.argsort(-(share + 0.25 * now).ravel(), kind="stable")[:count]  # keep what is there
     chosen = np.zeros(crop.size, dtype=bool)
     chosen[order] = True
-    chosen = chosen.reshape(crop.shape) & (share > 0)
+    chosen = _joined(chosen.reshape(crop.shape) & (share > 0), share, least=specks * count)
     result = deformed.copy()
     near = result[box]
     lost = now & ~chosen
     near[lost] = nearest_others(crop, now)[lost]
     near[chosen] = number
     return result
+
+
+def _joined(
+    chosen: NDArray[np.bool_], share: NDArray[np.float32], *, least: float
+) -> NDArray[np.bool_]:
+    """Return the voxels of a structure with its pieces joined where its shares are the largest.
+
+    What a bridge adds is taken from the voxels of the smallest shares.
+
+    Args:
+        chosen: Voxels [X, Y, Z].
+        share: Of each voxel, which the structure has.
+        least: Voxels from which a piece is joined.
+    """
+    pieces, count = ndimage.label(chosen, NEIGHBOURS)
+    sizes = np.bincount(pieces.ravel(), minlength=2)
+    sizes[0] = 0
+    main, bridges = pieces == sizes.argmax(), np.zeros_like(chosen)
+    for piece in np.flatnonzero(sizes >= max(2.0, least)):
+        if count > 1 and piece != sizes.argmax():
+            bridges |= _bridge(pieces == piece, main, share)
+    added = int((bridges & ~chosen).sum())
+    if added == 0:
+        return chosen
+    spare = np.flatnonzero(chosen & ~bridges)
+    weakest = spare[np.argsort(share.ravel()[spare], kind="stable")[:added]]
+    joined = chosen | bridges
+    joined.ravel()[weakest] = False
+    return joined
+
+
+def _bridge(
+    piece: NDArray[np.bool_], main: NDArray[np.bool_], share: NDArray[np.float32]
+) -> NDArray[np.bool_]:
+    """Return a chain of voxels from a piece to the main one, through shares as large as can be."""
+    for level in _LEVELS:
+        numbers, _ = ndimage.label(piece | main | (share > level), NEIGHBOURS)
+        if numbers[piece][0] == numbers[main][0]:
+            break
+    else:
+        return np.zeros_like(piece)
+    within, reached = numbers == numbers[piece][0], piece
+    steps = [piece]
+    while not (reached & main).any():
+        reached = ndimage.binary_dilation(reached, NEIGHBOURS, mask=within)
+        steps.append(reached)
+    chain = np.zeros_like(piece)
+    here = np.argwhere(reached & main)[:1]
+    for before in reversed(steps[:-1]):
+        near = np.zeros_like(piece)
+        near[tuple(here.T)] = True
+        around = ndimage.binary_dilation(near, NEIGHBOURS) & before
+        here = np.argwhere(around)[[int(np.argmax(share[around]))]]
+        chain[tuple(here.T)] = True
+    return chain
