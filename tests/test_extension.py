@@ -175,7 +175,7 @@ def test_the_study_trained_and_scored_as_the_parts_say(work: Path) -> None:
         "real+deformed",
         "real+darker",
     ]
-    assert summary["task"] == "inside"
+    assert summary["task"] == "any-structure"
     assert {row["metric"] for row in summary["means"]} == {"iou"}
     quality = read_json((work / REPLICATE) / "quality" / "quality.json")
     assert {row["row"] for row in quality["brightness"]} == {"synthetic", "real"}
@@ -198,7 +198,7 @@ def test_the_cohort_is_exported(packages: Path, work: Path, tmp_path: Path) -> N
 def test_an_evaluation_says_what_the_metric_measured(packages: Path, work: Path) -> None:
     ended = vcmaug("evaluate", work / REPLICATE / "cohort", packages=packages)
     assert ended.returncode == 0, ended.stdout + ended.stderr
-    assert "adherence, synthetic, inside: Dice" in ended.stdout
+    assert "adherence, synthetic, any-structure: Dice" in ended.stdout
     assert "synthetic: Brightness 0." in ended.stdout
 
 
@@ -240,4 +240,4 @@ def test_the_schema_of_recipes_lists_the_parts_of_the_package(packages: Path) ->
     schema = json.dumps(json.loads(ended.stdout))
     families = {"pairs", "roll", "pooled-mix", "renoise", "real+darker", "brightness", "one-layer"}
     families |= {"quarter-circle"}
-    assert all(f'"const": "{name}"' in schema for name in families | {"inside"})
+    assert all(f'"const": "{name}"' in schema for name in families | {"any-structure"})

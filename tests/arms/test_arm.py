@@ -80,7 +80,10 @@ def test_what_the_study_is_told_follows_from_the_arm() -> None:
         if arm.__module__.startswith("vcmaug.")
     }
     alone = {name for name, data in told.items() if data.cohorts is None}
-    assert alone == {"real", "real-again", "all-real"}
+    assert alone == {"real", "real-again", "real-any", "all-real", "threshold", "fusion"}
+    ruled = {name for name, data in told.items() if data.rule is not None}
+    assert ruled == {"threshold", "fusion"}
+    assert {name for name, data in told.items() if data.of_all_labels} == {"real-any"}
     assert [name for name, data in told.items() if data.has_other_batches] == ["real-again"]
     assert {name for name, data in told.items() if data.sees_unlabelled} == {
         "real+synthetic+pool",

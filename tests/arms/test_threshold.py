@@ -50,10 +50,11 @@ def test_a_grey_value_and_a_depth_are_found_on_the_labelled_cases(grey: float) -
     assert both / (np.sum(found == 2) + np.sum(others.labels == 2)) > 0.97
 
 
-def test_a_structure_that_is_none_is_refused() -> None:
-    rule = Threshold(structure="fluids").rule
+@pytest.mark.parametrize("name", ["fluids", None])
+def test_a_structure_that_is_none_is_refused(name: str | None) -> None:
+    rule = Threshold(structure=name).rule
     assert rule is not None
-    with pytest.raises(DataError, match=r"arm threshold: found structure 'fluids', expected one"):
+    with pytest.raises(DataError, match=r"arm threshold: found structure .*, expected one"):
         rule.fitted(_heads(2))
 
 

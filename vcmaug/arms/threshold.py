@@ -11,6 +11,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 from scipy import ndimage
 
 from vcmaug.arms.base import Arm, Need
@@ -29,7 +30,7 @@ class Threshold(Arm):
     """One structure by two parameters; all others are found empty."""
 
     name: Literal["threshold"] = "threshold"
-    structure: str
+    structure: str | None = Field(None, description="none: the only one of the scheme")
 
     colour: ClassVar[str] = "#666666"
     marker: ClassVar[str] = "x"
@@ -49,7 +50,7 @@ class _GreyAndDepth:
     The outline is that of all that is above 0, filled.
     """
 
-    structure: str
+    structure: str | None
 
     @property
     def identity(self) -> object:
@@ -60,14 +61,16 @@ class _GreyAndDepth:
         """Return the reading whose mean Dice over the labelled cases is the largest.
 
         Raises:
-            DataError: There is no such structure.
+            DataError: There is no such structure, or none is named and there are several.
         """
-        if self.structure not in real.scheme.names:
+        names = real.scheme.names
+        name = names[0] if self.structure is None and len(names) == 1 else self.structure
+        if name not in names:
             raise DataError(
                 f"arm threshold: found structure {self.structure!r}, expected one of the scheme "
-                f"({', '.join(real.scheme.names)})."
+                f"({', '.join(names)})."
             )
-        channel = real.scheme.names.index(self.structure) + 1
+        channel = names.index(name) + 1
         inside = real.scheme.channels(real.labels) == channel
         heads = [_Head(image, real.spacing_mm) for image in real.images]
         outside = np.concatenate(
@@ -75,9 +78,7 @@ class _GreyAndDepth:
         )
         own = np.concatenate([h.image[m] for h, m in zip(heads, inside, strict=True)])
         if own.size == 0 or outside.size == 0:
-            raise DataError(
-                f"arm threshold: no labelled case has {self.structure!r} and something else."
-            )
+            raise DataError(f"arm threshold: no labelled case has {name!r} and something else.")
         sign = 1.0 if np.median(own) <= np.median(outside) else -1.0
         tried = [
             _Reading(channel, real.spacing_mm, sign, float(grey), float(depth))
