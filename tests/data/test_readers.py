@@ -94,3 +94,18 @@ def test_files_of_a_reader_are_all_that_it_reads(tmp_path: Path) -> None:
     assert [path.relative_to(tmp_path).as_posix() for path in found] == [
         "p.csv", "images/a.nii.gz", "labels/a.nii.gz",
     ]  # fmt: skip
+
+
+def test_the_paths_of_a_table_may_start_elsewhere(tmp_path: Path) -> None:
+    """A table beside a recipe, the files of several data sets in a folder of the user's."""
+    image = np.random.default_rng(0).random((4, 4, 4))
+    write_image(tmp_path / "data" / "one" / "k0.nii.gz", Volume(image, np.eye(4)))
+    table = tmp_path / "recipe" / "cases.csv"
+    table.parent.mkdir()
+    table.write_text("case_id,image,group\nk0,one/k0.nii.gz,A\n")
+    reader = {"name": "table", "root": str(tmp_path / "data")}
+    (case,) = find_cases(_settings(table, format=reader), [])
+    assert case.image == tmp_path / "data" / "one" / "k0.nii.gz"
+    assert case.columns["group"] == "A"
+    (lost,) = find_cases(_settings(table, format="table"), [])
+    assert not lost.image.exists()

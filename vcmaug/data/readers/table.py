@@ -3,6 +3,9 @@
 from pathlib import Path
 from typing import ClassVar, Literal
 
+from pydantic import Field
+
+from vcmaug.config import RecipePath
 from vcmaug.data.case import Case
 from vcmaug.data.reader import Entry, SubjectReader
 from vcmaug.data.subjects import unnamed_subjects
@@ -17,6 +20,9 @@ class Table(SubjectReader):
     """The cases of a table, in its order; `subject` serves where there is no column subject_id."""
 
     name: Literal["table"] = "table"
+    root: RecipePath | None = Field(
+        None, description="where relative paths in it start; none: at its own folder"
+    )
 
     priority: ClassVar[int] = 0
 
@@ -29,10 +35,10 @@ class Table(SubjectReader):
         """Return the cases of a table.
 
         Args:
-            path: Of the table; relative paths in it start at its folder.
+            path: Of the table.
             faults: Gets a sentence for a missing column or an empty cell.
         """
-        cases, needs = [], ("case_id", "image")
+        cases, needs, folder = [], ("case_id", "image"), self.root or path.parent
         rows = read_rows(path, needs=needs, knows=("subject_id", "label"), faults=faults)
         faults += unnamed_subjects({row.place: row.cells.get("subject_id", "") for row in rows})
         for row in rows:
@@ -45,7 +51,7 @@ class Table(SubjectReader):
             ]
             if entry.case_id and entry.image:
                 others = {k[len(_FURTHER) :]: v for k, v in further.items() if v}
-                cases.append(self.listed(entry, others, faults, folder=path.parent))
+                cases.append(self.listed(entry, others, faults, folder=folder))
         return cases
 
     def tables(self, path: Path) -> list[Path]:
