@@ -10,12 +10,12 @@ from vcmaug.arms.painted import Painted
 from vcmaug.cohort.check import check_cohort
 from vcmaug.cohort.manifest import read_manifest
 from vcmaug.conditions.build import build_conditions
-from vcmaug.conditions.builder import Builder
-from vcmaug.conditions.builders.grow import Grow, GrowSettings, grown_values
+from vcmaug.conditions.builder import Builder, grown_values
+from vcmaug.conditions.builders.grow import Grow, GrowSettings
 from vcmaug.conditions.builders.perturb import Perturb
 from vcmaug.conditions.chain import Chain, ConditionSettings
-from vcmaug.conditions.conditions import workshop_in
 from vcmaug.conditions.table import read_conditions
+from vcmaug.conditions.workshop import workshop_in
 from vcmaug.data.case import Case
 from vcmaug.data.nifti import read_image, read_label_map, write_image
 from vcmaug.data.volume import Volume

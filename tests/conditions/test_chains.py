@@ -9,8 +9,9 @@ import tiny
 from vcmaug.compute import Compute
 from vcmaug.conditions.build import build_conditions
 from vcmaug.conditions.chain import ConditionSettings, ScalarSettings
-from vcmaug.conditions.conditions import Conditions, map_bytes, replay, workshop_in
+from vcmaug.conditions.conditions import Conditions
 from vcmaug.conditions.table import read_conditions
+from vcmaug.conditions.workshop import map_bytes, replay, workshop_in
 from vcmaug.config import parse_settings
 from vcmaug.data.nifti import label_map_in, read_label_map, write_label_map
 from vcmaug.data.scalars import ScalarSpec, asked_value

@@ -15,7 +15,8 @@ from vcmaug.conditions.build import build_conditions
 from vcmaug.conditions.builders.grow import Grow
 from vcmaug.conditions.builders.modalities import Modalities
 from vcmaug.conditions.chain import Chain, ConditionSettings
-from vcmaug.conditions.conditions import Conditions, replay, workshop_in
+from vcmaug.conditions.conditions import Conditions
+from vcmaug.conditions.workshop import replay, workshop_in
 from vcmaug.data.cases import Cases
 from vcmaug.data.geometry import Grid, onto
 from vcmaug.data.nifti import read_image, read_label_map, write_image, write_label_map

@@ -160,11 +160,11 @@ def test_the_flow_of_the_segmenters_own_cohort_is_refused_and_another_is_marked(
     Deformed().make(sources, out=tmp_path / "cohort")
     same = _stress(tmp_path, *SWEEP, "--cohort", tmp_path / "cohort", "--decay-mm", 14)
     assert isinstance(same.exception, VcmaugError)
-    assert "were grown by one flow" in str(same.exception)
+    assert "were made in one way (grow decay_mm 14)" in str(same.exception)
     other = _stress(tmp_path, *SWEEP, "--cohort", tmp_path / "cohort", "--out", tmp_path / "two")
     assert other.exit_code == 0, other.output
     (note,) = Curve.read(tmp_path / "two" / "stress.json").notes
-    assert "the same builder grew with other constants" in note
+    assert "the same builder (grow) made with other constants" in note
     seen = _stress(tmp_path, "--sweep", tmp_path / "cohort", "--out", tmp_path / "three")
     assert "k0, k1 of the sweep" in str(seen.exception)
 

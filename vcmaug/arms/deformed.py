@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from vcmaug.arms.base import Arm, Need, Sources
 from vcmaug.arms.rows import MadeCase, parents_of, write_cases
 from vcmaug.conditions.builder import images_followed
-from vcmaug.conditions.conditions import Conditions, map_bytes, workshop_in
+from vcmaug.conditions.conditions import Conditions
 from vcmaug.conditions.table import ConditionRow, read_conditions
+from vcmaug.conditions.workshop import map_bytes, workshop_in
 from vcmaug.errors import CohortError
 from vcmaug.progress import Report, silent
 

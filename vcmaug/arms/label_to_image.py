@@ -20,8 +20,8 @@ from vcmaug.arms.base import Arm, Need, Sources
 from vcmaug.arms.rows import MadeCase, parents_of, write_cases
 from vcmaug.conditions.builder import images_followed
 from vcmaug.conditions.builders.lowres import slice_weights
-from vcmaug.conditions.conditions import map_bytes, workshop_in
 from vcmaug.conditions.table import ConditionRow, read_conditions
+from vcmaug.conditions.workshop import map_bytes, workshop_in
 from vcmaug.data.nifti import label_map_in
 from vcmaug.data.volume import Volume
 from vcmaug.progress import Report, silent

@@ -13,10 +13,9 @@ from scipy import ndimage
 
 from vcmaug.arms.base import Arm, Need, Sources
 from vcmaug.arms.rows import MadeCase, parents_of, write_cases
-from vcmaug.conditions.builder import Range, images_followed
-from vcmaug.conditions.builders.grow import grown_values
-from vcmaug.conditions.conditions import map_bytes, workshop_in
+from vcmaug.conditions.builder import Range, grown_values, images_followed
 from vcmaug.conditions.table import ConditionRow, read_conditions
+from vcmaug.conditions.workshop import map_bytes, workshop_in
 from vcmaug.data.nifti import label_map_in
 from vcmaug.data.volume import Volume
 from vcmaug.errors import CohortError

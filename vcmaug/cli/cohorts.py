@@ -63,7 +63,7 @@ def build_conditions_command(
 
 def _replay(folder: Path, condition_id: str) -> None:
     """Make a condition again and say whether it is the same."""
-    from vcmaug.conditions.conditions import replay
+    from vcmaug.conditions.workshop import replay
     from vcmaug.errors import DataError, list_faults
 
     differences = replay(folder, condition_id)

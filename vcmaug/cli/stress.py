@@ -13,6 +13,7 @@ from vcmaug.errors import RecipeError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from vcmaug.cohort.cohort import Cohort
     from vcmaug.data.cases import Cases
     from vcmaug.data.way_back import WayBack
     from vcmaug.stress.segmenters import CaseReading
@@ -104,31 +105,69 @@ class SegmenterOptions:
         return own[cases.scheme.names.index(self.structure)]
 
 
+@dataclass(frozen=True)
+class SweepOptions:
+    """What is swept, and by what."""
+
+    range_ml: Annotated[
+        str, typer.Option("--range", metavar="LOW,HIGH", help="Volumes of the sweep, ml.")
+    ] = ""
+    n: Annotated[int, typer.Option("--n", help="Cases of the sweep.")] = 64
+    seed: Annotated[int, typer.Option("--seed")] = 0
+    decay_mm: Annotated[
+        float, typer.Option("--decay-mm", help="Of the flow that grows the heads.")
+    ] = 25.0
+    sweep: Annotated[
+        Path | None,
+        typer.Option("--sweep", help="A finished cohort, drawn for example, in place of growing."),
+    ] = None
+    cohort: Annotated[
+        Path | None,
+        typer.Option("--cohort", help="That the segmenter trained on; the same way is refused."),
+    ] = None
+    whole: Annotated[
+        Path | None,
+        typer.Option("--whole", help="The same cases prepared on a larger grid, to grow there."),
+    ] = None
+    workers: Annotated[int | None, typer.Option("--workers", help="Processes.")] = None
+
+    def swept(self, prepared: "Cases", options: SegmenterOptions) -> "tuple[Cohort, str]":
+        """Return the sweep, made if it is not there, and in words by what."""
+        from vcmaug.cohort.cohort import Cohort
+        from vcmaug.compute import resolve_compute
+        from vcmaug.config import parse_settings
+        from vcmaug.data.cases import Cases
+        from vcmaug.stress.sweep import SweepSettings, labelled_heads, make_sweep
+
+        if self.sweep is not None:
+            return Cohort.open(self.sweep), f"swept by the cohort {self.sweep}"
+        heads = labelled_heads(prepared, options.subjects())
+        content = {
+            "structure": options.structure,
+            "range_ml": _range(self.range_ml),
+            "n": self.n,
+            "seed": self.seed,
+            "decay_mm": self.decay_mm,
+        }
+        asked = parse_settings(SweepSettings, content, source="the options of stress")
+        with progress() as report:
+            made = make_sweep(
+                heads,
+                asked,
+                out=options.out,
+                whole=Cases.open(self.whole) if self.whole is not None else None,
+                compute=resolve_compute(workers=self.workers),
+                report=report,
+            )
+        low, high = asked.range_ml
+        return made, f"{self.n} cases of {len(heads)} heads, grown to {low:g} to {high:g} ml"
+
+
 @spread
 def stress_command(
     cases: Annotated[Path, typer.Argument(metavar="CASES", help="Folder of prepared cases.")],
     options: SegmenterOptions,
-    range_ml: Annotated[
-        str, typer.Option("--range", metavar="LOW,HIGH", help="Volumes of the sweep, ml.")
-    ] = "",
-    n: Annotated[int, typer.Option("--n", help="Cases of the sweep.")] = 64,
-    seed: Annotated[int, typer.Option("--seed")] = 0,
-    decay_mm: Annotated[
-        float, typer.Option("--decay-mm", help="Of the flow that grows the heads.")
-    ] = 25.0,
-    sweep: Annotated[
-        Path | None,
-        typer.Option("--sweep", help="A finished cohort, drawn for example, in place of growing."),
-    ] = None,
-    cohort: Annotated[
-        Path | None,
-        typer.Option("--cohort", help="That the segmenter trained on; the same way is refused."),
-    ] = None,
-    whole: Annotated[
-        Path | None,
-        typer.Option("--whole", help="The same cases prepared on a larger grid, to grow there."),
-    ] = None,
-    workers: Annotated[int | None, typer.Option("--workers", help="Processes.")] = None,
+    sweeping: SweepOptions,
 ) -> None:
     """Show how well a segmenter finds a structure over a sweep of its volume.
 
@@ -136,57 +175,23 @@ def stress_command(
     train.txt --command 'my_segmenter {images} {masks}' --out stress
     """
     from vcmaug.cohort.cohort import Cohort
-    from vcmaug.compute import resolve_compute
-    from vcmaug.config import parse_settings
     from vcmaug.data.cases import Cases
     from vcmaug.outputs import refuse_overlap
     from vcmaug.report.stress import stress_page
     from vcmaug.stress.curve import curve_of, volumes_ml
-    from vcmaug.stress.sweep import (
-        SweepSettings,
-        kinship,
-        labelled_heads,
-        make_sweep,
-        refuse_seen,
-    )
+    from vcmaug.stress.sweep import kinship, native_of, refuse_seen
 
     prepared, trained_on = Cases.open(cases), options.subjects()
-    reads = [cases, *filter(None, [sweep, cohort, whole, options.torchscript])]
-    refuse_overlap("stress test", writes=[options.out], reads=reads)
-    heads = labelled_heads(prepared, trained_on)
-    if sweep is not None:
-        swept, made_by = Cohort.open(sweep), f"swept by the cohort {sweep}"
-    else:
-        content = {
-            "structure": options.structure,
-            "range_ml": _range(range_ml),
-            "n": n,
-            "seed": seed,
-            "decay_mm": decay_mm,
-        }
-        asked = parse_settings(SweepSettings, content, source="the options of stress")
-        with progress() as report:
-            swept = make_sweep(
-                heads,
-                asked,
-                out=options.out,
-                whole=Cases.open(whole) if whole is not None else None,
-                compute=resolve_compute(workers=workers),
-                report=report,
-            )
-        made_by = f"{len(heads)} heads grown to {range_ml.replace(',', ' to ')} ml"
+    own = [sweeping.sweep, sweeping.cohort, sweeping.whole, options.torchscript]
+    refuse_overlap("stress test", writes=[options.out], reads=[cases, *filter(None, own)])
+    swept, made_by = sweeping.swept(prepared, options)
     refuse_seen(swept, trained_on)
-    notes = kinship(swept, Cohort.open(cohort) if cohort is not None else None)
+    notes = kinship(swept, Cohort.open(sweeping.cohort) if sweeping.cohort is not None else None)
     if not trained_on:
         notes.append("Who trained the segmenter is not stated: heads of the sweep may be among it.")
-    hosts = {case.case_id: case for case in prepared}
-    native = None
-    if options.native:
-        parents = {case.case_id: swept.row_of(case).source_case_ids[0] for case in swept}
-        native = {name: hosts[parent].back() for name, parent in parents.items()}
     curve = curve_of(
         swept,
-        options.reading(options.out, native),
+        options.reading(options.out, native_of(swept, prepared) if options.native else None),
         structure=options.structure,
         labelled_ml=volumes_ml(prepared.of(trained_on), options.structure) if trained_on else (),
         segmenter=options.segmenter,

@@ -13,9 +13,9 @@ from typing import Any
 from vcmaug.compute import Compute, run_all
 from vcmaug.conditions.builder import Preparation
 from vcmaug.conditions.chain import ConditionSettings
-from vcmaug.conditions.conditions import workshop_in
 from vcmaug.conditions.spec import ConditionSpec
 from vcmaug.conditions.table import merge_parts, part_of, read_rows, write_rows
+from vcmaug.conditions.workshop import workshop_in
 from vcmaug.data.case import Case, files_of
 from vcmaug.data.labels import LabelScheme
 from vcmaug.data.scalars import ScalarSpec

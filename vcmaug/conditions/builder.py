@@ -32,6 +32,7 @@ __all__ = [
     "Runner",
     "aligned_image",
     "followed",
+    "grown_values",
     "images_fit",
     "images_followed",
     "prepared_file",
@@ -193,6 +194,21 @@ class Builder(Part):
         return "nothing"
 
     @classmethod
+    def grew(cls, parameters: Mapping[str, JsonValue]) -> frozenset[int]:
+        """Return the values of the structures that a step made larger, as it was recorded."""
+        del parameters
+        return frozenset()
+
+    @classmethod
+    def constants(cls, parameters: Mapping[str, JsonValue]) -> str:
+        """Return what two steps share that changed the sizes of structures in one way; or nothing.
+
+        A segmenter that has learned from the one is flattered by the other.
+        """
+        del parameters
+        return ""
+
+    @classmethod
     def follow(
         cls,
         volume: Volume,
@@ -227,6 +243,13 @@ def images_fit(moves: Iterable[Moves]) -> bool:
 def images_followed(steps: Iterable[Step]) -> bool:
     """Return whether steps deformed an image and its map alike, and did deform them."""
     return images_fit(Builder.named(step.builder).moves(step.parameters) for step in steps)
+
+
+def grown_values(steps: Iterable[Step]) -> frozenset[int]:
+    """Return the values of the structures that steps have made larger."""
+    return frozenset[int]().union(
+        *(Builder.named(step.builder).grew(step.parameters) for step in steps)
+    )
 
 
 def followed(

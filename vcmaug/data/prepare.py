@@ -274,9 +274,8 @@ class _Preparation:
     ) -> tuple[Volume, tuple[float, float] | None]:
         """Return one image on the grid, normalised, and the grey values that became 0 and 1.
 
-        The window is that of the file's own voxels, and is applied before the grid: what is padded
-        is 0, and does not count. A mask stays one: it is resampled like a label map, not
-        normalised, and has no such values.
+        The window is that of the file's own voxels, applied before the grid: what is padded is 0.
+        A mask stays one: it is resampled like a label map and has no such values.
         """
         if may_be_mask and is_mask(image):
             mask = to_grid(image, self.settings.grid, is_label=True, start=start)

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vcmaug.conditions.builder import images_followed
-from vcmaug.conditions.conditions import map_bytes, workshop_in
 from vcmaug.conditions.spec import ConditionSpec
 from vcmaug.conditions.table import ConditionRow, read_conditions
+from vcmaug.conditions.workshop import map_bytes, workshop_in
 from vcmaug.data.case import LABEL
 from vcmaug.data.cases import Case
 from vcmaug.data.nifti import label_map_in, read_image, read_label_map

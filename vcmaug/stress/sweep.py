@@ -15,15 +15,17 @@ from vcmaug.cohort.cohort import Cohort
 from vcmaug.cohort.layout import CohortLayout
 from vcmaug.compute import Compute
 from vcmaug.conditions.build import build_conditions
-from vcmaug.conditions.builders.grow import Grow, GrowDraw, GrowSettings
+from vcmaug.conditions.builder import Builder
+from vcmaug.conditions.builders.grow import Grow, GrowSettings
 from vcmaug.conditions.chain import Chain, ConditionSettings
 from vcmaug.config import Settings
 from vcmaug.data.cases import Cases
+from vcmaug.data.way_back import WayBack
 from vcmaug.errors import CohortError, DataError, LeakError
 from vcmaug.files import locked
 from vcmaug.progress import Report, silent
 
-__all__ = ["SweepSettings", "kinship", "labelled_heads", "make_sweep", "refuse_seen"]
+__all__ = ["SweepSettings", "kinship", "labelled_heads", "make_sweep", "native_of", "refuse_seen"]
 
 
 class SweepSettings(Settings):
@@ -113,29 +115,46 @@ def kinship(sweep: Cohort, cohort: Cohort | None) -> list[str]:
         cohort: That the segmenter trained on; None: on no made case.
 
     Raises:
-        CohortError: Both were grown by the same flow: what is learnt there is seen again here.
+        CohortError: Both were made in the same way: what is learnt there is seen again here.
     """
     if cohort is None:
         return []
-    mine, theirs = _flows(sweep), _flows(cohort)
-    if same := mine & theirs:
+    mine, theirs = _ways(sweep), _ways(cohort)
+    if same := sorted(mine & theirs):
         raise CohortError(
-            f"stress test: sweep {sweep.folder} and cohort {cohort.folder} were grown by one flow "
-            f"(decay_mm {min(same):g}), which flatters a segmenter that trained on the cohort. "
-            "Sweep with another --decay-mm, or give a drawn cohort as --sweep."
+            f"stress test: sweep {sweep.folder} and cohort {cohort.folder} were made in one way "
+            f"({' '.join(same[0])}), which flatters a segmenter that trained on the cohort. Sweep "
+            "with another --decay-mm, or give a drawn cohort as --sweep."
         )
-    if mine and theirs:
+    if shared := sorted({builder for builder, _ in mine} & {builder for builder, _ in theirs}):
         return [
-            "The segmenter trained on cases that the same builder grew with other constants: the "
-            "curve flatters it."
+            f"The segmenter trained on cases that the same builder ({', '.join(shared)}) made with "
+            "other constants: the curve flatters it."
         ]
     return []
 
 
-def _flows(cohort: Cohort) -> set[float]:
-    """Return the decay of all flows of a cohort, mm; smoothness differs from try to try."""
-    steps = [step for row in cohort.rows for step in row.parameters if step.builder == "grow"]
-    return {GrowDraw.model_validate(step.parameters).decay_mm for step in steps}
+def _ways(cohort: Cohort) -> set[tuple[str, str]]:
+    """Return builder and constants of all steps of a cohort that changed sizes."""
+    steps = [step for row in cohort.rows for step in row.parameters]
+    told = [Builder.named(step.builder).constants(step.parameters) for step in steps]
+    return {(step.builder, way) for step, way in zip(steps, told, strict=True) if way}
+
+
+def native_of(sweep: Cohort, cases: Cases) -> dict[str, WayBack]:
+    """Return the way of each case of a sweep to the native grid of the head that it began with.
+
+    Raises:
+        CohortError: A head is not among the prepared cases.
+    """
+    heads = {case.case_id: case for case in cases}
+    hosts = {case.case_id: "".join(sweep.row_of(case).source_case_ids[:1]) for case in sweep}
+    if lost := sorted({host for host in hosts.values() if host not in heads}):
+        raise CohortError(
+            f"stress test on native grids: head {lost[0]} of the sweep {sweep.folder} is not among "
+            f"the {len(heads)} cases of {cases.folder}."
+        )
+    return {name: heads[host].back() for name, host in hosts.items()}
 
 
 def labelled_heads(cases: Cases, trained_on: Sequence[str]) -> Cases:

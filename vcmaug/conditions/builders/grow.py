@@ -5,7 +5,7 @@ overwritten, and an image follows by the same flow. What goes too far is refused
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -23,12 +23,12 @@ from vcmaug.config import Settings
 from vcmaug.data.labels import LabelScheme
 from vcmaug.data.volume import Volume
 from vcmaug.errors import DataError
-from vcmaug.seeding import numpy_generator
+from vcmaug.seeding import evenly, numpy_generator
 
 if TYPE_CHECKING:
     from vcmaug.conditions.growth import Growth
 
-__all__ = ["Grow", "GrowDraw", "GrowSettings", "Growing", "grown_values"]
+__all__ = ["Grow", "GrowDraw", "GrowSettings", "Growing"]
 
 _VOLUME_TOLERANCE = 0.02
 _LEFT = 0.015  # of a volume, that need not be corrected
@@ -115,6 +115,17 @@ class Grow(Builder):
         """Return that images follow."""
         del parameters
         return "images follow"
+
+    @classmethod
+    def grew(cls, parameters: Mapping[str, JsonValue]) -> frozenset[int]:
+        """Return the values of the structures with a larger volume than before."""
+        goals = GrowDraw.model_validate(parameters).goals
+        return frozenset(goal.value for goal in goals if goal.volume_mm3 > goal.before_mm3)
+
+    @classmethod
+    def constants(cls, parameters: Mapping[str, JsonValue]) -> str:
+        """Return the decay of the flow; its smoothness differs from try to try."""
+        return f"decay_mm {GrowDraw.model_validate(parameters).decay_mm:g}"
 
     @classmethod
     def follow(
@@ -261,7 +272,7 @@ class Growing:
             return one.each_ml[condition.turn % len(one.each_ml)]
         if one.even_ml is not None:
             low, high = one.even_ml
-            share = _even(condition.uses, place, len(self.settings.structures))
+            share = evenly(condition.uses, place, len(self.settings.structures))
             return low + share * (high - low)
         wanted = condition.source.row.get(str(one.column_ml))
         if not isinstance(wanted, int | float) or not wanted > 0:
@@ -320,32 +331,8 @@ class Growing:
         return "volumes" if missed else None
 
 
-def grown_values(steps: Iterable[Step]) -> frozenset[int]:
-    """Return the values of the structures that steps have made larger."""
-    draws = (GrowDraw.model_validate(one.parameters) for one in steps if one.builder == "grow")
-    return frozenset(
-        goal.value for draw in draws for goal in draw.goals if goal.volume_mm3 > goal.before_mm3
-    )
-
-
 def _volume_mm3(label_map: Volume, goal: GrowGoal) -> float:
     """Return the volume of a goal's structure on its side of a label map."""
     inside: NDArray[np.uint8] = (label_map.array == goal.value).astype(np.uint8)
     voxels = side_voxels(inside, 1, side_weights(label_map, goal.side))
     return round(voxels * float(np.prod(label_map.spacing_mm)), 3)
-
-
-def _even(index: int, place: int, num_places: int) -> float:
-    """Return a number of [0, 1); those of many indices lie evenly, alone and place by place.
-
-    References:
-        Roberts 2018, "The unreasonable effectiveness of quasirandom sequences".
-
-    Examples:
-        >>> [round(_even(index, 0, 1), 2) for index in range(5)]
-        [0.5, 0.12, 0.74, 0.35, 0.97]
-    """
-    ratio = 2.0
-    for _ in range(40):
-        ratio = (1.0 + ratio) ** (1.0 / (num_places + 1))
-    return (0.5 + index / ratio ** (place + 1)) % 1.0

@@ -32,6 +32,7 @@ class PreparedCases(Artefact):
 
     kind: ClassVar[str] = "cases"
     last: ClassVar[str] = "prepare.json"
+    noted: ClassVar[str] = "source"
 
     @property
     def grid(self) -> Grid:
@@ -58,7 +59,7 @@ class PreparedCases(Artefact):
     @property
     def _known_files(self) -> Path:
         """Where the files of the source are noted as they were when they were read."""
-        return self.work.stages / f"{'source' if self.kind == 'cases' else self.kind}.json"
+        return self.work.stages / f"{self.noted}.json"
 
     def _source_files(self) -> dict[str, Path]:
         """Return the files that are read, by name; none where there is no source."""
@@ -164,6 +165,7 @@ class WholeCases(PreparedCases):
     """The same cases on the larger grid on which conditions are built."""
 
     kind: ClassVar[str] = "whole"
+    noted: ClassVar[str] = "source-whole"
 
     @property
     def grid(self) -> Grid:
