@@ -290,7 +290,7 @@ def main() -> None:
     parser.add_argument("recipe", type=Path)
     parser.add_argument("--profile")
     parser.add_argument("--variants", nargs="+", choices=list(VARIANTS), default=[*VARIANTS])
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    parser.add_argument("--seeds", nargs="*", type=int, default=[0], help="none: print alone")
     parser.add_argument("--share", type=float, default=1 / 3, help="of the updates of diffusion")
     parser.add_argument("--control", action="store_true", help="train and measure a control too")
     parser.add_argument("--autoencoder-from", type=Path, help="the folder of a prior that has it")

@@ -23,14 +23,15 @@ STEPS = (2, 5, 10, 30)
 
 
 def line(axes: Axes, row: dict[str, Any], measured: dict[str, Any], key: str) -> None:
-    """Draw one figure of a variant over steps; a second training is dashed."""
-    first = row["seed"] == 0
+    """Draw one figure of a variant over steps; further trainings of it are dashed."""
+    name = f"{row['variant']}, from {measured['start']:g}"
+    first = name not in axes.get_legend_handles_labels()[1]
     axes.plot(
         STEPS,
         [one[key] for one in measured["steps"]],
         "o-" if first else "o--",
         color=COLOURS[row["variant"]],
-        label=f"{row['variant']}, from {measured['start']:g}" if first else None,
+        label=name if first else None,
     )
 
 
