@@ -12,6 +12,8 @@ from vcmaug.data.cases import Case
 from vcmaug.data.scalars import ScalarSpec
 from vcmaug.ldm.denoiser import Context
 from vcmaug.ldm.prior import load_prior, write_prior
+from vcmaug.ldm.schedules.epsilon import EpsilonSchedule
+from vcmaug.ldm.schedules.flow import FlowSchedule
 from vcmaug.ldm.spec import AutoencoderSettings, DiffusionSettings, PriorSpec
 from vcmaug.ldm.weights import hash_of_weights
 from vcmaug.progress import Progress
@@ -135,6 +137,13 @@ def test_every_control_is_trained_on_a_flow(
     found = control.steer(prior.denoiser)(z_t, torch.tensor([500]), context)
     assert torch.isfinite(found).all()
     assert not torch.equal(found, prior.denoiser(z_t, torch.tensor([500]), context))
+
+
+def test_timesteps_are_spread_as_was_measured_for_the_kind() -> None:
+    asked = DiffusionTraining()
+    assert asked.spread_on(EpsilonSchedule()) == "uniform"
+    assert asked.spread_on(FlowSchedule()) == "logit-normal"
+    assert DiffusionTraining(timestep_spread="uniform").spread_on(FlowSchedule()) == "uniform"
 
 
 def test_timesteps_are_spread_evenly_or_lie_in_the_middle() -> None:

@@ -5,7 +5,7 @@ fixed mix of z_0 and epsilon. Settings only; `ldm.schedule.Schedule` computes wi
 """
 
 from abc import abstractmethod
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,10 @@ from pydantic import Field
 from vcmaug.parts import Part
 from vcmaug.shapes import Shape3
 
-__all__ = ["NoiseSchedule"]
+__all__ = ["NoiseSchedule", "Spread"]
+
+Spread = Literal["uniform", "logit-normal"]
+"""Of the timesteps of a training."""
 
 
 class NoiseSchedule(Part):
@@ -23,6 +26,8 @@ class NoiseSchedule(Part):
     Attributes:
         of_z_0: How much of z_0 is in what the network predicts.
         of_epsilon: How much of epsilon is in it; not 0.
+        spread: How the timesteps of a training are spread by default; logit-normal: more in the
+            middle.
         starts_at: Signal over noise where draws start by default: 0 is the top of the schedule.
     """
 
@@ -31,6 +36,7 @@ class NoiseSchedule(Part):
     unnamed: ClassVar[str] = "epsilon"
     of_z_0: ClassVar[float]
     of_epsilon: ClassVar[float]
+    spread: ClassVar[Spread] = "uniform"
     starts_at: ClassVar[float] = 0.0
 
     num_timesteps: int = Field(1000, ge=2, description="T; timesteps run from 0 to T - 1")

@@ -196,7 +196,7 @@ class PriorJob:
             t = draw_timesteps(
                 len(z_0),
                 schedule.num_timesteps,
-                spread=settings.timestep_spread,
+                spread=settings.spread_on(self.spec.schedule),
                 generator=generator,
             )
             epsilon = torch.randn(z_0.shape, generator=generator)

@@ -19,7 +19,7 @@ from vcmaug.data.case import Case
 from vcmaug.data.geometry import Grid
 from vcmaug.data.grid_size import by_extent, by_size
 from vcmaug.data.labels import LabelScheme
-from vcmaug.ldm.noise_schedule import NoiseSchedule
+from vcmaug.ldm.noise_schedule import NoiseSchedule, Spread
 
 __all__ = [
     "AutoencoderTraining",
@@ -103,9 +103,15 @@ class DiffusionTraining(TrainingSettings, DeformSettings):
     deformed_copies: int = Field(30, ge=0, description="deformed copies of each image")
     max_displacement_mm: float = Field(3.5, ge=0)
     flip: bool = Field(False, description="mirrored images are encoded too")
-    timestep_spread: Literal["uniform", "logit-normal"] = Field(
-        "uniform", description="logit-normal: more timesteps in the middle of the schedule"
+    timestep_spread: Spread | None = Field(
+        None,
+        description="logit-normal: more timesteps in the middle of the schedule; null: as measured "
+        "for its kind",
     )
+
+    def spread_on(self, schedule: NoiseSchedule) -> Spread:
+        """Return how timesteps of a schedule are spread."""
+        return schedule.spread if self.timestep_spread is None else self.timestep_spread
 
     @classmethod
     def of_grid(cls, grid: Grid) -> dict[str, float]:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
-from vcmaug.ldm.noise_schedule import NoiseSchedule
+from vcmaug.ldm.noise_schedule import NoiseSchedule, Spread
 from vcmaug.shapes import Shape3
 
 __all__ = ["FlowSchedule"]
@@ -36,6 +36,7 @@ class FlowSchedule(NoiseSchedule):
 
     of_z_0: ClassVar[float] = 1.0
     of_epsilon: ClassVar[float] = -1.0
+    spread: ClassVar[Spread] = "logit-normal"  # the best of those in recipes/hippocampus/LOG.md
     starts_at: ClassVar[float] = 0.04
 
     name: Literal["flow"] = "flow"
