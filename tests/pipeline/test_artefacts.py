@@ -1,5 +1,6 @@
 """One law of keys for all artefacts: every setting and every file counts, where it decides."""
 
+import os
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -125,6 +126,21 @@ def made(recipe_path: Path, tmp_path: Path) -> Work:
     work = claim_work(tmp_path / "w", read_recipe(recipe_path), profile=None)
     make(Graph(work).conditions(work.replicates[0]))
     return work
+
+
+def test_the_same_data_copied_again_are_the_same(made: Work, recipe_path: Path) -> None:
+    """As a job finds them that copies them to its own disk: every time is another one."""
+    files = sorted((recipe_path.parent / "source").glob("images/*"))
+    for path in files:
+        os.utime(path, ns=(10**18, 10**18))
+    assert str(Graph(made).cases.state()) == "there"
+    assert str(Graph(made).conditions(made.replicates[0]).state()) == "there"
+    whole = files[0].read_bytes()
+    files[0].write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    os.utime(files[0], ns=(10**18, 10**18))
+    what = Graph(made).cases.state().what
+    files[0].write_bytes(whole)  # other tests read it
+    assert what == "stale"
 
 
 def test_a_state_says_what_differs(made: Work, recipe_path: Path) -> None:

@@ -1,8 +1,9 @@
 """What tells that a file of the source has changed, for the key of the prepared cases.
 
-Size and time of a file tell, and cost nothing. A copy, an archive or a backup may keep both for
-another content; the time of its inode, which nobody can set, is another one then, and the content
-decides. A file that was only moved or copied therefore stays the same.
+Size and times of a file tell, and cost nothing, where none of them has changed. A copy, an archive
+or a backup may keep size and time for another content, and gives the same content another time; the
+time of its inode, which nobody can set, is another one then, and the content decides. So data that
+are copied to another disk for every job stay the same.
 """
 
 from collections.abc import Mapping
@@ -43,9 +44,9 @@ class SourceFiles(JsonFile):
         """Return what tells of a change of a file."""
         now, before = path.stat(), self.files.get(name)
         plain = now.st_size, now.st_mtime_ns
-        if before is None or (before.size, before.time_ns) != plain:
+        if before is None or before.size != now.st_size:
             return plain
-        if before.inode_time_ns == now.st_ctime_ns:
+        if (before.time_ns, before.inode_time_ns) == (now.st_mtime_ns, now.st_ctime_ns):
             return before.told
         content = _sha256(path, now.st_ctime_ns)
         return before.told if content == before.sha256 else (*plain, content)
