@@ -154,6 +154,8 @@ def test_cases_are_prepared_again_where_a_file_that_is_read_changed(
     (source / "notes.txt").write_text("nobody reads this")
     assert not prepare(work)
     (source / "labels" / "b00.nii.gz").touch()
+    assert not prepare(work)  # another time, the same content
+    shutil.copyfile(source / "labels" / "b01.nii.gz", source / "labels" / "b00.nii.gz")
     assert prepare(work)
 
 
