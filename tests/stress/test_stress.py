@@ -173,6 +173,8 @@ def test_the_flow_of_the_segmenters_own_cohort_is_refused_and_another_is_marked(
     ("words", "said"),
     [
         (("--range", "5"), "expected two volumes, LOW,HIGH"),
+        (("--range", "2,0.4"), "expected two volumes with 0 < first <= second"),
+        (("--range", "1,inf"), "expected two volumes with 0 < first <= second"),
         ((*SWEEP, "--structure", "cores"), "'cores'"),
         ((*SWEEP, "--command", "segment {images}"), "found no {masks}"),
         ((*SWEEP, "--command", "no-such-command {images} {masks}"), "there is no command"),
@@ -190,6 +192,50 @@ def test_what_cannot_be_is_one_sentence(
     assert isinstance(ended.exception, VcmaugError), ended.output
     assert said in str(ended.exception)
     assert not (tmp_path / "out" / "stress.json").exists()
+
+
+def test_masks_of_another_segmenter_and_another_number_are_not_kept(
+    tmp_path: Path, script: Path
+) -> None:
+    _cases(tmp_path)
+    ended = _stress(tmp_path, *SWEEP)
+    assert ended.exit_code == 0, ended.output
+    first = Curve.read(tmp_path / "out" / "stress.json")
+    times = [path.stat().st_mtime_ns for path in sorted((tmp_path / "out" / "masks").iterdir())]
+    assert _stress(tmp_path, *SWEEP).exit_code == 0
+    again = [path.stat().st_mtime_ns for path in sorted((tmp_path / "out" / "masks").iterdir())]
+    assert again == times  # the same command on the same images
+    assert _stress(tmp_path, *SWEEP, value=1).exit_code == 0
+    other = Curve.read(tmp_path / "out" / "stress.json")
+    assert first.cases[0].dice > 0.9
+    assert other.cases[0].dice < 0.1  # it writes the shell's value
+    assert _stress(tmp_path, "--range", "0.4,2", "--n", 4).exit_code == 0
+    assert len(Curve.read(tmp_path / "out" / "stress.json").cases) == 4
+
+
+def test_a_segmenter_that_cannot_be_is_refused_before_any_head_is_grown(
+    tmp_path: Path, script: Path
+) -> None:
+    _cases(tmp_path)
+    assert "found no {masks}" in str(_stress(tmp_path, *SWEEP, "--command", "x {images}").exception)
+    assert not (tmp_path / "out").exists()
+
+
+def test_subjects_that_are_nobodys_are_told(tmp_path: Path, script: Path) -> None:
+    _cases(tmp_path)
+    (tmp_path / "train.txt").write_text("somebody\n")
+    assert _stress(tmp_path, *SWEEP).exit_code == 0
+    curve = Curve.read(tmp_path / "out" / "stress.json")
+    assert curve.labelled_ml == ()
+    assert "None of the 1 subjects that trained it is in" in curve.notes[0]
+    command = f"{sys.executable} {script} {{images}} {{masks}} 2"
+    ended = _run(
+        *("coverage", tmp_path / "cases", "--target", tmp_path / "cases", "--structure", "core"),
+        *("--trained-on", tmp_path / "train.txt", "--command", command),
+        *("--out", tmp_path / "coverage"),
+    )
+    assert isinstance(ended.exception, VcmaugError), ended.output
+    assert "none of these 0 cases" in str(ended.exception)
 
 
 def test_all_heads_trained_it(tmp_path: Path, script: Path) -> None:

@@ -99,10 +99,12 @@ class SegmenterOptions:
 
     def value_in(self, cases: "Cases") -> int | None:
         """Return the value of the structure in masks; None: that of the cases' label maps."""
+        from vcmaug.stress.curve import value_of
+
         own = cases.scheme.source_values
         if self.mask_value is not None or not self.native or not own:
             return self.mask_value
-        return own[cases.scheme.names.index(self.structure)]
+        return own[cases.scheme.values.index(value_of(cases, self.structure))]
 
 
 @dataclass(frozen=True)
@@ -184,16 +186,22 @@ def stress_command(
     prepared, trained_on = Cases.open(cases), options.subjects()
     own = [sweeping.sweep, sweeping.cohort, sweeping.whole, options.torchscript]
     refuse_overlap("stress test", writes=[options.out], reads=[cases, *filter(None, own)])
+    native: dict[str, WayBack] = {}
+    read = options.reading(options.out, native if options.native else None)  # refused before work
     swept, made_by = sweeping.swept(prepared, options)
+    native |= native_of(swept, prepared) if options.native else {}
     refuse_seen(swept, trained_on)
     notes = kinship(swept, Cohort.open(sweeping.cohort) if sweeping.cohort is not None else None)
+    known = prepared.of(trained_on).labelled()
     if not trained_on:
         notes.append("Who trained the segmenter is not stated: heads of the sweep may be among it.")
+    elif not known:
+        notes.append(f"None of the {len(trained_on)} subjects that trained it is in {cases}.")
     curve = curve_of(
         swept,
-        options.reading(options.out, native_of(swept, prepared) if options.native else None),
+        read,
         structure=options.structure,
-        labelled_ml=volumes_ml(prepared.of(trained_on), options.structure) if trained_on else (),
+        labelled_ml=volumes_ml(known, options.structure) if known else (),
         segmenter=options.segmenter,
         made_by=made_by,
         notes=notes,

@@ -17,7 +17,7 @@ from scipy import ndimage
 
 from vcmaug.data.dice import dice_of
 
-__all__ = ["lesion_wise", "score_structure"]
+__all__ = ["lesion_wise", "score_structure", "volume_error"]
 
 _NEIGHBOURS = ndimage.generate_binary_structure(3, 3)
 _LEAST_COVERED = 0.1
@@ -40,13 +40,13 @@ def score_structure(
     return {
         "dice": dice_of(prediction, reference),
         "hd95_mm": _hd95_mm(prediction, reference, empty, spacing_mm),
-        "volume_error": _volume_error(prediction, reference),
+        "volume_error": volume_error(prediction, reference),
         "reference_empty": empty[0],
         "prediction_empty": empty[1],
     }
 
 
-def _volume_error(prediction: NDArray[np.bool_], reference: NDArray[np.bool_]) -> float:
+def volume_error(prediction: NDArray[np.bool_], reference: NDArray[np.bool_]) -> float:
     """Return how far the volume is from that of the reference, in % of it."""
     found, there = np.count_nonzero(prediction), np.count_nonzero(reference)
     if there == 0:

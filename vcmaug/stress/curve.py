@@ -9,8 +9,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from vcmaug.data.case import LABEL
 from vcmaug.data.cases import Cases
+from vcmaug.data.dice import dice_of
 from vcmaug.data.nifti import read_label_map
-from vcmaug.downstream.scoring import score_structure
+from vcmaug.downstream.scoring import volume_error
 from vcmaug.errors import DataError, WorkFolderError
 from vcmaug.files import read_json, write_json
 from vcmaug.provenance import versions
@@ -128,10 +129,14 @@ def volumes_ml(cases: Cases, structure: str) -> tuple[float, ...]:
     """Return the volumes of a structure in the label maps of cases.
 
     Raises:
-        DataError: There is no such structure.
+        DataError: There is no such structure, or no label map.
     """
-    value = value_of(cases, structure)
-    found = []
+    value, found = value_of(cases, structure), []
+    if not cases.labelled():
+        raise DataError(
+            f"measuring {structure!r}: none of these {len(cases)} cases of {cases.folder} has a "
+            "label map. Name the labelled subjects as the case table has them."
+        )
     for case in cases.labelled():
         label = read_label_map(case.files[LABEL], case_id=case.case_id)
         found.append(_ml(label.array == value, label.spacing_mm))
@@ -173,14 +178,13 @@ def curve_of(
             raise DataError(
                 f"stress test: case {case.case_id} holds no {structure!r}. Leave it out."
             )
-        score = score_structure(seen, there, spacing_mm=label.spacing_mm)
         rows.append(
             Scored(
                 case_id=case.case_id,
                 volume_ml=_ml(there, label.spacing_mm),
                 found_ml=_ml(seen, label.spacing_mm),
-                dice=float(score["dice"]),
-                volume_error=float(score["volume_error"]),
+                dice=dice_of(seen, there),
+                volume_error=volume_error(seen, there),
             )
         )
     return Curve(

@@ -15,6 +15,8 @@ from vcmaug.data.nifti import read_image, read_label_map, write_grey_values
 from vcmaug.data.volume import Volume, other_grid
 from vcmaug.data.way_back import WayBack
 from vcmaug.errors import DataError, FaultyDataSet
+from vcmaug.files import read_json, write_json
+from vcmaug.provenance import fingerprint
 
 __all__ = ["CaseReading", "by_command", "by_torchscript"]
 
@@ -36,7 +38,8 @@ def by_command(
 
     Args:
         command: With {images} and {masks} for the two folders; it is run without a shell.
-        folder: Gets images/ and masks/; masks that are there are kept.
+        folder: Gets images/ and masks/; those that the same command made of the same images are
+            kept, all others are removed.
         suffix: After the case in the names of images, such as _0000 for nnU-Net.
         native: The way of each case to its native grid, where images are written in their own grey
             values; None: on the grid of the cases, from 0 to 1.
@@ -59,11 +62,17 @@ def by_command(
 
     def read(cases: Sequence[Case]) -> list[NDArray[np.uint16]]:
         wanted = {case.case_id: masks / f"{case.case_id}.nii.gz" for case in cases}
-        if not all(path.exists() for path in wanted.values()):
-            masks.mkdir(parents=True, exist_ok=True)
+        asked = [command, suffix, native is None, *(case.hash_of(IMAGE) for case in cases)]
+        told, note = fingerprint(asked), folder / "segmenter.json"
+        is_same = note.exists() and read_json(note) == told
+        if not (is_same and all(path.exists() for path in wanted.values())):
+            for old in (images, masks):
+                shutil.rmtree(old, ignore_errors=True)
+            masks.mkdir(parents=True)
             for case in cases:
                 write_grey_values(images / f"{case.case_id}{suffix}.nii.gz", shown(case))
             _run(command, images=images, masks=masks, timeout_s=timeout_s)
+            write_json(note, told)
         return _masks(cases, wanted, shown)
 
     return read

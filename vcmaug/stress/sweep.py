@@ -7,16 +7,17 @@ do as well.
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from vcmaug.arms.base import Sources
 from vcmaug.arms.deformed import Deformed
+from vcmaug.cohort.card import CohortCard
 from vcmaug.cohort.cohort import Cohort
 from vcmaug.cohort.layout import CohortLayout
 from vcmaug.compute import Compute
 from vcmaug.conditions.build import build_conditions
 from vcmaug.conditions.builder import Builder
-from vcmaug.conditions.builders.grow import Grow, GrowSettings
+from vcmaug.conditions.builders.grow import Grow, GrowSettings, range_of_volumes
 from vcmaug.conditions.chain import Chain, ConditionSettings
 from vcmaug.config import Settings
 from vcmaug.data.cases import Cases
@@ -37,6 +38,12 @@ class SweepSettings(Settings):
     seed: int = 0
     decay_mm: float = Field(25.0, gt=0)
     smoothness_mm: float = Field(8.0, ge=0)
+
+    @field_validator("range_ml")
+    @classmethod
+    def _is_range(cls, value: tuple[float, float]) -> tuple[float, float]:
+        """Refuse volumes that are none."""
+        return range_of_volumes(value)
 
     @property
     def builder(self) -> Grow:
@@ -83,7 +90,8 @@ def make_sweep(
     )
     sweep = out / "sweep"
     with locked(out, purpose="making a sweep"):
-        if not CohortLayout(sweep).is_finished:
+        is_there = CohortLayout(sweep).is_finished and CohortCard.read(sweep).n == settings.n
+        if not is_there:
             sources = Sources(known.cases, heads.scheme, settings.n, folder, settings.seed)
             Deformed().make(sources, out=sweep, report=report)
     return Cohort.open(sweep)

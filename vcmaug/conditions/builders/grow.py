@@ -4,6 +4,7 @@ A sweep of the volumes that labelled cases lack: neighbours are pushed and thinn
 overwritten, and an image follows by the same flow. What goes too far is refused.
 """
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -28,11 +29,22 @@ from vcmaug.seeding import evenly, numpy_generator
 if TYPE_CHECKING:
     from vcmaug.conditions.growth import Growth
 
-__all__ = ["Grow", "GrowDraw", "GrowSettings", "Growing"]
+__all__ = ["Grow", "GrowDraw", "GrowSettings", "Growing", "range_of_volumes"]
 
 _VOLUME_TOLERANCE = 0.02
 _LEFT = 0.015  # of a volume, that need not be corrected
 _SMOOTHER = (0.6, 1.4)  # of further tries: whether a neck of one voxel holds is chance
+
+
+def range_of_volumes(value: tuple[float, float]) -> tuple[float, float]:
+    """Return two volumes.
+
+    Raises:
+        ValueError: They are none, or the second is the smaller.
+    """
+    if not 0 < value[0] <= value[1] < math.inf:
+        raise ValueError("expected two volumes with 0 < first <= second")
+    return value
 
 
 class GrowSettings(Settings):
@@ -47,15 +59,15 @@ class GrowSettings(Settings):
         (), description="one after the other, for each source; each volume is above 0"
     )
     column_ml: str | None = Field(None, description="a column of the case table has the volume")
-    times: float | None = Field(None, gt=0, description="its volume in the source; 1 keeps it")
+    times: float | None = Field(
+        None, gt=0, allow_inf_nan=False, description="its volume in the source; 1 keeps it"
+    )
 
     @field_validator("even_ml")
     @classmethod
     def _is_range(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
         """Refuse volumes that are none."""
-        if value is not None and not 0 < value[0] <= value[1]:
-            raise ValueError("expected two volumes with 0 < first <= second")
-        return value
+        return None if value is None else range_of_volumes(value)
 
     @model_validator(mode="after")
     def _one_way(self) -> "GrowSettings":
@@ -63,7 +75,7 @@ class GrowSettings(Settings):
         single = (self.even_ml, self.column_ml, self.times)
         if sum(way is not None for way in single) + bool(self.each_ml) != 1:
             raise ValueError("give exactly one of even_ml, each_ml, column_ml and times")
-        if any(volume <= 0 for volume in self.each_ml):
+        if not all(0 < volume < math.inf for volume in self.each_ml):
             raise ValueError("each_ml: expected volumes above 0")
         return self
 
@@ -275,7 +287,7 @@ class Growing:
             share = evenly(condition.uses, place, len(self.settings.structures))
             return low + share * (high - low)
         wanted = condition.source.row.get(str(one.column_ml))
-        if not isinstance(wanted, int | float) or not wanted > 0:
+        if not isinstance(wanted, int | float) or not 0 < wanted < math.inf:
             raise DataError(
                 f"growing case {condition.source.case_id}: column {one.column_ml!r} holds "
                 f"{wanted!r}, expected a volume above 0 in ml."
