@@ -213,6 +213,16 @@ def test_masks_of_another_segmenter_and_another_number_are_not_kept(
     assert len(Curve.read(tmp_path / "out" / "stress.json").cases) == 4
 
 
+def test_masks_that_cannot_be_read_are_made_again(tmp_path: Path, script: Path) -> None:
+    _cases(tmp_path)
+    good = script.read_text()
+    script.write_text(good + "    (masks / name).write_bytes(b'')\n")
+    broken = _stress(tmp_path, *SWEEP)
+    assert "reading the masks of the segmenter: 8 faults" in str(broken.exception)
+    script.write_text(good)  # the same command, mended
+    assert _stress(tmp_path, *SWEEP).exit_code == 0
+
+
 def test_a_segmenter_that_cannot_be_is_refused_before_any_head_is_grown(
     tmp_path: Path, script: Path
 ) -> None:

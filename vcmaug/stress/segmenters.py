@@ -66,14 +66,16 @@ def by_command(
         told, note = fingerprint(asked), folder / "segmenter.json"
         is_same = note.exists() and read_json(note) == told
         if not (is_same and all(path.exists() for path in wanted.values())):
+            note.unlink(missing_ok=True)
             for old in (images, masks):
                 shutil.rmtree(old, ignore_errors=True)
             masks.mkdir(parents=True)
             for case in cases:
                 write_grey_values(images / f"{case.case_id}{suffix}.nii.gz", shown(case))
             _run(command, images=images, masks=masks, timeout_s=timeout_s)
-            write_json(note, told)
-        return _masks(cases, wanted, shown)
+        found = _masks(cases, wanted, shown)
+        write_json(note, told)  # masks that cannot be read are made again
+        return found
 
     return read
 
